@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from variorum.arrays import Floats
     from variorum.schemas.table import Table
 
-FEW = 1000
-"""Pictures below which a tenth of them is drawn, unless the recipe gives numbers."""
 DRAWN = (100, 100, 30)
-"""Unflagged, flagged and relabelled pictures that are drawn otherwise."""
+"""Unflagged, flagged and relabelled pictures that are drawn, unless the recipe gives numbers."""
+FEW = 10 * sum(DRAWN)
+"""Pictures below which a tenth of them is drawn instead."""
 PIECE = 1 << 16
 """Texts that are Python objects at a time."""
 
@@ -55,7 +55,7 @@ class Audit(Decider):
     flags: tuple[str, ...] = ()
     """Boolean columns, such as `confident_learning.flag`; a picture is flagged if any of them is true."""
     sample: int | None = Field(default=None, ge=1)
-    """Unflagged pictures to review; more if the minimum for the tail requires it. By default 100; of fewer than 1,000
+    """Unflagged pictures to review; more if the minimum for the tail requires it. By default 100; of fewer than 2,300
     pictures, a tenth is drawn in all, flagged and relabelled ones included."""
     sample_flagged: int | None = Field(default=None, ge=0)
     """Flagged pictures to review; by default 100, or their part of the tenth."""

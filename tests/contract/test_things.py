@@ -32,6 +32,7 @@ NAMES = {name for name in THINGS | COMPONENTS if "_" in name or name in ("waterm
 """Those that can only mean a thing or a component; `labels` is a word like any other."""
 KNOWN = {
     "flows/deployments.py": {"major_errors", "watermark"},  # recipes that are slow
+    "flows/recipe_commands.py": {"imagenet_e"},  # what `variorum demo` makes
     "variorum/exchange/formats/cleanlab.py": {"confident_learning", "out_of_distribution"},
     "variorum/models/loaders/stable_diffusion.py": {"image_to_image", "image_variation", "text_to_image"},  # modes
 }

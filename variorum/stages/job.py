@@ -117,7 +117,8 @@ def with_small_models(job: Job, work: Callable[[], T]) -> T:
     """
     recipe, table = job.recipe, models(job.profile)
     components = (recipe.source, *recipe.generate, *recipe.curate, *recipe.evaluate)
-    optional = [alias for component in components for alias in optional_models(component)]
+    there = set(table.aliases())
+    optional = [alias for component in components for alias in optional_models(component) if alias in there]
     if any(table.status(alias).state == "missing" for alias in optional):
         recipe.source.size(job.ctx)  # raises what is wrong with it before anything is downloaded
         table.fetch_missing(optional)
