@@ -185,14 +185,15 @@ def test_an_earlier_version_that_the_card_compares_with_is_noticed(job):
     ids=("component", "field", "source", "model", "template"),
 )
 def test_errors_of_a_recipe_come_before_a_server(variorum, other, said):
-    code, text, imported = variorum(**other)
+    code, text, imported = variorum("--profile", "hub", **other)
     assert (code, "prefect" in imported) == (1, False)
     assert said in text
 
 
 def test_a_missing_model_of_a_later_step_comes_before_a_server(variorum, job):
     run(job())
-    code, text, imported = variorum(evaluate=[{"name": "accuracy_drop", "classifiers": ["classifier"]}])
+    accuracy = {"name": "accuracy_drop", "classifiers": ["classifier"]}
+    code, text, imported = variorum("--profile", "hub", evaluate=[accuracy])
     assert (code, "prefect" in imported) == (1, False)
     assert "variorum doctor" in text
 
@@ -207,7 +208,7 @@ def test_a_missing_model_of_a_later_step_comes_before_a_server(variorum, job):
 )
 def test_a_missing_model_of_one_step_comes_before_a_server(variorum, job, command, other):
     run(job())
-    code, text, imported = variorum(command=command, **other)
+    code, text, imported = variorum("--profile", "hub", command=command, **other)
     assert (code, "prefect" in imported) == (1, False)
     assert "variorum doctor" in text
 

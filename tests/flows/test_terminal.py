@@ -71,6 +71,7 @@ def test_shortened_names_stay_distinguishable(names):
 
 def test_figures_are_short_and_say_where_the_rest_is(monkeypatch, capsys):
     monkeypatch.setattr("variorum.report.card.evaluation_tables", lambda *_: [WIDE, NARROW])
+    monkeypatch.setattr("variorum.report.card.evaluations", lambda *_: {})
     monkeypatch.setattr("variorum.edition.editions.folder_of", lambda *_: "x")
     monkeypatch.setattr("variorum.edition.editions.read_beside", lambda *_: b"a card")
     monkeypatch.setattr(terminal, "console", lambda: Console(width=80))
