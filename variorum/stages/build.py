@@ -66,7 +66,7 @@ class Build:
     """The recipe's units; `then` are the components that will work on the edition, whose models are checked too."""
 
     name = "unit"
-    doing = "making pictures of"
+    doing = "making pictures"
     uses_models = True
 
     def __init__(self, job: Job, then: Sequence[Component] = ()) -> None:
@@ -136,8 +136,9 @@ class Build:
         unused: list[Failure] = []  # of the generators' thread: one list for both would say who is faster
         failures: list[Failure] = []
         roots: dict[str, str] = {}
-        read = decoded(recipe.source.read(part.start, part.stop, ctx), advance)
-        pictures = prefetch(in_splits(read, recipe.splits), AHEAD)
+        read = decoded(recipe.source.read(part.start, part.stop, ctx))
+        finished = Finished(advance)
+        pictures = prefetch(finished.noted(in_splits(read, recipe.splits)), AHEAD)
         items: Iterator[Sample | Failure] = pictures
         for generator, others in zip(recipe.generate, self.job.lending, strict=True):
             items = generator.generate(_samples(items, unused, roots), replace(making, source=others))
@@ -150,6 +151,7 @@ class Build:
             closing(prefetch(items, AHEAD) if recipe.generate else pictures) as made_items,
         ):
             for item in made_items:
+                finished.before(_root(item, roots))
                 if isinstance(item, Failure):
                     failures.append(without_pixels(item))
                     continue
@@ -176,7 +178,7 @@ class Build:
             "python": platform.python_version(),
             "versions": {name: installed_version(name) for name in RECORDED},
         }
-        return store.put_receipt(
+        receipt = store.put_receipt(
             Receipt(
                 unit=part.key,
                 start=part.start,
@@ -187,6 +189,33 @@ class Build:
                 made=made,
             )
         )
+        advance(part.samples - finished.told)
+        return receipt
+
+
+class Finished:
+    """Reports a unit's source samples when all that is made of them has come, though they are read well before.
+
+    Args:
+        advance: gets their number.
+    """
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self._places: dict[str, int] = {}
+        self.told = 0
+
+    def noted(self, items: Iterable[Sample | Failure]) -> Iterator[Sample | Failure]:
+        """The same items, whose order is noted."""
+        for place, item in enumerate(items):
+            self._places[item.id] = place
+            yield item
+
+    def before(self, root: str) -> None:
+        """Report the samples before this one, as generators keep their order."""
+        if (steps := self._places.get(root, 0) - self.told) > 0:
+            self.told += steps
+            self._advance(steps)
 
 
 class Shards:

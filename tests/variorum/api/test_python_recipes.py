@@ -294,7 +294,7 @@ def test_a_bar_for_each_phase(file, monkeypatch):
     va.run(file, store="new", progress=False, generate=[], seed=1)
     assert Bar.seen == []
     va.run(file, store="new", generate=[])
-    assert [bar.what for bar in Bar.seen] == ["making pictures of", "measuring", "scoring", "releasing", "evaluating"]
+    assert [bar.what for bar in Bar.seen] == ["making pictures", "measuring", "scoring", "releasing", "evaluating"]
     assert all(bar.done == bar.total and not bar.open for bar in Bar.seen)
 
 
