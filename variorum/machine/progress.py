@@ -36,8 +36,8 @@ QUIET = Progress()
 class Pace:
     """Estimates the rate and the time left of a phase. May be used from several threads.
 
-    The rate is work done divided by its time, both counted from the first report, as that also waited for models to
-    load. Steps that were finished before the run don't count.
+    The rate is work done divided by its time, counted from the first report if that waited for models to load. Steps
+    that were finished before the run don't count.
 
     Args:
         total: number of steps.
@@ -49,7 +49,7 @@ class Pace:
     def __init__(
         self, total: int, done: int = 0, clock: Callable[[], float] = time.monotonic, *, alike: bool = True
     ) -> None:
-        self.total, self.done, self.alike = total, done, alike
+        self.total, self.done, self._kept, self.alike = total, done, done, alike
         self._clock, self._lock = clock, Lock()
         self._began = self._at = clock()
         self._first = 0.0
@@ -80,18 +80,19 @@ class Pace:
     def rate(self) -> float | None:
         """Steps per second, or None as long as too little was seen. It falls while the next report is overdue."""
         with self._lock:
-            if self._base is None or not self.alike:
+            if self._base is None or not self.alike or self._at - self._base[0] < LEAST_SECONDS:
                 return None
-            at, before = self._base
-            steps, seconds, waited = self.done - before, self._at - at, self._clock() - at
-            if steps <= 0 or seconds < LEAST_SECONDS:
-                return None
-            return min(steps / seconds, (steps + self._largest) / waited)
+            # counted from the start, models that load make it too low; from the base, half a wave of workers does
+            return max(self._speed(self._began, self._kept), self._speed(*self._base))
+
+    def _speed(self, since: float, before: int) -> float:
+        steps = self.done - before
+        return min(steps / (self._at - since), (steps + self._largest) / (self._clock() - since))
 
     def left(self) -> float | None:
         """Seconds until the phase ends, or None as long as they can't be known. Between reports they pass."""
         rate = self.rate()
-        if rate is None or self.ended:
+        if not rate or self.ended:
             return None
         waited = min((self._clock() - self._at) * rate, self._largest)
         return max(self.total - self.done - waited, 0) / rate
