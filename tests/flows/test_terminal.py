@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.terminal import amount, duration, lines, parts_that_fit, shortened, widths_of
+from variorum.flows.terminal import amount, lines, parts_that_fit, shortened, widths_of
+from variorum.machine.progress import duration
 from variorum.report.figures import Shown
 
 WIDE = Shown(

@@ -29,7 +29,7 @@ class Clock:
 def test_the_time_left_is_right_from_a_fifth_on_whatever_was_kept_and_however_unlike_the_kinds(
     costs, pictures, kept, loading
 ):
-    """Kinds of work take turns on batches, as detectors do; each has a steady cost, and the first batch loads models."""
+    """Kinds of work take turns on batches, as detectors do. Their costs are steady; the first batch loads models."""
     clock, known = Clock(), Costs()
     totals, done, told = dict.fromkeys(costs, pictures), dict.fromkeys(costs, 0), 0
     pace = Pace(pictures + kept, kept, clock)
