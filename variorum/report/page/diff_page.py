@@ -106,7 +106,12 @@ def _entries(
         if instead:
             sides[1] = where[1][1][instead.id]
         places = tuple(None if hidden else place(there, row) for (there, _), row in zip(where, sides, strict=True))
-        what = {"change": change.kind, "why": change.why, "before": list(change.before), "after": list(change.after)}
+        what: dict[str, Any] = {
+            "change": change.kind,
+            "why": change.why,
+            "before": list(change.before),
+            "after": list(change.after),
+        }
         what |= {"kept_instead": instead.record()} if instead else {}
         entries.append(Entry(places, {"difference": {name: value for name, value in what.items() if value}}))
     return entries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from variorum.edition.pulled import without
@@ -67,7 +68,7 @@ def kept_instead(manifest: Manifest, ids: Sequence[str], store: Store) -> dict[s
         if (info := manifest.ledger.scored.get(step)) is None:
             continue
         names = [f"{step}.{column}" for column in COLUMNS]
-        table = read_keyed(store, info, lambda schema, names=names: [one for one in names if one in schema.names])
+        table = read_keyed(store, info, partial(_named, names))
         if not set(names) <= set(table.column_names):
             continue
         rows: list[Mapping[str, Any]] = table.filter(pc.is_in(table["id"], value_set=wanted)).to_pylist()
@@ -76,3 +77,7 @@ def kept_instead(manifest: Manifest, ids: Sequence[str], store: Store) -> dict[s
             if keeper and keeper != row["id"] and isinstance(distance, float) and math.isfinite(distance):
                 found.setdefault(row["id"], Kept(keeper, layer, distance))
     return found
+
+
+def _named(names: Sequence[str], schema: Any) -> list[str]:
+    return [name for name in names if name in schema.names]
