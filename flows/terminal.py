@@ -201,7 +201,9 @@ def rate_of(pace: Pace, unit: str) -> str:
     rate = None if pace.ended else pace.rate()
     if rate is None:
         return ""
-    return f"{amount(rate, unit)}/s" if unit or rate >= 1 else f"{duration(1 / rate)} each"
+    if unit or rate >= 1:
+        return f"{amount(rate, unit)}/s"
+    return f"{1 / rate:.1f} s each" if rate > 0.1 else f"{duration(1 / rate)} each"
 
 
 def amount(number: float, unit: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -149,15 +149,15 @@ class Duplicates(Detector):
         return figures
 
 
-def plainness(origins: Sequence[str]) -> tuple[Ints, Bools]:
+def plainness(origins: Iterable[object]) -> tuple[Ints, Bools]:
     """Length `[N]` of the names of files, and whether a name says that it is a copy. The last sorts first.
 
     Args:
         origins: `[N]`, where the pictures come from, such as paths.
     """
     names = [str(origin).rpartition("/")[2] for origin in origins]
-    lengths = np.fromiter(map(len, names), np.int64, len(names))
-    return lengths, np.fromiter((COPY_NAME.search(name) is not None for name in names), bool, len(names))
+    lengths = np.array([len(name) for name in names], np.int64)
+    return lengths, np.array([COPY_NAME.search(name) is not None for name in names], bool)
 
 
 def cut_from(cosine: float, rate: float) -> str:

@@ -125,8 +125,8 @@ def _columns(
     (first, before), (second, after) = sides
     instead = [kept.get(change.id) for change in changes]
     copies = [
-        texts("kept_instead", [after[one.id]["origin"] or one.id if one else None for one in instead]),
-        texts("found_by", [one.found_by if one else None for one in instead]),
+        texts("kept instead", [after[one.id]["origin"] or one.id if one else None for one in instead]),
+        texts("found by", [one.found_by if one else None for one in instead]),
         numbers("distance", [one.distance if one else None for one in instead]),
     ]
     rows = [after.get(change.id) or before[change.id] for change in changes]

@@ -272,8 +272,8 @@ def _beside_kept(columns: list[dict[str, Json]], manifest: Manifest, chosen: Any
     values: Any = source["values"]
     source |= numbers("source", [rows[beside[row].id] if row in beside else of for row, of in enumerate(values)])
     names = {row: origins[rows[one.id]] or one.id for row, one in beside.items()}
-    columns.append(texts("kept_instead", [names.get(row) for row in range(len(ids))]))
-    columns.append(texts("found_by", [beside[row].found_by if row in beside else None for row in range(len(ids))]))
+    columns.append(texts("kept instead", [names.get(row) for row in range(len(ids))]))
+    columns.append(texts("found by", [beside[row].found_by if row in beside else None for row in range(len(ids))]))
 
 
 def _idle(one: dict[str, Json]) -> bool:

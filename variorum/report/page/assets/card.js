@@ -77,7 +77,7 @@
     const moved = classes[0] && classes[1] && classes[0] !== classes[1];
     const label = moved ? classes.join(" → ") : data.text("class", row);
     const variant = data.text("variant", row);
-    const why = [data.text("why", row), data.text("found_by", row)].filter(Boolean).join(" · ");
+    const why = [data.text("why", row), data.text("found by", row)].filter(Boolean).join(" · ");
     return [variant && variant !== "original" ? `${label} · ${variant}` : label, why];
   }
 

@@ -146,7 +146,8 @@
 
     /** The name of a side of a change. Beside a dropped copy stands the picture that was kept. */
     side(name, row) {
-      return name === "after" && this.diff && this.text("kept_instead", row) ? "kept instead" : name;
+      if (!this.diff || !this.text("kept instead", row)) return name;
+      return name === "after" ? "kept instead" : "dropped";
     }
 
     /** What a picture is, in a line, as alternative text. */

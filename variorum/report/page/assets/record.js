@@ -2,7 +2,7 @@
 {
   const { element, seen, figure, copyButton, columnTitle, verdict, keeps, tree } = Variorum;
   const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed"];
-  const CHANGE = ["change", "why", "before", "after", "kept_instead", "found_by"];
+  const CHANGE = ["change", "why", "before", "after", "kept instead", "found by"];
 
   /** The panel in a dialog. `sequence()` gives the rows that arrows go through; `moved(row)` is called, with -1 at the end. */
   class RecordPanel {
@@ -156,7 +156,7 @@
       const { data } = this;
       const list = element("dl", { class: "facts" });
       const first = data.diff ? CHANGE : [];
-      for (const name of new Set([...first, ...VERDICT, "kept_instead", "found_by", "split", "config", "origin", "licence"])) {
+      for (const name of new Set([...first, ...VERDICT, "kept instead", "found by", "split", "config", "origin", "licence"])) {
         const text = data.text(name, row);
         if (text)
           list.append(
