@@ -1,5 +1,8 @@
 """What the command line shows: tables that fit, whole words, and progress with and without a terminal."""
 
+import io
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,6 +133,36 @@ def test_the_rate_is_that_of_this_run():
         clock.now += 1
         progress.advance(1)
     assert said[0] == "making pictures: 85 of 100, 85 %, 1.0/s, 15 s left"
+
+
+def test_bars_fit_with_whole_words_and_stand_nowhere_at_their_end(monkeypatch):
+    written = io.StringIO()
+    shown = Console(file=written, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(terminal, "console", lambda **_: shown)
+    with terminal.bars() as progress:
+        progress.start("measuring leakage.trained_on", 12_000, 2_000)
+        progress.advance(9_000)
+        progress.start_unlike("sealing the edition", 1)  # meanwhile the other isn't over
+        progress.start("kept from before", 5, 5)
+    first, second = drawn(written)[-2:]
+    assert first.startswith("measuring leakage.trained_on ━")
+    assert first.endswith(" 11000 of 12000 0 s so far")
+    assert second.startswith("sealing the edition  ")
+    assert second.endswith(" 0 of 1 0 s so far")
+    assert len(first) == len(second) == 80
+    written.truncate(0)
+    with terminal.bars() as progress:
+        progress.start("measuring", 120)
+        progress.advance(120)
+        progress.start_unlike("sealing the edition", 1)
+        progress.advance(1)  # in no time
+    assert drawn(written)[-1].split() == ["measuring", "120", "of", "120", "in", "0", "s"]
+
+
+def drawn(written: io.StringIO) -> list[str]:
+    """The lines that were drawn one after the other, without what moves the cursor."""
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()).splitlines()
+    return [line for line in lines if line.strip("\r\0")]
 
 
 def test_amounts_and_durations_in_words():
