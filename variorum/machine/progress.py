@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import Lock
 from typing import TypeAlias
 
 Advance: TypeAlias = Callable[[int], None]
-"""Called from any thread with the number of steps just finished."""
+"""Called from any thread with the number of steps just finished; a negative one if work is lost and done again."""
 
-BURST = 1.25
-"""Reports that come before this multiple of the time of the first one belong to it: workers that began together."""
+BURST = 0.25
+"""Reports that come within this share of the shortest time between rounds are one round: of workers that began
+together."""
+ENOUGH = 5
+"""Rounds from which on the older half doesn't count any more, as the machine may be busier or freer now."""
 LEAST_SECONDS = 1.0
-"""Shortest time that a rate is measured over."""
+"""Shortest time of a round, and shortest time that a rate is measured over."""
 
 
 class Progress:
@@ -33,11 +38,38 @@ class Progress:
 QUIET = Progress()
 
 
+@contextmanager
+def counted(total: int, advance: Advance) -> Iterator[Advance]:
+    """Give a function that is told how many steps of a part are done. The last step waits for the part's end.
+
+    An error takes them all back, as the part may be tried again.
+
+    Args:
+        total: steps of the part.
+        advance: gets the steps.
+    """
+    told = 0
+
+    def reached(done: int) -> None:
+        nonlocal told
+        if (steps := min(done, total - 1) - told) > 0:
+            told += steps
+            advance(steps)
+
+    try:
+        yield reached
+    except BaseException:
+        if told:
+            advance(-told)
+        raise
+    advance(total - told)
+
+
 class Pace:
     """Estimates the rate and the time left of a phase. May be used from several threads.
 
-    The rate is work done divided by its time, counted from the first report if that waited for models to load. Steps
-    that were finished before the run don't count.
+    The rate is work done divided by its time, counted from the first round of reports if that waited for models to
+    load, and later over the newer half of the rounds. Steps that were finished before the run don't count.
 
     Args:
         total: number of steps.
@@ -52,8 +84,9 @@ class Pace:
         self.total, self.done, self._kept, self.alike = total, done, done, alike
         self._clock, self._lock = clock, Lock()
         self._began = self._at = clock()
-        self._first = 0.0
-        self._base: tuple[float, int] | None = None
+        self._rounds: list[tuple[float, float, int]] = []
+        """Time of the first and of the last report of each round, and steps done at its end."""
+        self._shortest = math.inf
         self._largest = 0
 
     def advance(self, steps: int) -> None:
@@ -61,12 +94,14 @@ class Pace:
         with self._lock:
             self.done += steps
             self._at = now = self._clock()
-            if self._base is None:
-                self._first = now - self._began
-            if now - self._began <= BURST * self._first:
-                self._base = now, self.done
-            else:
+            since, before = now, self._rounds[-1][0] if self._rounds else self._began
+            if self._rounds:
                 self._largest = max(self._largest, steps)
+            if self._rounds and now - before <= max(LEAST_SECONDS, BURST * self._shortest):
+                since = self._rounds.pop()[0]
+            else:
+                self._shortest = min(self._shortest, now - before)
+            self._rounds.append((since, now, self.done))
 
     @property
     def ended(self) -> bool:
@@ -80,19 +115,24 @@ class Pace:
     def rate(self) -> float | None:
         """Steps per second, or None as long as too little was seen. It falls while the next report is overdue."""
         with self._lock:
-            if self._base is None or not self.alike or self._at - self._base[0] < LEAST_SECONDS:
+            if len(self._rounds) < 2 or not self.alike:
                 return None
-            # counted from the start, models that load make it too low; from the base, half a wave of workers does
-            return max(self._speed(self._began, self._kept), self._speed(*self._base))
+            if len(self._rounds) >= ENOUGH:  # the last round may lack workers
+                found = self._speed(self._rounds[len(self._rounds) // 2 - 1], self._rounds[-2])
+            else:  # loading makes it too low if counted from the start, half a round of workers from the first round
+                start, last = (self._began, self._began, self._kept), self._rounds[-1]
+                found = max(self._speed(start, last), self._speed(self._rounds[0], last))
+            return found if found > 0 else None
 
-    def _speed(self, since: float, before: int) -> float:
-        steps = self.done - before
-        return min(steps / (self._at - since), (steps + self._largest) / (self._clock() - since))
+    def _speed(self, first: tuple[float, float, int], last: tuple[float, float, int]) -> float:
+        (_, began, before), (_, ended, after) = first, last
+        overdue = (self.done - before + self._largest) / (self._clock() - began)
+        return min((after - before) / (ended - began), overdue)
 
     def left(self) -> float | None:
         """Seconds until the phase ends, or None as long as they can't be known. Between reports they pass."""
         rate = self.rate()
-        if not rate or self.ended:
+        if rate is None or self.ended:
             return None
         waited = min((self._clock() - self._at) * rate, self._largest)
         return max(self.total - self.done - waited, 0) / rate

@@ -27,7 +27,7 @@ from variorum.edition.tables import (
 )
 from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
-from variorum.machine.progress import Advance
+from variorum.machine.progress import Advance, counted
 from variorum.machine.retrying import changed
 from variorum.machine.together import each
 from variorum.models.device import gpu_used
@@ -101,13 +101,14 @@ class Build:
     def make(self, part: Unit, advance: Advance) -> Receipt:
         """See `_make`."""
         try:
-            return self._make(part, advance)
+            with counted(part.samples, advance) as reached:
+                return self._make(part, reached)
         except SourceChanged:
             reopened.cache_clear()  # a worker that lives on looks at the data again
             raise
 
     @running_out()
-    def _make(self, part: Unit, advance: Advance) -> Receipt:
+    def _make(self, part: Unit, reached: Advance) -> Receipt:
         """Make a unit's pictures, write its shards and table, and store the receipt.
 
         Decoding, any generators, and encoding with writing each have a thread; bounded queues join them.
@@ -122,7 +123,6 @@ class Build:
         making = replace(ctx, memo=used)
         done = store.receipt(part.key)
         if done and store.whole(done.files()):  # another process has made it meanwhile
-            advance(part.samples)
             return done
         if part.key not in self.job.plan.keys:  # planned in another process, from other data or models
             raise changed(f"source {recipe.source.component_name()}", "this process plans other units")
@@ -137,7 +137,7 @@ class Build:
         failures: list[Failure] = []
         roots: dict[str, str] = {}
         read = decoded(recipe.source.read(part.start, part.stop, ctx))
-        finished = Finished(advance)
+        finished = Finished(reached)
         pictures = prefetch(finished.noted(in_splits(read, recipe.splits)), AHEAD)
         items: Iterator[Sample | Failure] = pictures
         for generator, others in zip(recipe.generate, self.job.lending, strict=True):
@@ -178,7 +178,7 @@ class Build:
             "python": platform.python_version(),
             "versions": {name: installed_version(name) for name in RECORDED},
         }
-        receipt = store.put_receipt(
+        return store.put_receipt(
             Receipt(
                 unit=part.key,
                 start=part.start,
@@ -189,21 +189,18 @@ class Build:
                 made=made,
             )
         )
-        advance(part.samples - finished.told)
-        return receipt
 
 
 class Finished:
     """Reports a unit's source samples when all that is made of them has come, though they are read well before.
 
     Args:
-        advance: gets their number.
+        reached: gets the number of those that are done.
     """
 
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
+    def __init__(self, reached: Advance) -> None:
+        self._reached = reached
         self._places: dict[str, int] = {}
-        self.told = 0
 
     def noted(self, items: Iterable[Sample | Failure]) -> Iterator[Sample | Failure]:
         """The same items, whose order is noted."""
@@ -213,9 +210,7 @@ class Finished:
 
     def before(self, root: str) -> None:
         """Report the samples before this one, as generators keep their order."""
-        if (steps := self._places.get(root, 0) - self.told) > 0:
-            self.told += steps
-            self._advance(steps)
+        self._reached(self._places.get(root, 0))
 
 
 class Shards:

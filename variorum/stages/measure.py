@@ -19,7 +19,7 @@ from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import check_names, columns_of, keep_columns, keep_rows
 from variorum.machine.prefetch import prefetch
-from variorum.machine.progress import Advance, Costs
+from variorum.machine.progress import Advance, Costs, counted
 from variorum.models.memory import running_out
 from variorum.schemas.component import Component, Context, Detector, Evaluation, Row, Source
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError
@@ -100,8 +100,13 @@ class Measure:
         """Raise ModelUnavailable if a model is missing, those of later components included."""
         check_models([*self.measurers.values(), *self.then], self.job.ctx)
 
-    @running_out()
     def make(self, part: Piece, advance: Advance) -> Tables:
+        """See `_make`."""
+        with counted(part.samples, advance) as reached:
+            return self._make(part, reached)
+
+    @running_out()
+    def _make(self, part: Piece, reached: Advance) -> Tables:
         """Measure a piece with all components whose tables are missing, in one pass over the pictures.
 
         Raises:
@@ -116,7 +121,6 @@ class Measure:
         }
         todo = {name: measurer for name, measurer in self.measurers.items() if name not in kept}
         if not todo:
-            advance(part.samples)
             return Tables(tables=kept)
         rows: dict[str, list[Row]] = {name: [] for name in todo}
         waiting: dict[str, list[Sample]] = {name: [] for name in todo}
@@ -124,16 +128,11 @@ class Measure:
         looked = dict.fromkeys(todo, 0)
         wanted = {name: len(part.chosen[name]) if name in part.chosen else part.samples for name in todo}
         turns = sorted(todo, key=lambda name: bool(todo[name].uses()))  # models last, so the others' cost is known
-        told = 0
 
         def tell(name: str, began: float, steps: int, *, ended: bool) -> None:
-            nonlocal told
             self._costs.spent(name, time.monotonic() - began, steps, ended=ended)
             share = self._costs.done({**looked, name: looked[name] + steps}, wanted)
-            done = min(int(share * part.samples), part.samples - 1) - told  # the last one when the tables are kept
-            if done > 0:
-                told += done
-                advance(done)
+            reached(int(share * part.samples))
 
         def look(name: str) -> None:
             asking, began = replace(ctx, chosen=part.chosen.get(name, {})), time.monotonic()
@@ -158,7 +157,6 @@ class Measure:
             info = _keep(measurer, rows[name], pictures, self.job)
             store.put_table(part.keys[name], info)
             kept[name] = info
-        advance(part.samples - told)
         return Tables(tables=kept)
 
     def _samples(self, part: Piece, wanted: Collection[str] | None) -> Iterator[tuple[Sample, str]]:

@@ -1,12 +1,13 @@
 """Time left: what is promised holds where work is steady, and is not promised where it can't be known."""
 
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from variorum.machine.progress import Costs, Pace
+from variorum.machine.progress import Costs, Pace, counted
 
 BATCH = 32
 
@@ -105,3 +106,22 @@ def test_a_kind_that_is_unknown_holds_the_share_back():
         shares.append(costs.done({"quick": 4, "slow": steps, "unused": 0}, totals))
     assert all(before < after for before, after in pairwise(shares))
     assert shares[-1] == 1
+
+
+def test_a_part_that_fails_takes_its_steps_back_and_the_last_step_is_its_end():
+    told = []
+    with suppress(ZeroDivisionError), counted(10, told.append) as reached:
+        reached(4)
+        reached(3)  # nothing new
+        raise ZeroDivisionError
+    assert told == [4, -4]
+    with counted(10, told.append) as reached:
+        reached(10)
+        assert told[2:] == [9]
+    assert sum(told) == 10
+    clock = Clock()
+    pace = Pace(100, clock=clock)
+    for steps in (5, 5, -9):
+        clock.now += 10
+        pace.advance(steps)
+    assert pace.left() > 1000
