@@ -183,7 +183,7 @@ def commands() -> Iterator[str]:
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
         rows = []
-        for one in command.params:
+        for one in (param for param in command.params if not getattr(param, "hidden", False)):
             if (
                 name_of := ""
                 if one.name == "help"

@@ -9,7 +9,18 @@ import typer
 
 from variorum.edition.opening import existing
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.options import CONFIDENCE, AsJson, Confidence, Edition, Issuer, SignedBy, StoreUrl, examples
+from variorum.flows.options import (
+    CONFIDENCE,
+    AsJson,
+    Confidence,
+    Edition,
+    FormerPlace,
+    Issuer,
+    SignedBy,
+    StoreUrl,
+    examples,
+    place_to_write,
+)
 
 commands = typer.Typer()
 
@@ -72,11 +83,21 @@ def view(
 
     from variorum.edition.opening import open_edition
     from variorum.flows.browser import open_page
+    from variorum.kit.labels.imagenet_classes import class_infos
     from variorum.report.page.write import write_view
 
     first, other = open_edition(edition, store), open_edition(second, store) if second else (None, None)
     with terminal.progress() as progress:
-        written = write_view(*first, *other, to=to, most=most, with_map=not no_map, blur=blur, progress=progress)
+        written = write_view(
+            *first,
+            *other,
+            to=to,
+            most=most,
+            with_map=not no_map,
+            blur=blur,
+            known=class_infos(),
+            progress=progress,
+        )
     if as_json:
         terminal.print_json(asdict(written))
         return
@@ -88,7 +109,7 @@ def view(
 @commands.command(
     epilog=examples(
         "variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1",
-        "variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1 --page changes.html",
+        "variorum diff imagenet_e@1.0.0 imagenet_e@1.0.0-r1 --to changes.html",
     )
 )
 def diff(
@@ -96,10 +117,11 @@ def diff(
     second: Edition,
     store: StoreUrl = "store",
     most: Annotated[int, typer.Option("--list", min=0, help="How many changed pictures to list.")] = 20,
-    page: Annotated[
+    to: Annotated[
         Path | None,
-        typer.Option("--page", metavar="FILE.html", help="Also write a page with the pictures side by side."),
+        typer.Option("--to", metavar="FILE.html", help="Also write a page with the pictures side by side."),
     ] = None,
+    former: Annotated[Path | None, typer.Option("--page", hidden=True)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the differences between two editions: pictures added, dropped, changed, relabelled, moved or annotated.
@@ -115,6 +137,7 @@ def diff(
     from variorum.report.page.write import write_view
     from variorum.report.ranks import rank_of
 
+    page = to or former
     where = existing(store)
     one, other = find(first, where), find(second, where)
     changes = find_changes(one, other, where)
@@ -237,14 +260,15 @@ def verify(
 
 @commands.command(
     epilog=examples(
-        "variorum blocklist real_clothes lists/train.parquet --embedding",
+        "variorum blocklist real_clothes --embedding --to lists/train.parquet",
         "variorum curate imagenet_g --set 'curate.leakage.against=[lists/train.parquet]'",
     )
 )
 def blocklist(
     edition: Edition,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet file to write.")],
+    former: FormerPlace = None,
     store: StoreUrl = "store",
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Parquet file to write.")] = None,
     embedding: Annotated[bool, typer.Option("--embedding", help="Include embeddings.")] = False,
 ) -> None:
     """Write an edition's perceptual hashes, without pictures and labels, for `leakage` to check other data against."""
@@ -253,6 +277,7 @@ def blocklist(
     from variorum.kit.copies.blocklists import blocklist as hashes
     from variorum.stages.score import curated_table
 
+    file = place_to_write(to, former)
     where = existing(store)
     manifest = resolve(edition, where)
     steps = ("features", "duplicates") if embedding else ("duplicates",)

@@ -65,6 +65,8 @@ def say(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, SystemExit):
         if not isinstance(error.__context__, BrokenPipeError):
             return error.code if isinstance(error.code, int) else ERROR
+        if _of_rich(error):
+            return CLOSED
         error = error.__context__  # typer has caught it
     text, code = ending(error)
     if code == CLOSED:
@@ -188,6 +190,11 @@ def reader_is_gone() -> bool:
         except (OSError, ValueError):
             continue
     return bool(poll.poll(0))
+
+
+def _of_rich(error: BaseException) -> bool:
+    """Return whether Rich ends the process because nobody reads its output, which then goes nowhere already."""
+    return any(frame.f_code.co_name == "on_broken_pipe" for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def close_output() -> None:

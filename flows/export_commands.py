@@ -10,7 +10,7 @@ import typer
 
 from variorum.exchange.formats import FORMATS
 from variorum.flows import terminal
-from variorum.flows.options import AsJson, Edition, StoreUrl, examples
+from variorum.flows.options import AsJson, Edition, FormerPlace, StoreUrl, examples, place_to_write
 
 commands = typer.Typer()
 COCO = "coco"
@@ -19,15 +19,16 @@ Format = StrEnum("Format", {name: name for name in sorted((COCO, *FORMATS))})  #
 
 @commands.command(
     epilog=examples(
-        "variorum export street street_folders --as image_folder --split train",
-        "variorum export coco_o coco_o_json --as coco --count-missing",
-        "variorum export coco_o@1.0.0 night --as fiftyone --variant original --variant weather",
+        "variorum export street --as image_folder --split train --to street_folders",
+        "variorum export coco_o --as coco --count-missing --to coco_o_json",
+        "variorum export coco_o@1.0.0 --as fiftyone --variant original --variant weather --to night",
     )
 )
 def export(
     edition: Edition,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
     form: Annotated[Format, typer.Option("--as", help="The format, or the benchmark whose layout is wanted.")],
+    former: FormerPlace = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="A new folder.")] = None,
     variants: Annotated[list[str] | None, typer.Option("--variant", help="Only this variant. May be repeated.")] = None,
     split: Annotated[str, typer.Option("--split", help="Only this split: train, validation or test.")] = "",
     count_missing: Annotated[
@@ -55,6 +56,7 @@ def export(
 
     if count_missing and form != COCO:
         raise typer.BadParameter(f"is only for --as coco, not for --as {form}", param_hint="--count-missing")
+    folder = place_to_write(to, former)
     manifest, where = open_edition(edition, store)
     with terminal.progress() as progress:
         if form == COCO:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONFIDENCE = 0.95
 """Level of intervals."""
+STARTING = "starting Prefect … (its first start takes up to half a minute; --runner threads needs no server)"
+"""Said as soon as there is work, and before Prefect is imported."""
 
 
 class Profile(StrEnum):
@@ -129,6 +132,8 @@ Issuer = Annotated[
     str,
     typer.Option("--issuer", metavar="URL", help="Who vouches for that address: https://accounts.google.com"),
 ]
+FormerPlace = Annotated[Path | None, typer.Argument(metavar="TO", hidden=True)]
+"""The former form of `--to`, which still works."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 
 
@@ -197,7 +202,8 @@ class Asked:
     def _work(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job, progress: Progress) -> T:
         """The result of the work, by the runner that was asked for."""
         if self.runner == Runners.prefect and not self.runner_set:
-            from variorum.flows.prefect_runner import in_flow
+            terminal.say(STARTING, err=True)
+            from variorum.flows.prefect_runner import in_flow  # takes seconds
 
             return in_flow(name, work, job, progress, workers=self.workers)
         if self.runner == Runners.threads and not self.runner_set:
@@ -261,6 +267,13 @@ def on_recipe(
         return command
 
     return add
+
+
+def place_to_write(to: Path | None, former: Path | None) -> Path:
+    """Return where a command shall write. Raises typer.BadParameter if that isn't given, or given twice."""
+    if (to is None) == (former is None):
+        raise typer.BadParameter("say once where to write: --to PATH")
+    return to or former or Path()
 
 
 def examples(*lines: str) -> str:

@@ -13,6 +13,7 @@ from variorum.flows.options import AsJson, Edition, StoreUrl, examples
 
 if TYPE_CHECKING:
     from variorum.hub.publish import Published
+    from variorum.schemas.manifest import Manifest
 
 commands = typer.Typer()
 
@@ -83,7 +84,11 @@ def publish(
         typer.Option("--sign-cert", metavar="CHAIN.pem", help="The key's certificate, and those of its authorities."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only check, and list the files that would be uploaded.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only check, and list the files that would be uploaded, the licences and all refusals; works offline.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -113,11 +118,22 @@ def publish(
     with terminal.progress("bytes") as progress:
         done = send(manifest, where, repo, terms, dry_run=dry_run, progress=progress)
     if as_json:
-        terminal.print_json(record(done, dry_run=dry_run))
-        return
+        terminal.print_json({**record(done, dry_run=dry_run), "licences": dict(manifest.licences)})
+    else:
+        _show(manifest, done, dry_run=dry_run, branch=branch)
+    for refusal in done.refused:
+        typer.secho(f"refused: {terminal.plain(refusal)}", fg="red", err=True)
+    if done.refused:
+        raise typer.Exit(1)
+
+
+def _show(manifest: Manifest, done: Published, *, dry_run: bool, branch: str) -> None:
+    """Print what was published, or would be."""
     if dry_run:
         for change in done.changes:
-            terminal.say(f"{SIGNS[change.action]} {change.size / 1e6:10.3f} MB  {change.path}")
+            terminal.say(f"{SIGNS[change.action]} {change.size:14,} bytes  {change.path}")
+        for licence, number in sorted(manifest.licences.items(), key=lambda one: (-one[1], one[0])):
+            terminal.say(f"licence: {licence or 'none'}, {number} pictures")
     name = f"{manifest.dataset}@{manifest.version}"
     counted = ", ".join(
         f"{number} {word} ({done.size(action) / 1e6:.1f} MB)"
@@ -127,9 +143,14 @@ def publish(
     if done.positions:
         terminal.say(f"{done.positions} pictures say where they were taken")
     place = f"{done.url}/tree/{done.tag or branch}"
+    if done.unasked:
+        terminal.say(
+            f"{done.unasked}; until then its files, versions and readers, and your token, aren't checked", err=True
+        )
     if not done.new:
         terminal.say(f"{name} is published already: {place}; nothing to do")
     elif dry_run:
+        counted = counted or "nothing to upload"
         terminal.say(f"dry run of {name} at {place}: {counted}")
     else:
         terminal.say(f"{name}: {place}, commit {done.commit[:12]}: {counted}")
@@ -145,5 +166,7 @@ def record(done: Published, *, dry_run: bool) -> dict[str, Any]:
         "dry_run": dry_run,
         "new": done.new,
         "positions": done.positions,
+        "refused": list(done.refused),
+        "unasked": done.unasked,
         "files": [{"path": one.path, "action": one.action, "bytes": one.size} for one in done.changes],
     }

@@ -10,6 +10,7 @@ import typer
 
 from variorum.flows import terminal, terminal_editions
 from variorum.flows.options import CONFIDENCE, Asked, Confidence, Force, RecipeOrEdition, examples, on_recipe
+from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
@@ -49,6 +50,7 @@ def plan(asked: Asked) -> None:
     """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from variorum.edition.store import Store
     from variorum.pipeline import check
+    from variorum.stages.estimate import check_room
     from variorum.stages.planned import planned
 
     job = asked.job(Store(asked.store, writable=False))
@@ -57,10 +59,11 @@ def plan(asked: Asked) -> None:
         found = planned(job, progress)
     if asked.as_json:
         terminal.print_json(found.as_json())
-        return
-    if found.table:
-        terminal_editions.print_requests(found.table)
-    terminal_editions.print_plan(found)
+    else:
+        if found.table:
+            terminal_editions.print_requests(found.table)
+        terminal_editions.print_plan(found)
+    check_room(job)
 
 
 @commands.command(epilog=examples("variorum build imagenet_e --workers 2"))
@@ -70,7 +73,7 @@ def build(asked: Asked) -> None:
     from variorum import pipeline
 
     job = asked.job()
-    manifest, _ = asked.do("build", pipeline.build, job, pipeline.built)
+    manifest, _ = asked.do("build", pipeline.build, job, pipeline.build_finished)
     _show(asked, job, manifest, evaluations=False)
 
 
@@ -94,7 +97,7 @@ def curate(asked: Asked, force: Force = False) -> None:
         return pipeline.curate(job, manifest, runner, progress, force=force)
 
     def kept(job: Job, _: Progress) -> Any:
-        return pipeline.curated(job, manifest, force=force)
+        return pipeline.curate_finished(job, manifest, force=force)
 
     (number, ledger), _ = asked.do("curate", work, job, kept)
     if asked.as_json:
@@ -172,6 +175,10 @@ def evaluate(
         return
     if classes or to or confidence != CONFIDENCE:
         raise typer.BadParameter("--classes, --confidence and --to need --model")
+    if "@" in asked.recipe and not asked.recipe.endswith((".yaml", ".yml")):
+        raise typer.BadParameter(
+            f"{cut(asked.recipe)} is an edition: name a model to evaluate on it, such as --model classifier"
+        )
     from variorum import pipeline
     from variorum.edition.editions import current
 
@@ -182,8 +189,7 @@ def evaluate(
         return pipeline.evaluate(job, manifest, runner, progress)
 
     def kept(job: Job, _: Progress) -> Any:
-        figures = pipeline.evaluated(job, manifest)
-        return None if pipeline.missing(job, figures) else figures
+        return pipeline.evaluate_finished(job, manifest)
 
     figures, _ = asked.do("evaluate", work, job, kept)
     if asked.as_json:
@@ -192,20 +198,22 @@ def evaluate(
         terminal_editions.print_evaluations(job.recipe, manifest, job.store)
 
 
-@commands.command(epilog=examples("variorum card imagenet_e", "variorum card imagenet_e --keep data_cards/released"))
+@commands.command(epilog=examples("variorum card imagenet_e", "variorum card imagenet_e --to data_cards/released"))
 @on_recipe(works=False)
 def card(
     asked: Asked,
-    keep: Annotated[
+    to: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="FOLDER", help="Also keep the card there, as the one of a released version."),
+        typer.Option("--to", metavar="FOLDER", help="Also keep the card there, as the one of a released version."),
     ] = None,
+    former: Annotated[Path | None, typer.Option("--keep", hidden=True)] = None,
 ) -> None:
     """Rewrite the card and the contact sheet of the recipe's edition, or of its current release."""
     from variorum.edition.editions import current
     from variorum.report.card import write_card
     from variorum.report.kept_cards import keep_card
 
+    keep = to or former
     job = asked.job_on_edition()
     manifest = current(_edition_of(job), job.store)
     text = write_card(job.recipe, manifest, job.store)

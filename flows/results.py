@@ -154,6 +154,6 @@ def print_board(board: Leaderboard) -> None:
         name = board.edition.name
         terminal.say(f"no results of {name} yet; make one with: variorum evaluate {name} --model NAME")
         return
-    terminal.print_shown(standing(board))
+    terminal.print_shown(standing(board), intervals=True)
     for note in board.notes():
         terminal.say(note)

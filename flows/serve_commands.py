@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +58,7 @@ def _seconds(text: str) -> int:
         "variorum serve",
         "variorum serve imagenet_e photos.yaml --cron '0 3 * * 1'",
         "variorum serve photos.yaml --every 12h --workers 2",
+        "variorum serve --look --port 4300",
     )
 )
 def serve(
@@ -83,6 +85,7 @@ def serve(
         int, typer.Option("--at-once", min=1, max=1000, help="Maximum number of runs at the same time.")
     ] = 1,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of Prefect's pages.")] = PORT,
+    look: Annotated[bool, typer.Option("--look", help="Only show Prefect's pages of past runs; run nothing.")] = False,
 ) -> None:
     """Run recipes on their schedules, on this machine, until Ctrl-C.
 
@@ -94,10 +97,12 @@ def serve(
         os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"  # before Prefect reads it, so that its pages show the log of a run
     if cron and every:
         raise typer.BadParameter("--cron and --every: give one of them")
+    if look and (recipes or cron or every):
+        raise typer.BadParameter("--look runs nothing: leave out recipes, --cron and --every")
     check_cron(cron)
     options: dict[str, Any] = {"store": store, "profile": profile.value, "limit": limit, "workers": workers}
     options |= {"trust": trust, "overrides": [*folder_settings(source), *(overrides or ())]}
-    chosen = _chosen(recipes or (), options, cron, every)
+    chosen = [] if look else _chosen(recipes or (), options, cron, every)
     with _server(port) as (address, password):
         for one in chosen:
             terminal.say(f"{one.name}: {one.said()}")
@@ -106,7 +111,10 @@ def serve(
             typer.echo(f"their password, until then: {password}")
         elif password:
             terminal.say(f"their password is shown on terminals only; to choose one, set {CHOSEN}")
-        _serve_until_stopped(chosen, at_once)
+        if look:
+            _wait_until_stopped()
+        else:
+            _serve_until_stopped(chosen, at_once)
     terminal.say("stopped; finished work is kept")
 
 
@@ -163,6 +171,14 @@ def _server(port: int) -> Iterator[tuple[str, str]]:
     with own_server.served(port) as (server, password):
         stale_runs.mark_killed(server)
         yield server.removesuffix("/api"), password
+
+
+def _wait_until_stopped() -> None:
+    """Wait for Ctrl-C or SIGTERM."""
+    stopped = threading.Event()
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sent, lambda *_: stopped.set())
+    stopped.wait()
 
 
 def _serve_until_stopped(chosen: Sequence[Deployment], at_once: int) -> None:

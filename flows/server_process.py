@@ -26,6 +26,8 @@ NAMES = ("localhost", "127.0.0.1", "[::1]")
 """Hosts in requests, with any port, as through a tunnel. By another name a stranger's page asks (DNS rebinding)."""
 GUARDED = ("/api", "/docs", "/redoc", "/openapi.json")
 """Beginnings of all paths that aren't files of the web pages."""
+HEALTH = "/api/health"
+"""It answers `true`. The pages ask it without the password, and otherwise say that they can't connect."""
 
 POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'"
 """Of Prefect's pages, which would send what people do to others."""
@@ -40,7 +42,7 @@ class Door:
     Args:
         app: that is guarded.
         password: of its API.
-        pages: whether the files of web pages are given to anybody.
+        pages: whether the files of web pages are given to anybody, and `HEALTH`.
     """
 
     def __init__(self, app: ASGIApp, password: str, *, pages: bool) -> None:
@@ -71,7 +73,9 @@ class Door:
         origin = headers.get("origin")
         if origin is not None and origin.lower().partition("://")[2] != headers["host"].lower():
             return 403, "Another origin"
-        file = self.pages and scope.get("method") in ("GET", "HEAD") and not scope["path"].startswith(GUARDED)
+        method, path = scope.get("method"), scope["path"]
+        file = self.pages and method in ("GET", "HEAD") and not path.startswith(GUARDED)
+        file = file or (self.pages and method == "GET" and path == HEALTH)
         given = headers.get("authorization", "").encode("latin-1")
         if file or scope["type"] == "websocket" or hmac.compare_digest(given, self.expected):
             return None

@@ -24,6 +24,8 @@ EVERY_SHARE = 0.05
 """Without a terminal, a line is printed after this many seconds or this share of a phase, whichever comes first."""
 LEAST_SECONDS = 2.0
 """Minimum time between two lines, so that a short phase doesn't fill the log."""
+LONG, SHORT = 32, 20
+"""Characters of a name in a table that is too wide."""
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters except tab and newline, marks that reverse the direction of text, and bytes that aren't UTF-8.
 File names and recipes may hold them, and they could command the terminal or hide what is printed."""
@@ -238,12 +240,12 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], title: st
     console().print(table)
 
 
-def print_shown(shown: Shown) -> None:
-    """A table of figures, split to fit the terminal."""
+def print_shown(shown: Shown, *, intervals: bool = False) -> None:
+    """A table of figures, split to fit the terminal; with `intervals` it keeps them in any case."""
     from rich.table import Table
 
     out = console()
-    for number, part in enumerate(parts_that_fit([shown.head, *shown.rows], out.width)):
+    for number, part in enumerate(parts_that_fit([shown.head, *shown.rows], out.width, intervals=intervals)):
         table = Table(box=None, padding=(0, 2, 0, 0), title=None if number else cell(shown.title), title_justify="left")
         for position, name in enumerate(part[0]):
             table.add_column(cell(name), justify="right" if position else "left", no_wrap=True)
@@ -252,15 +254,17 @@ def print_shown(shown: Shown) -> None:
         out.print(table, "")
 
 
-def parts_that_fit(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:
+def parts_that_fit(rows: Sequence[Sequence[str]], width: int, *, intervals: bool = False) -> Iterator[list[list[str]]]:
     """A table split into parts no wider than `width`, with two spaces between columns.
 
     If a table is too wide, the names in its first column are shortened first. If that isn't enough, it loses its
-    intervals and errors. Then it is split, and each part has the first column.
+    intervals and errors, unless it must keep its `intervals`; then names become shorter still. Then it is split, and
+    each part has the first column.
     """
-    if sum(widths_of(rows)) > width:
-        rows = [(name, *row[1:]) for name, row in zip(shortened([row[0] for row in rows]), rows, strict=True)]
-    if sum(widths_of(rows)) > width:
+    for most in (LONG, SHORT) if intervals else (LONG,):
+        if sum(widths_of(rows)) > width:
+            rows = [(name, *row[1:]) for name, row in zip(shortened([row[0] for row in rows], most), rows, strict=True)]
+    if sum(widths_of(rows)) > width and not intervals:
         rows = [[re.sub(r" (\[-?[\d.]+, -?[\d.]+\]|± [\d.]+)$", "", text) for text in row] for row in rows]
     widths, start = widths_of(rows), 1
     while start < len(widths):
@@ -272,7 +276,7 @@ def parts_that_fit(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[l
         start = stop
 
 
-def shortened(names: Sequence[str], most: int = 32) -> list[str]:
+def shortened(names: Sequence[str], most: int = LONG) -> list[str]:
     """Names with … in the middle of those that are longer than `most`, or more if they would become the same.
 
     Of a difference, `one − other`, both names are shortened.

@@ -170,7 +170,7 @@ def print_card(manifest: Manifest, store: Store) -> None:
 def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
     """The main table of each evaluation, split to fit the terminal, and where to find the rest."""
     from variorum.edition.editions import folder_of, read_beside
-    from variorum.report.card import evaluation_tables
+    from variorum.report.card import evaluation_tables, evaluations
 
     tables = evaluation_tables(recipe, manifest, store)
     for shown in tables:
@@ -179,6 +179,14 @@ def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
         there = read_beside(manifest, "README.md", store) is not None
         where = f"in {folder_of(manifest, store)}/README.md" if there else "in the card: `variorum card`"
         say(f"notes, intervals and all other figures {where}")
+    for name, kept in evaluations(recipe, manifest, store).items():
+        models, unscored = kept["figures"].get("classifiers"), kept["figures"].get("unscored")
+        by_model = [one for one in models.values() if isinstance(one, dict)] if isinstance(models, dict) else []
+        if unscored and by_model and not any(one.get("n") for one in by_model):
+            say(
+                f"{name}: no figures, as none of the {unscored} pictures has a label that {', '.join(models)} knows; "
+                f"take a model of your classes: variorum evaluate {manifest.dataset}@{manifest.version} --model NAME"
+            )
 
 
 def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) -> None:

@@ -249,6 +249,10 @@ class Source(Component):
         """Return whether its samples have annotations; then each sample of the edition has `annotations.json`."""
         return self.captioned(ctx)
 
+    def stored_bytes(self, ctx: Context) -> int:
+        """Return the size of all its pictures' files, or 0 if that isn't cheap to know. Disks are checked by it."""
+        return 0
+
     def place(self) -> str:
         """Name the data that it reads, in a line for people. A -dev version may not move from one place to another.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +131,14 @@ class ImageFolder(Source):
     def annotated(self, ctx: Context) -> bool:
         """Return whether a metadata file has captions or objects."""
         return self._metadata.captioned or self._metadata.has_objects
+
+    def stored_bytes(self, ctx: Context) -> int:
+        """The size of the files."""
+        sizes = 0
+        for picture in self._found:
+            with suppress(OSError):  # found when it is read
+                sizes += picture.file.stat().st_size
+        return sizes
 
     def place(self) -> str:
         """The folder."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from variorum.machine.retrying import printable
 from variorum.schemas.component import ClassInfo, Context, Source
+from variorum.schemas.fields import LONGEST
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.sources.exports.objects import BoxFormat
 from variorum.sources.folders.folder import mask_trouble
@@ -28,6 +30,9 @@ from variorum.sources.tables.rows import (
     with_objects,
 )
 from variorum.sources.web.urls import in_full
+
+ORIGIN = b"variorum.origin"
+"""Key of the metadata of a column that says where each picture came from."""
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -95,19 +100,23 @@ class Parquet(Source):
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples with the bytes as stored; a `Failure` for a row without a readable picture or matching mask."""
-        wanted = [self.image, *filter(None, [self.mask]), *self._columns.needed()]
+        wanted = [self.image, *filter(None, [self.mask]), *self._columns.needed(), *self._origins]
         rows = self._table.rows(start, stop, list(dict.fromkeys(wanted)))
         for (file, number), row in zip(self._table.places(start, stop), rows, strict=True):
-            sample = self._bare(file, number)
-            yield sample.failure(*row) if isinstance(row, Unread) else self._pictured(sample, row)
+            if isinstance(row, Unread):
+                yield self._bare(file, number).failure(*row)
+            else:
+                yield self._pictured(self._bare(file, number, row), row)
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         """The samples without pictures and objects; the other columns are read."""
-        columns = self._columns.needed(objects=False)
+        columns = list(dict.fromkeys([*self._columns.needed(objects=False), *self._origins]))
         rows = self._table.rows(start, stop, columns) if columns else ({} for _ in range(start, stop))
         for (file, number), row in zip(self._table.places(start, stop), rows, strict=False):
-            sample = self._bare(file, number)
-            yield sample if isinstance(row, Unread) else described(sample, self._columns.values(row), self._label_names)
+            if isinstance(row, Unread):
+                yield self._bare(file, number)
+            else:
+                yield described(self._bare(file, number, row), self._columns.values(row), self._label_names)
 
     def place(self) -> str:
         """The paths in full, and URLs without what may be a secret in them."""
@@ -163,10 +172,21 @@ class Parquet(Source):
     def _known(self) -> frozenset[str]:
         return frozenset(self._classes)
 
-    def _bare(self, file: File, number: int) -> Sample:
+    @cached_property
+    def _origins(self) -> list[str]:
+        """The column that says where each picture came from, in files that `variorum.curate` has written."""
+        marked = [
+            {one.name for one in file.schema if (one.metadata or {}).get(ORIGIN) and arrow.kind_of_text(one.type)}
+            for file in self._table.files
+        ]
+        return sorted(set.intersection(*marked))[:1]
+
+    def _bare(self, file: File, number: int, row: Mapping[str, Any] | None = None) -> Sample:
         key = f"{file.name}/{number}"
         split = file.split if self.split == "" else self.split.replace("none", "")
-        return Sample(source_id("parquet", key), b"", origin=key, licence=self.licence, split=split)
+        told = next((row.get(name) for name in self._origins), None) if row else None
+        origin = printable(told) if isinstance(told, str) and 0 < len(told) <= LONGEST else key
+        return Sample(source_id("parquet", key), b"", origin=origin, licence=self.licence, split=split)
 
     def _pictured(self, sample: Sample, row: dict[str, Any]) -> Sample | Failure:
         values = self._columns.values(row)

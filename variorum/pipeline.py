@@ -98,22 +98,39 @@ def finished(job: Job, progress: Progress = QUIET, *, force: bool = False) -> Ma
     later = (*recipe.curate, *recipe.evaluate)
     check(job)
     check_all(later)
-    manifest = built(job, progress)
-    if manifest is None:
-        check_next(Build(job, later))
-        return None
-    if recipe.curate:
-        kept = curated(job, manifest, force=force)
-        if kept is None:
-            check_next(looking(job, manifest))
-            return None
-        manifest = released(job, manifest, *kept, progress)
-        if manifest is None:
-            return None
-    if todo := missing(job, evaluated(job, manifest)):
-        check_next(evaluating(job, manifest, todo))
+    manifest = build_finished(job, progress, then=later)
+    if manifest and recipe.curate:
+        kept = curate_finished(job, manifest, force=force)
+        manifest = released(job, manifest, *kept, progress) if kept else None
+    if manifest is None or evaluate_finished(job, manifest) is None:
         return None
     return with_card(job, manifest, progress)
+
+
+def build_finished(job: Job, progress: Progress = QUIET, *, then: tuple[Component, ...] = ()) -> Manifest | None:
+    """The result of `build`; None, once it is clear that it can begin, if the edition isn't sealed yet."""
+    done = built(job, progress)
+    if done is None:
+        check_next(Build(job, then))
+    return done
+
+
+def curate_finished(job: Job, manifest: Manifest, *, force: bool = False) -> tuple[int, Ledger] | None:
+    """The result of `curate`; None, once it is clear that it can begin, if there is no ledger yet."""
+    kept = curated(job, manifest, force=force)
+    if kept is None:
+        check_labels(job, manifest)
+        check_next(looking(job, manifest))
+    return kept
+
+
+def evaluate_finished(job: Job, manifest: Manifest) -> dict[str, Mapping[str, Json]] | None:
+    """The result of `evaluate`; None, once it is clear that it can begin, if figures are missing."""
+    figures = evaluated(job, manifest)
+    todo = missing(job, figures)
+    if todo:
+        check_next(evaluating(job, manifest, todo))
+    return None if todo else figures
 
 
 def check(job: Job) -> None:

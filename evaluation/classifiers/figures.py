@@ -17,6 +17,7 @@ from variorum.kit.predicted.pairing import Paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.report.results import Figures, Interval, Method
 from variorum.schemas.canonical import derive_seed
+from variorum.schemas.sample import BASELINES
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools
@@ -43,6 +44,18 @@ def figures(pictures: Pictures, given: Given, method: Method) -> Figures:
     results.fill()
     average = found.pop("average_accuracy", None)
     return Figures.model_validate({**found, "accuracy": average and average["value"]})
+
+
+def photographs(pictures: Pictures, given: Given) -> int:
+    """Number of photographs that the figures over edits are over: an edit was scored, and the original if any was.
+
+    Baselines are no edits.
+    """
+    original = pictures.variant < 0
+    edit = np.array([name not in BASELINES for name in pictures.variants] + [False])[pictures.variant]
+    edited = np.unique(pictures.source[edit & given.scored])
+    there = np.unique(pictures.source[original & given.scored])
+    return len(np.intersect1d(edited, there)) if len(there) else len(edited)
 
 
 def differences(pictures: Pictures, best: Given, others: Sequence[Given], method: Method) -> list[Interval | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from variorum.evaluation.classifiers.figures import Given, differences, figures
+from variorum.evaluation.classifiers.figures import Given, differences, figures, photographs
 from variorum.evaluation.classifiers.pictures import Pictures
 from variorum.report.result_files import Content, figures_differ, parse_result
 from variorum.report.results import EditionName, Figures, Method, Result, digest_of
@@ -122,6 +122,7 @@ def ranked(
             model=one.result.model,
             scored=int(one.given.scored.sum()),
             figures=one.figures,
+            photographs=photographs(pictures, one.given),
             behind=distance,
             brought=not one.own,
         )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from variorum.machine.retrying import changed, may_pass, passing
-from variorum.schemas.errors import SourceError, VariorumError, causes
+from variorum.schemas.errors import SourceError, TemporaryError, VariorumError, causes
 from variorum.schemas.secrets import shown
 from variorum.sources.web.urls import one_line
 
@@ -54,6 +56,22 @@ def ask(attempt: Callable[[], T], place: str, *, pinned: bool = False, again: Ca
         raise
     except Exception as error:  # hosts' errors have no common base
         raise refused(error, place, pinned=pinned) from None
+
+
+def resolved(url: str, place: str) -> None:
+    """Look up the name of a URL's host, since clients take half a minute to say that there is no network.
+
+    Behind a proxy nothing is looked up here. Raises TemporaryError that names `place`.
+    """
+    host = urlsplit(url).hostname
+    if host is None or {"all", "http", "https"} & set(getproxies()):
+        return
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise TemporaryError(
+            f"{place}: no address is known for {host} ({error.strerror}); is there a network?"
+        ) from None
 
 
 def patiently(

@@ -75,6 +75,8 @@ class HubDataset:
         if here:
             self._check_descriptions(folder)
             assert self._below is not None  # raises an error that may pass, which `datasets` would take for no files
+        if not self.local and not datasets.config.HF_HUB_OFFLINE:
+            hosts.resolved(datasets.config.HF_ENDPOINT, f"{self.where}: dataset {self._shown!r}")
         load = partial(datasets.load_dataset_builder, folder if here else self.name, self.config)
         try:
             return patiently(partial(load, revision=self.commit, data_files=self.data_files))

@@ -18,7 +18,7 @@ def test_the_page_curates_a_folder(photos, tmp_path, monkeypatch, capsys):
     for code in CODE:
         exec(code, names)
     found = names["found"]
-    assert capsys.readouterr().out.startswith("13 pictures of 3 classes: ")
+    assert capsys.readouterr().out.startswith("13 pictures, 13 labels in 3 classes: ")
     assert len(names["clean"]) == found.keep.sum() < 13
     assert {path for path, keep in zip(found.paths, found.keep, strict=True) if not keep} & {
         "coffee/0.jpg",

@@ -62,7 +62,7 @@ def test_the_python_code_works(folder, monkeypatch, capsys):
     exec(next(code for language, code in BLOCKS if language == "python").replace(TIMM, "classifier"), names)
     assert names["edition"].name == "mine@2.0.0-dev-r1"
     assert {sample.variant for sample in names["small"]} <= {"size_0.05"}
-    assert "12 pictures of 3 classes" in capsys.readouterr().out
+    assert "12 pictures, 12 labels in 3 classes" in capsys.readouterr().out
 
 
 def test_frost_is_a_generator(tmp_path):

@@ -34,7 +34,7 @@ def say(workplace, monkeypatch, capsys, own_cache):
 def test_every_variant_gets_a_folder_and_a_second_time_is_fine(say, workplace, tmp_path):
     out = tmp_path / "out"
     for _ in range(2):
-        code, said, err = say("export", "shapes", str(out), "--as", "coco")
+        code, said, err = say("export", "shapes", "--to", str(out), "--as", "coco")
         assert code == 0, err
         assert f"{out}/lost_one_half: 12 pictures, 12 boxes" in said
     assert (out / "dark/annotations/instances_val2017.json").is_file()
@@ -73,7 +73,9 @@ def test_other_formats(say, tmp_path, form):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("shapes", "out"), 2, "--as"),
+        (("shapes", "--to", "out"), 2, "--as"),
+        (("shapes", "--as", "coco"), 2, "--to PATH"),
+        (("shapes", "out", "--to", "out", "--as", "coco"), 2, "--to PATH"),
         (("shapes", "out", "--as", "voc"), 2, "coco"),
         (("shapes", "out", "--as", "cvat", "--count-missing"), 2, "only for --as coco"),
         (("shapes", "out", "--as", "waves"), 1, "no marked pictures"),

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from warm_command import MAIN
 from variorum.edition.editions import folder_of
 from variorum.edition.store import Store
 from variorum.pipeline import Job, finished, run
+from variorum.schemas.errors import StoreError
 from variorum.schemas.recipe import Recipe
 
 HEAVY = ("prefect", "torch", "jinja2")
@@ -56,11 +58,11 @@ def job(fields, tmp_path):
 def variorum(fields, tmp_path):
     """Runs `variorum run` by the default runner: exit code, output, and which large packages it has imported."""
 
-    def call(*words: str, **other: object) -> tuple[int, str, list[str]]:
+    def call(*words: str, command: str = "run", **other: object) -> tuple[int, str, list[str]]:
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**fields, **other}))
         paths = os.pathsep.join(path for path in sys.path if path)
         done = subprocess.run(
-            [sys.executable, "-c", WATCHED, "run", "recipe.yaml", *words],
+            [sys.executable, "-c", WATCHED, command, "recipe.yaml", *words],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": paths},
             capture_output=True,
@@ -193,6 +195,32 @@ def test_a_missing_model_of_a_later_step_comes_before_a_server(variorum, job):
     code, text, imported = variorum(evaluate=[{"name": "accuracy_drop", "classifiers": ["classifier"]}])
     assert (code, "prefect" in imported) == (1, False)
     assert "variorum doctor" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "other"),
+    [
+        ("build", {"version": "2.0.0", "generate": [{"name": "attribute_edit"}]}),
+        ("curate", {"curate": [{"name": "features"}]}),
+        ("evaluate", {"evaluate": [{"name": "accuracy_drop", "classifiers": ["classifier"]}]}),
+    ],
+)
+def test_a_missing_model_of_one_step_comes_before_a_server(variorum, job, command, other):
+    run(job())
+    code, text, imported = variorum(command=command, **other)
+    assert (code, "prefect" in imported) == (1, False)
+    assert "variorum doctor" in text
+
+
+def test_a_disk_without_room_is_refused_before_any_work(job, monkeypatch):
+    manifest = run(job())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert finished(job()) == manifest
+    for other in ({"seed": 2}, {"dataset": "other", "generate": []}):  # from earlier units; from the source's files
+        with pytest.raises(StoreError, match=r"no space left for this: about .* to be written, and 1 kB are free"):
+            finished(job(**other, version="2.0.0"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**7))
+    assert finished(job(seed=2, version="2.0.0")) is None
 
 
 def test_the_store_of_a_finished_recipe_stays_as_it_is(job):

@@ -58,6 +58,18 @@ def test_a_stopped_run_ends_within_seconds_and_leaves_no_server(place, sent, cod
         assert place.said().splitlines()[-1].startswith("stopped; finished work is kept")
 
 
+def test_ctrl_c_while_the_server_starts_ends_at_once(place):
+    stopped = place.run()
+    server = until(lambda: server_of(stopped.pid), 60, place.said)
+    os.killpg(stopped.pid, signal.SIGINT)
+    assert stopped.wait(15) == 130
+    until(lambda: gone(server), 6, "the server lives on")
+    starting, last = place.said().splitlines()
+    assert starting.startswith("starting Prefect")
+    assert last.startswith("stopped; finished work is kept")
+    assert place.states() == []
+
+
 def test_two_runs_start_on_one_new_database(place):
     (place.home / "prefect.db").unlink()
     runs = [place.run(f"log{number}", f"store{number}") for number in range(2)]
@@ -86,7 +98,8 @@ def test_without_a_server_a_command_ends_in_one_line_before_any_work(place, how)
     environment = {"PREFECT_HOME": str(place.folder / "file" / "x")} if how == "no folder" else {}
     environment |= {"PREFECT_API_URL": "http://127.0.0.1:9/api"} if how == "refused" else {}
     assert place.run(**environment).wait(60) in (1, 75)
-    (line,) = place.said().splitlines()
+    starting, line = place.said().splitlines()
+    assert starting.startswith("starting Prefect")
     assert line.startswith("error: ")
     assert (str(place.folder / "file") if how == "no folder" else "http://127.0.0.1:9/api") in line
     assert "--runner threads" in line

@@ -141,7 +141,7 @@ def test_two_published_versions_are_pulled_and_shown_side_by_side(variorum, hub,
         variorum("publish", f"shots@{version}", "lab/pair", "--store", shots / "store")
     for version in ("1.1.0", "1.0.0"):
         variorum("pull", f"lab/pair@{version}")
-    said = variorum("diff", "shots@1.0.0", "shots@1.1.0", "--page", "changes.html", "--json")
+    said = variorum("diff", "shots@1.0.0", "shots@1.1.0", "--to", "changes.html", "--json")
     changes = [json.loads(line) for line in said.splitlines()]
     assert [one["kind"] for one in changes] == [*["added"] * 4, "page", "rank"]
     assert changes[-2]["pictures"] == 4

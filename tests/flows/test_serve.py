@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +164,24 @@ def test_it_ends_with_its_server(serving):
     until(lambda: gone(serving.server), 6, "the server lives on")
 
 
+@pytest.mark.slow
+def test_pages_of_past_runs_can_be_looked_at_without_running_anything(tmp_path, photos):
+    place = Watched(tmp_path, photos)
+    process = place.start([*COMMAND, "serve", "--look", "--port", str(place.port)], "look")
+    try:
+        server = until(lambda: server_of(process.pid), 60, lambda: place.said("look"))
+        place.password = until(lambda: password_of(server), 10)
+        until(place.answers, 180, lambda: place.said("look"))
+        with urllib.request.urlopen(f"{place.address.removesuffix('/api')}/ui-settings", timeout=30) as answer:
+            assert json.load(answer)["api_url"] == "/api"  # of this server, whatever its port
+        assert place.ask("/deployments/filter", {}) == []
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) in (0, 130), place.said("look")  # 130 while it starts
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.browser
 def test_prefects_pages_show_card_counts_sheet_and_parameters(tmp_path, photos, browser):
     place = Serving(tmp_path, photos, held=False)
@@ -189,6 +208,7 @@ def test_prefects_pages_show_card_counts_sheet_and_parameters(tmp_path, photos, 
             page.locator("input").fill(place.password)
             page.keyboard.press("Enter")
             page.get_by_text("Flow Runs").first.wait_for()
+            assert not page.get_by_text("Can't connect").count()
             assert "negative_0" in show(f"/artifacts/artifact/{ids['counts']}", "quarantined", "counts")
             card = show(f"/artifacts/artifact/{ids['card']}", "d@1.0.0-r1", "card")
             assert "task_categories" not in card

@@ -201,9 +201,10 @@ def test_signals(folder, sent, code, said):
     assert errors(err) == ([said] if said else [])
 
 
-def test_the_reader_of_the_output_is_gone(folder):
+@pytest.mark.parametrize("words", [("components", "--json"), ("--help",), ("doctor",)], ids=("json", "help", "table"))
+def test_the_reader_of_the_output_is_gone(folder, words):
     """`variorum components | head`: nothing is said, and the code is that of a closed pipe."""
-    process = start(folder, "components", "--json")
+    process = start(folder, *words)
     assert process.stdout
     process.stdout.close()
     process.stdout = None

@@ -58,6 +58,14 @@ def test_long_names_are_shortened_before_intervals_go():
     ]
 
 
+def test_a_table_that_must_keep_its_intervals_is_split_instead():
+    rows = [("model", "drop", "behind"), ("a" * 40, "100.0 [100.0, 100.0]", "≈ 100.0 [100.0, 100.0]")]
+    for width in (70, 50):
+        parts = list(parts_that_fit(rows, width, intervals=True))
+        assert all(sum(widths_of(part)) <= width for part in parts)
+        assert [cell for part in parts for cell in part[1][1:]] == list(rows[1][1:])
+
+
 @given(st.lists(st.text("ab −", max_size=60), unique=True))
 def test_shortened_names_stay_distinguishable(names):
     found = shortened(names)

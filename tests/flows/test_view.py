@@ -79,7 +79,7 @@ def test_diff_writes_the_page_too(cli, tmp_path):
     page = tmp_path / "changes.html"
     said = [
         json.loads(line)
-        for line in cli("diff", "d@1.0.0", "d@1.0.0-r1", "--json", "--page", str(page)).stdout.splitlines()
+        for line in cli("diff", "d@1.0.0", "d@1.0.0-r1", "--json", "--to", str(page)).stdout.splitlines()
     ]
     assert [line["kind"] for line in said[-2:]] == ["page", "rank"]
     assert (said[-2]["path"], said[-2]["size"]) == (str(page), page.stat().st_size)

@@ -408,12 +408,12 @@ LINES: tuple[Case, ...] = (
     Case(
         "evaluate_unbuilt", ("evaluate", "good.yaml", "--runner", "threads", "--set", "dataset=other"), 1, "no edition"
     ),
-    Case("blocklist_uncurated", ("blocklist", "d", "out.parquet"), 1, "ledger"),
-    Case("blocklist_into_a_folder", ("blocklist", "d", "photos"), 1, ""),
-    Case("export_without_boxes", ("export", "d", "out", "--as", "coco"), 1, "no pictures with objects"),
-    Case("export_unknown", ("export", "e", "out", "--as", "coco"), 1, "no edition"),
-    Case("export_surrogate", ("export", "d", SURROGATE, "--as", "coco", "--variant", "\udcff"), 1, ""),
-    Case("export_in_what", ("export", "d", "out"), 2, "--as"),
+    Case("blocklist_uncurated", ("blocklist", "d", "--to", "out.parquet"), 1, "ledger"),
+    Case("blocklist_into_a_folder", ("blocklist", "d", "--to", "photos"), 1, ""),
+    Case("export_without_boxes", ("export", "d", "--to", "out", "--as", "coco"), 1, "no pictures with objects"),
+    Case("export_unknown", ("export", "e", "--to", "out", "--as", "coco"), 1, "no edition"),
+    Case("export_surrogate", ("export", "d", "--to", SURROGATE, "--as", "coco", "--variant", "\udcff"), 1, ""),
+    Case("export_in_what", ("export", "d", "--to", "out"), 2, "--as"),
     Case("doctor_unknown", ("doctor", "nobody"), 1, "nobody"),
     Case("doctor_5000", ("doctor", LONG), 1, ""),
     Case("doctor_nul", ("doctor", "a\0b"), 1, ""),

@@ -92,6 +92,28 @@ def table(rows: int, classes: Sequence[str] = CLASSES) -> dict[str, Any]:
     return {"rows": rows, "columns": columns}
 
 
+def models(rows: int, classes: Sequence[str] = CLASSES) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+    """Facts and columns of three models: `one` errs on every fourth picture, `two` on every seventh, `three` always.
+
+    What isn't made has no answer. Of `three` it is only known that its answers are wrong. `size_0.1` is a baseline.
+    """
+    facts, columns = list[dict[str, str]](), list[dict[str, Any]]()
+    for name, every in (("one", 4), ("two", 7), ("three", 1)):
+        wrong = [int(row % every == 0) if row % 20 != 19 else -1 for row in range(rows)]
+        facts.append({"name": name, "right": f"answer of {name}"})
+        columns.append({"name": f"answer of {name}", "kind": "text", "values": ["right", "wrong"], "codes": wrong})
+        if name == "three":
+            continue
+        facts[-1] |= {"says": f"{name} says", "p": f"p(label) of {name}"}
+        labels = [row // len(VARIANTS) % len(classes) for row in range(rows)]
+        says = [-1 if code < 0 else (label + code) % len(classes) for label, code in zip(labels, wrong, strict=True)]
+        columns.append({"name": f"{name} says", "kind": "text", "values": list(classes), "codes": says})
+        chance = [None if code < 0 else 0.9 - 0.7 * code for code in wrong]
+        columns.append({"name": f"p(label) of {name}", "kind": "number", "values": chance})
+    baseline = [int(VARIANTS[row % len(VARIANTS)] == "size_0.1") for row in range(rows)]
+    return facts, [*columns, {"name": "baseline", "kind": "flag", "values": baseline}]
+
+
 def change_columns(rows: int) -> list[dict[str, Any]]:
     """The columns that only a page of a difference has."""
     return [
@@ -164,6 +186,9 @@ def write(
     said = facts(**more)
     data = table(rows, classes)
     sides = 1
+    if said.get("models"):
+        said["models"], own = models(rows, classes)
+        data["columns"] += own
     if said["kind"] == "diff":
         data["columns"] += change_columns(rows)
         sides = 2

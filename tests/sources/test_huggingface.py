@@ -6,7 +6,7 @@ import pytest
 from variorum.machine.memo import DiskMemo
 from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
-from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.errors import RecipeError, SourceError, TemporaryError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.sources.huggingface import HuggingFace
@@ -100,6 +100,18 @@ def test_a_folder_of_pictures_and_its_identity(photos, tmp_path, ctx):
     assert samples[1].image == (photos / "chelsea" / "0.jpg").read_bytes()
     (tmp_path / "moved" / "coffee" / "0.jpg").write_bytes(png(0))
     assert HuggingFace(dataset=there.dataset, label="label").pin(ctx) != here.pin(ctx)
+
+
+def test_a_hub_without_a_network_is_told_without_waiting(ctx, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", "https://hub.invalid")
+    for name in ("all_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with pytest.raises(TemporaryError, match=r"'lab/birds': no address is known for hub\.invalid .*is there a network"):
+        HuggingFace(dataset="lab/birds").size(ctx)
 
 
 def test_what_is_wrong_is_named(parquet, photos, ctx):

@@ -12,6 +12,7 @@ from variorum.api.arguments import whole_number
 from variorum.api.curated import Curated, Input
 from variorum.api.edition import Edition, store_of
 from variorum.api.given import Given, read_given
+from variorum.api.given_tables import AUTO
 from variorum.api.progress import shown
 from variorum.edition.editions import check_source, read_manifest
 from variorum.edition.store import Store
@@ -33,7 +34,7 @@ OWN = ("limit", "source", "source.name", "source.files", "source.path", "source.
 
 def curate(
     pictures: Any,
-    labels: Any = None,
+    labels: Any = AUTO,
     *,
     names: Sequence[str] | None = None,
     store: str | PathLike[str] | Store = "store",
@@ -53,11 +54,16 @@ def curate(
     The same pictures, labels and settings reuse the finished result. Other thresholds read no picture again.
 
     Args:
-        pictures: a folder with one folder per class; or pictures of any sizes, each a uint8 array `[H, W, 3]` or
-            `[H, W]`, a PIL image or the path of a file; or one array `[N, H, W, 3]` or `[N, H, W]`; or a
-            `datasets.Dataset` with a column of pictures.
-        labels: a number or a text per picture; None, -1, NaN and `""` mean no label. Without any labels the steps that
-            need them are left out.
+        pictures: a folder with one folder per class; a `datasets.Dataset`, or a pandas, Polars or Arrow table, with a
+            column of pictures or of paths; paths or URLs of WebDataset tars (`train-{000..009}.tar`); an `ImageFolder`
+            or another dataset of torchvision or PyTorch without a transform; a list, a generator or a webdataset
+            pipeline of pictures or of pairs of picture and label; one array `[N, H, W, 3]` or `[N, H, W]`; or an
+            edition. A picture has any size and is a uint8 array `[H, W, 3]` or `[H, W]`, a PIL image, the path of a
+            file or its bytes.
+        labels: `auto` takes those that the pictures come with: the folders, the second of each pair, or the column
+            that is clearly the label. A text names the column, or for tars the member (`json.label`). A list has a
+            number or a text per picture; None, -1, NaN and `""` in it mean no label. None takes no labels. Without
+            any labels the steps that need them are left out.
         names: of the classes, for labels that are numbers.
         store: folder or URL of the store.
         dataset: name of the edition; by default made from the content, so that other pictures get another edition.
@@ -113,7 +119,7 @@ def _job(
     made = recipe_of(recipe, changes).model_copy(update={"source": source})  # it has listed its pictures already
     if not made.curate:
         raise RecipeError("curate: the recipe has no step that can judge these pictures; its curate list is empty")
-    return Job(made, store, profile), [note for _, note in found if note]
+    return Job(made, store, profile), [note for note in (given.note, *(note for _, note in found)) if note]
 
 
 def _smaller_encoder(recipe: Recipe, profile: Profile, settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -167,6 +173,6 @@ def _input(given: Given, job: Job) -> Input:
     ids = [sample.id for sample in samples]
     if given.labels is not None:
         texts = given.labels.texts()
-        return Input(ids, texts, given.paths, given.labels.values, given.labels.none)
+        return Input(ids, texts, given.paths, given.labels.values, given.labels.none, given.unlabelled)
     texts = [sample.labels[0] if sample.labels else "" for sample in samples]
-    return Input(ids, texts, [sample.origin for sample in samples], {}, "")
+    return Input(ids, texts, [sample.origin for sample in samples], {}, "", given.unlabelled)

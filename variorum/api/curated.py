@@ -59,6 +59,7 @@ class Input:
         paths: of the pictures; None for arrays.
         values: by class id, the label as it was given; ids that aren't here are labels themselves.
         none: what `labels()` returns for a picture without a label.
+        unlabelled: whether it was said that there are no labels.
     """
 
     ids: Sequence[str]
@@ -66,6 +67,7 @@ class Input:
     paths: Sequence[str] | None
     values: Mapping[str, Any]
     none: Any
+    unlabelled: bool = False
 
 
 class Curated:
@@ -235,11 +237,12 @@ class Curated:
 
     def summary(self) -> str:
         """One line: how many pictures, and what was done with them."""
-        classes = len({label for label in self.given.labels if label})
+        labelled = [label for label in self.given.labels if label]
+        classes, number = len(set(labelled)), len(labelled)
         parts = [f"{sum(found.values()):,} {DONE[action]}" for action, found in self.counts().items()]
-        of = f" of {classes:,} {'class' if classes == 1 else 'classes'}" if classes else " without labels"
-        pictures = "picture" if len(self) == 1 else "pictures"
-        return f"{len(self):,} {pictures}{of}: {', '.join(parts) or 'nothing found'}"
+        of = f", {_many(number, 'label')} in {_many(classes, 'class')}" if number else " without labels"
+        of += ", as asked" if self.given.unlabelled else ""
+        return f"{_many(len(self), 'picture')}{of}: {', '.join(parts) or 'nothing found'}"
 
     def __str__(self) -> str:
         lines, said = [self.summary()], self.verdicts()
@@ -285,6 +288,11 @@ class Curated:
         from variorum.api.curated_pictures import as_sheet
 
         return as_sheet(self, whole_number("pictures", pictures, 1, MOST_SHOWN, RecipeError))
+
+
+def _many(number: int, what: str) -> str:
+    """`1 label`, `2 labels`, `2 classes`."""
+    return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def _named(verdict: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from variorum.schemas.errors import StoreError, VariorumError
 from variorum.schemas.manifest import QUARANTINE, Manifest
 
 if TYPE_CHECKING:
+    from variorum.api.torch_dataset import TorchDataset
     from variorum.schemas.canonical import Json
     from variorum.schemas.sample import Sample
 
@@ -100,7 +102,7 @@ class Edition:
     @property
     def figures(self) -> dict[str, Mapping[str, Json]]:
         """By evaluation, its figures on this edition."""
-        from variorum.report.page.plots import evaluated
+        from variorum.report.answers import evaluated
         from variorum.stages.evaluate import read_figures
 
         names = evaluated(self.manifest, self.store)
@@ -121,7 +123,8 @@ class Edition:
         `gate.iou`, and for a release `action`, `by`, `why`, `value` and `given` of its verdicts.
 
         Args:
-            columns: names, in order; all by default.
+            columns: names, in order; all by default. An edition that was curated has a release's columns of verdicts
+                too, if they are named or `ledger` is given.
             ledger: add the detectors' measurements and scores, such as `quality.score`: True for the release's own
                 ledger, or an edition's newest; a number for another one. Pictures that they didn't see have null.
 
@@ -180,6 +183,10 @@ class Edition:
             return self._sample(row)
         if not hasattr(key, "__index__"):
             raise TypeError(f"an edition is indexed by an id or a position, not {type(key).__name__}")
+        if "torch.utils.data" in sys.modules:  # a DataLoader may be asking
+            from variorum.api.torch_dataset import refuse_batches_of_samples
+
+            refuse_batches_of_samples()
         place, number = key.__index__(), len(self)
         if not -number <= place < number:
             raise StoreError(f"{self.name} has no picture {place}: it has {number} accepted pictures")
@@ -208,6 +215,58 @@ class Edition:
         from variorum.api.loading import load
 
         return load(self.manifest, self.store, split, config, streaming=streaming)
+
+    def torch(
+        self,
+        transform: Callable[..., Any] | None = None,
+        target: str | None = "class",
+        *,
+        variant: str | Collection[str] | None = None,
+        split: str | Collection[str] | None = None,
+        config: str | Collection[str] | None = None,
+        label: str | Collection[str] | None = None,
+        status: str = "accepted",
+        where: Callable[[Mapping[str, Any]], object] | None = None,
+        shuffle: int | None = None,
+        start: int = 0,
+    ) -> TorchDataset:
+        """Return the pictures as a map-style dataset for PyTorch's `DataLoader`, as pairs of picture and target.
+
+        A picture is a uint8 tensor `[3, H, W]`, RGB from 0 to 255, unless a transform makes something else of it. Its
+        default collation needs pictures of one size.
+
+        Args:
+            transform: takes the tensor, as `torchvision.transforms.v2` and the `transforms()` of torchvision's weights
+                do; with `objects` and `mask` the tensor and the target. A pipeline with `ToTensor` gets a PIL image.
+            target: `class`, the index of the first class in `.classes`, -1 for none; `labels`, a float tensor with 1
+                for each class of the picture; `objects`, a dict with boxes `[N, 4]` (left, top, right, bottom in
+                pixels), labels, masks `[N, H, W]` where all objects have one, area and iscrowd, as torchvision's
+                detectors take it, with COCO's numbers for COCO's classes and else from 1; `mask`, the member
+                `mask.png` as `[H, W]`; `caption`, the first caption; `record`, all that the edition says of the
+                picture. None gives the picture alone.
+            variant: only these variants; this and the next five are as for `samples`.
+            split: only these splits.
+            config: only these configurations.
+            label: only pictures with one of these classes, by id or name.
+            status: `accepted`, or `quarantined` for those that failed a check.
+            where: takes a row of `table()` as a mapping from column to value; only rows for which it is true.
+            shuffle: a seed: the same one always gives the same order. Use another one for each epoch.
+            start: pictures to leave out at the beginning, to go on exactly where an interrupted epoch stood.
+
+        Raises:
+            StoreError: no such target, variant, split, configuration, class or status, or nothing for this target.
+
+        >>> import variorum as va
+        >>> pictures = va.open("shapes@1.0.0", store="store").torch(split="train")
+        >>> tensor, index = pictures[0]
+        >>> tensor.shape, pictures.classes[index]
+        (torch.Size([3, 64, 96]), ...)
+        """
+        from variorum.api.torch_dataset import TorchDataset
+
+        choice = Choice(self.manifest, variant, split, config, label, status, where)
+        rows = self._places.table(choice, self.table if where else None)
+        return TorchDataset(self.manifest, self.store, rows, transform, target, shuffle, start)
 
     def links(self, split: str, config: str | None = None, *, seconds: int = 3600) -> list[str]:
         """Where the shards of a split can be read: paths, or URLs of a bucket that are signed and need no keys.

@@ -28,6 +28,7 @@ from variorum.kit.predicted.answers import outputs_of
 from variorum.machine.progress import Progress
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.filters import weights_of
+from variorum.report.answers import keep_answers
 from variorum.report.result_files import results_beside, write_result
 from variorum.report.results import Method, ModelFacts, Result, answers
 from variorum.report.standing import FILE
@@ -132,8 +133,9 @@ def evaluate(
     facts = {one: _facts(job, answers[one], one, chosen) for one in chosen.names}
     results = _results(job, manifest, pictures, {one: answers[one] for one in chosen.names}, facts)
     if save:
-        for result in results.files.values():
+        for one, result in results.files.items():
             write_result(result, manifest, tables)
+            keep_answers(result, answers[one], manifest, tables)
         board = board_of(manifest, where, results_beside(manifest, tables), {})
         write_beside(manifest, FILE, board.to_bytes(), tables)  # the card shows it
     return results

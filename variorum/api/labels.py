@@ -116,7 +116,10 @@ def _value(value: Any, place: int) -> int | str | None:
     if isinstance(value, str):
         return value
     kind = type(value).__name__
-    raise SourceError(f"curate: labels[{place}] is {cut(repr(value))} ({kind}); a label is a number or a text")
+    raise SourceError(
+        f"curate: labels[{place}] is {cut(repr(value))} ({kind}); a label is a number or a text, and labels=None takes "
+        f"none"
+    )
 
 
 def _checked(names: list[Any]) -> list[str]:

@@ -32,6 +32,7 @@ CONFIDENCE, BOOTSTRAP = 0.95, 1000
 COLUMNS = (
     *("rank", "model", "revision", "scored", "accuracy", "original_accuracy"),
     *("drop", "drop_low", "drop_high", "behind", "behind_low", "behind_high"),
+    *("paired_original_accuracy", "photographs"),
 )
 """Of a leaderboard's table."""
 
@@ -60,7 +61,9 @@ class Ranking:
         """One row per model, the best first, in percent and percentage points.
 
         Columns `rank, model, revision, scored, accuracy, original_accuracy, drop, drop_low, drop_high, behind,
-        behind_low, behind_high`; `accuracy` is the average over the edits. Null where a figure doesn't exist.
+        behind_low, behind_high, paired_original_accuracy, photographs`. `accuracy` is the average over the edits, and
+        `paired_original_accuracy` that on their originals: `drop` is the difference of the two, over so many
+        `photographs`. `original_accuracy` is over all originals. Null where a figure doesn't exist.
         """
         import pyarrow as pa
 
@@ -72,8 +75,10 @@ class Ranking:
             for name, one in (("drop", found.average_drop), ("behind", entry.behind)):
                 ends = (None, None, None) if one is None else (one.value, one.low, one.high)
                 row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+            row |= {"paired_original_accuracy": entry.original_accuracy, "photographs": entry.photographs}
             rows.append(row)
-        kinds = {"rank": pa.int64(), "model": pa.string(), "revision": pa.string(), "scored": pa.int64()}
+        kinds = dict.fromkeys(("rank", "scored", "photographs"), pa.int64())
+        kinds |= dict.fromkeys(("model", "revision"), pa.string())
         return pa.Table.from_pylist(rows, pa.schema([(name, kinds.get(name, pa.float64())) for name in COLUMNS]))
 
     def files(self) -> dict[str, bytes]:

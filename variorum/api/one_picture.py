@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from variorum.arrays import Pixels
 
-WHAT = "a folder, or a list of uint8 arrays [H, W, 3] or [H, W], PIL images or paths of files"
+WHAT = "a folder, a dataset or table, or a list of uint8 arrays [H, W, 3] or [H, W], PIL images or paths of files"
 
 
 def picture(item: Any, where: str) -> Pixels | bytes:
@@ -85,6 +85,8 @@ def _of_array(array: Any, where: str) -> Pixels:
             hint = "; without the alpha channel: x[..., :3]"
         elif array.ndim == 3 and array.shape[0] in (1, 3):
             hint = "; with the channels last: np.moveaxis(x, 0, -1)"
+        elif array.ndim == 4:
+            hint = "; give an array of several pictures by itself, and labels separately: curate(x, y)"
         raise SourceError(f"curate: {where} has shape {shape}; a picture is [H, W, 3] or [H, W]{hint}")
     if array.dtype != np.uint8:
         raise SourceError(f"curate: {where} holds {array.dtype}; pictures are uint8 from 0 to 255{_conversion(array)}")

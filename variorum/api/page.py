@@ -13,6 +13,7 @@ from variorum.api.edition import Named, opened
 from variorum.api.html import text
 from variorum.api.progress import shown
 from variorum.edition.store import Store
+from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.report.page.parts import LIMIT, MOST
 from variorum.report.page.write import Written, write_view
 from variorum.schemas.errors import VariorumError
@@ -101,6 +102,7 @@ def view(
             most=pictures,
             with_map=map,
             blur=blur,
+            known=class_infos(),
             progress=reports,
         )
     path = found.path if "://" in found.path else os.path.abspath(found.path)

@@ -13,7 +13,8 @@ from variorum.api.progress import shown
 from variorum.edition.store import Store
 from variorum.pipeline import Job, Threads, check
 from variorum.pipeline import run as whole_pipeline
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.component import Source
+from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import Recipe
 from variorum.stages import planned
@@ -100,6 +101,7 @@ def run(
         force: allow verdicts that drop every picture.
         trust: use finished files without hashing them first.
         **settings: new values of the recipe's fields, as for `plan`: `seed=3`, `**{"source.licence": "CC0-1.0"}`.
+            `source` may also be what `variorum.curate` takes: a folder's path, a dataset, pairs of picture and label.
 
     Returns:
         The edition; if the recipe curates, its release.
@@ -132,4 +134,22 @@ def _job(
     """The job of a recipe. It is checked before the store is made."""
     if profile not in get_args(Profile):
         raise RecipeError(f"profile: there is no {cut(repr(profile))}; there are: {', '.join(get_args(Profile))}")
+    if "source" in settings and not isinstance(settings["source"], Mapping | Source | None):
+        settings = {**settings, "source": _source(settings["source"])}
     return Job(recipe_of(recipe, settings, limit), store, cast("Profile", profile), trust=trust)
+
+
+def _source(pictures: Any) -> Mapping[str, Any]:
+    """The fields of a source of pictures from Python, which are kept in this machine's cache.
+
+    Raises:
+        SourceError: as `read_given`.
+    """
+    from variorum.api.given import read_given
+
+    try:
+        return read_given(pictures).source
+    except SourceError as error:
+        told, asks, _ = str(error).removeprefix("curate: ").partition("; say which one, as in labels=")
+        way = "; give pairs, zip(pictures, labels), or another table" if asks else ""
+        raise SourceError(f"source: {told}{way}") from None

@@ -12,7 +12,7 @@ from variorum.api.arguments import path_of
 from variorum.api.notebook_pictures import Picture
 from variorum.report.figures import Shown
 from variorum.report.results import Result
-from variorum.report.standing import Leaderboard, by_variant, standing
+from variorum.report.standing import Leaderboard, by_baseline, by_variant, standing
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import SourceError, StoreError
@@ -139,8 +139,8 @@ class Plots(list[Picture]):
 
 def notebook(board: Leaderboard) -> str:
     """A leaderboard for a notebook's cell; all text is escaped."""
-    parts = [standing(board), by_variant(board)]
-    tables = [html.table(one.head, one.rows, one.title) for one in parts if len(one.head) > 1]
+    parts = [standing(board), by_variant(board), by_baseline(board)]
+    tables = [html.table(one.head, one.rows, one.title) for one in parts if one and len(one.head) > 1]
     return "".join([*tables, *(html.line(note) for note in board.notes())])
 
 

@@ -14,7 +14,7 @@ from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
 
-COLUMNS = ("id", "sha256", "variant", "reason", "labels")
+COLUMNS = ("id", "sha256", "variant", "reason", "label", "labels")
 """Besides those that say where a picture lies."""
 STATUSES = ("accepted", "quarantined")
 """Of pictures that exist."""
@@ -98,6 +98,22 @@ class Places:
             choice: the selection.
             table: gives the edition's whole table, if the choice has a function of its rows.
         """
+        return self._rows(self._mask(choice), choice.where, table() if table else None)
+
+    def table(self, choice: Choice, table: Callable[[], Any] | None = None) -> Any:
+        """The selected rows as an Arrow table, in order; arguments as for `chosen`."""
+        import pyarrow as pa
+
+        mask = self._mask(choice)
+        rows = self._table.filter(mask)
+        if table is None or choice.where is None:
+            return rows
+        whole = table().filter(mask)
+        parts = (whole.slice(start, BATCH).to_pylist() for start in range(0, len(whole), BATCH))
+        return rows.filter(pa.array([bool(choice.where(row)) for part in parts for row in part], pa.bool_()))
+
+    def _mask(self, choice: Choice) -> Any:
+        """Which rows are selected, apart from the choice's function."""
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -113,8 +129,7 @@ class Places:
                 mask = pc.and_(mask, pa.array(fits))
             else:
                 mask = pc.and_(mask, pc.is_in(column, pa.array(values, pa.string())))
-        mask = pc.fill_null(mask, False)
-        return self._rows(mask, choice.where, table() if table else None)
+        return pc.fill_null(mask, False)
 
     def _rows(self, mask: Any, where: Callable[[Row], object] | None, table: Any) -> Iterator[Row]:
         rows, whole = self._table.filter(mask), None if table is None else table.filter(mask)

@@ -39,8 +39,8 @@ OWN_PICTURES = (SHEET, CLASSES, "funnel.png")
 TEXTS = (".md", ".json", ".yaml", ".html")
 
 
-def refuse_terms(manifest: Manifest, branch: str, *, closed: bool, checked: str = "") -> None:
-    """Raise StoreError if an edition may not be published at all, or not like this.
+def refused_terms(manifest: Manifest, branch: str, *, closed: bool, checked: str = "") -> Iterator[str]:
+    """List why an edition may not be published at all, or not like this.
 
     Args:
         manifest: the edition.
@@ -50,17 +50,17 @@ def refuse_terms(manifest: Manifest, branch: str, *, closed: bool, checked: str 
     """
     name = f"{manifest.dataset}@{manifest.version}"
     if is_dev(manifest.version) and branch == MAIN:
-        raise StoreError(
+        yield (
             f"{name}: a -dev version may still change, so it gets no tag and doesn't go to main; publish it to a "
             f"branch of its own with --branch dev, or seal a version without -dev"
         )
     if not manifest.pictures():
-        raise StoreError(f"{name}: it has no accepted picture; look at the reasons with: variorum show {name}")
+        yield f"{name}: it has no accepted picture; look at the reasons with: variorum show {name}"
     terms = terms_of(manifest, checked)
     if not terms.publishable:
-        raise StoreError(f"{name} isn't published: {terms.why} (--licences-checked)")
+        yield f"{name} isn't published: {terms.why} (--licences-checked)"
     if manifest.warning and not closed:
-        raise StoreError(
+        yield (
             f"{name}: it has the content warning {cut(manifest.warning)!r}, so people have to ask for it: publish it "
             f"with --gated manual, --gated auto or --private"
         )
@@ -72,7 +72,7 @@ def refuse_quarantine(manifest: Manifest, store: Store, checked: str = "") -> No
     Args:
         manifest: the edition.
         store: its store.
-        checked: as for `refuse_terms`.
+        checked: as for `refused_terms`.
     """
     if QUARANTINE not in manifest.shards:
         return

@@ -29,7 +29,7 @@ from variorum.hub.secret_bytes import needles
 from variorum.hub.signatures import SIGSTORE
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.page.preview import preview
-from variorum.schemas.errors import StoreError, VersionDrift
+from variorum.schemas.errors import StoreError, TemporaryError, VersionDrift
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest, is_dev
 from variorum.schemas.recipe import VERSION
@@ -72,6 +72,8 @@ class Published:
         changes: of files, sorted by path.
         new: whether anything has been done, or would be.
         positions: number of pictures that say where they were taken.
+        refused: of a dry run, the reasons why this can't be published, one line each.
+        unasked: of a dry run, why the Hub couldn't be asked, so that its repository counts as empty; `""` if it was.
     """
 
     repo: str
@@ -81,6 +83,8 @@ class Published:
     changes: list[Change]
     new: bool
     positions: int = 0
+    refused: tuple[str, ...] = ()
+    unasked: str = ""
 
     def size(self, action: str) -> int:
         """Bytes of the files that are uploaded, kept or deleted."""
@@ -105,11 +109,12 @@ def publish(
         store: its store.
         repo: `org/name`; made if there is none.
         terms: how.
-        dry_run: whether to only say what would happen.
+        dry_run: whether to only say what would happen, with all refusals at once. It also works without a network.
         progress: receives the bytes read and uploaded.
 
     Raises:
-        StoreError: the edition or the repository isn't fit for it; see `variorum.hub.checks`.
+        StoreError: the edition or the repository isn't fit for it; see `variorum.hub.checks`. A dry run returns this
+            and the next error as `refused`.
         VersionDrift: the version is published already with other content.
         TemporaryError: the Hub can't be reached, or has no time.
     """
@@ -127,27 +132,44 @@ def publish(
     api = hub()
     if not dry_run:
         refuse_no_token(repo)
-    remote = look(api, repo, terms.branch)
-    closed = terms.private or bool(terms.gated) or remote.private or bool(remote.gated)
+    refusals = _Refusals(kept=dry_run)
+    unasked, tagged, placed, entries = "", "", 0, list[Entry]()
+    try:
+        remote = look(api, repo, terms.branch)
+    except TemporaryError as error:
+        if not dry_run:
+            raise
+        remote, unasked = Remote(repo, terms.branch), str(error)
+    closed = terms.private or bool(terms.gated) or remote.private or bool(remote.gated) or bool(unasked)
     tag = "" if is_dev(manifest.version) else manifest.version
-    checks.refuse_terms(manifest, terms.branch, closed=closed, checked=terms.checked)
-    checks.refuse_repository(manifest, remote, replaced=terms.replace)
-    tagged = _tagged(api, manifest, remote, tag)
-    checks.refuse_damage(manifest, store, progress)
-    checks.refuse_quarantine(manifest, store, terms.checked)
-    signature = _signature(api, manifest, remote, tagged, "" if dry_run and terms.signed == SIGSTORE else terms.signed)
-    maker = _Maker(api, manifest, store, terms, signature)
-    entries = maker(remote)
-    found, drawn = needles(), maker.drawn
-    placed = checks.refuse_contents(manifest, store, entries, found, progress, drawn=drawn, positions=terms.positions)
+    for why in checks.refused_terms(manifest, terms.branch, closed=closed, checked=terms.checked):
+        with refusals:
+            raise StoreError(why)
+    with refusals:
+        checks.refuse_repository(manifest, remote, replaced=terms.replace)
+    with refusals:
+        tagged = _tagged(api, manifest, remote, tag)
+    with refusals:
+        checks.refuse_damage(manifest, store, progress)
+        with refusals:
+            checks.refuse_quarantine(manifest, store, terms.checked)
+        way = "" if dry_run and terms.signed == SIGSTORE else terms.signed
+        maker = _Maker(api, manifest, store, terms, _signature(api, manifest, remote, tagged, way))
+        entries = maker(remote)
+        found, drawn = needles(), maker.drawn
+        placed = checks.refuse_contents(
+            manifest, store, entries, found, progress, drawn=drawn, positions=terms.positions
+        )
     url = f"{api.endpoint}/datasets/{repo}"
-    todo = changes(entries, remote, store, everything=terms.replace)
+    todo = changes(entries, remote, store, everything=terms.replace) if entries else []
+    if refusals.found:
+        return Published(repo, url, "", tag, todo, True, placed, tuple(refusals.found), unasked)
     moved_on = bool(tagged) and remote.manifest is not None and remote.manifest.digest() != manifest.digest()
     if moved_on or ((tagged or not tag) and all(change.action == "keep" for change in todo)):
         _settings(remote, terms, dry_run)
         return Published(repo, url, tagged or remote.head, tag, [] if moved_on else todo, new=False, positions=placed)
     if dry_run:
-        return Published(repo, url, "", tag, todo, new=True, positions=placed)
+        return Published(repo, url, "", tag, todo, new=True, positions=placed, unasked=unasked)
     _prepare(remote, terms)
     message = f"{manifest.dataset} {manifest.version}, digest {manifest.digest()[:16]}"
     made, todo = commit(
@@ -164,6 +186,23 @@ def publish(
     if tag and not tagged:
         _tag(manifest, repo, made, tag)
     return Published(repo, url, made, tag, todo, new=True, positions=placed)
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Collects the refusals of the blocks that it is around, without repeating one; or lets them through."""
+
+    kept: bool
+    found: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not self.kept or not isinstance(error, StoreError | VersionDrift):
+            return False
+        if str(error) not in self.found:
+            self.found.append(str(error))
+        return True
 
 
 @dataclass(slots=True)

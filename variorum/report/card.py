@@ -27,6 +27,7 @@ from variorum.report.croissant import write_croissant
 from variorum.report.figures import Row, Shown, flat_figures, markdown, table_cell
 from variorum.report.funnel import Group, funnel, plot, worst
 from variorum.report.given import Sealed, given_files, given_pictures
+from variorum.report.glance import glance
 from variorum.report.hub_types import front_matter, record
 from variorum.report.licences import terms_of
 from variorum.report.limits import limits
@@ -130,6 +131,7 @@ def _facts(manifest: Manifest, rows: Any) -> dict[str, Any]:
         "splits": split_table(manifest),
         "terms": terms_of(manifest),
         "limits": limits(manifest),
+        "glance": glance(manifest, rows, counts),
         "by_class": own(f"![{table_cell(text)}]({CLASSES})") if (text := class_text(counts)) else "",
     }
 
@@ -155,8 +157,15 @@ def render_figures(manifest: Manifest, store: Store, rows: Any, evaluated: Seque
 
 
 def header_text(header: dict[str, Any]) -> str:
-    """The card's YAML header, whose lines can't be taken for its end."""
-    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
+    """The card's YAML header, whose lines can't be taken for its end. Names of classes share lines."""
+
+    class Dumper(yaml.SafeDumper):
+        def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> Any:
+            numbered = len(mapping) > 0 and all(str(key).isdecimal() for key in mapping)
+            return super().represent_mapping(tag, mapping, flow_style=numbered or flow_style)
+
+    options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 1000, "default_flow_style": False}
+    return str(yaml.dump(header, Dumper=Dumper, **options))
 
 
 def made_by(recipe: Recipe, manifest: Manifest) -> dict[str, Any]:

@@ -43,6 +43,9 @@ LINE = 14
 LONGEST = 300
 """Characters of a text that are looked at."""
 
+NOT_THERE = {"quarantined": "failed a check", "ineligible": "can't be made", "failed": "error"}
+"""Words for states of pictures that aren't part of the edition."""
+
 Record = dict[str, Any]
 Group = dict[str, Record]
 """Records by variant, for the pictures made from one source picture."""
@@ -207,10 +210,14 @@ def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int,
             _write_below(sheet, record, sample.annotations.caption(), at)
         sheet.image.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
     if record["status"] != "accepted" and not mask:
-        said = _wrap(f"{record['status']}: {record['reason']}", cell // 7, 4)
+        said = _wrap(f"{NOT_THERE.get(record['status'], record['status'])}: {_said(record['reason'])}", cell // 7, 4)
         left, top, right, bottom = sheet.draw.multiline_textbbox((x + 5, y + 5), said, sheet.small)
         sheet.draw.rectangle((left - 3, top - 2, right + 2, bottom + 2), fill=MUTED)  # over names of boxes
         sheet.draw.multiline_text((x + 5, y + 5), said, WARN, sheet.small)
+
+
+def _said(reason: str) -> str:
+    return reason.replace("_", " ")
 
 
 def _write_below(sheet: Sheet, record: Record, caption: str, at: tuple[int, int]) -> None:

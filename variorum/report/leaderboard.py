@@ -1,5 +1,7 @@
 """The leaderboard as a page: one self-contained HTML file, readable without JavaScript, sortable with it.
 
+The table by variant has the longer of the two lists, models or variants, as its rows, so that it fits the page.
+
 Names, notes and revisions come from strangers' files. The template escapes them all, and the page's policy allows one
 style and one script, by their hashes, and nothing from a network.
 """
@@ -9,13 +11,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from variorum.report.figures import fixed
-from variorum.report.results import Interval
-from variorum.report.standing import NOT_RUN, Leaderboard, by_variant, ends, short_revision
+from variorum.report.results import Interval, VariantFigures
+from variorum.report.standing import Leaderboard, by_baseline, by_variant, ends, short_revision
 
 WIDTH, HEIGHT, MARGIN = 120, 14, 4
 """Of a dot with its interval, in pixels."""
@@ -23,6 +26,10 @@ LEVELS = 6
 """Shades of the table by variant."""
 STEP = 5
 """Percentage points of a shade."""
+PLOT_WIDTH, PLOT_HEIGHT = 560, 300
+PLOTTED = 100
+"""Models in the plot."""
+ACROSS, UP = "accuracy on the originals, %", "average drop, percentage points"
 
 
 class Cell(NamedTuple):
@@ -33,13 +40,21 @@ class Cell(NamedTuple):
     title: str
 
 
+class Grid(NamedTuple):
+    """The table by variant. `down` names the rows, `across` the columns."""
+
+    title: str
+    corner: str
+    down: list[str]
+    across: list[str]
+    cells: list[list[Cell]]
+
+
 def leaderboard_page(board: Leaderboard) -> str:
     """The page. The same leaderboard gives the same bytes."""
     from markupsafe import Markup
 
     style, script = _asset("leaderboard.css"), _asset("leaderboard.js")
-    drops = any(entry.figures.original_accuracy is not None for entry in board.entries)
-    variants = board.variants()
     return str(
         _template().render(
             board=board,
@@ -48,30 +63,41 @@ def leaderboard_page(board: Leaderboard) -> str:
             script=Markup(script),  # noqa: S704
             style_hash=_hash(style),
             script_hash=_hash(script),
-            drops=drops,
+            drops=board.with_drops,
             many=len(board.entries) > 1,
-            variants=variants,
-            not_run=NOT_RUN,
-            parts=by_variant(board),
-            heat=[(entry.model.name, _cells(entry.figures.variants, variants, drops)) for entry in board.entries],
+            grid=_grid(board),
+            baselines=by_baseline(board),
             notes=board.notes(),
             drop_scale=_scale(entry.figures.average_drop for entry in board.entries),
             behind_scale=_scale(entry.behind for entry in board.entries),
+            plot=Markup(_plot(board)),  # noqa: S704 - numbers
             number=lambda value: fixed(value, 1),
             value=lambda value: Markup(f'data-value="{"" if value is None else value}"'),  # noqa: S704 - a number
-            ends=ends,
+            brackets=lambda item: ends(item).partition(" ")[2],
             dots=lambda item, scale: Markup(_dots(item, scale)),  # noqa: S704 - numbers
             short=short_revision,
         )
     )
 
 
-def _cells(found: Any, variants: Sequence[str], drops: bool) -> list[Cell]:
+def _grid(board: Leaderboard) -> Grid | None:
+    """The drop, or the accuracy where there are no originals, of each model on each edit; None without edits."""
+    edits, models = board.edits(), [entry.model.name for entry in board.entries]
+    if not edits:
+        return None
+    cells = [_cells(entry.figures.variants, edits, board.with_drops) for entry in board.entries]
+    title = by_variant(board).title
+    if len(edits) < len(models):
+        return Grid(title, "Model", models, edits, cells)
+    return Grid(title, "Variant", edits, models, [list(row) for row in zip(*cells, strict=True)])
+
+
+def _cells(found: Mapping[str, VariantFigures], variants: Sequence[str], drops: bool) -> list[Cell]:
     cells = []
     for name in variants:
         one = found.get(name)
         value = None if one is None else (one.drop.value if one.drop else None) if drops else one.accuracy
-        if value is None:
+        if one is None or value is None:
             cells.append(Cell(None, "l0", ""))
             continue
         loss = value if drops else (100 - value) / 2
@@ -107,8 +133,61 @@ def _dots(item: Interval | None, scale: tuple[float, float]) -> str:
     )
 
 
+def _plot(board: Leaderboard) -> str:
+    """A plot of each model's drop against its accuracy on the originals, with ranks as names; `""` for one model."""
+    found = [(one.rank, one.original_accuracy, one.figures.average_drop) for one in board.entries[:PLOTTED]]
+    points = [(rank, across, drop) for rank, across, drop in found if across is not None and drop is not None]
+    if len(points) < 2:
+        return ""
+    low, high = _tens([0.0, *(end for _, _, drop in points for end in (drop.low, drop.high))])
+    left, right = _tens([across for _, across, _ in points])
+
+    def x(value: float) -> float:
+        return 56 + (value - left) / (right - left) * (PLOT_WIDTH - 80)
+
+    def y(value: float) -> float:
+        return PLOT_HEIGHT - 44 - (value - low) / (high - low) * (PLOT_HEIGHT - 64)
+
+    bottom = y(low)
+    parts = [f'<line class="zero" x1="56" x2="{PLOT_WIDTH - 24}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>']
+    parts += [
+        f'<text x="{x(value):.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{value:.0f}</text>'
+        for value in (left, (left + right) / 2, right)
+    ]
+    parts += [
+        f'<text x="48" y="{y(value) + 4:.1f}" text-anchor="end">{value:.0f}</text>'
+        for value in dict.fromkeys((low, 0.0, high))
+        if value == 0 or abs(y(value) - y(0)) > 14
+    ]
+    for rank, across, drop in points:
+        middle = y(drop.value)
+        parts.append(
+            f'<line x1="{x(across):.1f}" x2="{x(across):.1f}" y1="{y(drop.low):.1f}" y2="{y(drop.high):.1f}"/>'
+        )
+        parts.append(f'<circle cx="{x(across):.1f}" cy="{middle:.1f}" r="4"/>')
+        parts.append(f'<text class="rank" x="{x(across) + 8:.1f}" y="{middle + 4:.1f}">{rank}</text>')
+    parts.append(f'<text x="{(56 + PLOT_WIDTH - 24) / 2}" y="{PLOT_HEIGHT - 6}" text-anchor="middle">{ACROSS}</text>')
+    half = (PLOT_HEIGHT - 24) / 2
+    parts.append(f'<text transform="translate(14 {half}) rotate(-90)" text-anchor="middle">{UP}</text>')
+    said = f"{UP} against {ACROSS}, by rank; the table has the numbers"
+    return f'<svg viewBox="0 0 {PLOT_WIDTH} {PLOT_HEIGHT}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
+
+
+def _tens(values: Sequence[float]) -> tuple[float, float]:
+    """Multiples of 10 around percentages."""
+    low, high = 10 * (min(values) // 10), -10 * (-max(values) // 10)
+    return (low, high) if high > low else (low - 10, high + 10)
+
+
 def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _breaking(name: str) -> Any:
+    """A name that may be broken after `_`, `:` and the like, as the head of a narrow column."""
+    from markupsafe import Markup, escape
+
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_:./-])", name))
 
 
 @cache
@@ -123,4 +202,5 @@ def _template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breaking"] = _breaking
     return environment.from_string(_asset("leaderboard.html.j2"))

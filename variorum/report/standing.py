@@ -14,6 +14,7 @@ from variorum.report.figures import Row, Shown, fixed, markdown, table_cell
 from variorum.report.results import EditionName, Figures, Interval, Method, ModelFacts, Name, Note, Part
 from variorum.schemas.fields import Count, whole
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.sample import BASELINES
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Entry(Part):
         model: its name, revision and preprocessing.
         scored: number of pictures whose label is one of its classes.
         figures: computed from its answers.
+        photographs: number of those of which an original and an edit were scored, or an edit alone where there are no
+            originals; the figures over edits are over these. None in a file of an earlier version.
         behind: how much better the best model is, over the pictures that both were scored on; None for the best, and
             where there is no such picture.
         brought: whether the answers come from a file that was made elsewhere, so that nobody ran the model here.
@@ -46,6 +49,7 @@ class Entry(Part):
     model: ModelFacts
     scored: Count
     figures: Figures
+    photographs: Count | None = None
     behind: Interval | None = None
     brought: bool = False
 
@@ -53,6 +57,21 @@ class Entry(Part):
     def ties(self) -> bool:
         """Return whether the distance to the best may be chance."""
         return self.behind is not None and self.behind.low <= 0 <= self.behind.high
+
+    @property
+    def original_accuracy(self) -> float | None:
+        """Accuracy on the originals that the edits are compared with: averaged over the variants, as the edits' is.
+
+        It minus the accuracy over the edits is the average drop. Without edits it is the accuracy on all originals.
+        """
+        found = [one.original_accuracy for name, one in self.figures.variants.items() if name not in BASELINES]
+        known = [value for value in found if value is not None]
+        return round(sum(known) / len(known), 2) if known else self.figures.original_accuracy
+
+    @property
+    def remarks(self) -> list[str]:
+        """What readers should know of this model, in a few words each."""
+        return [NOT_RUN] if self.brought else []
 
 
 class LeftOut(Part):
@@ -80,21 +99,34 @@ class Leaderboard(Part):
         """The variants of all models, in the order of the first that has them."""
         return list(dict.fromkeys(name for entry in self.entries for name in entry.figures.variants))
 
+    def edits(self) -> list[str]:
+        """The variants without baselines."""
+        return [name for name in self.variants() if name not in BASELINES]
+
+    def baselines(self) -> list[str]:
+        """The variants that edits are compared with, such as `plate`, which has no object."""
+        return [name for name in self.variants() if name in BASELINES]
+
+    @property
+    def with_drops(self) -> bool:
+        """Return whether some model was scored on originals, so that there are drops."""
+        return any(entry.figures.original_accuracy is not None for entry in self.entries)
+
     def notes(self) -> list[str]:
         """Notes for readers: the rule, the marks, and what is missing."""
         said = [RULE]
-        level = f"{100 * self.method.confidence:g} %"
-        if len(self.entries) > 1:
-            said.append(
-                f"Behind is the distance to the best model over the same pictures, in percentage points. Brackets are "
-                f"{level} bootstrap intervals over the photographs. {TIE} marks a distance that may be chance, because "
-                f"its interval includes 0."
-            )
         if any(entry.figures.average_drop for entry in self.entries):
             said.append(
-                "Drop is accuracy on the originals minus accuracy on the edits, over the same photographs, averaged "
-                "over the edits."
+                f"Drop is accuracy on the originals minus accuracy on the edits, in percentage points. All three are "
+                f"over the same photographs{self._photographs()}, averaged over the variants."
             )
+        if len(self.entries) > 1:
+            said.append(
+                f"Behind is the distance to the best model over the same pictures, in percentage points. {TIE} marks a "
+                f"distance that may be chance, because its interval includes 0."
+            )
+        if any(entry.figures.average_drop or entry.behind for entry in self.entries):
+            said.append(f"Brackets are {100 * self.method.confidence:g} % bootstrap intervals over the photographs.")
         if self.entries and all(entry.figures.original_accuracy is None for entry in self.entries):
             said.append("The edition has no originals with a label, so there are accuracies and no drops.")
         said += [
@@ -112,6 +144,15 @@ class Leaderboard(Part):
         if unknown:
             said.append(f"Models of unknown revision: {', '.join(unknown)}.")
         return said
+
+    def _photographs(self) -> str:
+        """How many, if all models were scored on the same number of photographs and edits."""
+        numbers = {
+            (entry.photographs, sum(one.n for name, one in entry.figures.variants.items() if name not in BASELINES))
+            for entry in self.entries
+        }
+        photographs, edits = next(iter(numbers))
+        return f", {photographs} with {edits} edits" if len(numbers) == 1 and photographs else ""
 
 
 def read_leaderboard(manifest: Manifest, store: Store) -> Leaderboard | None:
@@ -135,28 +176,27 @@ def render_leaderboard(manifest: Manifest, store: Store) -> str:
 
 # ── as text ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-HEAD = ("model", "edits %", "originals %", "drop, pp", "behind, pp")
+HEAD = ("model", "originals", "edits", "drop", "behind")
 
 
 def standing(board: Leaderboard) -> Shown:
     """The main table."""
     rows: list[Row] = [
         (
-            f"{entry.rank}. {entry.model.name}{f' ({NOT_RUN})' if entry.brought else ''}",
+            f"{entry.rank}. {entry.model.name}{''.join(f' ({one})' for one in entry.remarks)}",
+            fixed(entry.original_accuracy, 1),
             fixed(entry.figures.accuracy, 1),
-            fixed(entry.figures.original_accuracy, 1),
             ends(entry.figures.average_drop),
             f"{TIE if entry.ties else ''} {ends(entry.behind)}".strip() if entry.rank > 1 else "",
         )
         for entry in board.entries
     ]
-    return Shown(f"Leaderboard: {board.edition.name}", HEAD, rows)
+    return Shown(f"Leaderboard: {board.edition.name}, accuracy in %", HEAD, rows)
 
 
 def by_variant(board: Leaderboard) -> Shown:
-    """Each variant's drop, or accuracy where there are no originals, for each model."""
-    names = board.variants()
-    drops = any(entry.figures.average_drop or entry.figures.original_accuracy is not None for entry in board.entries)
+    """Each edit's drop, or accuracy where there are no originals, for each model."""
+    names, drops = board.edits(), board.with_drops
     rows: list[Row] = []
     for entry in board.entries:
         found = [entry.figures.variants.get(name) for name in names]
@@ -165,6 +205,22 @@ def by_variant(board: Leaderboard) -> Shown:
         ]
         rows.append((entry.model.name, *(fixed(cell, 1) for cell in cells)))
     return Shown("Drop by variant, pp" if drops else "Accuracy by variant, %", ("model", *names), rows)
+
+
+def by_baseline(board: Leaderboard) -> Shown | None:
+    """Accuracy on all originals and on the baselines; None if this says no more than the main table."""
+    names = board.baselines()
+    if not names and all(entry.original_accuracy == entry.figures.original_accuracy for entry in board.entries):
+        return None
+    rows: list[Row] = [
+        (
+            entry.model.name,
+            fixed(entry.figures.original_accuracy, 1),
+            *(fixed(one.accuracy if (one := entry.figures.variants.get(name)) else None, 1) for name in names),
+        )
+        for entry in board.entries
+    ]
+    return Shown("Baselines: accuracy, %", ("model", "all originals", *names), rows)
 
 
 def ends(item: Interval | None) -> str:
@@ -188,8 +244,9 @@ def to_markdown(board: Leaderboard, *, level: int = 1) -> str:
     """
     main, parts = standing(board), by_variant(board)
     lines = [f"{'#' * level} {table_cell(main.title)}", "", markdown(main.head, main.rows), ""]
-    if len(parts.head) > 1:
-        lines += [f"{'#' * (level + 1)} {parts.title}", "", markdown(parts.head, parts.rows), ""]
+    for one in (parts if len(parts.head) > 1 else None, by_baseline(board)):
+        if one is not None:
+            lines += [f"{'#' * (level + 1)} {one.title}", "", markdown(one.head, one.rows), ""]
     models = [
         (entry.model.name, short_revision(entry.model), entry.model.classes, entry.model.preprocessing or "–")
         for entry in board.entries

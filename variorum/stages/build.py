@@ -40,6 +40,7 @@ from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Sha
 from variorum.schemas.more import references_of, warning_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
+from variorum.stages.estimate import check_room
 from variorum.stages.job import Job, check_models, installed_version, reopened
 from variorum.stages.listings import with_listings
 from variorum.stages.plan import Unit
@@ -87,6 +88,7 @@ class Build:
         Raises:
             RecipeError: the source's pictures have a content warning, and the recipe has none.
             ModelUnavailable: a model is missing; those of later components count too.
+            StoreError: the store's disk has no room for them.
         """
         recipe = self.job.recipe
         lending = (source for one in recipe.generate for source in references_of(one).values())
@@ -97,6 +99,7 @@ class Build:
                     f"warning: pictures of the source {name} have one, so the recipe needs one too: {cut(said)}"
                 )
         check_models((recipe.source, *recipe.generate, *self.then), self.job.ctx)
+        check_room(self.job)
 
     def make(self, part: Unit, advance: Advance) -> Receipt:
         """See `_make`."""

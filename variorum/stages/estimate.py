@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from variorum.edition.editions import editions, resolve
 from variorum.edition.store import Store
 from variorum.machine.together import AT_ONCE, each
+from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Receipt
 from variorum.stages.job import Job
+
+SHARE = 0.5
+"""Of the estimated size, this share must be free, as pictures differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,32 @@ def estimate(job: Job) -> Estimate:
         gpu_peak_bytes=int(of_gpu) or None,
         seconds=seconds * left,
     )
+
+
+def check_room(job: Job) -> None:
+    """Check that the store's disk has room for what is left to make, as far as earlier units or the source tell.
+
+    A source's pictures tell it if nothing is made of them.
+
+    Raises:
+        StoreError: less than half of that is free.
+    """
+    if not job.store.local:
+        return
+    recipe, plan, guess = job.recipe, job.plan, estimate(job)
+    whole = guess.disk_bytes or 0
+    if not whole and not recipe.generate:
+        whole = recipe.source.stored_bytes(job.ctx) * plan.size // max(1, recipe.source.size(job.ctx))
+    left = whole * (guess.units - guess.done) // max(1, guess.units)
+    disk = job.store.local
+    while not disk.exists():  # a plan's store may not be there yet
+        disk = disk.parent
+    free = shutil.disk_usage(disk).free
+    if free < SHARE * left:
+        raise StoreError(
+            f"{job.store}: no space left for this: about {_bytes(left)} are to be written, and {_bytes(free)} are "
+            f"free; free some, make less with --limit, or choose another place with --store"
+        )
 
 
 def _number(receipt: Receipt, name: str) -> float:

@@ -25,6 +25,8 @@ from variorum.stages.listings import read_listings
 
 log = logging.getLogger(__name__)
 
+TABLES = "tables"
+"""Of an evaluation's file: the tables of the edition's rows, from which the page takes each picture's answers."""
 SET = "set"
 """Column with the name of the reference that a row belongs to."""
 
@@ -104,9 +106,10 @@ def evaluation_key(evaluation: Evaluation, manifest: Manifest, job: Job) -> str:
 
 
 def kept_figures(evaluation: Evaluation, manifest: Manifest, job: Job) -> Mapping[str, Json] | None:
-    """The figures beside the manifest, if they are up to date."""
+    """The figures beside the manifest, if they are up to date and say where each picture's answers lie."""
     kept = read_figures(evaluation.component_name(), manifest, job.store)
-    return kept["figures"] if kept and kept.get("key") == evaluation_key(evaluation, manifest, job) else None
+    current = kept and TABLES in kept and kept.get("key") == evaluation_key(evaluation, manifest, job)
+    return kept["figures"] if kept and current else None
 
 
 def read_figures(name: str, manifest: Manifest, store: Any) -> dict[str, Any] | None:
@@ -155,6 +158,7 @@ def put_figures(
         "edition": manifest.digest(),
         "key": evaluation_key(evaluation, manifest, job),
         "models": pins(evaluation, job.ctx),
+        TABLES: [info.model_dump() for info in measured],
         "figures": figures,
     }
     kept = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)

@@ -111,11 +111,11 @@ def test_verdicts_are_a_table(found):
 def test_it_is_reported_in_a_few_lines(found, capsys):
     found.report()
     text = capsys.readouterr().out
-    assert text.startswith("26 pictures of 3 classes: ")
+    assert text.startswith("26 pictures, 26 labels in 3 classes: ")
     assert text.rstrip() == str(found)
     assert "shows nothing" in text
     assert found.release.name in text
-    assert repr(found).startswith("<Curated 26 pictures of 3 classes: ")
+    assert repr(found).startswith("<Curated 26 pictures, 26 labels in 3 classes: ")
 
 
 def test_a_notebook_shows_pictures_and_no_markup_of_theirs(found):
@@ -169,35 +169,6 @@ def test_other_pictures_are_another_edition(arrays, store, found):
 
 
 # ── what can be given ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_arrays_files_images_and_datasets_give_the_same(tmp_path, store, photos):
-    files = sorted(photos.rglob("*.jpg"))
-    labels = [file.parent.name for file in files]
-    rows = {"image": [str(file) for file in files], "label": labels}
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=sorted(set(labels)))})
-    ways = {
-        "paths": (files, labels),
-        "texts": ([str(file) for file in files], labels),
-        "bytes": ([file.read_bytes() for file in files], labels),
-        "images": ([Image.open(file) for file in files], labels),
-        "arrays": ([np.asarray(Image.open(file)) for file in files], np.array(labels)),
-        "one array": (np.stack([np.asarray(Image.open(file)) for file in files]), labels),
-        "dataset": (datasets.Dataset.from_dict(rows, features=features), None),
-    }
-    found = {name: va.curate(*given, store=store, progress=False, **QUICK) for name, given in ways.items()}
-    names = {"cat", "astronaut", "chelsea", "coffee"}
-    for name, one in found.items():
-        assert len(one) == 12, name
-        assert set(map(str, one.labels())) <= names | {"0", "1", "2"}, name
-        assert one.keep.all(), name
-    assert len({found[name].release.digest for name in ("paths", "texts", "bytes")}) == 1
-    assert len({found[name].release.digest for name in ("images", "arrays", "one array")}) == 1
-    assert found["dataset"].labels() == [sorted(set(labels)).index(label) for label in labels]
-    assert found["paths"].paths == [str(file) for file in files]
-    assert found["arrays"].paths is None
-    pixels = [sample.image for sample in found["arrays"].edition]
-    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(pixels, ways["arrays"][0], strict=True))
 
 
 def test_a_folder_is_what_the_command_line_reads(store, photos):
@@ -282,10 +253,9 @@ BLANK = np.zeros((32, 32, 3), np.uint8)
         (np.zeros((0, 32, 32, 3), np.uint8), "pictures is empty"),
         (BLANK, r"shape \[32, 32, 3\], one picture or none"),
         (7, "pictures is of type int"),
-        ((x for x in [BLANK]), r"give list\(pictures\)"),
         ({"a": BLANK}, "pictures is of type dict"),
         ({"a.png"}, "pictures is of type set"),
-        (pd.DataFrame({"path": ["a.png"], "label": [0]}), r"pictures has shape \[1, 2\], one picture or none"),
+        ((np.zeros((2, 32, 32, 3), np.uint8), [0, 1]), r"several pictures by itself.*curate\(x, y\)"),
         (torch.zeros((2, 32, 32, 3), requires_grad=True), "pictures is of type torch.Tensor: .*detach"),
         ([torch.zeros((32, 32, 3), requires_grad=True)], r"pictures\[0\] is of type torch.Tensor: .*detach"),
         ("nowhere", "nowhere is not there; give a folder"),
@@ -299,7 +269,7 @@ BLANK = np.zeros((32, 32, 3), np.uint8)
         ([np.moveaxis(BLANK, -1, 0)], r"shape \[3, 32, 32\].*np\.moveaxis\(x, 0, -1\)"),
         ([np.zeros((32, 32, 4), np.uint8)], r"without the alpha channel: x\[\.\.\., :3\]"),
         ([BLANK[:4]], r"shape \[4, 32, 3\]; the shorter side must have at least 8 pixels"),
-        ([(BLANK, 1)], r"pictures\[0\] is of type tuple.*give labels separately"),
+        ([(BLANK, 1, 2)], r"pictures\[0\] is of type tuple"),
         ([None], r"pictures\[0\] is of type NoneType"),
         (["nothing.jpg"], r"pictures\[0\], nothing\.jpg: No such file"),
         (["a\nb.jpg"], r"pictures\[0\], a\\nb\.jpg: No such file"),
@@ -318,7 +288,7 @@ def test_what_is_no_picture_is_named_with_the_way_out(pictures, message, tmp_pat
     ("labels", "names", "message"),
     [
         ([0, 1], None, "2 labels for 3 pictures"),
-        ("abc", None, "labels is of type str"),
+        ("abc", None, "labels is the text 'abc', and these pictures have no columns; give a list"),
         ([0, "a", 1], None, "both numbers and texts"),
         ([0, 1, -2], None, r"labels\[2\] is -2"),
         ([0, 1.5, 1], None, r"labels\[1\] is 1\.5 \(float\)"),
@@ -401,10 +371,6 @@ def test_settings_and_options_are_checked(arrays, photos, tmp_path):
             va.curate(some, store=tmp_path / "store", **options)
     with pytest.raises(SourceError, match="a folder's labels are the folders"):
         va.curate(photos, [1] * 12, store=tmp_path / "store")
-    with pytest.raises(SourceError, match=r"several splits \(train\); give one: pictures\['train'\]"):
-        va.curate(datasets.DatasetDict(train=datasets.Dataset.from_dict({"a": [1]})), store=tmp_path / "store")
-    with pytest.raises(SourceError, match="0 columns of pictures, of a"):
-        va.curate(datasets.Dataset.from_dict({"a": [1]}), store=tmp_path / "store")
 
 
 def test_pictures_that_would_all_be_dropped_are_one_line(store):

@@ -148,7 +148,23 @@ def test_columns_of_detectors_are_those_of_their_pictures(mine):
     assert whole["bright.mean"].equals(table["bright.mean"])
 
 
+def test_verdicts_of_the_base_are_those_of_its_release(mine):
+    columns = ["id", *JUDGED]
+    by_id = {row["id"]: row for row in mine.table(columns).to_pylist()}
+    found = mine.base().table(columns)
+    assert {row["id"]: row for row in found.to_pylist()} == by_id
+    assert {"drop", "relabel", None} <= set(found["action"].to_pylist())
+    whole = mine.base().table(ledger=1)
+    assert whole["action"].equals(found["action"])
+    assert whole.column_names == mine.table(ledger=True).column_names
+
+
 def test_a_wrong_column_or_ledger(mine, shapes):
+    wide = said(lambda: mine.table(["quality"], ledger=True))
+    assert "more" in wide
+    assert len(wide) < 500
+    assert "did you mean action?" in said(lambda: mine.base().table(["actoin"]))
+    assert "has no ledger yet" in said(lambda: shapes.table(["action"]))
     assert "no column 'vriant' (did you mean variant?)" in said(lambda: mine.table(["vriant"]))
     assert "need ledger=True" in said(lambda: mine.table(["bright.mean"]))
     assert "did you mean bright.mean?" in said(lambda: mine.table(["bright.maen"], ledger=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import HfApi
 from PIL import ExifTags, Image
 from published_set import made, opened
 
@@ -69,16 +70,47 @@ def with_(manifest, **fields):
 def test_terms_that_forbid_it(built, fields, says):
     if "CC-BY-ND-4.0" in fields.get("licences", ()):
         fields = {**fields, "sources_edited": 3}
-    with pytest.raises(StoreError, match="shots") as refused:
-        checks.refuse_terms(with_(built[1], **fields), "main", closed=False)
-    assert says in str(refused.value)
+    (refused,) = checks.refused_terms(with_(built[1], **fields), "main", closed=False)
+    assert refused.startswith("shots@")
+    assert says in refused
 
 
 def test_terms_that_allow_it(built):
-    checks.refuse_terms(built[1], "main", closed=False)
-    checks.refuse_terms(with_(built[1], version="1.0.0-dev"), "dev", closed=False)
-    checks.refuse_terms(with_(built[1], recipe={"warning": "Spiders."}), "main", closed=True)
-    checks.refuse_terms(with_(built[1], licences={"unknown": 8}), "main", closed=False, checked="me, by mail")
+    allowed = [
+        *checks.refused_terms(built[1], "main", closed=False),
+        *checks.refused_terms(with_(built[1], version="1.0.0-dev"), "dev", closed=False),
+        *checks.refused_terms(with_(built[1], recipe={"warning": "Spiders."}), "main", closed=True),
+        *checks.refused_terms(with_(built[1], licences={"unknown": 8}), "main", closed=False, checked="me, by mail"),
+    ]
+    assert not allowed
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """The Hub's client asks an address at which nothing answers."""
+    monkeypatch.setattr("variorum.hub.publish.hub", lambda: HfApi(endpoint="http://127.0.0.1:9"))
+
+
+def test_a_dry_run_works_offline(built, offline):
+    dry = publish(built[1], opened(built[0]), "lab/shots", dry_run=True)
+    assert dry.refused == ()
+    assert dry.new
+    assert "127.0.0.1" in dry.url
+    assert "can't be reached" in dry.unasked
+    sizes = {change.path: change.size for change in dry.changes if change.action == "upload"}
+    assert {"README.md", "manifest.json", "view.html"} < set(sizes)
+    assert sum(path.endswith(".tar") for path in sizes) == sum(map(len, built[1].shards.values()))
+    assert all(sizes.values())
+
+
+def test_a_dry_run_says_all_refusals_and_lists_the_files(photos, tmp_path, own_cache, offline):
+    source = {"name": "image_folder", "path": str(photos), "licence": "unknown"}
+    manifest = made(tmp_path / "store", photos, "1.0.0-dev", source=source)
+    dry = publish(manifest, opened(tmp_path / "store"), "lab/shots", dry_run=True)
+    of_version, of_licence = dry.refused
+    assert "--branch dev" in of_version
+    assert "--licences-checked" in of_licence
+    assert {change.action for change in dry.changes} == {"upload"}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +312,7 @@ class Check(Generator):
 def test_what_is_in_quarantine_goes_up_too(tmp_path, own_cache, licence, reason, says):
     manifest, store = quarantined(tmp_path, licence, reason)
     assert dict(manifest.licences) == {"CC0-1.0": 1}
-    checks.refuse_terms(manifest, "main", closed=False)
+    assert not list(checks.refused_terms(manifest, "main", closed=False))
     with pytest.raises(StoreError, match=says) if says else nullcontext():
         checks.refuse_quarantine(manifest, store)
     if licence == "unknown":

@@ -527,7 +527,10 @@ def test_a_card_opens_with_the_contact_sheet_and_shows_its_plots(photos, tmp_pat
     text = write_card(job.recipe, manifest, job.store)
     opening = text.split("---\n", 2)[2].strip().splitlines()
     assert opening[0] == "# d"
-    assert opening[2] == (
+    figures = dict(re.findall(r"^\| ([a-z ]+) \| \*\*(.*)\*\* \|$", "\n".join(opening[2:9]), re.MULTILINE))
+    assert list(figures) == ["pictures", "photographs", "classes", "size", "licence"]
+    assert figures["photographs"] == "12"
+    assert opening[9] == (
         "![Contact sheet of d@1.0.0: the same pictures side by side in each variant: original, negative_0, "
         "negative_1](contact_sheet.png)"
     )

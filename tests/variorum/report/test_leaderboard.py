@@ -8,16 +8,23 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from answering import by_warmth, constant, edition, forged
 
 import variorum as va
 from variorum.api.edition import Edition
+from variorum.edition.records import parse
 from variorum.edition.store import Store
+from variorum.evaluation.classifiers.figures import Given, figures
+from variorum.evaluation.classifiers.pictures import arranged
+from variorum.evaluation.classifiers.ranking import Answered, ranked
 from variorum.report.card import render_card
 from variorum.report.leaderboard import leaderboard_page
 from variorum.report.result_files import LARGEST
-from variorum.report.standing import Leaderboard, read_leaderboard, standing, to_markdown
+from variorum.report.results import EditionName, Method, ModelFacts, Result, answers
+from variorum.report.standing import Leaderboard, by_baseline, by_variant, read_leaderboard, standing, to_markdown
+from variorum.schemas.canonical import digest
 from variorum.schemas.recipe import Recipe
 
 HOSTILE = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><b>', "| a | [x](javascript:1) `"]
@@ -217,3 +224,56 @@ def test_saving(shots, board, tmp_path):
     assert va.leaderboard(shots).save(tmp_path).name == "leaderboard.html"
     with pytest.raises(va.errors.StoreError, match="can't be written"):
         va.leaderboard(shots).save(path / "below")
+
+
+# ── the same photographs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def paired() -> Leaderboard:
+    """A model on three photographs: `a` has two edits and its plate, `b` has one edit, `c` has none.
+
+    It is right on the originals of `a` and `c`, on one edit of `a`, and on the plate.
+    """
+    made = [("a", "original", 1), ("a", "size", 1), ("a", "turn", 0), ("a", "plate", 1)]
+    made += [("b", "original", 0), ("b", "size", 0), ("c", "original", 1)]
+    ids = [f"{name}{variant}" for name, variant, _ in made]
+    parents = ["" if variant == "original" else f"{name}original" for name, variant, _ in made]
+    pictures = arranged(ids, parents, [variant for _, variant, _ in made], np.ones(len(made), bool))
+    given = Given(pictures.labelled, np.array([right for *_, right in made], bool))
+    method = Method(name="accuracy_drop", revision=1, confidence=0.95, bootstrap=100, seed=0)
+    found = figures(pictures, given, method)
+    named = EditionName(name="made@1.0.0", digest="0" * 64)
+    model = ModelFacts(name="mine", classes=2)
+    whole = answers(ids, *given)
+    result = Result(edition=named, model=model, evaluation=method, figures=found, answers=whole, variorum="1")
+    return ranked(named, pictures, [Answered(result, given, found)], method)
+
+
+def test_originals_edits_and_drop_are_over_the_same_photographs(paired):
+    (entry,) = paired.entries
+    # size: a and b, half of the originals and of the edits; turn: a alone, 100 % and 0 %
+    assert (entry.original_accuracy, entry.figures.accuracy, entry.figures.average_drop.value) == (75.0, 25.0, 50.0)
+    assert entry.photographs == 2
+    assert any("the same photographs, 2 with 3 edits" in note for note in paired.notes())
+    assert standing(paired).rows[0][1:3] == ("75.0", "25.0")
+
+
+def test_baselines_stand_apart_with_all_originals(paired):
+    assert by_variant(paired).head == ("model", "size", "turn")
+    assert by_baseline(paired).head == ("model", "all originals", "plate")
+    assert by_baseline(paired).rows == [("mine", "66.7", "100.0")]
+    page = leaderboard_page(paired)
+    by_edit = page[page.index("Drop by variant") : page.index("Baselines: accuracy")]
+    assert "turn" in by_edit
+    assert "plate" not in by_edit
+
+
+def test_a_leaderboard_of_an_earlier_version_is_read(paired):
+    content = json.loads(paired.to_bytes())
+    for entry in content["entries"]:
+        del entry["photographs"]
+    del content["digest"]
+    old = parse(json.dumps({"digest": digest(content), **content}).encode(), Leaderboard)
+    assert standing(old) == standing(paired)
+    assert not any("2 with" in note for note in old.notes())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import sample_page
 from playwright.sync_api import expect
@@ -51,11 +52,12 @@ def pages(photos, tmp_path_factory) -> dict[str, Path]:
     other = {"title": "shapes@1.1.0", "digest": "77" * 32}
     return {
         "edition": sample_page.write(folder / "edition.html", photos, ROWS),
+        "models": sample_page.write(folder / "models.html", photos, ROWS, models=True),
         "diff": sample_page.write(folder / "diff.html", photos, 60, kind="diff", other=other, map=None, plots=[]),
-        "hostile": sample_page.write(folder / "hostile.html", photos, 60, classes=bad, told=bad[0], **hostile),
+        "hostile": sample_page.write(folder / "hostile.html", photos, 60, bad, bad[0], models=True, **hostile),
         "empty": sample_page.write(folder / "empty.html", photos, 0, plots=[], map=None, counts=[]),
         "warned": sample_page.write(folder / "warned.html", photos, 60, warning=f"Spiders {bad[1]}"),
-        "classes": sample_page.write(folder / "classes.html", photos, 5500, classes=MANY),
+        "classes": sample_page.write(folder / "classes.html", photos, 5500, classes=MANY, models=True),
     }
 
 
@@ -396,6 +398,58 @@ def test_plots_follow_the_filters_and_have_tables(opened):
     expect(curves.locator("tbody tr")).to_have_count(3)
 
 
+def test_two_models_stand_side_by_side_and_each_number_shows_its_pictures(opened):
+    page = opened("models", "#view=models")
+    pair = page.locator("#view-models .beside")
+    # 160 pictures aren't of the baseline, and 10 of these aren't made
+    made = [row for row in range(ROWS) if row % 20 != 19 and row % 5 != 2]
+    counts = Counter((row % 4 == 0, row % 7 == 0) for row in made)
+    order = [(False, False), (False, True), (True, False), (True, True)]
+    wait_for(lambda: pair.locator(".count").all_inner_texts(), [str(counts[key]) for key in order])
+    share = [100 * sum(counts[key] for key in order if not key[side]) / len(made) for side in (0, 1)]
+    expect(pair).to_contain_text(f"one {share[0]:.1f}\u00a0%, two {share[1]:.1f}\u00a0%", use_inner_text=True)
+    said = pair.locator("p").first.inner_text().replace("−", "-")
+    difference, low, high = map(float, re.findall(r"-?\d+\.\d", said)[2:5])
+    assert difference == round(share[0] - share[1], 1)
+    rng = np.random.default_rng(0)
+    lost = np.array([[(row % 7 == 0) - (row % 4 == 0) for row in made if row // 5 == one] for one in range(40)], object)
+    drawn = [np.concatenate([lost[one] for one in rng.integers(0, 40, 40)]).mean() for _ in range(2000)]
+    assert np.abs(100 * np.quantile(drawn, [0.025, 0.975]) - [low, high]).max() < 1
+
+    pair.locator("td.differ .count").first.click()
+    shows(page, f"{counts[False, True]} of {ROWS}")
+    chips = ["answer of one: right", "answer of two: wrong", "baseline: no"]
+    wait_for(lambda: page.locator("#chips .chip bdi").all_inner_texts(), chips)
+    page.locator(".card").first.click()
+    record_of(page)
+    answers = page.locator("#record section", has_text="Models on").locator("tbody tr")
+    wait_for(lambda: [row.split("\t")[-1] for row in answers.all_inner_texts()], ["✓ right", "✕ wrong", "✕ wrong"])
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    wait_for(lambda: pair.locator(".count").all_inner_texts(), [str(counts[key]) for key in order])
+
+
+def test_confusions_are_counted_by_class_and_follow_the_filters(opened):
+    page = opened("models", "#view=models&is.variant=original")
+    wrong = Counter(row // 5 % 4 for row in range(0, ROWS, 5) if row % 4 == 0)
+    names = sample_page.CLASSES
+    table = page.locator("#view-models section", has_text="Most confused").locator("tbody tr")
+    rows = [[names[one], names[(one + 1) % 4], str(number)] for one, number in wrong.items()]
+    wait_for(lambda: sorted(re.split(r"\s*\t\s*", row) for row in table.all_inner_texts()), sorted(rows))
+    matrix = page.locator(".matrix tbody tr")
+    wait_for(lambda: matrix.count(), 4)
+    tench = page.get_by_role("button", name="tench taken for goldfish: show these 10 pictures")
+    expect(tench).to_have_count(2)  # in the list and in the matrix
+    tench.last.click()
+    shows(page, f"10 of {ROWS}")
+    page.keyboard.press("c")
+    page.get_by_label("Model", exact=True).select_option("answer of two")
+    expect(page.locator("#view-models h3", has_text="matrix")).to_have_text("Confusion matrix of two")
+    many = opened("classes", "#view=models")
+    expect(many.locator("#view-models section", has_text="Most confused").locator("tbody tr")).to_have_count(20)
+    expect(many.locator(".matrix")).to_be_hidden()
+
+
 def test_an_area_of_the_map_filters_the_grid(opened):
     page = opened("edition", "#view=plots")
     canvas = page.locator("canvas")
@@ -445,7 +499,9 @@ def test_a_difference_shows_before_and_after(opened):
 def test_hostile_texts_are_shown_and_never_run(opened):
     page = opened("hostile", "#view=plots")
     page.wait_for_selector(".plot svg")
-    page.keyboard.press("p")
+    page.keyboard.press("c")
+    page.wait_for_selector(".models .four")
+    page.keyboard.press("c")
     page.locator("#about summary").click()
     for row in range(0, 60, 5):
         page.evaluate("row => { Variorum.page.record.open(row); }", row)
@@ -518,7 +574,7 @@ def test_1100_classes_can_be_searched(opened):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
 def test_axe_finds_nothing(opened, scheme, width):
-    page = opened("edition", color_scheme=scheme, width=width, reduced_motion="reduce")
+    page = opened("models", color_scheme=scheme, width=width, reduced_motion="reduce")
     assert count(page)
     check(page)
     if width == 390:
@@ -544,6 +600,9 @@ def test_axe_finds_nothing(opened, scheme, width):
     page.keyboard.press("Escape")
     page.keyboard.press("p")
     page.wait_for_selector(".plot svg")
+    check(page)
+    page.keyboard.press("c")
+    page.wait_for_selector(".models .four")
     check(page)
 
 

@@ -16,16 +16,19 @@ from variorum.edition.pulled import without
 from variorum.edition.store import Store
 from variorum.edition.tables import read_unit
 from variorum.machine.progress import Progress
+from variorum.report.answers import model_answers
 from variorum.report.page.choice import choose
 from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
 from variorum.report.page.kept_copies import kept_instead
+from variorum.report.page.models import model_columns
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
 from variorum.report.page.picture_records import Entry
 from variorum.report.page.table import column, numbers, texts, uninformative
 from variorum.report.page.verdict_rows import Said, detector_columns, read_said
 from variorum.report.rows import COLUMNS, edition_rows
 from variorum.schemas.canonical import Json
+from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Ledger, Manifest
 
@@ -41,7 +44,15 @@ UNITS = 16
 
 
 def edition_page(
-    manifest: Manifest, store: Store, progress: Progress, *, most: int, with_map: bool, blur: bool, alone: bool = False
+    manifest: Manifest,
+    store: Store,
+    progress: Progress,
+    *,
+    most: int,
+    with_map: bool,
+    blur: bool,
+    alone: bool = False,
+    known: Sequence[ClassInfo] = (),
 ) -> Parts:
     """Prepare the page of an edition, before its pictures are read.
 
@@ -57,6 +68,7 @@ def edition_page(
         blur: whether they are blurred until they are looked at.
         alone: whether only what is part of the edition itself is shown: no ledger, no picture that was dropped, no
             figures of evaluations. Such a page may go where the edition goes.
+        known: classes that models may have in this order, such as ImageNet's.
 
     Raises:
         CorruptShard: a table is damaged, or a shard is missing.
@@ -79,6 +91,11 @@ def edition_page(
         notes += [] if all_of_them else ["The detectors have more columns than are shown."]
         if waiting:
             notes.append("The verdicts are those of the newest ledger; this edition is as it was before them.")
+    judged: list[Json] = []
+    if not alone:
+        answers, names = model_answers(manifest, rows, ids, store, known), chosen["variant"].to_pylist()
+        measured, judged, more = model_columns(answers, names, class_names(manifest))
+        columns, notes = [*columns, *measured], [*notes, *more]
     plane = embedding_map(ledger, ids, store, progress) if ledger and with_map else None
     if plane is not None:
         columns += [numbers(name, values) for name, values in zip(MAP, plane.T.tolist(), strict=True)]
@@ -91,6 +108,7 @@ def edition_page(
         "notes": list(notes),
         "thumbnail": side,
         "limits": _limits(manifest, [one for one in details.column_names if one.startswith("gate.")], store),
+        "models": judged,
         "map": {"x": MAP[0], "y": MAP[1], "about": ABOUT} if plane is not None else None,
         "blur": blur,
         "warning": manifest.warning,

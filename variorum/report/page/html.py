@@ -44,11 +44,12 @@ SCRIPTS = (
     "charts.js",
     "figures.js",
     "embedding.js",
+    "models.js",
     "head.js",
     "app.js",
 )
 """The app's parts in reading order; each may use those before it."""
-STYLES = ("style.css", "plots.css")
+STYLES = ("style.css", "plots.css", "models.css")
 CHUNK = 100
 """Rows per block of thumbnails and of records."""
 POLICY = "; ".join(

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from variorum.edition.editions import beside
 from variorum.edition.store import Store
+from variorum.report.answers import evaluated
 from variorum.report.card_plots import plots_of
 from variorum.report.figures import seen
 from variorum.report.funnel import funnel
@@ -68,13 +68,6 @@ def evaluation_plots(manifest: Manifest, store: Store) -> Iterator[Json]:
         yield from filter(None, map(as_json, found.values()))
 
 
-def evaluated(manifest: Manifest, store: Store) -> list[str]:
-    """Names of the evaluations with figures beside the manifest."""
-    found = store.listed(beside(manifest, "evaluation-*.json"))
-    names = (path.rpartition("/evaluation-")[2].removesuffix(".json") for path in found)
-    return sorted(name for name in names if name.isidentifier())
-
-
 def as_json(plot: Plot) -> dict[str, Json] | None:
     """A plot for the page, drawn, with a table of its numbers; None for one without numbers."""
     head, rows = _table(plot)
@@ -105,7 +98,7 @@ def leaderboard_plots(board: Leaderboard) -> Iterator[Json]:
     """Models by their average drop, and the drops by variant of the best ones."""
     ranked = [(f"{entry.rank}. {entry.model.name}", entry.figures) for entry in board.entries[:MOST_ROWS]]
     average = tuple(_point(figures.average_drop) for _, figures in ranked)
-    rows = tuple(board.variants())
+    rows = tuple(board.edits())
     drops = {
         name: tuple(_point(one.drop) if (one := figures.variants.get(variant)) else None for variant in rows)
         for name, figures in ranked[:SERIES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from variorum.report.page.edition_page import edition_page
 from variorum.report.page.facts import links_of
 from variorum.report.page.html import write_page
 from variorum.report.page.parts import LIMIT, MOST, Parts, name_of
+from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import StoreError, VariorumError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
@@ -54,6 +55,7 @@ def write_view(
     most: int = MOST,
     with_map: bool = True,
     blur: bool = False,
+    known: Sequence[ClassInfo] = (),
     progress: Progress = QUIET,
 ) -> Written:
     """Write the page of an edition, or of the differences to another one.
@@ -71,6 +73,8 @@ def write_view(
         with_map: whether to arrange the pictures by their embeddings, where the edition was curated with some.
         blur: whether pictures are blurred until they are looked at. Those of an edition with a content warning are
             blurred in the file itself.
+        known: classes that evaluated models may have in this order, such as ImageNet's: they name answers that are no
+            class of the edition.
         progress: gets phases and steps.
 
     Raises:
@@ -82,7 +86,7 @@ def write_view(
         raise VariorumError(f"most is {most}; a page has room for 1 to {LIMIT} pictures")
     place = _Place(manifest, store, other, None if to is None else Path(to))
     if other is None:
-        parts = edition_page(manifest, store, progress, most=most, with_map=with_map, blur=blur)
+        parts = edition_page(manifest, store, progress, most=most, with_map=with_map, blur=blur, known=known)
     else:
         parts = diff_page((manifest, store), (other, other_store or store), most=most, blur=blur)
     if other is None and place.lies_beside():

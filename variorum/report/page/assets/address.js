@@ -5,6 +5,7 @@
 {
   const LONGEST = 20000;
   const CORNERS = 100;
+  const TABS = ["plots", "models"];
 
   function number(text) {
     const value = text.trim() === "" ? NaN : Number(text);
@@ -29,7 +30,7 @@
     }
     if (view.area) parts.set("area", view.area.map((corner) => corner.map(short).join(",")).join(";"));
     if (view.sort || view.descending) parts.set("sort", (view.descending ? "-" : "") + view.sort);
-    if (page.tab === "plots") parts.set("view", "plots");
+    if (page.tab !== "grid") parts.set("view", page.tab);
     if (page.originals) parts.set("originals", "1");
     if (page.size !== 2) parts.set("size", String(page.size));
     if (page.open >= 0) parts.set("open", data.raw("id", page.open) ?? String(page.open));
@@ -46,7 +47,7 @@
     for (const [key, value] of new URLSearchParams(text.slice(0, LONGEST).replace(/^#/, ""))) {
       const column = data.columns.get(key.slice(3));
       if (key === "q") view.words = value.slice(0, 300);
-      else if (key === "view") page.tab = value === "plots" ? "plots" : "grid";
+      else if (key === "view") page.tab = TABS.includes(value) ? value : "grid";
       else if (key === "originals") page.originals = value === "1";
       else if (key === "size") page.size = ["1", "2", "3"].includes(value) ? Number(value) : 2;
       else if (key === "open") page.open = find(data, value);

@@ -16,6 +16,7 @@
     RecordPanel,
     Plots,
     EmbeddingMap,
+    Models,
     showChips,
     showHead,
     showHelp,
@@ -49,6 +50,8 @@
     ? new EmbeddingMap({ data, view, thumbnails, open: (row) => record.open(row), showAll: showGrid })
     : null;
   const plots = new Plots(at("view-plots"), { data, view, embedding });
+  const models = new Models(at("view-models"), { data, view, showAll: showGrid });
+  const tabs = ["grid", "plots", "models"];
   const empty = element("div", { class: "empty", hidden: true });
   at("view-grid").append(empty);
 
@@ -80,13 +83,13 @@
   }
 
   function show() {
-    for (const tab of ["grid", "plots"]) {
+    for (const tab of tabs) {
       const on = page.tab === tab;
       at(`tab-${tab}`).setAttribute("aria-selected", String(on));
       at(`tab-${tab}`).tabIndex = on ? 0 : -1;
       at(`view-${tab}`).hidden = !on;
     }
-    document.body.classList.toggle("plotting", page.tab === "plots");
+    document.body.classList.toggle("plotting", page.tab !== "grid");
     document.body.classList.toggle("blurred", page.blur);
     document.body.classList.toggle("bare", !data.rows && page.tab === "grid");
     at("blur").setAttribute("aria-pressed", String(page.blur));
@@ -109,6 +112,7 @@
     empty.hidden = Boolean(shown);
     if (!shown) showEmpty();
     plots.update();
+    models.update();
   }
 
   function showEmpty() {
@@ -156,7 +160,8 @@
       o: () => at("originals").hidden || set({ originals: !page.originals }),
       b: () => at("blur").hidden || set({ blur: !page.blur }),
       f: () => drawer(true),
-      p: () => plots.empty || set({ tab: page.tab === "grid" ? "plots" : "grid" }),
+      p: () => plots.empty || set({ tab: page.tab === "plots" ? "grid" : "plots" }),
+      c: () => models.empty || set({ tab: page.tab === "models" ? "grid" : "models" }),
       1: () => set({ size: 1 }),
       2: () => set({ size: 2 }),
       3: () => set({ size: 3 }),
@@ -178,12 +183,13 @@
     at("size").addEventListener("input", () => set({ size: Number(at("size").value) }));
     at("filters-button").addEventListener("click", () => drawer(!at("filters").classList.contains("open")));
     filters.close.addEventListener("click", () => drawer(false));
-    const tabs = ["grid", "plots"];
     for (const tab of tabs) {
       at(`tab-${tab}`).addEventListener("click", () => set({ tab }));
       at(`tab-${tab}`).addEventListener("keydown", (event) => {
         if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
-        const other = tabs[1 - tabs.indexOf(tab)];
+        const there = tabs.filter((one) => !at(`tab-${one}`).hidden);
+        const step = event.key === "ArrowRight" ? 1 : -1;
+        const other = there.at((there.indexOf(tab) + step) % there.length);
         set({ tab: other });
         at(`tab-${other}`).focus();
       });
@@ -210,6 +216,7 @@
   at("sort").append(option(""), ...[...data.columns.keys()].filter((name) => name !== "source").map(option));
   at("originals").hidden = data.diff || !data.columns.has("source");
   at("tab-plots").hidden = plots.empty;
+  at("tab-models").hidden = models.empty;
   at("blur").hidden = Boolean(facts.warning); // they are blurred already
   listen();
   follow();

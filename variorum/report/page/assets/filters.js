@@ -106,12 +106,14 @@
     constructor(place, data, view) {
       Object.assign(this, { place, data, view, ranges: new Map() });
       const texts = [...data.columns.values()].filter((one) => !one.numeric && !NOT.has(one.name));
-      const first = (column) => (FIRST.includes(column.name) ? FIRST.indexOf(column.name) : FIRST.length);
+      const models = (data.facts.models ?? []).map((model) => model.right);
+      const order = FIRST.flatMap((name) => (name === "status" ? [...models, name] : [name]));
+      const first = (column) => (order.includes(column.name) ? order.indexOf(column.name) : order.length);
       this.facets = texts
         .filter(
           (one) =>
             one.values.length + one.codes.includes(-1) > 1 &&
-            (first(one) < FIRST.length || one.values.length < data.rows / 2),
+            (first(one) < order.length || one.values.length < data.rows / 2),
         )
         .sort((a, b) => first(a) - first(b))
         .map((column) => new Facet(column, view));

@@ -80,6 +80,7 @@
     ["b", "blur pictures, where they aren't blurred already"],
     ["1 2 3", "small, medium, large thumbnails"],
     ["p", "plots, and back to the pictures"],
+    ["c", "models, and back to the pictures"],
     ["← → ↑ ↓", "from picture to picture"],
     ["Home End", "start and end of a line; with Ctrl, of all"],
     ["Page Up, Page Down", "a screen of pictures"],

@@ -76,7 +76,7 @@
         sections.push(element("p", { text: "The record can't be unpacked: the file is damaged." }));
       }
       if (this.row !== row) return; // meanwhile another one was opened
-      told.append(...sections, this.#checks(row, text), this.#record(text));
+      told.append(...sections, Variorum.modelAnswers(data, row), this.#checks(row, text), this.#record(text));
     }
 
     /** Go to a neighbour in the sequence. */
