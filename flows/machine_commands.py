@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from variorum.flows import terminal
 from variorum.flows.options import AsJson, Profile, ProfileName, examples
-from variorum.schemas.errors import ModelUnavailable
+from variorum.schemas.errors import VariorumError
+from variorum.schemas.extras import not_installed
+
+if TYPE_CHECKING:
+    from variorum.models.status import Status
 
 commands = typer.Typer()
+STAMPS = "stamps"
+"""The photographs of source `samples`, which `doctor` lists and fetches beside the models."""
 
 
 @commands.command(epilog=examples("variorum components", "variorum components quality", "variorum components --json"))
@@ -54,7 +60,8 @@ def components(
 )
 def doctor(
     aliases: Annotated[
-        list[str] | None, typer.Argument(metavar="ALIAS...", help="Only these models, optional ones too.")
+        list[str] | None,
+        typer.Argument(metavar="ALIAS...", help="Only these models, optional ones too; stamps: sample photographs."),
     ] = None,
     profile: ProfileName = Profile.embedded,
     pin: Annotated[bool, typer.Option("--pin", help="Look up the commits that the table doesn't fix.")] = False,
@@ -65,21 +72,27 @@ def doctor(
     from dataclasses import asdict
 
     from variorum.models import doctor as doctor_report
+    from variorum.sources.exports.stamps import fetch_stamps
     from variorum.stages.job import models
 
     table = models(profile.value)
-    chosen = aliases or table.aliases()
+    chosen = [alias for alias in aliases or table.aliases() if alias != STAMPS]
     wanted = {alias for alias in chosen if aliases or not table.entry(alias).optional}
+    wanted |= {STAMPS} & set(aliases or ())
     failed = table.lock(chosen) if pin else {}
     if fetch:
-        for alias in (alias for alias in chosen if alias in wanted):
-            if table.status(alias, thorough=True).state not in ("ready", "unpinned"):
-                terminal.say(f"fetching {alias}", err=True)
-                try:
-                    table.fetch(alias)
-                except ModelUnavailable as error:
-                    failed[alias] = str(error)
+        ready = ("ready", "unpinned")
+        missing = [one for one in chosen if one in wanted and table.status(one, thorough=True).state not in ready]
+        if STAMPS in (aliases or [STAMPS]) and _stamps().state != "ready":
+            missing.append(STAMPS)
+        for alias in missing:
+            terminal.say(f"fetching {alias}", err=True)
+            try:
+                _ = fetch_stamps() if alias == STAMPS else table.fetch(alias)
+            except VariorumError as error:
+                failed[alias] = str(error)
     rows = doctor_report(table, chosen)
+    rows += [_stamps()] if STAMPS in (aliases or [STAMPS]) else []
     if as_json:
         terminal.print_json([asdict(row) for row in rows])
     else:
@@ -98,5 +111,20 @@ def doctor(
             if row.state != "ready":
                 unless = "" if row.alias in wanted else "optional; "
                 terminal.say(f"{row.alias}: {unless}{failed.get(row.alias, row.way_out)}")
+        if not aliases and (extras := not_installed()):
+            terminal.say("extras that aren't installed:")
+            for extra in extras:
+                terminal.say(f"  {extra.purpose}: pip install 'variorum[{extra.name}]'")
     if any(row.state != "ready" for row in rows if row.alias in wanted):
         raise typer.Exit(1)
+
+
+def _stamps() -> Status:
+    """The state of Tux Paint's stamps on this machine."""
+    from variorum.models.status import Status
+    from variorum.sources.exports import stamps
+
+    folder = stamps.stamps_folder()
+    state, way_out = ("ready", "") if folder else ("missing", f"fetch them with `{stamps.FETCH}`")
+    where = str(folder or stamps.PACKAGE)
+    return Status(STAMPS, "Tux Paint's stamps", "samples", where, stamps.LICENCE, stamps.SIZE, state, way_out)  # type: ignore[arg-type]

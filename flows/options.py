@@ -115,6 +115,15 @@ SendTo = Annotated[
         help="Allow remote labelers to send pictures to this host. May be repeated.",
     ),
 ]
+MarksFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--marks",
+        metavar="FILE",
+        help="Marks saved on the page of variorum view: tags and notes become columns, and people are asked about the "
+        "pictures marked with Ask people.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Allow verdicts that drop every picture.")]
 Confidence = Annotated[
     float, typer.Option("--confidence", min=0.5, max=0.9999, help="Level of the intervals between models.")
@@ -154,25 +163,28 @@ class Asked:
     trust: Trust = field(default=False, metadata={"works": True})
     send_to: SendTo = field(default=None, metadata={"works": True, "sends": True})
 
-    def job(self, store: Store | None = None) -> Job:
+    def job(self, store: Store | None = None, marks: Path | None = None) -> Job:
         """The job of this recipe with its overrides, the profile and the store, which is made if it is missing.
 
         Args:
             store: one that is open already.
+            marks: a file of people's marks, which the recipe's curation reads.
         """
         from variorum.stages.job import Job
+        from variorum.stages.marked import with_marks
         from variorum.stages.recipe_files import load_recipe
 
         recipe = load_recipe(self.recipe, self.settings(), self.limit)
+        recipe = recipe if marks is None else with_marks(recipe, marks)
         return Job(recipe, store or self.store, self.profile.value, trust=self.trust)
 
     def settings(self) -> list[str]:
         """The overrides `key=value`, those that `--source` stands for included."""
         return [*folder_settings(self.source), *(self.overrides or ())]
 
-    def job_on_edition(self) -> Job:
+    def job_on_edition(self, marks: Path | None = None) -> Job:
         """The same for a command that works on an edition, so that a mistyped store isn't made."""
-        return self.job(existing(self.store, writable=True, trust=self.trust))
+        return self.job(existing(self.store, writable=True, trust=self.trust), marks)
 
     def do(
         self,
@@ -194,9 +206,10 @@ class Asked:
             The result, and whether it was finished.
         """
         from variorum.stages.consent import agreeing
+        from variorum.stages.job import with_small_models
 
         with agreeing(self.send_to or ()), terminal.progress() as progress:
-            done = kept(job, progress)
+            done = with_small_models(job, lambda: kept(job, progress))
             return (self._work(name, work, job, progress), False) if done is None else (done, True)
 
     def _work(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job, progress: Progress) -> T:

@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.options import CONFIDENCE, Asked, Confidence, Force, RecipeOrEdition, examples, on_recipe
+from variorum.flows.options import (
+    CONFIDENCE,
+    Asked,
+    Confidence,
+    Force,
+    Limit,
+    MarksFile,
+    RecipeOrEdition,
+    RunnerName,
+    Runners,
+    StoreUrl,
+    Workers,
+    examples,
+    on_recipe,
+)
 from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
@@ -28,13 +42,13 @@ commands = typer.Typer()
     )
 )
 @on_recipe(works=True, sends=True)
-def run(asked: Asked, force: Force = False) -> None:
+def run(asked: Asked, force: Force = False, marks: MarksFile = None) -> None:
     """Build, curate, release, evaluate, write the card. Finished work is not repeated."""
     from functools import partial
 
     from variorum import pipeline
 
-    job = asked.job()
+    job = asked.job(marks=marks)
     manifest, was_finished = asked.do(
         "run", partial(pipeline.run, force=force), job, partial(pipeline.finished, force=force)
     )
@@ -42,6 +56,36 @@ def run(asked: Asked, force: Force = False) -> None:
         terminal_editions.print_finished(manifest, job.store)
     else:
         _show(asked, job, manifest)
+
+
+NEXT = """
+every picture, on one page:    variorum view imagenet_e
+your own photographs:          variorum run imagenet_e --source photos
+a model on these pictures:     variorum evaluate imagenet_e --model timm:resnet50.a1_in1k
+clean a folder of pictures:    variorum run curate_folder --source photos"""
+
+
+@commands.command(epilog=examples("variorum demo", "variorum demo --workers 2 --store /tmp/store"))
+def demo(
+    store: StoreUrl = "store", limit: Limit = None, workers: Workers = 1, runner: RunnerName = Runners.prefect
+) -> None:
+    """Make a first benchmark: run imagenet_e on sample photographs and verify it. What is missing is fetched."""
+    from dataclasses import asdict
+
+    from variorum.flows.edition_commands import verify
+    from variorum.schemas.errors import VariorumError
+    from variorum.sources.exports import stamps
+
+    if stamps.stamps_folder() is None:
+        terminal.say(f"fetching sample photographs ({stamps.SIZE / 1e6:.0f} MB)", err=True)
+        try:
+            stamps.fetch_stamps()
+        except VariorumError as error:
+            terminal.say(f"{error}; the demo uses the few photographs inside Python packages", err=True)
+    run(**asdict(Asked("imagenet_e", store, limit=limit, workers=workers, runner=runner)), force=False)
+    verify("imagenet_e", store, load=True)
+    where = "" if store == "store" else f" --store {shlex.quote(store)}"
+    terminal.say("\n".join(line + where if line else line for line in NEXT.splitlines()))
 
 
 @commands.command(epilog=examples("variorum plan imagenet_e", "variorum plan imagenet_g --json"))
@@ -80,16 +124,17 @@ def build(asked: Asked) -> None:
 @commands.command(
     epilog=examples(
         "variorum curate imagenet_e",
+        "variorum curate curate_folder --marks marks-curate_folder@1.1.0.jsonl",
         "variorum curate curate_folder --set source.path=photos --set curate.confident_learning.min_class_size=50",
     )
 )
 @on_recipe(works=True, sends=True)
-def curate(asked: Asked, force: Force = False) -> None:
+def curate(asked: Asked, force: Force = False, marks: MarksFile = None) -> None:
     """Measure, score and judge the recipe's sealed edition. The verdicts are stored in a numbered ledger."""
     from variorum import pipeline
     from variorum.edition.editions import check_source
 
-    job = asked.job_on_edition()
+    job = asked.job_on_edition(marks)
     manifest = _edition_of(job)
     check_source(manifest, job.recipe.source.place(), job.store)
 
@@ -143,6 +188,7 @@ def release(
         "variorum evaluate imagenet_e",
         "variorum evaluate imagenet_e --model timm:resnet50.a1_in1k --model onnx:mine.onnx",
         "variorum evaluate street@1.0.0 --model module:mine.py:load --classes classes.txt",
+        'variorum evaluate street --model module:mine.py:load --preprocess "resize=256 crop=224 mean=0.5 std=0.5"',
     )
 )
 @on_recipe(works=True, sends=True, first=RecipeOrEdition)
@@ -159,6 +205,15 @@ def evaluate(
     classes: Annotated[
         Path | None, typer.Option("--classes", metavar="FILE", help="Classes of the models' outputs, one per line.")
     ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            "--preprocess",
+            metavar="STEPS",
+            help="What becomes of a picture before a network of module:… gets it: words such as resize=256 crop=224 "
+            "mean=imagenet std=imagenet; none for values 0 to 1.",
+        ),
+    ] = None,
     confidence: Confidence = CONFIDENCE,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="Write results here, not to the edition's folder.")
@@ -171,10 +226,10 @@ def evaluate(
     if models:
         from variorum.flows.results import evaluate_models
 
-        evaluate_models(asked, models, classes, confidence, to)
+        evaluate_models(asked, models, classes, preprocess, confidence, to)
         return
-    if classes or to or confidence != CONFIDENCE:
-        raise typer.BadParameter("--classes, --confidence and --to need --model")
+    if classes or preprocess or to or confidence != CONFIDENCE:
+        raise typer.BadParameter("--classes, --preprocess, --confidence and --to need --model")
     if "@" in asked.recipe and not asked.recipe.endswith((".yaml", ".yml")):
         raise typer.BadParameter(
             f"{cut(asked.recipe)} is an edition: name a model to evaluate on it, such as --model classifier"

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def evaluate_models(
-    asked: Asked, models: Sequence[str], classes: Path | None, confidence: float, to: Path | None
+    asked: Asked,
+    models: Sequence[str],
+    classes: Path | None,
+    preprocess: str | None,
+    confidence: float,
+    to: Path | None,
 ) -> None:
     """Evaluate models by name on an edition, save the results, and print them.
 
@@ -27,6 +32,7 @@ def evaluate_models(
         asked: the edition, or a recipe whose edition is meant, and the common options.
         models: their names.
         classes: a file with the classes of their outputs.
+        preprocess: what becomes of a picture before a network gets it, in words.
         confidence: level of the intervals.
         to: folder for the results; by default they go beside the manifest.
     """
@@ -42,6 +48,7 @@ def evaluate_models(
             edition,
             list(models),
             classes=classes,
+            preprocess=preprocess,
             confidence=confidence,
             workers=asked.workers,
             progress=progress,
@@ -71,6 +78,7 @@ def as_json(results: Results, paths: Sequence[str]) -> dict[str, object]:
             for (name, result), path in zip(results.files.items(), paths, strict=True)
         },
         "figures": results.figures,
+        "warnings": results.leaderboard.warnings(),
     }
 
 
@@ -155,5 +163,7 @@ def print_board(board: Leaderboard) -> None:
         terminal.say(f"no results of {name} yet; make one with: variorum evaluate {name} --model NAME")
         return
     terminal.print_shown(standing(board), intervals=True)
+    for warning in board.warnings():
+        typer.secho(terminal.plain(warning), fg="yellow")
     for note in board.notes():
         terminal.say(note)

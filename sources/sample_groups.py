@@ -24,7 +24,8 @@ from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import COMPOSITE, Failure, Sample, source_id
-from variorum.sources.exports.cutouts import PLATES, package_file, read_stamp, stamps_folder, stamps_there
+from variorum.sources.exports.cutouts import PLATES, package_file, read_stamp
+from variorum.sources.exports.stamps import stamps_folder, stamps_there
 from variorum.sources.samples import compose
 
 FRAME = 256

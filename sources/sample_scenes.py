@@ -32,7 +32,8 @@ from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE, Failure, Sample, source_id
 from variorum.sources.exports.composites import Cutout, compose
 from variorum.sources.exports.counted_objects import sentence
-from variorum.sources.exports.cutouts import PLATES, package_file, read_stamp, stamps_folder, stamps_there
+from variorum.sources.exports.cutouts import PLATES, package_file, read_stamp
+from variorum.sources.exports.stamps import stamps_folder, stamps_there
 from variorum.sources.folders.packaged_photographs import Photograph, objects, outlines, photographs
 
 MOST = 4

@@ -33,9 +33,8 @@ from variorum.sources.exports.cutouts import (
     plate_crop,
     read_stamp,
     resized,
-    stamps_folder,
-    stamps_there,
 )
+from variorum.sources.exports.stamps import stamps_folder, stamps_there
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels

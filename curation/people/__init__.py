@@ -4,6 +4,7 @@ COMPONENTS = (
     "audit",
     "consensus",
     "major_errors",
+    "marks",
     "multi_label",
     "review",
     "reviewed",

@@ -17,6 +17,7 @@ from typing import Any
 
 from variorum.machine.cache import cache_dir
 from variorum.schemas.errors import RecipeError, TemporaryError
+from variorum.schemas.extras import needs
 from variorum.schemas.lookup import cut
 
 PICTURES = "pictures"
@@ -76,7 +77,7 @@ def opened() -> Iterator[Any]:
     try:
         import duckdb
     except ImportError:
-        raise RecipeError("curate.sql needs the package duckdb: pip install 'variorum[duckdb]'") from None
+        raise RecipeError(needs("curate.sql", "duckdb")) from None
     config: dict[str, Any] = {
         "memory_limit": MEMORY,
         "temp_directory": str(cache_dir() / "duckdb"),

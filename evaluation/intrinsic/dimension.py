@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 SPARE = 8
 """Further candidates of the search, whose distances are rounded; the nearest by exact distance are kept."""
+BLOCK = 512
+"""Points whose distances to all are computed at a time."""
 AT_ONCE = 1 << 24
 """Numbers whose differences are computed at a time."""
 DISCARDED = 0.1
@@ -20,8 +22,8 @@ DISCARDED = 0.1
 def neighbours(points: Singles, k: int) -> tuple[Ints, Floats]:
     """The k nearest other points of each point, nearest first.
 
-    The search is faiss's exact one. Distances are computed again from the differences, because faiss's are rounded
-    where points are much closer to each other than to the origin.
+    Candidates come from matrix products. Their distances are computed again from the differences, because those of a
+    product are rounded where points are much closer to each other than to the origin.
 
     Args:
         points: `[N, d]` float32, N > k.
@@ -30,12 +32,8 @@ def neighbours(points: Singles, k: int) -> tuple[Ints, Floats]:
     Returns:
         Row numbers `[N, k]` and Euclidean distances `[N, k]`.
     """
-    import faiss
-
     points = np.ascontiguousarray(points - points.mean(axis=0, dtype=np.float64).astype(np.float32))
-    index = faiss.IndexFlatL2(points.shape[1])
-    index.add(points)
-    _, found = index.search(points, min(k + 1 + SPARE, len(points)))
+    found = _candidates(points, min(k + 1 + SPARE, len(points)))
     squares = np.empty(found.shape)
     step = max(1, AT_ONCE // (found.shape[1] * points.shape[1]))
     for start in range(0, len(points), step):
@@ -45,6 +43,17 @@ def neighbours(points: Singles, k: int) -> tuple[Ints, Floats]:
     squares[found == np.arange(len(points))[:, None]] = np.inf
     order = np.argsort(squares, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(found, order, axis=1), np.sqrt(np.take_along_axis(squares, order, axis=1))
+
+
+def _candidates(points: Singles, k: int) -> Ints:
+    """The k points nearest to each point by rounded distances, itself included, in the order of their numbers."""
+    squares = np.einsum("nd,nd->n", points, points)
+    found = np.empty((len(points), k), np.int64)
+    for start in range(0, len(points), BLOCK):
+        rows = slice(start, start + BLOCK)
+        near = squares - 2 * (points[rows] @ points.T)
+        found[rows] = np.sort(np.argpartition(near, k - 1, axis=1)[:, :k], axis=1)
+    return found
 
 
 def distinct(found: Ints, distances: Floats, same: float) -> Ints:

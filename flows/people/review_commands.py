@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EXAMPLES = examples(
     "variorum review curate_folder",
     "variorum review street --kind label --kind box --votes 5 --budget 2000 --gold known.csv",
+    "variorum review street --marks marks-street@1.0.0.jsonl",
     "variorum review street --host 0.0.0.0 --address https://review.example.org",
     "variorum review street --host 0.0.0.0 --invited names.txt",
     "variorum review street --publish-only",
@@ -90,6 +91,15 @@ def review(
             "--gold",
             metavar="FILE",
             help="Known answers that check the reviewers: CSV or parquet with id or origin, label, truth.",
+            rich_help_panel=_OF_THE_QUESTIONS,
+        ),
+    ] = None,
+    marks: Annotated[
+        Path | None,
+        typer.Option(
+            "--marks",
+            metavar="FILE",
+            help="Marks saved on the page of variorum view: pictures marked with Ask people are asked about first.",
             rich_help_panel=_OF_THE_QUESTIONS,
         ),
     ] = None,
@@ -229,7 +239,7 @@ def review(
         "seed": seed,
     }
     settings = _settings(there, {field: value for field, value in given.items() if value is not None})
-    asked = _Panel(manifest, where, name, settings, gold, there)
+    asked = _Panel(manifest, where, name, settings, gold, marks, there)
     if publish_only:
         asked.publish()
         return
@@ -250,6 +260,7 @@ class _Panel:
     name: str
     settings: Settings
     gold: Path | None
+    marks: Path | None
     there: PanelRecord | None
 
     def publish(self) -> None:
@@ -258,8 +269,16 @@ class _Panel:
 
         with terminal.progress() as progress:
             record = publish(
-                self.manifest, self.store, self.settings, name=self.name, gold=self.gold, progress=progress
+                self.manifest,
+                self.store,
+                self.settings,
+                name=self.name,
+                gold=self.gold,
+                marks=self.marks,
+                progress=progress,
             )
+        if self.marks:
+            self._tell_marks(record)
         counts = record.counts
         if record == self.there:
             terminal.say(f"panel {record.key} is published already, with the same questions")
@@ -268,6 +287,22 @@ class _Panel:
             f"panel {record.key} is published: {counts.get('questions', 0)} questions in {counts.get('tasks', 0)} "
             f"tasks, {counts.get('gold', 0)} with a known answer; {record.settings.votes} votes each"
         )
+
+    def _tell_marks(self, record: PanelRecord) -> None:
+        """Say how many of the marked pictures are asked about."""
+        from variorum.kit.raters.marks import read_marks
+        from variorum.people.panel.panel import read_questions
+
+        assert self.marks is not None
+        wanted = set(read_marks(self.marks).asked)
+        there = wanted & set(read_questions(record, self.store)["id"].to_pylist())
+        if not wanted:
+            terminal.say(f"{self.marks}: no picture is marked with Ask people; tags are for variorum curate --marks")
+            return
+        first = "" if self.there else ", first of all"
+        terminal.say(f"{len(there)} of {len(wanted)} marked pictures are asked about{first}")
+        if len(there) < len(wanted):
+            terminal.say("the others are dropped or withheld, or nothing of this kind can be asked about them")
 
     def open(self, database: str | None) -> Panel:
         """The panel with its questions in the database."""

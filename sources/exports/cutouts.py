@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from variorum.machine.retrying import Pinned, read_pinned, stamp_of, steady
+from variorum.machine.retrying import Pinned, read_pinned, stamp_of
 from variorum.pixels import decode, open_header
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Reals, Singles
-
-DEBIAN = "/usr/share/tuxpaint/stamps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +47,6 @@ PLATES = (
     Plate("skimage", "data/gravel.png", (0, 0, 512, 512), 380, (1.0, 0.95, 0.87), "CC0-1.0"),
     Plate("skimage", "data/brick.png", (0, 0, 512, 512), 400, (1.15, 0.85, 0.75), "CC0-1.0"),
 )
-
-
-def stamps_folder() -> Path | None:
-    """The folder of Tux Paint's stamps: `$VARIORUM_STAMPS` or Debian's; None if it doesn't exist."""
-    folder = Path(os.environ.get("VARIORUM_STAMPS") or DEBIAN).expanduser()
-    return folder if folder.is_dir() else None
-
-
-def stamps_there(table: Mapping[str, str], wanted: Literal["auto", "required", "none"], source: str) -> dict[str, str]:
-    """The rows of a table, path to class, whose stamp is installed; nothing if none are wanted.
-
-    Raises:
-        SourceError: they are required and there are none. The message names the source.
-    """
-    folder = None if wanted == "none" else stamps_folder()
-    files = {path: folder / path for path in table} if folder else {}
-    found = {path: table[path] for path, file in files.items() if steady(file.is_file, file)}
-    if wanted == "required" and not found:
-        raise SourceError(
-            f"{source}: the Tux Paint stamps are missing; install tuxpaint-stamps-default, set VARIORUM_STAMPS to "
-            "their folder, or set stamps to auto"
-        )
-    return found
 
 
 def package_file(package: str, path: str, source: str) -> Path:

@@ -14,6 +14,7 @@ from urllib.request import getproxies
 
 from variorum.machine.retrying import changed, may_pass, passing
 from variorum.schemas.errors import SourceError, TemporaryError, VariorumError, causes
+from variorum.schemas.extras import needs
 from variorum.schemas.secrets import shown
 from variorum.sources.web.urls import one_line
 
@@ -32,7 +33,7 @@ TEXTS = tuple(os.strerror(number) for number in (errno.EMFILE, errno.ENFILE, err
 LASTING = ("InvalidURL", "InvalidUrl", "UnsupportedProtocol", "InvalidSchema", "MissingSchema", "NoCredential")
 OFFLINE = "OfflineModeIsEnabled"
 """How errors of the Hub's client say that somebody set its offline mode."""
-EXTRAS = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs"}
+PACKAGES = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs"}
 """Packages that fsspec needs for a kind of URL."""
 
 
@@ -122,8 +123,7 @@ def refused(error: BaseException, place: str, *, pinned: bool = False) -> Varior
     if host_may_pass(error):
         return passing(shown(place), RuntimeError(one_line(_first_of(error))))
     if isinstance(error, ImportError):
-        package = EXTRAS.get(urlsplit(place).scheme, "a package")
-        return SourceError(f"{shown(place)}: {package} is needed to read it: pip install {package}")
+        return SourceError(needs(shown(place), PACKAGES.get(urlsplit(place).scheme, error.name or "of its protocol")))
     missing = isinstance(error, FileNotFoundError) and (error.__cause__ is None or _status(error.__cause__) == 404)
     why = "there is no such file" if missing else f"can't be read: {one_line(_first_of(error))}"
     return changed(shown(place), why) if pinned else SourceError(f"{shown(place)}: {why}")

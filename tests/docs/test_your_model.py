@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from answering import CLASSES, edition
+from torchvision.models import get_model
 
 from variorum.flows.cli import main
 
@@ -20,7 +22,10 @@ def test_the_page_in_its_order(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
     edition(photos, "store")
-    module, calls = CODE
+    network, module, calls = CODE
+    random = get_model("resnet18", weights=None, num_classes=3)
+    torch.save(random.state_dict(), "best.pth")
+    exec(network)
     Path("mine.py").write_text(module)
     Path("classes.txt").write_text("\n".join(CLASSES))
     names: dict = {}

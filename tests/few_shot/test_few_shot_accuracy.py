@@ -23,7 +23,7 @@ from variorum.schemas.lookup import build_component
 from variorum.schemas.plot import IntervalPlot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-from variorum.sources.exports.cutouts import stamps_folder
+from variorum.sources.exports.stamps import stamps_folder
 from variorum.stages.recipe_files import load_recipe
 
 NAMES = ("clean", "small")

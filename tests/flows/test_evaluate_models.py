@@ -107,7 +107,7 @@ def test_an_edition_without_results_says_how_to_get_some(say, photos, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("evaluate", "shots", "--model", "module:mine.py:other"), 1, "3 classes"),
+        (("evaluate", "shots", "--model", "module:mine.py:other"), 1, "the edition has 3: astronaut, chelsea, coffee"),
         (("evaluate", "shots", "--model", "module:mine.py:none"), 1, "has no 'none'"),
         (("evaluate", "shots", "--model", "classifier", "--model", "classifier"), 1, "given twice"),
         (("evaluate", "shots", "--model", "segmenters"), 1, "no model alias"),
@@ -117,6 +117,11 @@ def test_an_edition_without_results_says_how_to_get_some(say, photos, tmp_path):
         (("evaluate", "imagenet_e", "--to", "out"), 2, "need --model"),
         (("evaluate", "imagenet_e", "--classes", "out"), 2, "need --model"),
         (("evaluate", "imagenet_e", "--confidence", "0.9"), 2, "need --model"),
+        (("evaluate", "imagenet_e", "--preprocess", "none"), 2, "need --model"),
+        (("evaluate", "shots", "--model", "module:mine.py:load", "--preprocess", "size=3"), 1, "'size=3', which is no"),
+        (("evaluate", "shots", "--model", "mine.py:load"), 1, "did you mean module:mine.py:load?"),
+        (("evaluate", "shots", "--model", "resnet50"), 1, "did you mean torchvision:resnet50?"),
+        (("evaluate", "shots", "--model", "best.pth"), 1, "torchvision:resnet18@best.pth"),
         (("evaluate", "shots", "--model", "module:mine.py:load", "--confidence", "2"), 2, "confidence"),
         (("evaluate", "shots", "--model", "module:mine.py:load", "--classes", "none.txt"), 1, "no file none.txt"),
         (

@@ -15,6 +15,7 @@ from variorum.flows import browser
 from variorum.pipeline import Job, build, curate, release
 from variorum.report.card import write_card
 from variorum.report.page.write import write_view
+from variorum.report.rows import edition_rows
 from variorum.schemas.errors import CorruptShard, StoreError, VariorumError
 from variorum.schemas.recipe import Recipe
 
@@ -114,6 +115,25 @@ def test_a_page_can_go_elsewhere(store, tmp_path):
             write_view(manifest, store, to=tmp_path / wrong)
     with pytest.raises(VariorumError, match="most is 0"):
         write_view(manifest, store, most=0, to=to)
+
+
+def test_larger_pictures_lie_beside_the_page_if_they_are_wanted_there(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("variorum.report.page.parts.thumbnail_side", lambda pictures: 40)
+    manifest, to = find("d", store), tmp_path / "page.html"
+    embedded = write_view(manifest, store, to=to)
+    assert 'id="larger-0"' in to.read_text()
+    assert "img-src data:;" in to.read_text()
+    beside = write_view(manifest, store, to=to, pictures=True)
+    assert beside.size < embedded.size
+    assert 'id="larger-0"' not in to.read_text()
+    assert "img-src data: &#x27;self&#x27;;" in to.read_text()
+    rows = edition_rows(manifest, store, ("sha256", "status"))
+    there = {row["sha256"][:16] for row in rows.to_pylist() if row["sha256"]}
+    names = {path.stem for path in (tmp_path / "page-pictures").glob("*.webp")}
+    assert names == there
+    assert len(names) > 5
+    with pytest.raises(VariorumError, match="name its file with --to"):
+        write_view(manifest, store, pictures=True)
 
 
 def test_a_store_that_can_t_be_written_asks_for_another_place(store, tmp_path, monkeypatch):

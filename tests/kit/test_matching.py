@@ -154,8 +154,17 @@ def test_a_model_of_some_of_imagenets_classes_fits_those(seed, number):
 def test_the_number_of_outputs_must_be_that_of_the_texts():
     with pytest.raises(RecipeError, match="3 outputs and 2 classes"):
         columns(infos("cat"), ("cat", "dog"), 3)
-    with pytest.raises(RecipeError, match="10 outputs and doesn't say which classes"):
+    with pytest.raises(RecipeError, match=r"10 scores a picture .* the edition has 1000: n01440764 tench, .*, …; give"):
         columns(class_infos(), (), 10)
+
+
+def test_as_many_unnamed_outputs_as_classes_are_those_in_the_order_of_their_ids():
+    assert columns([("c", "A"), ("a", "B"), ("b", "C")], (), 3).tolist() == [2, 0, 1]
+    assert columns(class_infos(), (), 1000).tolist() == list(range(1000))
+    with pytest.raises(
+        RecipeError, match="2 scores a picture and doesn't say of which classes; the edition has 3: c A, a"
+    ):
+        columns([("c", "A"), ("a", "B"), ("b", "C")], (), 2)
 
 
 def test_a_list_is_imagenets_only_in_its_order():

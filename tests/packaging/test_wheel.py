@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -116,3 +117,37 @@ def test_ten_lines_of_python_in_an_empty_folder(python, tmp_path, photos):
     assert first.split() == ["12", "4", "33.33", "0"], done.stdout
     assert second == "12 first []"
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+RUN = ("run", "imagenet_c", "--source", "photos", "--runner", "threads", "--set", "curate=[]", "--set", "evaluate=[]")
+
+
+def digest_by(python: Path, folder: Path) -> str:
+    """Digest of a small edition that needs no model, made by the command of an environment."""
+    call(python.parent / "variorum", *RUN, cwd=folder)
+    shown = call(python.parent / "variorum", "show", "imagenet_c", "--json", cwd=folder)
+    return json.loads(shown.stdout)["digest"]
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_another_python_gives_the_same_digest(version, wheel, python, tmp_path, photos):
+    """With the pinned packages of users, but PyTorch, whose builds differ by machine; models aren't asked."""
+    uv = Path(sys.executable).parent / "uv"
+    there = [*Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), f"/usr/bin/python{version}"]
+    found = next((path for path in there if Path(path).exists()), None)
+    if found is None:
+        pytest.skip(f"there is no Python {version} here")
+    other, pins = tmp_path / "venv" / "bin" / "python", tmp_path / "pins.txt"
+    call(uv, "venv", "--quiet", "--python", found, tmp_path / "venv")
+    pins.write_text(
+        re.sub(r"^# dev\n\S.*\n(?:\s.*\n)+", "", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    )
+    install = [str(uv), "pip", "install", "--quiet", "--python", str(other), "--no-deps"]
+    fetched = subprocess.run([*install, "--require-hashes", "-r", pins], capture_output=True, text=True)
+    if fetched.returncode:
+        pytest.skip(f"the packages for Python {version} can't be had here: {fetched.stderr.strip().splitlines()[-1:]}")
+    call(*install, wheel)
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+        (folder / "photos").symlink_to(photos)
+    assert digest_by(other, tmp_path / "there") == digest_by(python, tmp_path / "here")

@@ -142,6 +142,7 @@ def facts(**more: Any) -> dict[str, Any]:
         "plots": [FUNNEL, *map(as_json, PLOTS)],
         "map": {"x": "map.x", "y": "map.y", "about": "t-SNE of features"},
         "blur": False,
+        "words": {"codes": {"ineligible": "The edit can't be made.", "blank": "It shows nothing."}, "checks": {}},
         **more,
     }
 
@@ -158,6 +159,10 @@ def record(row: int, **more: Any) -> dict[str, Any]:
         "number": row,
         "ops": json.dumps(ops),
         "nested": {"deep": {"deeper": ["a", None]}},
+        "annotations": {
+            "objects": [{"label": "a tail", "bbox": [4, 4, 20, 10]}],
+            "captions": [f"Photograph {row} of a pond at dusk"],
+        },
         **more,
     }
 
@@ -174,6 +179,17 @@ def pictures(photos: Path) -> list[bytes]:
     return found
 
 
+def mask() -> bytes:
+    """A mask of the left half, as PNG."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    image = Image.new("1", (64, 64))
+    image.paste(1, (0, 0, 32, 64))
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
 def chunks(items: Sequence[One], size: int) -> Iterator[Sequence[One]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
@@ -182,7 +198,16 @@ def chunks(items: Sequence[One], size: int) -> Iterator[Sequence[One]]:
 def write(
     path: Path, photos: Path, rows: int, classes: Sequence[str] = CLASSES, told: str | None = None, **more: Any
 ) -> Path:
-    """A page with so many rows; every twentieth has no picture. `told` is a text in each record."""
+    """A page with so many rows. Every twentieth has no picture, every other one a larger version, all a mask.
+
+    Args:
+        path: of the file.
+        photos: folder with the pictures.
+        rows: of the table.
+        classes: names.
+        told: a text in each record.
+        more: facts.
+    """
     said = facts(**more)
     data = table(rows, classes)
     sides = 1
@@ -195,6 +220,16 @@ def write(
     some = pictures(photos)
     shown = [b"" if number % 20 == 19 else some[number % len(some)] for number in range(rows * sides)]
     records = [json.dumps(record(row, told=told)) for row in range(rows)]
+    larger = [one if number % 2 else b"" for number, one in enumerate(shown)]
+    masks = [mask() if one else b"" for one in shown]
     with path.open("wb") as file:
-        write_page(file, said, data, chunks(shown, 100 * sides), chunks(records, 100))
+        write_page(
+            file,
+            said,
+            data | {"near": [[(row + 5) % rows] for row in range(rows)]},
+            chunks(shown, 100 * sides),
+            chunks(records, 100),
+            chunks(larger, 100 * sides),
+            chunks(masks, 100 * sides),
+        )
     return path

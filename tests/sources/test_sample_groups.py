@@ -6,7 +6,7 @@ from variorum.pixels import decode, decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import COMPOSITE, Failure, Sample, source_id
-from variorum.sources.exports.cutouts import stamps_folder
+from variorum.sources.exports.stamps import stamps_folder
 from variorum.sources.sample_groups import FRAME, NAMES, SampleGroups, stamp_table
 
 CTX = Context(0, None, None)

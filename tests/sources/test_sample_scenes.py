@@ -12,7 +12,8 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE
 from variorum.sources.exports.composites import HIDDEN, WIDTHS, Cutout, compose
-from variorum.sources.exports.cutouts import PLATES, stamps_folder
+from variorum.sources.exports.cutouts import PLATES
+from variorum.sources.exports.stamps import stamps_folder
 from variorum.sources.folders.packaged_photographs import objects, outlines, photographs
 from variorum.sources.sample_scenes import SampleScenes, stamp_table
 from variorum.stages.job import models
@@ -158,7 +159,7 @@ def test_composites_depend_on_their_number_alone(tmp_path, ctx, monkeypatch):
 def test_missing_stamps_are_said(tmp_path, ctx, monkeypatch):
     monkeypatch.setenv("VARIORUM_STAMPS", str(tmp_path / "gone"))
     assert SampleScenes().size(ctx) == 5
-    with pytest.raises(SourceError, match="tuxpaint-stamps-default"):
+    with pytest.raises(SourceError, match="variorum doctor stamps --fetch"):
         SampleScenes(stamps="required").size(ctx)
     with pytest.raises(SourceError, match="no pictures"):
         SampleScenes(pictures="drawings").size(ctx)

@@ -64,7 +64,7 @@ def test_colours_under_transparent_pixels_make_no_fringe():
 def test_stamps_are_found_by_variable(tmp_path, ctx, monkeypatch):
     monkeypatch.setenv("VARIORUM_STAMPS", str(tmp_path / "gone"))
     assert Samples().size(ctx) == 2
-    with pytest.raises(SourceError, match="tuxpaint-stamps-default"):
+    with pytest.raises(SourceError, match="variorum doctor stamps --fetch"):
         Samples(stamps="required").size(ctx)
     alone = Samples().pin(ctx)
     keys = list(stamp_table())[:3]

@@ -21,7 +21,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, VersionDrift
 from variorum.schemas.recipe import Recipe
 from variorum.stages.decide import needing_labels
-from variorum.stages.job import Job, Profile, models, open_context
+from variorum.stages.job import Job, Profile, models, open_context, with_small_models
 from variorum.stages.recipe_values import recipe_of
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def curate(
     if dataset:
         _check_name(job)
     with shown(progress) as receiver:
-        release = pipeline.run(job, pipeline.Threads(workers), receiver)
+        release = with_small_models(job, lambda: pipeline.run(job, pipeline.Threads(workers), receiver))
     edition = read_manifest(job.recipe.dataset, job.recipe.version, job.store)
     assert edition is not None, "it has just been sealed"
     return Curated(Edition(edition, job.store), Edition(release, job.store), _input(given, job), notes)
@@ -123,12 +123,13 @@ def _job(
 
 
 def _smaller_encoder(recipe: Recipe, profile: Profile, settings: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """A setting for the encoder that is always here, if the recipe's own is optional and hasn't been fetched."""
+    """A setting for the encoder that is always here, if the recipe's own is optional and can't be had."""
     step = next((step for step in recipe.curate if step.component_name() == "features"), None)
     alias = getattr(step, "encoder", SMALLER)
     if alias == SMALLER or "curate.features.encoder" in settings:
         return {}, ""
     table = models(profile)
+    table.fetch_missing([alias])
     status = table.status(alias)
     if status.state == "ready" or not table.entry(alias).optional:
         return {}, ""

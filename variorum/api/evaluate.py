@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from variorum.api.arguments import share, whole_number
 from variorum.api.edition import Edition, opened
@@ -24,7 +25,7 @@ from variorum.evaluation.classifiers.evaluator import (
 from variorum.evaluation.classifiers.figures import Given, figures
 from variorum.evaluation.classifiers.pictures import Pictures, pictures_of
 from variorum.evaluation.classifiers.ranking import Answered, edition_name, ranked
-from variorum.kit.predicted.answers import outputs_of
+from variorum.kit.predicted.answers import in_order_of, outputs_of
 from variorum.machine.progress import Progress
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.filters import weights_of
@@ -42,21 +43,20 @@ from variorum.stages.stage import Threads
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from variorum.arrays import Pixels
     from variorum.schemas.manifest import Manifest
 
-Function: TypeAlias = "Callable[[Sequence[Pixels]], Any]"
-Models: TypeAlias = "str | Function | Sequence[str | Function] | Mapping[str, Function]"
+log = logging.getLogger(__name__)
 
 
 def evaluate(
     edition: Edition | str | PathLike[str],
-    model: Models,
+    model: object,
     *,
     classes: Sequence[str] | str | PathLike[str] | None = None,
     name: str | None = None,
     revision: str = "",
     preprocessing: str = "",
+    preprocess: str | Callable[[Any], Any] | None = None,
     confidence: float = 0.95,
     workers: int = 1,
     progress: bool | Progress = True,
@@ -74,15 +74,24 @@ def evaluate(
     A named model's answers are kept in the store, so it sees no picture twice and a killed call resumes. A function is
     called again each time, unless it has a `revision`.
 
+    A network is a model as it is: a PyTorch module, also of timm, torchvision or transformers, a Keras model, a
+    function of JAX, or an object with `predict_proba`. It gets its own preprocessing, or else the usual one, which is
+    logged and kept in the result. A model that seems to answer by chance is named.
+
     Args:
         edition: an edition, or its name in `store`.
         model: a model's name (`timm:…`, `torchvision:…`, `hf:…`, `onnx:FILE`, `module:FILE:FUNCTION`, or an alias), a
-            function, a list of these, or functions by name.
+            function or a network, a list of these, or functions and networks by name.
         classes: of the models' outputs, in their order: wnids, or the edition's ids or names; or a file with them, one
-            per line or as a JSON list. By default those that a model names itself, or ImageNet's thousand.
+            per line or as a JSON list. By default those that a model names itself, or ImageNet's thousand, or the
+            edition's own in the order of their ids, if there are as many as outputs.
         name: what the function is called in results; by default its own name.
-        revision: which version of the function this is, such as a commit; its answers are then kept.
+        revision: which version of the function this is, such as a commit; its answers are then kept. It also stands
+            for a function that is given as `preprocess`.
         preprocessing: what the function does to a picture, in a sentence for the results.
+        preprocess: what becomes of a picture before a network gets it, if not the usual: words such as
+            `"resize=256 crop=224 mean=imagenet std=imagenet"` or `"none"`, or a function from a PIL picture to an array
+            or a tensor, such as a transform of torchvision. A function then gets one array of prepared pictures.
         confidence: level of the intervals, in (0, 1).
         workers: shards that are worked on at the same time; the model is called from as many threads.
         progress: whether to show progress, or an object that receives it.
@@ -116,9 +125,15 @@ def evaluate(
         )
     pictures = _pictures(manifest, where)
     chosen = chosen_models(
-        model, classes=read_classes(classes), name=name, revision=revision, preprocessing=preprocessing
+        model,
+        classes=read_classes(classes),
+        name=name,
+        revision=revision,
+        preprocessing=preprocessing,
+        preprocess=preprocess,
     )
     models = known_models(profile, chosen.brought)
+    models.fetch_missing(chosen.names)
     answers: dict[str, pa.Table] = {}
     with shown(progress) as receiver, temporary_store() as temporary:
         job = job_on(manifest, where, chosen.names, tables, models, confidence=confidence)
@@ -127,7 +142,7 @@ def evaluate(
         groups = [
             Evaluator(own, manifest, where, names) for own, names in ((job, kept), (once, chosen.uncached)) if names
         ]
-        _check(job, manifest, pictures, [one for group in groups for one in group.new()])
+        _check(job, found, pictures, [one for group in groups for one in group.new()])
         for group in groups:
             answers |= group.ask(Threads(workers, stops=(Exception,)), receiver)
     facts = {one: _facts(job, answers[one], one, chosen) for one in chosen.names}
@@ -152,22 +167,35 @@ def _pictures(manifest: Manifest, store: Store) -> Pictures:
     return found
 
 
-def _check(job: Job, manifest: Manifest, pictures: Pictures, new: Sequence[str]) -> None:
-    """Check the models before the first picture; those that have seen all pictures aren't loaded again.
+def _check(job: Job, edition: Edition, pictures: Pictures, new: Sequence[str]) -> None:
+    """Check the models before the work; those that have seen all pictures aren't loaded again.
+
+    One that doesn't say how many outputs it has is asked about one picture.
 
     Raises:
         RecipeError: one filtered the edition, or lacks a class of its pictures.
         ModelUnavailable: one isn't on this machine and can't be downloaded.
+        ModelFailed: one raised, or gave something else than scores.
     """
-    check_judges(job.recipe.evaluate[0], manifest, job)
+    check_judges(job.recipe.evaluate[0], edition.manifest, job)
     job.ctx.models.check(new)
     for name in new:
         model = job.ctx.models.get(name)
-        if not isinstance(model, BroughtModel) and not classifies(model):
+        if isinstance(model, BroughtModel):
+            if not model.width:
+                model.ask(next(iter(edition.samples())).image)
+            if model.kind:
+                log.warning(
+                    "model %s is a %s; preprocessing: %s Change it by --preprocess or preprocess=.",
+                    *(model.name, model.kind, model.preprocessing),
+                )
+        elif not classifies(model):
             raise RecipeError(
                 f"evaluate: alias {cut(name)!r} isn't a classifier; name a model that returns scores of classes"
             )
         outputs_of(name, model, job.judging, pictures.classes)
+        if ordered := in_order_of(model, job.judging):
+            log.warning("model %s: %s; give classes if they have another order", model.name, ordered)
 
 
 def classifies(model: Any) -> bool:

@@ -110,7 +110,9 @@ class Ranking:
         return len(self.board.entries)
 
     def __repr__(self) -> str:
-        return text(standing(self.board)) if self.board.entries else f"<no results of {self.board.edition.name} yet>"
+        if not self.board.entries:
+            return f"<no results of {self.board.edition.name} yet>"
+        return "\n".join([text(standing(self.board)), *self.board.warnings()])
 
     def _repr_html_(self) -> str:
         return notebook(self.board)

@@ -11,6 +11,8 @@ from typing import Any
 
 from variorum.api.arguments import path_of
 from variorum.models.brought import BroughtModel, find, from_function, is_brought
+from variorum.models.brought.module import prepared
+from variorum.models.brought.objects import is_model, no_model
 from variorum.report.result_files import read_file
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import RecipeError, SourceError
@@ -47,18 +49,22 @@ def chosen_models(
     name: str | None = None,
     revision: str = "",
     preprocessing: str = "",
+    preprocess: Any = None,
 ) -> ModelChoice:
     """The models that a call was given.
 
     Args:
-        model: a name, a function, a list of these, or functions (or names) by name.
+        model: a name, a function or network, a list of these, or functions or networks (or names) by name.
         classes: of the outputs of all of them; empty to ask each model itself.
         name: of the only function.
         revision: of the only function.
-        preprocessing: of the functions.
+        preprocessing: of the functions, as a sentence.
+        preprocess: what becomes of a picture before the model gets it, in words or as a function, see
+            `variorum.models.brought.objects.adapted`; by default each model's own.
 
     Raises:
-        RecipeError: `model` is none of these, has a name twice, or a name or revision is given for several models.
+        RecipeError: `model` is none of these, has a name twice, or a name or revision is given for several models;
+            or the preprocessing isn't understood, or is given for a model that has its own.
     """
     pairs = _named(model, name)
     if not pairs:
@@ -78,12 +84,25 @@ def chosen_models(
     brought: dict[str, BroughtModel] = {}
     for called, one in pairs:
         if not isinstance(one, str):
-            model = from_function(one, name=called, revision=revision, preprocessing=preprocessing)
+            model = from_function(
+                one, name=called, revision=revision, preprocessing=preprocessing, preprocess=preprocess
+            )
             brought[called] = with_classes(model, classes) if classes else model
-        elif classes:
-            if not is_brought(one):
-                raise RecipeError(f"evaluate: alias {cut(one)!r} has classes of its own; leave classes out for it")
-            brought[called] = with_classes(find(one), classes)
+        elif preprocess is not None and one.startswith("module:") and not isinstance(preprocess, str):
+            raise RecipeError(
+                f"evaluate: model {cut(one)!r} is given by name and its answers are kept, so preprocess must be in "
+                "words; give the network itself for a function, or set its attribute preprocess in the file"
+            )
+        elif preprocess is not None and not one.startswith("module:"):
+            raise RecipeError(
+                f"evaluate: model {cut(one)!r} has preprocessing of its own; leave preprocess out for it, or bring the "
+                "network itself as module:FILE.py:NAME"
+            )
+        elif classes and not is_brought(one):
+            raise RecipeError(f"evaluate: alias {cut(one)!r} has classes of its own; leave classes out for it")
+        elif classes or preprocess is not None:
+            model = find(one) if preprocess is None else prepared(one, preprocess)
+            brought[called] = with_classes(model, classes) if classes else model
     revisions = {called: brought[called].revision for called, one in pairs if not isinstance(one, str)}
     uncached = tuple(called for called, own in revisions.items() if not own)
     return ModelChoice(tuple(names), brought, uncached, revisions)
@@ -108,6 +127,8 @@ def with_classes(model: BroughtModel, classes: tuple[str, ...]) -> BroughtModel:
 def _named(model: Any, name: str | None) -> list[tuple[str, Any]]:
     """Each model with what it is called."""
     if isinstance(model, Mapping):
+        if model and all(type(one).__name__ in ("Tensor", "Parameter") for one in model.values()):
+            raise no_model("evaluate: the model", model)
         if name is not None:
             raise RecipeError("evaluate: name is for one function; in a mapping the keys are the names")
         pairs = list(model.items())
@@ -121,11 +142,8 @@ def _named(model: Any, name: str | None) -> list[tuple[str, Any]]:
             raise RecipeError(
                 f"evaluate: a model can't be called {cut(repr(called))}; use up to 200 characters without < > | `"
             )
-        if not isinstance(one, str) and not callable(one):
-            raise RecipeError(
-                f"evaluate: model {cut(called)!r} is of type {type(one).__name__}; give a name, or a function from "
-                f"pictures to scores"
-            )
+        if not isinstance(one, str) and not is_model(one):
+            raise no_model(f"evaluate: model {cut(called)!r}", one)
         if isinstance(one, str) and one != called:
             raise RecipeError(f"evaluate: {cut(one)!r} can't become {cut(called)!r}; models by name keep their names")
     return pairs

@@ -18,7 +18,7 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.recipe import Recipe
 from variorum.stages import planned
-from variorum.stages.job import Profile
+from variorum.stages.job import Profile, with_small_models
 from variorum.stages.recipe_values import recipe_of
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def run(
     workers = whole_number("workers", workers, 1, 1000, RecipeError)
     job = _job(recipe, store_of(store), profile, limit, settings, trust=trust)
     with shown(progress) as bars:
-        return Edition(whole_pipeline(job, Threads(workers), bars, force=force), job.store)
+        made = with_small_models(job, lambda: whole_pipeline(job, Threads(workers), bars, force=force))
+        return Edition(made, job.store)
 
 
 def _job(

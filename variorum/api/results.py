@@ -121,7 +121,7 @@ class Results:
         return written
 
     def __repr__(self) -> str:
-        return text(standing(self.leaderboard))
+        return "\n".join([text(standing(self.leaderboard)), *self.leaderboard.warnings()])
 
     def _repr_html_(self) -> str:
         return notebook(self.leaderboard)
@@ -141,7 +141,7 @@ def notebook(board: Leaderboard) -> str:
     """A leaderboard for a notebook's cell; all text is escaped."""
     parts = [standing(board), by_variant(board), by_baseline(board)]
     tables = [html.table(one.head, one.rows, one.title) for one in parts if one and len(one.head) > 1]
-    return "".join([*tables, *(html.line(note) for note in board.notes())])
+    return "".join([*tables, *(html.line(note) for note in (*board.warnings(), *board.notes()))])
 
 
 def text(shown: Shown) -> str:

@@ -18,6 +18,7 @@ from variorum.edition.store import Store
 from variorum.report.contents import contents
 from variorum.report.rows import edition_rows
 from variorum.schemas.errors import StoreError, VariorumError
+from variorum.schemas.extras import needs
 from variorum.schemas.manifest import Manifest
 
 SHEET = "contact_sheet.png"
@@ -98,7 +99,7 @@ def _library() -> Any:
     try:
         import c2pa
     except ImportError:
-        raise VariorumError("signing needs the package c2pa-python: pip install 'variorum[credentials]'") from None
+        raise VariorumError(needs("signing", "c2pa")) from None
     return c2pa
 
 

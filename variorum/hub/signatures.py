@@ -23,6 +23,7 @@ from variorum.edition.editions import beside, read_beside, write_beside
 from variorum.edition.store import Store
 from variorum.hub.layout import SIGNATURES, SIGNED_BY_IDENTITY, SIGNED_BY_KEY
 from variorum.schemas.errors import SourceError, StoreError, TemporaryError, VariorumError
+from variorum.schemas.extras import needs
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
 
@@ -272,7 +273,7 @@ def _sigstore() -> Iterator[None]:
     except VariorumError:
         raise
     except ImportError:
-        raise Unchecked("identities need the package sigstore: pip install 'variorum[sign]'") from None
+        raise Unchecked(needs("an identity", "sigstore")) from None
     except Exception as error:  # of the network, too, which have no common base
         why = cut(str(error) or type(error).__name__)
         raise Unreachable(f"sigstore can't be reached, or refuses ({why}); try again later, or use a key") from error

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from variorum.machine.cache import cache_dir
 from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
-from variorum.models.brought.names import PREFIXES
+from variorum.models.brought.names import PREFIXES, meant
 from variorum.models.brought.pins import BroughtModels
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
@@ -80,8 +80,9 @@ class ModelTable:
         if alias not in self._table:
             other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
             raise RecipeError(
-                f"no model alias {alias!r} in profile {self.profile}{other}; there are: {', '.join(self.aliases())}; a "
-                f"model that you bring has a prefix: {', '.join(f'{way}:' for way in PREFIXES)}"
+                f"no model alias {alias!r} in profile {self.profile}{other}{meant(alias)}; there are: "
+                f"{', '.join(self.aliases())}; a model that you bring has a prefix: "
+                f"{', '.join(f'{way}:' for way in PREFIXES)}"
             )
         return self._table[alias][0]
 
@@ -268,6 +269,39 @@ class ModelTable:
             self.fetch(used)
         return download.fetch(entry, self.cache)
 
+    def fetch_missing(self, aliases: Iterable[str]) -> bool:
+        """Download those of these models that are missing, small and under an open licence, with a line for each.
+
+        After a failure, which is a line too, nothing more is tried: the next would mostly fail alike.
+
+        Returns:
+            Whether anything was downloaded.
+        """
+        fetched = False
+        for alias in dict.fromkeys(aliases):
+            if alias not in self._table or self.status(alias).state != "missing":
+                continue
+            missing = [entry for entry in self._with_used(alias) if entry.has_weights and not self._here(entry)]
+            if not all(entry.fetched_on_use for entry in missing):
+                continue
+            size = sum({entry.location: entry.size for entry in missing}.values()) / 1e6
+            log.warning("fetching the model %s (%.0f MB, %s)", alias, size, self.licence(alias))
+            try:
+                self.fetch(alias)
+            except ModelUnavailable as error:
+                log.warning("it can't be fetched now: %s", error)
+                break
+            fetched = True
+        return fetched
+
+    def _with_used(self, alias: str) -> list[Entry]:
+        """Entries of a model and of those that it uses."""
+        entry = self.entry(alias)
+        return [entry, *(one for used in entry.uses for one in self._with_used(used))]
+
+    def _here(self, entry: Entry) -> bool:
+        return weights.locate(entry, self.cache) is not None
+
     def lock(self, aliases: Iterable[str], api: Any = None) -> dict[str, str]:
         """Look up missing commits of repositories, write them to the lock file and use them from now on.
 
@@ -291,7 +325,7 @@ class ModelTable:
         try:
             found = self.status(alias)
         except RecipeError as error:
-            return str(error).partition("\n")[0].partition("; there are: ")[0]
+            return str(error).partition("\n")[0].partition("; ")[0]
         return "" if found.state == "ready" else found.problem
 
     def status(self, alias: str, *, thorough: bool = False) -> Status:

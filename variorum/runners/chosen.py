@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 from pydantic import ValidationError
 
 from variorum.runners.lanes import OnWorkers
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.extras import needs, there
 from variorum.schemas.lookup import explain
 
 OPTION = "--runner-set"
@@ -35,8 +35,8 @@ def chosen(name: str, workers: int, given: Sequence[str] = ()) -> OnWorkers:
             raise RecipeError(f"{OPTION} {given[0]}: runner {name} has no settings; {', '.join(MODULES)} have some")
         raise RecipeError(f"no runner {name!r} of workers; there are: {', '.join(MODULES)}")
     package = PACKAGES[name]
-    if package and not find_spec(package):
-        raise RecipeError(f"runner {name} needs the package {package}: pip install 'variorum[{name}]'")
+    if package and not there(package):
+        raise RecipeError(needs(f"runner {name}", package))
     module = importlib.import_module(f"variorum.runners.{MODULES[name]}")
     values: dict[str, str] = {}
     for item in given:

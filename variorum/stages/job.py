@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from variorum.edition.store import Store
 from variorum.machine.cache import cache_dir
@@ -19,15 +19,16 @@ from variorum.machine.retrying import hash_content
 from variorum.models import ModelTable
 from variorum.schemas.canonical import Json, as_json
 from variorum.schemas.component import Component, Context, Decider, Detector, Evaluation, Source
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.more import references_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
-from variorum.schemas.uses import required_models, uses_of
+from variorum.schemas.uses import optional_models, required_models, uses_of
 from variorum.stages.lending import let_through
 from variorum.stages.plan import Plan, optional_pins, plan
 
+T = TypeVar("T")
 Profile = Literal["embedded", "hub"]
 VARIABLES = ("VARIORUM_MODELS", "VARIORUM_LOCK")
 """Environment variables that name further tables of models."""
@@ -106,6 +107,26 @@ def open_context(recipe: Recipe, profile: Profile) -> Context:
     """The context of a recipe's components: its seed, the profile's models, the disk cache, its source and splits."""
     memo = DiskMemo(cache_dir() / "memo")
     return Context(recipe.seed, models(profile), memo, recipe.source, splits=recipe.splits)
+
+
+def with_small_models(job: Job, work: Callable[[], T]) -> T:
+    """The result of work on a job. Small models that it wants are downloaded if they are missing, with a line each.
+
+    Those that the recipe can do without come first, as they decide the edition. For others the work is tried first: an
+    edition that is finished needs none.
+    """
+    recipe, table = job.recipe, models(job.profile)
+    components = (recipe.source, *recipe.generate, *recipe.curate, *recipe.evaluate)
+    optional = [alias for component in components for alias in optional_models(component)]
+    if any(table.status(alias).state == "missing" for alias in optional):
+        recipe.source.size(job.ctx)  # raises what is wrong with it before anything is downloaded
+        table.fetch_missing(optional)
+    try:
+        return work()
+    except ModelUnavailable:
+        if not table.fetch_missing(required_models(*components)):
+            raise
+        return work()
 
 
 def check_models(components: Iterable[Component], ctx: Context) -> None:

@@ -397,3 +397,27 @@ def test_what_cannot_be_asked_is_refused():
     for kind, message in (("copy", "detector duplicates"), ("box", "no objects")):
         with pytest.raises(RecipeError, match=message):
             asked(pictures, kinds=(kind,))
+
+
+def test_marked_pictures_are_asked_about_first_and_stay_so_within_a_budget():
+    pictures = pictures_of(drawn(80, 6, 3, 0.95), 6)
+    before = asked(pictures)
+    unasked = [one for one in pictures.ids.to_pylist() if one not in set(before["id"].to_pylist())]
+    marked = [*unasked[:3], rows(before)[-1]["id"]]
+    table = questions_of(pictures, Settings(), marked=marked)
+    order = list(dict.fromkeys(row["id"] for row in rows(table) if row["why"] == "asked"))
+    assert set(order[:4]) == set(marked)
+    assert counts(table)["asked"] > counts(before)["asked"]
+    few = questions_of(pictures, Settings(budget=12), marked=marked)
+    assert set(marked) < {row["id"] for row in rows(few) if row["why"] == "asked"} < set(order)
+    assert parquet_of(questions_of(pictures, Settings(), marked=["unknown"])) == parquet_of(before)
+
+
+def test_marked_pictures_come_after_questions_that_are_published():
+    pictures = pictures_of(drawn(80, 6, 3, 0.95), 6)
+    before = asked(pictures)
+    marked = [one for one in pictures.ids.to_pylist() if one not in set(before["id"].to_pylist())][:2]
+    table = questions_of(pictures, Settings(), known=before, marked=marked)
+    assert table.slice(0, len(before)).equals(before)
+    assert {row["id"] for row in rows(table.slice(len(before))) if row["why"] == "asked"} == set(marked)
+    assert questions_of(pictures, Settings(), known=table, marked=marked).equals(table)

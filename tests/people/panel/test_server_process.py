@@ -22,8 +22,9 @@ from served_panels import make_edition
 
 from variorum.edition.editions import resolve
 from variorum.flows.cli import main
-from variorum.people.panel.panel import open_panel
+from variorum.people.panel.panel import open_panel, published, read_questions
 from variorum.people.votes.ballots import counted
+from variorum.report.rows import edition_rows
 
 VARIORUM = str(Path(sys.executable).with_name("variorum"))
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
@@ -178,6 +179,28 @@ def test_a_panel_is_published_once_and_goes_on_with_its_settings(store, capsys):
     assert code == 1
     assert "votes 5 instead of 2" in err
     assert "--name" in err
+
+
+def test_marked_pictures_are_asked_about_first(store, tmp_path, capsys):
+    manifest = resolve("shapes@1.0.0", store)
+    ids = edition_rows(manifest, store, ("id",))["id"].to_pylist()
+    file = tmp_path / "marks.jsonl"
+
+    def marked(*lines):
+        head = {"marks": 1, "edition": "shapes@1.0.0-r1", "digest": "of the release"}
+        file.write_text("".join(json.dumps(line) + "\n" for line in (head, *lines)))
+        return words(store, "--name", "marked", "--marks", str(file), "--publish-only")
+
+    code, _, err = ends(capsys, *marked({"id": "f" * 32, "ask": True}))
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert f"1 of 1 marked pictures aren't in shapes@1.0.0: {'f' * 32}; the marks are of shapes@1.0.0-r1" in err
+    code, out, _ = ends(capsys, *marked({"id": ids[-1], "ask": True}, {"id": ids[0], "tags": ["x"]}))
+    assert code == 0
+    assert "1 of 1 marked pictures are asked about, first of all" in out
+    table = read_questions(published(manifest, store, name="marked"), store).to_pylist()
+    assert next(row["id"] for row in table if row["why"] == "asked") == ids[-1]
+    code, out, _ = ends(capsys, *marked({"id": ids[-1], "ask": True}))
+    assert "is published already, with the same questions" in out
 
 
 def test_a_taken_port_is_noticed_before_any_work(store, capsys):

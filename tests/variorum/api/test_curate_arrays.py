@@ -234,6 +234,7 @@ def test_an_encoder_that_is_not_here_is_replaced_and_said(arrays, store, monkeyp
         return replace(found, state="missing") if alias == "encoder_independent" else found
 
     monkeypatch.setattr(ModelTable, "status", missing)
+    monkeypatch.setattr(ModelTable, "fetch_missing", lambda self, aliases: False)  # as without a network
     found = va.curate(arrays[:3], [0, 1, 1], store=store, progress=False)
     assert found.notes == (caplog.messages[0],)
     assert "variorum doctor encoder_independent --fetch" in found.notes[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -95,11 +96,11 @@ def test_a_function_is_asked_each_time_and_leaves_nothing_but_results(own):
     second = va.evaluate(own, counting, progress=False)
     assert sum(asked) == 2 * once
     assert first.files == second.files
-    new = {path.relative_to(own.path).as_posix() for path in files(own) - before}
-    assert new == {"leaderboard.json", f"results/{first.files['counting'].file_name()}"}
-    assert sorted(Path(own.store.root, "objects").glob("*.parquet")) == sorted(
-        path for path in before if path.suffix == ".parquet" and path.parent.name == "objects"
-    )
+    new = files(own) - before
+    beside = {path.relative_to(own.path).as_posix() for path in new if path.is_relative_to(own.path)}
+    name = first.files["counting"].file_name()
+    assert beside == {"leaderboard.json", f"results/{name}", f"answers-{name}"}
+    assert [path.suffix for path in new if not path.is_relative_to(own.path)] == [".parquet"]  # that `answers-…` names
 
 
 def test_a_function_with_a_revision_goes_on_where_it_was_stopped(own):
@@ -204,6 +205,40 @@ def test_a_model_needs_only_the_classes_that_occur(shots, of_a_thousand):
         va.evaluate(of_a_thousand, never, classes=(*WNIDS[:2], "n01440764"), **QUIET)
 
 
+def test_as_many_unnamed_outputs_as_classes_are_those_in_order(shots, caplog):
+    def unnamed(images):
+        return by_warmth(images)
+
+    found = va.evaluate(shots, unnamed, **QUIET).files["unnamed"]
+    assert found.answers == va.evaluate(shots, by_warmth, **QUIET).files["by_warmth"].answers
+    said = "its 3 outputs are taken for the edition's classes in order, astronaut, chelsea, coffee"
+    assert f"model unnamed: {said}; give classes" in caplog.text
+    assert found.model.preprocessing.endswith(f"{said[0].upper()}{said[1:]}.")
+    label = {one.image.tobytes(): CLASSES.index(one.labels[0]) for one in shots.samples()}
+    next_class = {"wrong": lambda images: [np.eye(3)[label[image.tobytes()] - 1] for image in images]}
+    wrong = va.evaluate(shots, next_class, **QUIET)
+    assert "wrong is right on" in repr(wrong)
+    assert "wrong is right on" in wrong._repr_html_()
+
+
+def test_a_network_is_asked_before_its_classes_are_judged(shots, of_a_thousand, caplog):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4))
+    said = "it gives 4 scores a picture and doesn't say of which classes; the edition has"
+    with pytest.raises(RecipeError, match=f"{said} 3: astronaut, chelsea, coffee; give the classes of all 4"):
+        va.evaluate(shots, network, **QUIET)
+    with pytest.raises(RecipeError, match=f"{said} 1000: n01440764 tench, "):
+        va.evaluate(of_a_thousand, network, **QUIET)
+    found = va.evaluate(shots, {"net": network}, classes=[*CLASSES, "other"], preprocess="resize=8x8", **QUIET)
+    assert found.files["net"].model.preprocessing == "Stretched to 8 × 8 px (bilinear), values x / 255 (as asked for)."
+    assert "model net is a PyTorch module; preprocessing: Stretched to 8 × 8 px (bilinear), values x" in caplog.text
+    assert network.training
+    with pytest.raises(RecipeError, match="'classifier' has preprocessing of its own; leave preprocess out"):
+        va.evaluate(shots, "classifier", preprocess="none", **QUIET)
+    with pytest.raises(RecipeError, match=r"is given by name and .* must be in words"):
+        va.evaluate(shots, "module:mine.py:load", preprocess=np.asarray, **QUIET)
+
+
 @pytest.mark.parametrize("form", ["lines", "json", "bom"])
 def test_classes_from_a_file(shots, tmp_path, form):
     file = tmp_path / "classes.txt"
@@ -259,12 +294,9 @@ def never(images):
     ("model", "options", "error", "said"),
     [
         (never, {"classes": ["a", "b", "c"]}, RecipeError, r"3 classes \('astronaut', 'chelsea', 'coffee'\)"),
-        (never, {}, RecipeError, "3 classes"),  # taken for ImageNet's
         ([never, never], {}, RecipeError, "'never' is given twice"),
         (["classifier", "classifier"], {}, RecipeError, "given twice"),
         ([], {}, RecipeError, "no model is given"),
-        (7, {}, RecipeError, "of type int"),
-        ({"a": 7}, {}, RecipeError, "of type int"),
         ({"a": "classifier"}, {}, RecipeError, "keep their names"),
         ({7: never}, {}, RecipeError, "can't be called 7"),
         (never, {"name": "<b>"}, RecipeError, "can't be called '<b>'"),
@@ -293,6 +325,18 @@ def test_wrong_calls_are_refused_before_a_picture_is_shown(shots, model, options
     with pytest.raises(error, match=said) as raised:
         va.evaluate(shots, model, **options, **QUIET)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("model", [7, {"a": 7}, Edition, np.zeros(3)])
+def test_what_is_no_model_is_answered_with_lines_to_paste(shots, model):
+    with pytest.raises(RecipeError, match="is of type") as raised:
+        va.evaluate(shots, model, **QUIET)
+    lines = textwrap.dedent("\n".join(str(raised.value).splitlines()[1:])).splitlines()
+    assert len(lines) == 6
+    scope = {"prepare": lambda image: image[:2, :2], "network": lambda batch: np.tile([0.25, 0.75], (len(batch), 1))}
+    exec("\n".join(lines[:-1]), scope)
+    with pytest.raises(RecipeError, match="3 classes"):  # cat and dog, which the edition hasn't
+        va.evaluate(shots, scope["model"], **QUIET)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00a", b"[1, ", b"[" * 100_000, b"", b'[["a"]]', b'{"a": 1}'])

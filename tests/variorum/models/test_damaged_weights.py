@@ -135,7 +135,7 @@ def test_the_same_command_fetches_damaged_weights_again_and_says_so(
         ]
         assert path.read_bytes() == data
     assert [item.name for item in path.parent.iterdir()] == [path.name]
-    path.unlink()  # what is missing is fetched by `doctor` alone
+    path.unlink()  # what is missing is fetched by `fetch_missing`, before a run
     another_process()
     with pytest.raises(ModelUnavailable, match="is missing: fetch it with"):
         ModelTable("embedded").check(["mine"])

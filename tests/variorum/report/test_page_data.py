@@ -83,7 +83,7 @@ def columns_of(parts):
 def shown(parts):
     """All thumbnails and all records."""
     pictures, records = [], []
-    for some, told in zip(*parts.streams(QUIET), strict=True):
+    for some, told, *_ in zip(*parts.streams(QUIET), strict=True):
         assert len(told) <= 100
         assert len(some) == len(told) * (2 if parts.facts["kind"] == "diff" else 1)
         pictures += some

@@ -22,7 +22,7 @@ from variorum.report.diff import Change
 from variorum.report.page.choice import choose
 from variorum.report.page.diff_page import _chosen
 from variorum.report.page.embedding_map import embedding_map, places
-from variorum.report.page.picture_records import Entry, Place, pictures_and_records
+from variorum.report.page.picture_records import Entry, Place, Sizes, chunks
 from variorum.report.page.plots import as_json, leaderboard_plots
 from variorum.report.page.table import LONGEST, column, distinct, numbers, texts
 from variorum.report.page.thumbnails import NEAR, quick_thumbnail, thumbnail, thumbnail_side
@@ -175,10 +175,10 @@ def odd_shard(tmp_path):
 
 def test_a_picture_that_can_t_be_decoded_costs_only_its_thumbnail(odd_shard):
     entries = [*odd_shard, Entry((None,), {"id": "d", "reason": "no_room"})] * 60
-    chunks = list(zip(*pictures_and_records(entries, 64, QUIET), strict=True))
-    assert [len(told) for _, told in chunks] == [100, 100, 40]
-    pictures = [one for some, _ in chunks for one in some]
-    records = [json.loads(one) for _, told in chunks for one in told]
+    read = list(chunks(entries, Sizes(64), QUIET))
+    assert [len(chunk.records) for chunk in read] == [100, 100, 40]
+    pictures = [one for chunk in read for one in chunk.pictures]
+    records = [json.loads(one) for chunk in read for one in chunk.records]
     assert [bool(one) for one in pictures[:4]] == [True, False, True, False]
     assert records[1]["picture"].startswith("can't be shown: truncated")
     assert records[0]["metadata"] == {"k": [1, None]}
@@ -190,7 +190,7 @@ def test_a_picture_that_can_t_be_decoded_costs_only_its_thumbnail(odd_shard):
 def test_before_and_after_are_two_pictures_of_a_row(odd_shard):
     a, b, c = (entry.places[0] for entry in odd_shard)
     rows = [Entry((a, a), {"x": 1}), Entry((a, None)), Entry((None, c)), Entry((b, c))]
-    ((pictures, told),) = zip(*pictures_and_records(rows, 64, QUIET), strict=True)
+    ((pictures, told, *_),) = chunks(rows, Sizes(64), QUIET)
     assert [bool(one) for one in pictures] == [True, True, True, False, False, True, False, True]
     assert pictures[0] is pictures[1]
     records = [json.loads(one) for one in told]

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variorum.kit.embeddings.rows import normalised
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.extras import needs
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Ints, Singles
@@ -403,7 +405,11 @@ def _blocks(queries: Array, stored: Array, cut: float, *, within: Bools | None =
 
 def _inverted_file(queries: Array, stored: Array, cut: float) -> Iterator[tuple[Ints, Ints]]:
     """Pairs that may reach the cut according to an inverted file of 8-bit vectors."""
-    import faiss
+    try:
+        import faiss
+    except ImportError:
+        many = needs(f"comparing more than {EXACT_VECTORS:,} embeddings", "faiss")
+        raise RecipeError(f"{many}; what was measured is kept") from None
 
     n, d = stored.shape
     lists = max(1, round(4 * math.sqrt(n)))

@@ -1,7 +1,9 @@
 """Match a classifier's outputs to the classes of an edition.
 
-A model says what its outputs are: wnids, names, indices, or nothing, which means ImageNet's order if it has a thousand
-of them. An edition has ids and names of classes. Texts are compared in four ways, closest first:
+A model says what its outputs are: wnids, names, indices, or nothing. Nothing means ImageNet's order if it has a
+thousand of them, or the order of the edition's ids if it has as many outputs as the edition has classes: most training
+scripts number classes by the sorted names of their folders. An edition has ids and names of classes. Texts are compared
+in four ways, closest first:
 
 1. `id`: the class's id is the output's text. Indices (`"0"`, `"1"`) match only here, where the ids are the same.
 2. `wnid`: both are the same class of ImageNet, by wnid or by its name in `sources/imagenet.py`.
@@ -73,7 +75,7 @@ def columns(
     found = _columns(wanted, tuple(model_classes), outputs)
     absent = [number for number, output in enumerate(found) if output < 0]
     if left := [number for number in absent if needed is None or wanted[number][0] in needed]:
-        texts = output_texts(tuple(model_classes), outputs)
+        texts = _texts(wanted, tuple(model_classes), outputs)
         raise RecipeError(
             f"{_named(wanted, left)} of the edition's {len(wanted)} can't be found among the model's {len(texts)} "
             f"outputs, which are {_quoted(known[0] for known in texts[:3])}{', …' if len(texts) > 3 else ''}; give the "
@@ -84,7 +86,7 @@ def columns(
 
 @lru_cache(maxsize=64)
 def _columns(classes: tuple[Texts, ...], model_classes: Texts, outputs: int | None) -> tuple[int, ...]:
-    texts = output_texts(model_classes, outputs)
+    texts = _texts(classes, model_classes, outputs)
     found: dict[int, int] = {}
     candidates: dict[int, set[int]] = {}
     for keys in (_ids, _wnids, _names, _synonyms):
@@ -110,21 +112,37 @@ def _columns(classes: tuple[Texts, ...], model_classes: Texts, outputs: int | No
     return tuple(found.get(number, -1) for number in range(len(classes)))
 
 
-def output_texts(model_classes: Texts, outputs: int | None = None) -> tuple[Texts, ...]:
+def in_order(ids: Sequence[str], outputs: int | None) -> Texts:
+    """The edition's ids in their order, if a model that doesn't name its outputs has as many; else none."""
+    return tuple(sorted(ids)) if 1 < len(ids) == outputs != IMAGENET else ()
+
+
+def shortened(texts: Sequence[str]) -> list[str]:
+    """The first texts for a message, and … for more."""
+    return [*map(_short, texts[:FIRST]), *(["…"] if len(texts) > FIRST else [])]
+
+
+def _texts(classes: Sequence[Texts], model_classes: Texts, outputs: int | None) -> tuple[Texts, ...]:
     """The texts of each output: the model's own, and the wnid where the outputs are ImageNet's.
 
+    Without texts the outputs are the edition's classes by `in_order`, or ImageNet's thousand.
+
     Raises:
-        RecipeError: there are more or fewer texts than outputs, or none and the outputs aren't ImageNet's thousand.
+        RecipeError: there are more or fewer texts than outputs, or none and nothing says which classes they are.
     """
     if model_classes and outputs not in (None, len(model_classes)):
         raise RecipeError(
             f"the model has {outputs} outputs and {len(model_classes)} classes are given for them; give one text for "
             "each output, in their order"
         )
+    if not model_classes and (ordered := in_order([one[0] for one in classes], outputs)):
+        return tuple((text,) for text in ordered)
     if not model_classes and outputs not in (None, IMAGENET):
+        shown = ", ".join(shortened([" ".join(dict.fromkeys(one)) for one in classes]))
         raise RecipeError(
-            f"the model has {outputs} outputs and doesn't say which classes they are; give its classes in the order of "
-            f"its outputs (without them, {IMAGENET} outputs are taken to be ImageNet's)"
+            f"it gives {outputs} scores a picture and doesn't say of which classes; the edition has {len(classes)}: "
+            f"{shown}; give the classes of all {outputs} in the order of its outputs, with classes=[…] or --classes "
+            f"FILE (unnamed, {IMAGENET} outputs are ImageNet's, and as many as the edition's classes are those)"
         )
     if not model_classes:
         return tuple((one.wnid,) for one in imagenet())
@@ -230,5 +248,9 @@ def _named(classes: Sequence[Texts], numbers: Sequence[int]) -> str:
 
 
 def _quoted(texts: Iterable[str]) -> str:
-    short = (text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in map(cut, texts))
-    return ", ".join(map(repr, short))
+    return ", ".join(map(repr, map(_short, texts)))
+
+
+def _short(text: str) -> str:
+    text = cut(text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from variorum.kit.labels.imagenet_classes import index_of
-from variorum.kit.labels.matching import columns
+from variorum.kit.labels.matching import columns, in_order, shortened
 from variorum.kit.predicted.pairing import UNSCORED
 from variorum.models.brought import BroughtModel
 from variorum.schemas.component import Context, Row
@@ -35,7 +35,7 @@ def predictions(samples: Sequence[Sample], classifiers: Sequence[str], ctx: Cont
             "confidence": float(row[top1]),
             "p_label": float(row[list(labels)].sum()) if labels else None,
             "outputs": len(row),
-            "preprocessing": str(getattr(model, "preprocessing", "")),
+            "preprocessing": f"{getattr(model, 'preprocessing', '')}{_note(model, ctx)}",
         }
 
 
@@ -70,7 +70,9 @@ def answers(samples: Sequence[Sample], classifiers: Sequence[str], ctx: Context)
         model = ctx.models.get(alias)
         if hasattr(model, "knows"):
             raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
-        outputs_of(alias, model, ctx, occurring)  # refused before it sees a picture
+        if images and isinstance(model, BroughtModel):
+            model.ask(images[0])
+        outputs_of(alias, model, ctx, occurring)  # refused before it sees all pictures
         probabilities = model(images)
         output_of = outputs_of(alias, model, ctx, occurring, probabilities.shape[1])
         for sample, row in zip(samples, probabilities, strict=True):
@@ -98,11 +100,29 @@ def outputs_of(
     classes = getattr(model, "classes", ())
     if not classes and not isinstance(model, BroughtModel):
         return None
+    outputs = outputs or getattr(model, "width", 0) or None
     try:
-        found = columns(ctx.classes, classes, outputs or getattr(model, "outputs", 0) or None, needed=occurring)
+        found = columns(ctx.classes, classes, outputs, needed=occurring)
     except RecipeError as error:
         raise RecipeError(f"model {cut(alias)!r}: {error}") from None
     return {one.id: int(output) for one, output in zip(ctx.classes, found, strict=True) if output >= 0}
+
+
+def in_order_of(model: Any, ctx: Context) -> str:
+    """Say that a model's outputs are taken for the edition's classes in the order of their ids; `""` if they aren't."""
+    if not isinstance(model, BroughtModel) or model.classes:
+        return ""
+    ids = in_order([one.id for one in ctx.classes], model.width)
+    return (
+        f"its {len(ids)} outputs are taken for the edition's classes in order, {', '.join(shortened(ids))}"
+        if ids
+        else ""
+    )
+
+
+def _note(model: Any, ctx: Context) -> str:
+    ordered = in_order_of(model, ctx)
+    return f" {ordered[:1].upper()}{ordered[1:]}." if ordered else ""
 
 
 def known(labels: Sequence[str], output_of: Mapping[str, int]) -> tuple[int, ...]:

@@ -13,20 +13,20 @@ OURS = str(Path(__file__).parents[2])
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-def failed(name: str, model: object, error: BaseException, pictures: int, file: str = "") -> ModelFailed:
+def failed(name: str, error: BaseException, pictures: int, file: str = "", hint: str = "") -> ModelFailed:
     """The error for a model that raised.
 
     Args:
         name: of the model.
-        model: what was called.
         error: what it raised.
         pictures: number of them in the batch.
         file: the user's own file, if known: its line is named rather than another one.
+        hint: what could help, for the end of the message.
     """
     said = str(error).strip().partition("\n")[0][:300]
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     batch = f"{pictures} pictures" if pictures > 1 else "a picture"
-    return ModelFailed(f"model {name!r} raised {what} on a batch of {batch}{own_line(error, file)}{_hint(model)}")
+    return ModelFailed(f"model {name!r} raised {what} on a batch of {batch}{own_line(error, file)}{hint}")
 
 
 def own_line(error: BaseException, file: str = "") -> str:
@@ -48,11 +48,3 @@ def out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out: PyTorch's error, or Python's."""
     torch = sys.modules.get("torch")
     return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
-
-
-def _hint(model: object) -> str:
-    torch = sys.modules.get("torch")
-    inner = getattr(model, "function", model)
-    if torch is not None and isinstance(inner, torch.nn.Module):
-        return "; a bare PyTorch module takes tensors, so bring a function that prepares the pictures for it"
-    return ""

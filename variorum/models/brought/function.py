@@ -1,12 +1,14 @@
-"""A Python function as a model: it gets a list of pictures and gives their scores."""
+"""Python objects as models: a function from a list of pictures to their scores, or a network of a library."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from variorum.models.brought.copies import Copies
 from variorum.models.brought.model import BATCH, BroughtModel
+from variorum.models.brought.objects import adapted, is_model, no_model
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 
@@ -34,7 +36,7 @@ class OnCopies:
 
 
 def from_function(
-    function: Callable[[list[Pixels]], Any],
+    function: Any,
     *,
     name: str = "",
     classes: Sequence[str | int] | None = None,
@@ -42,41 +44,58 @@ def from_function(
     revision: str = "",
     batch: int = BATCH,
     file: str = "",
+    preprocess: Any = None,
 ) -> BroughtModel:
-    """A brought model of a function.
+    """A brought model of a function or a network.
 
     Args:
         function: from a list of RGB uint8 pictures `[H, W, 3]`, of any sizes, to logits or probabilities `[N, K]`. It
             gets copies that it may write into. It runs as it is: on its own device, with gradients if it wants them.
+            Or an object of a library, as `adapted` takes it: a network, or a classifier with `predict_proba`.
         name: for tables and cards; by default the function's own name.
         classes: of its outputs, in their order: wnids, names, or indices. By default its attribute `classes`; without
             them a function of 1000 outputs is taken to be in ImageNet's order.
-        preprocessing: a sentence for the card; by default its attribute `preprocessing`.
+        preprocessing: a sentence for the card; by default its attribute `preprocessing`, or a network's own steps.
         revision: identifies this version of it; by default its attribute `revision`. Without one, figures
-            are never reused.
+            are never reused. A network's weights and preprocessing become part of it.
         batch: pictures per call at most.
         file: where it is defined, if errors are to name that file's lines.
+        preprocess: see `adapted`; by default the attribute `preprocess`, or a network's own. A function then gets one
+            array of prepared pictures.
 
     Raises:
         RecipeError: it can't be called, or an argument or attribute is invalid.
+        ModelUnavailable: a network can't be copied, or doesn't fit into the GPU's memory.
     """
-    if not callable(function):
-        raise RecipeError(f"a model must be a function from pictures to scores, not a {type(function).__name__}")
+    if not is_model(function) or inspect.isclass(function):
+        raise no_model(f"model {cut(name)!r}" if name else "the model", function)
     name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
     if not name.isprintable() or len(name) > 500:
         raise RecipeError(f"the name of a model must be one line of text: {cut(repr(name))}")
-    names = checked_classes(getattr(function, "classes", ()) if classes is None else classes, name)
+    network = adapted(function, name, preprocess)
+
+    def said(what: str, kind: type | tuple[type, ...]) -> Any:
+        """An attribute; a network's attributes of other kinds mean something else."""
+        found = getattr(function, what, None)
+        return found if network is None or isinstance(found, kind) else None
+
+    names = checked_classes(classes if classes is not None else said("classes", (list, tuple)), name)
     texts = {
-        "preprocessing": preprocessing or getattr(function, "preprocessing", "") or OWN,
-        "revision": revision or getattr(function, "revision", "") or "",
+        "preprocessing": preprocessing or (network.told if network else said("preprocessing", str) or OWN),
+        "revision": revision or said("revision", str) or "",
     }
     for what, text in texts.items():
         if not isinstance(text, str) or not text.isprintable():
             raise RecipeError(f"model {name!r}: its {what} must be one line of text, not {cut(repr(text))}")
     if batch < 1:
         raise RecipeError(f"model {name!r}: batch must be 1 or more, not {batch}")
+    own = texts["revision"]
+    if network is None:
+        return BroughtModel(name, own, names, texts["preprocessing"], OnCopies(function), len(names), batch, file)
+    names = names or checked_classes(network.classes, name)
+    own += f"{',' if ';' in own else ';'}as:{network.identity}" if own else ""
     return BroughtModel(
-        name, texts["revision"], names, texts["preprocessing"], OnCopies(function), len(names), batch, file
+        name, own, names, texts["preprocessing"], network.scores, len(names), batch, file, kind=network.kind
     )
 
 

@@ -39,6 +39,7 @@ class BroughtModel:
         outputs: K, or 0 if unknown before the first call.
         batch: pictures per call at most.
         file: the user's own Python file, whose line an error names; `""` if there is none.
+        kind: what it was taken for, such as `PyTorch module`; `""` for a function of pictures and for a name.
     """
 
     name: str
@@ -49,12 +50,23 @@ class BroughtModel:
     outputs: int = 0
     batch: int = BATCH
     file: str = ""
+    kind: str = ""
     _answers: Answers = field(default_factory=Answers, init=False, repr=False, compare=False)
 
     @property
     def version(self) -> str:
         """The revision; without one, a text unique to this object, so that nothing is reused for it."""
         return self.revision or f"unknown:{self._answers.nonce}"
+
+    @property
+    def width(self) -> int:
+        """Number of its outputs as far as it is known: K, or what a call has shown; 0 before the first."""
+        return len(self.classes) or self.outputs or self._answers.width
+
+    def ask(self, image: Any) -> None:
+        """Ask about one picture if nothing says how many outputs the model has. Raises what a call raises."""
+        if not self.width:
+            self._scores([image], 0)
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, K]` of RGB uint8 pictures `[H, W, 3]`.
@@ -91,7 +103,7 @@ class BroughtModel:
             raise
         except (Exception, SystemExit) as error:  # a model that exits must not end the command
             if not out_of_memory(error):
-                raise failed(self.name, self.scores, error, len(part), self.file) from error
+                raise failed(self.name, error, len(part), self.file, self._hint(error)) from error
             if len(part) == 1:
                 said = str(error).partition(" Of the allocated memory")[0].rstrip(".")
                 raise ModelUnavailable(
@@ -99,6 +111,21 @@ class BroughtModel:
                     "other programs on the device, or take a smaller model"
                 ) from error
         return None  # outside of `except`, as the error refers to the tensors of the failed call
+
+    def _hint(self, error: BaseException) -> str:
+        """What a user can change if the model raised."""
+        if self.kind:
+            return (
+                f"; it was taken for a {self.kind} and got its pictures prepared so: {self.preprocessing} If it takes "
+                'another size, range or number of channels, say so with preprocess="resize=32x32 mean=0.5 std=0.5" or '
+                "--preprocess, where grey gives one channel"
+            )
+        if isinstance(error, TypeError | AttributeError):
+            return (
+                "; a function gets a list of RGB uint8 pictures [H, W, 3]; bring a network itself, or say with "
+                "preprocess= how the pictures become the one array that it takes"
+            )
+        return ""
 
     def _halve(self, size: int) -> None:
         if (torch := sys.modules.get("torch")) is not None:

@@ -1,9 +1,9 @@
 """`module:FILE.py:NAME`: a model that a Python file of the user's own makes.
 
 A function or class NAME that can be called without arguments is called once and returns the model. Anything else is the
-model itself: a function that takes pictures, or an object. The file is imported, so its code runs; name only files that
-you trust. It may import files beside it. Its content and theirs are the model's identity; what else decides the output,
-such as weights that it reads, goes into an attribute `revision` of the model.
+model itself: a function that takes pictures, a network, or another object. The file is imported, so its code runs; name
+only files that you trust. It may import files beside it. Its content and theirs are the model's identity, and so are
+the weights of a PyTorch network; what else decides the output goes into an attribute `revision` of the model.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from variorum.models.brought.failures import LIBRARIES, OURS, own_line
 from variorum.models.brought.found import Found
 from variorum.models.brought.function import from_function
 from variorum.models.brought.model import BroughtModel
+from variorum.models.brought.networks import is_network
+from variorum.models.brought.objects import is_model, no_model
 from variorum.models.brought.places import local
 from variorum.schemas.errors import ModelUnavailable, RecipeError, VariorumError
 from variorum.schemas.lookup import cut
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Made:
-    """A model that was made, and what it was made from: the file, then those beside it that it imports."""
+    """An object that was made, and what it was made from: the file, then those beside it that it imports."""
 
-    model: BroughtModel
+    made: Any
     files: tuple[Path, ...]
     sha256: str
+    model: BroughtModel | None = None
 
 
 _LOADED: dict[tuple[Path, str], Made] = {}
@@ -50,6 +53,27 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
         RecipeError: that isn't FILE.py:NAME, or the file has no such name.
         ModelUnavailable: the file doesn't exist, can't be imported, or its function raised.
     """
+    made = _held(name, rest)
+    if made.model is None:
+        made.model = _brought(name, made)
+    path, model = made.files[0], made.model
+    label = f"module:{path.name}:{rest.rpartition(':')[2]}"
+    return Found(name, label, model.revision, str(path), path, lambda: model)
+
+
+def prepared(name: str, preprocess: Any) -> BroughtModel:
+    """The model of a whole name with another preprocessing than its own, see `adapted`. Raises what `find` raises."""
+    return _brought(name, _held(name, name.partition(":")[2]), preprocess)
+
+
+def _brought(name: str, made: Made, preprocess: Any = None) -> BroughtModel:
+    own = str(getattr(made.made, "revision", "") or "")
+    revision = f"sha256:{made.sha256}" + (f";{own}" if own else "")
+    return from_function(made.made, name=name, revision=revision, file=str(made.files[0]), preprocess=preprocess)
+
+
+def _held(name: str, rest: str) -> Made:
+    """The object of a name, made once for each content of its files."""
     file, _, attribute = rest.rpartition(":")
     if not file.endswith(".py") or not attribute.isidentifier():
         raise RecipeError(f"model {name!r}: give a Python file and a name in it: module:my_model.py:load")
@@ -58,8 +82,7 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
         made = _LOADED.get((path, name))
         if made is None or made.sha256 != _hash(made.files, name):
             made = _LOADED[path, name] = _made(name, path, attribute)
-    model = made.model
-    return Found(name, f"module:{path.name}:{attribute}", model.revision, str(path), path, lambda: model)
+    return made
 
 
 def _hash(files: Sequence[Path], name: str) -> str:
@@ -85,9 +108,7 @@ def _made(name: str, path: Path, attribute: str) -> Made:
     sha256 = _hash(files, name)
     if _hash([path], name) != before:
         raise ModelUnavailable(f"model {name!r}: {path} changed while it was imported; run the same command again")
-    own = str(getattr(model, "revision", "") or "")
-    revision = f"sha256:{sha256}" + (f";{own}" if own else "")
-    return Made(from_function(model, name=name, revision=revision, file=str(path)), files, sha256)
+    return Made(model, files, sha256)
 
 
 def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
@@ -95,7 +116,7 @@ def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
         there = ", ".join(key for key, value in vars(module).items() if callable(value) and key[0] != "_") or "nothing"
         raise RecipeError(f"model {name!r}: {path} has no {attribute!r}; it has: {there}")
     model = getattr(module, attribute)
-    if makes_model(model):
+    if makes := makes_model(model):
         try:
             model = model()
         except VariorumError:
@@ -105,11 +126,10 @@ def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
             raise ModelUnavailable(
                 f"model {name!r}: {attribute}() raised {said}{own_line(error, str(path))}"
             ) from error
-    if not callable(model):
-        raise ModelUnavailable(
-            f"model {name!r}: {attribute} gave {type(model).__name__}; it must return a function from pictures "
-            "to scores"
-        )
+    if is_network(model) and model.training:
+        model.eval()  # it is nobody else's, so no copy is needed
+    if not is_model(model):
+        raise no_model(f"model {name!r}: what {attribute} gave" if makes else f"model {name!r}", model)
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,27 @@ PREFIXES: Mapping[str, str] = {
     "module": "module:FILE.py:NAME",
 }
 """By prefix, the forms of a name; each prefix has a module of its name in this package."""
+
+
+ARCHITECTURE = re.compile(r"[a-z]\w*\d\w*", re.ASCII)
+"""Names that may be architectures: aliases have no digits."""
+
+
+def meant(name: str) -> str:
+    """What somebody may have meant by a name without its prefix, for messages; `""` if nothing is close."""
+    file, _, attribute = name.partition(":")
+    if file.endswith(".onnx"):
+        return f"; did you mean onnx:{file}?"
+    if file.endswith(".py"):
+        return f"; did you mean module:{file}:{attribute or 'NAME'}?"
+    if file.endswith((".pt", ".pth", ".safetensors", ".ckpt")):
+        return f"; weights need their network: torchvision:resnet18@{file}, or module:FILE.py:NAME, which loads them"
+    if ARCHITECTURE.fullmatch(name):
+        from torchvision.models import list_models
+
+        if name in list_models():
+            return f"; did you mean torchvision:{name}?"
+    return ""
 
 
 def is_brought(name: str) -> bool:
@@ -81,6 +103,6 @@ def _unknown(name: str, way: str, colon: bool) -> str:
     near = difflib.get_close_matches(way.lower(), PREFIXES, 1)
     if colon and way in PREFIXES:
         return f"model {name!r}: something is missing after {way}:, as in {PREFIXES[way]}"
-    hint = f"; did you mean {near[0]}:, as in {PREFIXES[near[0]].partition(',')[0]}?" if near else ""
+    hint = f"; did you mean {near[0]}:, as in {PREFIXES[near[0]].partition(',')[0]}?" if near else meant(name)
     what = f"unknown prefix {cut(way)!r}" if colon else f"{cut(name)!r} has no prefix"
     return f"{what}; there are: {', '.join(f'{one}:' for one in PREFIXES)}{hint}"

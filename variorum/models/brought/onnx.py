@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from variorum.models.brought.found import Found
 from variorum.models.brought.function import checked_classes
 from variorum.models.brought.model import BATCH, BroughtModel
-from variorum.models.brought.onnx_facts import Facts, Preparation, preparation
+from variorum.models.brought.onnx_facts import ASSUMED, Facts, preparation
 from variorum.models.brought.places import local, read_json
+from variorum.models.brought.steps import Steps
 from variorum.models.onnx import open_session, read_model
 from variorum.models.weights import tree_sha256
 from variorum.schemas.canonical import digest
@@ -107,19 +108,27 @@ def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tu
     fixed = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else 0
     scores = _Scores(session, inputs[0].name, wanted, prepare, fixed)
     return BroughtModel(
-        name, revision, classes, prepare.told, scores, width, max(fixed, BATCH // fixed * fixed) if fixed else BATCH
+        name,
+        revision,
+        classes,
+        prepare.told("" if facts else ASSUMED),
+        scores,
+        width,
+        max(fixed, BATCH // fixed * fixed) if fixed else BATCH,
     )
 
 
 class _Scores:
     """From pictures to an output of the graph. For a fixed batch size, the last batch is padded."""
 
-    def __init__(self, session: Any, source: str, output: str, prepare: Preparation, fixed: int) -> None:
+    def __init__(self, session: Any, source: str, output: str, prepare: Steps, fixed: int) -> None:
         self._session, self._source, self._output = session, source, output
         self._prepare, self._fixed = prepare, fixed
 
     def __call__(self, images: Sequence[Pixels]) -> Array:
-        batch = np.stack([self._prepare(image) for image in images])
+        from PIL import Image
+
+        batch = np.stack([self._prepare(Image.fromarray(image)) for image in images])
         step = self._fixed or len(batch)
         parts = []
         for start in range(0, len(batch), step):

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from variorum.models.preprocessing import centre, normalised, sentence, shorter_side, stretched
+from variorum.models.brought.steps import MEANS, STDS, Steps
 from variorum.models.table_entries import StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
-if TYPE_CHECKING:
-    from variorum.arrays import Array, Pixels
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, for values in [0, 1]."""
+ASSUMED = "assumed: the usual for ImageNet, as the model has none"
 SIZE = 224
 SHARE = 0.875
 """Of the shorter side that the usual centre crop keeps: 224 of 256."""
@@ -64,56 +58,8 @@ class Facts(StrictModel):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """Preprocessing: makes a network's input from a picture.
-
-    Attributes:
-        size: height and width of the input.
-        resize: the shorter side before the crop, None to stretch.
-        filter: Pillow's number of the interpolation.
-        mean, std: `[3 W]` float32, once for every pixel of a row, which is faster; None for uint8.
-        channels_first: whether the input is `[3, H, W]`.
-        dtype: of the input.
-        told: what it does, in a sentence for the card.
-    """
-
-    size: tuple[int, int]
-    resize: int | None
-    filter: int
-    mean: Array | None
-    std: Array | None
-    channels_first: bool
-    dtype: str
-    told: str
-
-    def __call__(self, picture: Pixels) -> Array:
-        """`[3, H, W]` or `[H, W, 3]` from an RGB picture."""
-        values = self._cut(picture)
-        if self.mean is not None and self.std is not None:
-            rows = values.reshape(len(values), -1).astype(np.float32)
-            rows /= np.float32(255)
-            rows -= self.mean
-            rows /= self.std
-            values = rows.reshape(values.shape)
-        return np.ascontiguousarray(values.transpose(2, 0, 1) if self.channels_first else values, dtype=self.dtype)
-
-    def _cut(self, picture: Pixels) -> Array:
-        from PIL import Image
-
-        (height, width), image = self.size, Image.fromarray(picture)
-        if self.resize is None:
-            return np.asarray(image.resize((width, height), self.filter))
-        shorter = min(image.size)
-        wide, high = (self.resize * side // shorter for side in image.size)  # as torchvision rounds
-        if (wide, high) != image.size:
-            image = image.resize((wide, high), self.filter)
-        left, top = round((wide - width) / 2), round((high - height) / 2)
-        return np.asarray(image.crop((left, top, left + width, top + height)))
-
-
-def preparation(facts: Facts | None, shape: Sequence[object], dtype: str, name: str) -> Preparation:
-    """The preparation for a graph.
+def preparation(facts: Facts | None, shape: Sequence[object], dtype: str, name: str) -> Steps:
+    """The preprocessing for a graph.
 
     Args:
         facts: from the file beside it; None if there is none.
@@ -124,8 +70,6 @@ def preparation(facts: Facts | None, shape: Sequence[object], dtype: str, name: 
     Raises:
         ModelUnavailable: the facts and the graph contradict each other, or neither says where the channels are.
     """
-    from PIL import Image
-
     known = facts or Facts()
     layouts = [layout for layout, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] == 3]
     layout = known.layout or (layouts[0] if len(layouts) == 1 else None)
@@ -146,21 +90,14 @@ def preparation(facts: Facts | None, shape: Sequence[object], dtype: str, name: 
     resize = (known.resize or round(min(size) / SHARE)) if known.crop else None
     if resize is not None and resize < max(size):
         raise ModelUnavailable(f"model {name!r}: `resize` {resize} is less than the size {list(size)} that is cut out")
-    mean, std = known.mean or MEAN, known.std or STD
-    told = sentence(
-        shorter_side(resize, known.interpolation) if resize else stretched(height, width, known.interpolation),
-        centre(height, width) if resize else "",
-        "values 0 to 255" if dtype == "uint8" else normalised(mean, std),
-        by="" if facts else "assumed: the usual for ImageNet, as the model has none",
-    )
     floats = dtype != "uint8"
-    return Preparation(
-        size=(height, width),
-        resize=resize,
-        filter=int(Image.Resampling[known.interpolation.upper()]),
-        mean=np.tile(np.asarray(mean, np.float32), width) if floats else None,
-        std=np.tile(np.asarray(std, np.float32), width) if floats else None,
+    return Steps(
+        resize=resize or (height, width),
+        crop=(height, width) if resize else None,
+        interpolation=known.interpolation,
+        mean=(known.mean or MEANS["imagenet"]) if floats else None,
+        std=(known.std or STDS["imagenet"]) if floats else None,
+        largest=1 if floats else 255,
         channels_first=layout == "NCHW",
         dtype=dtype,
-        told=told,
     )

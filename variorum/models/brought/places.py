@@ -6,13 +6,13 @@ import json
 import logging
 import re
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from variorum.models.brought.found import NotFetched
 from variorum.models.weights import blob_intact
 from variorum.schemas.errors import ModelUnavailable, RecipeError
+from variorum.schemas.extras import needs, there
 from variorum.schemas.lookup import cut
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ def local(text: str, name: str, kind: str) -> Path:
 
 def need(package: str, name: str) -> None:
     """Raise ModelUnavailable, with the command, unless a package is installed."""
-    if find_spec(package) is None:
-        raise ModelUnavailable(f"model {name!r} needs the package {package}: pip install 'variorum[models]'")
+    if not there(package):
+        raise ModelUnavailable(needs(f"model {name!r}", package))
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:

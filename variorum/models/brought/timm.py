@@ -120,10 +120,12 @@ def _brought(name: str, revision: str, network: Any) -> BroughtModel:
     if config["input_size"][0] != 3:
         raise ModelUnavailable(f"model {name!r} takes {config['input_size'][0]} channels; pictures are RGB")
     scores = scores_of(network, create_transform(**config), name)
-    return BroughtModel(name, revision, _classes(network.pretrained_cfg, outputs), _told(config), scores, outputs)
+    return BroughtModel(
+        name, revision, class_names(network.pretrained_cfg, outputs), config_told(config), scores, outputs
+    )
 
 
-def _classes(config: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
+def class_names(config: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
     """The names that the config gives; else the wnids of a larger ImageNet of this size; else none."""
     from timm.data import ImageNetInfo
     from timm.data.imagenet_info import infer_imagenet_subset
@@ -138,7 +140,8 @@ def _classes(config: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
     return tuple(ImageNetInfo(subset).label_names()) if subset else ()
 
 
-def _told(config: Mapping[str, Any]) -> str:
+def config_told(config: Mapping[str, Any]) -> str:
+    """Describe the evaluation transform of a data config in a sentence."""
     height, width = config["input_size"][1:]
     scaled = [math.floor(side / config["crop_pct"]) for side in (height, width)]
     how, mode = config["interpolation"], config["crop_mode"]

@@ -56,7 +56,7 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
         with state_of(path, f"the weights of torchvision's {which}"), _weights_only():
             network = get_model(architecture, weights=weights, progress=False)
         classes = tuple(map(str, weights.meta["categories"]))
-        told = _told(weights.transforms(), f"transforms of {weights.name}")
+        told = preset_told(weights.transforms(), f"transforms of {weights.name}")
         return BroughtModel(name, revision, classes, told, scores_of(network, weights.transforms(), name), len(classes))
 
     return Found(name, f"torchvision:{architecture}.{weights.name}", revision, weights.url, path, load)
@@ -125,7 +125,7 @@ def _from_file(name: str, architecture: str, weights: Any, path: Path, *, chosen
             network = get_model(architecture, weights=None, num_classes=outputs)
             network.load_state_dict(state)
         whose = f"transforms of {weights.name}" + ("" if chosen else ", as the file has none of its own")
-        told = _told(weights.transforms(), whose)
+        told = preset_told(weights.transforms(), whose)
         return BroughtModel(name, revision, (), told, scores_of(network, weights.transforms(), name), outputs)
 
     return Found(name, f"torchvision:{architecture}@{path.name}", revision, str(path), path, load)
@@ -163,6 +163,7 @@ def _weights_only() -> Iterator[None]:
                 os.environ[SAFE_LOADING] = before
 
 
-def _told(preset: Any, whose: str) -> str:
+def preset_told(preset: Any, whose: str) -> str:
+    """Describe the transform of weights in a sentence; `whose` says of which."""
     side, crop, how = preset.resize_size[0], preset.crop_size[0], preset.interpolation.value
     return sentence(shorter_side(side, how), centre(crop, crop), normalised(preset.mean, preset.std), by=whose)

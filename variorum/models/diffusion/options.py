@@ -7,6 +7,7 @@ from typing import Any, Literal
 from variorum.models.device import best_device
 from variorum.models.pretrained import float16_without_gpu, missing_packages
 from variorum.models.table_entries import Entry, StrictModel
+from variorum.schemas.extras import needs
 
 
 class PipelineOptions(StrictModel):
@@ -28,9 +29,9 @@ class PipelineOptions(StrictModel):
         """Why this entry can't run here, as a line; `""` if it can."""
         found = float16_without_gpu(entry)
         if self.offload != "none":
-            found = found or _gpu_package(f"offload = {self.offload!r}", "accelerate", "'variorum[gpu]'")
+            found = found or _gpu_package(f"offload = {self.offload!r}", "accelerate")
         if self.attention == "xformers":
-            found = found or _gpu_package("attention = 'xformers'", "xformers", "xformers")
+            found = found or _gpu_package("attention = 'xformers'", "xformers")
         return found
 
     def apply(self, pipeline: Any) -> Any:
@@ -69,7 +70,7 @@ class PipelineOptions(StrictModel):
                     module.set_attention_slice(1)
 
 
-def _gpu_package(setting: str, package: str, install: str) -> str:
+def _gpu_package(setting: str, package: str) -> str:
     if missing_packages(package):
-        return f"{setting} needs the package {package}: pip install {install}"
+        return needs(setting, package)
     return f"{setting} needs a GPU, and this machine has none" if best_device() == "cpu" else ""

@@ -46,6 +46,7 @@ class Labels:
         settings: of the panel.
         rng: of all draws.
         gold: known answers from a file.
+        marked: `[N]` pictures that are asked about first; None for none.
     """
 
     cells: LabelCells
@@ -54,6 +55,7 @@ class Labels:
     settings: Settings
     rng: np.random.Generator
     gold: Answers = NOTHING
+    marked: Bools | None = None
 
     def questions(self, gold: Answers, known: Asks) -> Asks:
         """The questions in the order of asking.
@@ -99,6 +101,8 @@ class Labels:
         """The pictures that are asked about, in order: those in doubt, or as many as the budget of cells allows."""
         order = fresh.by_worth()
         order = np.concatenate([order[doubted[order]], order[~doubted[order]]])
+        if self.marked is not None:
+            order = np.concatenate([order[self.marked[order]], order[~self.marked[order]]])
         if self.settings.budget is None:
             return order[doubted[order]]
         cells = np.bincount(fresh.picture, minlength=len(doubted))[order]

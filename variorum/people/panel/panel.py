@@ -66,12 +66,13 @@ def publish(
     name: str = "main",
     gold: Path | None = None,
     number: int | None = None,
+    marks: Path | None = None,
     progress: Progress = QUIET,
 ) -> PanelRecord:
     """Build a panel's questions and store them; does nothing if they are published already.
 
     The same edition, ledger, settings and gold give the same bytes. If the edition has a newer ledger, the questions
-    that it raises come after those there are.
+    that it raises come after those there are; so do those about marked pictures that nobody is asked about yet.
 
     Args:
         manifest: of the edition, not of a release: the newest ledger of this edition raises the questions.
@@ -80,11 +81,12 @@ def publish(
         name: of the panel, in lower case.
         gold: a file with known answers, see `controls.read_gold`; None for none. A panel keeps those it has.
         number: of the ledger that raises the questions; the newest by default.
+        marks: a file of marks that a page of `variorum view` has saved: its pictures are asked about first.
         progress: hears of the work.
 
     Raises:
         RecipeError: an invalid name, or a setting that names an unknown class or column.
-        SourceError: the gold can't be read.
+        SourceError: the gold or the marks can't be read, or these name a picture that the edition doesn't have.
         StoreError: it is a release; there is a panel of this name with other settings, or about another state of the
             edition; or there is nothing to ask.
     """
@@ -100,14 +102,18 @@ def publish(
         )
     _, ledger = read_ledger(manifest, store, number) if number else newest_ledger(manifest, store)
     said = "" if gold is None else _hashed(gold)
+    marked = _marked(marks, manifest, store)
     there = published(manifest, store, name=name)
     if there is not None:
         _check_same(there, manifest, settings, said)
-        if there.ledger == (ledger.digest() if ledger else ""):
+        if not _is_newer(ledger, there) and not marked:
             read_questions(there, store)
             return there
     known = read_questions(there, store) if there else None
-    table = queue(manifest, ledger, store, settings, read_gold(gold) if gold else None, known=known, progress=progress)
+    answers = read_gold(gold) if gold else None
+    table = queue(manifest, ledger, store, settings, answers, known=known, marked=marked, progress=progress)
+    if there is not None and there.counts["questions"] == len(table) and not _is_newer(ledger, there):
+        return there
     if not len(table):
         raise StoreError(
             f"panel {name} of {manifest.dataset}@{manifest.version}: there is nothing to ask about "
@@ -135,7 +141,7 @@ def publish(
     elif not store.put_if_absent(
         path, to_json(record)
     ):  # somebody else was first: go on with theirs, if it is the same
-        return publish(manifest, store, settings, name=name, gold=gold, number=number, progress=progress)
+        return publish(manifest, store, settings, name=name, gold=gold, number=number, marks=marks, progress=progress)
     return record
 
 
@@ -279,6 +285,23 @@ def folder_of(record: PanelRecord) -> str:
 
 def _questions(record: PanelRecord) -> str:
     return f"{folder_of(record)}/questions-{record.questions[:16]}.parquet"
+
+
+def _marked(marks: Path | None, manifest: Manifest, store: Store) -> list[str]:
+    """Ids of the marked pictures that people are to be asked about."""
+    from variorum.kit.raters.marks import read_marks
+    from variorum.report.rows import edition_rows
+
+    if marks is None:
+        return []
+    found = read_marks(marks)
+    ids = edition_rows(manifest, store, ("id",))["id"].to_pylist()
+    found.check(ids, f"{manifest.dataset}@{manifest.version}", f"marks: {shown(str(marks))}")
+    return found.asked
+
+
+def _is_newer(ledger: Ledger | None, there: PanelRecord) -> bool:
+    return there.ledger != (ledger.digest() if ledger else "")
 
 
 def _hashed(gold: Path) -> str:

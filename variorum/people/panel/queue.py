@@ -6,7 +6,8 @@ a table nor on who asks. docs/people/run_a_panel.md says what is asked and why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,11 @@ from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.vote import Kind
 
 if TYPE_CHECKING:
+    from variorum.arrays import Bools
     from variorum.people.panel.settings import Settings
 
+NEXT = 0.999
+"""Highest worth of a question beside those about marked pictures, whose worth is 1."""
 COLUMNS = ("task", "kind", "id", "sha256", "subject", "why", "truth", "worth", "presumed")
 """Of a table of questions: the task, which is the order of asking; the question (see `schemas.vote.Kind`); why it is
 asked, and the answer of gold and of what nobody doubts; its expected information; and whether nobody has confirmed that
@@ -42,6 +46,7 @@ def queue(
     gold: Known | None = None,
     *,
     known: Any = None,
+    marked: Collection[str] = (),
     progress: Progress = QUIET,
 ) -> Any:
     """The questions of a panel, a `pyarrow.Table` with the columns `COLUMNS`, sorted by task.
@@ -53,6 +58,7 @@ def queue(
         settings: of the panel.
         gold: known answers.
         known: questions that are published already, with which the table begins.
+        marked: ids of pictures that somebody wants people to be asked about: they come first.
         progress: hears of the kinds that are done.
 
     Raises:
@@ -63,7 +69,13 @@ def queue(
     pictures = Pictures.read(manifest, ledger, store)
     progress.advance(1)
     return questions_of(
-        pictures, settings, gold, refused=lambda: refused(manifest, store), known=known, progress=progress
+        pictures,
+        settings,
+        gold,
+        refused=lambda: refused(manifest, store),
+        known=known,
+        marked=marked,
+        progress=progress,
     )
 
 
@@ -74,16 +86,19 @@ def questions_of(
     *,
     refused: Refused = dict,
     known: Any = None,
+    marked: Collection[str] = (),
     progress: Progress = QUIET,
 ) -> Any:
     """`queue` for pictures in memory; `refused` gives, by gate, the values of pictures that it refused."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     parts = [schema().empty_table() if known is None else known]
+    wanted = pc.is_in(pictures.ids, value_set=pa.array(sorted(marked), pa.string())).to_numpy(zero_copy_only=False)
     for kind in settings.kinds:
         first = max((int(one["task"][-1].as_py()) + 1 for one in parts if len(one)), default=0)
         rng = np.random.default_rng(derive_seed(settings.seed, "panel", kind, first))
-        asks, subjects = _asked(kind, pictures, settings, gold, refused, known, rng)
+        asks, subjects = _asked(kind, pictures, settings, gold, refused, known, wanted, rng)
         parts.append(table_of(kind, asks, pictures, subjects, first))
         progress.advance(1)
     return pa.concat_tables(parts).combine_chunks()
@@ -96,6 +111,7 @@ def _asked(
     gold: Known | None,
     refused: Refused,
     known: Any,
+    marked: Bools,
     rng: np.random.Generator,
 ) -> tuple[Asks, Any]:
     """The questions of a kind, and what their subjects' codes stand for."""
@@ -105,10 +121,15 @@ def _asked(
         subjects = pa.array(pictures.classes, pa.string())
         answers = Answers(*gold.of(kind, pictures, subjects)) if gold else NOTHING
         cells = label_cells(pictures, settings)
+        cells = replace(cells, doubt=np.where(marked[cells.picture] & cells.proposed, 1.0, cells.doubt))
         likes = pictures.column("label").astype(np.int64)
-        labels = Labels(cells, likes, len(pictures.classes), settings, rng)
+        labels = Labels(cells, likes, len(pictures.classes), settings, rng, marked=marked)
         return labels.questions(answers, published_asks(kind, known, pictures, subjects)), subjects
     plain = plain_questions(kind, pictures, settings, refused)
+    if marked.any():
+        here = marked[plain.picture]
+        worth = np.where(here, 1.0, np.minimum(plain.worth, NEXT))
+        plain = replace(plain, worth=worth, calm=plain.calm & ~here)
     answers = Answers(*gold.of(kind, pictures, plain.subjects)) if gold else NOTHING
     old = published_asks(kind, known, pictures, plain.subjects)
     return with_controls(plain, answers, old, settings, rng), plain.subjects

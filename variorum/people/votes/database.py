@@ -38,6 +38,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
+from variorum.schemas.extras import needs
 from variorum.schemas.secrets import shown
 
 BUSY_SECONDS = 30
@@ -201,8 +202,8 @@ def open_database(url: str, *, writable: bool = True) -> Engine:
         )
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise StoreError(
-            f"database {shown(url)}: {error}; give a SQLite file, or postgresql://user@host/name with the "
-            "extra `postgres` installed"
+            f"database {shown(url)}: {error}; give a SQLite file, or postgresql://user@host/name, which "
+            f"{needs('', 'psycopg').strip()}"
         ) from None
     if engine.dialect.name == "sqlite":
         _keep_private(str(where.database))

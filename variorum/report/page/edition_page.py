@@ -21,14 +21,18 @@ from variorum.report.page.choice import choose
 from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
 from variorum.report.page.kept_copies import kept_instead
+from variorum.report.page.likeness import likenesses
 from variorum.report.page.models import model_columns
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
+from variorum.report.page.phrases import COLUMN, phrase_columns
 from variorum.report.page.picture_records import Entry
 from variorum.report.page.table import column, numbers, texts, uninformative
+from variorum.report.page.thumbnails import LARGER
 from variorum.report.page.verdict_rows import Said, detector_columns, read_said
 from variorum.report.rows import COLUMNS, edition_rows
+from variorum.report.words import words_for, words_of_checks
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import ClassInfo
+from variorum.schemas.component import ClassInfo, Models
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Ledger, Manifest
 
@@ -36,6 +40,8 @@ RECORD = ("id", "source", "variant", "status", "reason", "detail", "labels", "or
 """Columns in the record of a row without a picture."""
 COUNTS = ("width", "height", "objects", "captions", "states")
 """Columns of whole numbers, shown where they say something."""
+CODES = ("status", "reason", "action", "verdict_reason")
+"""Columns of codes that the page says in words."""
 MAP = ("map.x", "map.y")
 ORIGINAL = "original"
 """The variant of the pictures of a source."""
@@ -53,6 +59,8 @@ def edition_page(
     blur: bool,
     alone: bool = False,
     known: Sequence[ClassInfo] = (),
+    phrases: Sequence[str] = (),
+    available: Models | None = None,
 ) -> Parts:
     """Prepare the page of an edition, before its pictures are read.
 
@@ -69,6 +77,8 @@ def edition_page(
         alone: whether only what is part of the edition itself is shown: no ledger, no picture that was dropped, no
             figures of evaluations. Such a page may go where the edition goes.
         known: classes that models may have in this order, such as ImageNet's.
+        phrases: that the pictures are compared with; see `phrases.phrase_columns`.
+        available: models, with the one that compares them.
 
     Raises:
         CorruptShard: a table is damaged, or a shard is missing.
@@ -99,6 +109,8 @@ def edition_page(
     plane = embedding_map(ledger, ids, store, progress) if ledger and with_map else None
     if plane is not None:
         columns += [numbers(name, values) for name, values in zip(MAP, plane.T.tolist(), strict=True)]
+    if phrases and available is not None:
+        columns = [*phrase_columns(phrases, entries, available, progress), *columns]
     if lost and not alone:
         notes.append(f"{lost:,} dropped pictures aren't shown: the edition that they were in isn't in the store.")
     facts = facts_of(
@@ -112,8 +124,14 @@ def edition_page(
         "map": {"x": MAP[0], "y": MAP[1], "about": ABOUT} if plane is not None else None,
         "blur": blur,
         "warning": manifest.warning,
+        "words": _words(columns),
+        "sort": f"-{COLUMN}{phrases[0]}" if phrases else "",
     }
-    return Parts(facts, {"rows": len(chosen), "columns": list(columns)}, entries, pictures, manifest.warning)
+    table: dict[str, Json] = {"rows": len(chosen), "columns": list(columns)}
+    if ledger and with_map:
+        table["near"] = [[*near] for near in likenesses(ledger, ids, chosen["source"].to_pylist(), store)]
+    first = None if pictures <= LARGER[-1][0] else _enlarged(chosen, entries, said)
+    return Parts(facts, table, entries, pictures, manifest.warning, alone, first)
 
 
 def _ledger(manifest: Manifest, store: Store) -> tuple[Ledger | None, bool]:
@@ -159,6 +177,18 @@ def _chosen(
         if len(kept) < len(some):
             notes.append(f"{len(kept):,} of {len(some):,} {what}: {first}evenly from all variants and classes.")
     return np.sort(np.concatenate(found)), notes
+
+
+def _enlarged(chosen: Any, entries: Sequence[Entry], said: Said | None) -> list[int]:
+    """The rows whose pictures have a larger version: notable ones first, with their originals; then evenly."""
+    there = np.flatnonzero([entry.places[0] is not None for entry in entries])
+    loud = np.array([status != "accepted" for status in chosen["status"].to_pylist()], bool)
+    if said:
+        loud |= said.spoken_of(chosen["id"]).to_numpy()
+    families, variants = _codes(chosen["source"]), chosen["variant"].to_pylist()
+    loud |= np.isin(families, families[loud]) & np.array([variant == ORIGINAL for variant in variants], bool)
+    rows = choose(_codes(chosen["variant"])[there], families[there], loud[there], LARGER[-1][0])
+    return [int(row) for row in there[rows]]
 
 
 def _codes(values: Any) -> Ints:
@@ -249,10 +279,14 @@ def _columns(
     def first(labels: Iterable[Sequence[str] | None]) -> list[str | None]:
         return [named(some[0]) if some else None for some in labels]
 
+    labels = chosen["labels"].to_pylist()
+
     known = set(chosen.column_names)
     source = _originals(chosen["source"].to_pylist(), chosen["variant"].to_pylist())
     columns = [texts(name, chosen[name].to_pylist()) for name in ("id", "variant", "status", "split")]
-    columns += [texts("class", first(chosen["labels"].to_pylist()))]
+    columns += [texts("class", first(labels))]
+    if any(some and len(some) > 1 for some in labels):
+        columns += [texts("labels", ["; ".join(map(named, some or ())) for some in labels])]
     columns += [texts(name, chosen[name].to_pylist()) for name in ("origin", "licence")]
     columns += [numbers("source", source)]
     more = [texts(name, chosen[name].to_pylist()) for name in ("config", "reason") if name in known]
@@ -318,6 +352,18 @@ def _verdict_columns(said: Said, chosen: Any, first: Any) -> list[dict[str, Json
         texts("proposed", first(proposed)),
         *(numbers(name, [one[name] if one else None for one in found]) for name in ("value", "worth")),
     ]
+
+
+def _words(columns: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
+    """What the codes in these columns mean, and what the values of checks say."""
+    codes, checks = list[str](), list[str]()
+    for one in columns:
+        name, values = str(one["name"]), one["values"]
+        if name in CODES and isinstance(values, list):
+            codes += map(str, values)
+        elif name.startswith("gate."):
+            checks.append(name.removeprefix("gate."))
+    return {"codes": {**words_for(codes, checks)}, "checks": {**words_of_checks(checks)}}
 
 
 def _limits(manifest: Manifest, gates: Sequence[str], store: Store) -> dict[str, Json]:

@@ -33,6 +33,9 @@ SCRIPTS = (
     "elements.js",
     "data.js",
     "thumbnails.js",
+    "search.js",
+    "marks.js",
+    "mark_panel.js",
     "view.js",
     "address.js",
     "card.js",
@@ -40,6 +43,10 @@ SCRIPTS = (
     "ranges.js",
     "filters.js",
     "tree.js",
+    "layers.js",
+    "stage.js",
+    "compare.js",
+    "picture.js",
     "record.js",
     "charts.js",
     "figures.js",
@@ -49,13 +56,13 @@ SCRIPTS = (
     "app.js",
 )
 """The app's parts in reading order; each may use those before it."""
-STYLES = ("style.css", "plots.css", "models.css")
+STYLES = ("style.css", "plots.css", "models.css", "stage.css", "record.css", "marks.css")
 CHUNK = 100
 """Rows per block of thumbnails and of records."""
 POLICY = "; ".join(
     (
         "default-src 'none'",
-        "img-src data:",
+        "img-src {images}",
         "script-src {script}",
         "style-src {style}",
         "base-uri 'none'",
@@ -64,7 +71,8 @@ POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-"""The page's Content-Security-Policy. Trusted types make the browser refuse markup from text, such as `innerHTML`."""
+"""The page's Content-Security-Policy. Pictures are in the page, or come from its own place if some lie beside it.
+Trusted types make the browser refuse markup from text, such as `innerHTML`."""
 
 
 def write_page(
@@ -73,6 +81,8 @@ def write_page(
     table: Mapping[str, Json],
     pictures: Iterable[Sequence[bytes]],
     records: Iterable[Sequence[str]],
+    larger: Iterable[Sequence[bytes]] | None = None,
+    masks: Iterable[Sequence[bytes]] | None = None,
 ) -> None:
     """Write the page. Memory holds the table and one chunk of 100 rows.
 
@@ -83,21 +93,32 @@ def write_page(
         pictures: encoded thumbnails, in chunks of 100 rows in the table's order; `b""` where a row has none. On a
             page of a difference each row has two, before and after, which follow each other.
         records: the rows' records, each as JSON text, in the same chunks.
+        larger: larger versions in the same chunks as the thumbnails; `b""` where the thumbnail has to do.
+        masks: of the pictures, PNG, in the same chunks; `b""` where there is none.
 
     Raises:
         ValueError: the chunks of pictures and records don't have the same rows, or facts or table hold a number that
             JSON doesn't have, outside the columns of numbers, where it counts as missing.
     """
-    head, tail = _shell(str(facts.get("title") or "Variorum"))
+    images = "data: 'self'" if facts.get("beside") else "data:"
+    head, tail = _shell(str(facts.get("title") or "Variorum"), images)
     file.write(head)
     file.write(_block("application/json", "facts", embedded(facts)))
     file.write(_block("application/json", "table", embedded(_finite(table))))
     file.write(f"<script>{script()}</script>\n".encode())
     per_row = 2 if facts.get("kind") == "diff" else 1
+    extra = (("larger", larger), ("masks", masks))
+    more = [(name, iter(found)) for name, found in extra if found is not None]
     for number, (shown, told) in enumerate(zip(pictures, records, strict=True)):
         if len(shown) != per_row * len(told) or len(told) > CHUNK:
             raise ValueError(f"chunk {number} has {len(shown)} pictures and {len(told)} records")
-        file.write(_block("text/plain", f"pictures-{number}", "\n".join(map(_base64, shown))))
+        file.write(_lines(f"pictures-{number}", shown))
+        for name, chunks in more:
+            some = next(chunks)
+            if len(some) != len(shown):
+                raise ValueError(f"chunk {number} has {len(shown)} pictures and {len(some)} of {name}")
+            if any(some):
+                file.write(_lines(f"{name}-{number}", some))
         packed = gzip.compress(json.dumps(list(told)).encode(), compresslevel=6, mtime=0)
         file.write(_block("text/plain", f"records-{number}", _base64(packed)))
     file.write(tail)
@@ -129,9 +150,9 @@ def hashed(text: str) -> str:
     return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
 
 
-def _shell(title: str) -> tuple[bytes, bytes]:
+def _shell(title: str, images: str) -> tuple[bytes, bytes]:
     """The page's markup before and after its data."""
-    policy = POLICY.format(script=hashed(script()), style=hashed(style()))
+    policy = POLICY.format(images=images, script=hashed(script()), style=hashed(style()))
     page = Template(_asset("page.html")).substitute(
         policy=html.escape(policy), title=html.escape(_plain(title)), style=style(), data="\0"
     )
@@ -147,6 +168,11 @@ def _plain(text: str) -> str:
 def _asset(name: str) -> str:
     text = (resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")  # browsers hash what they parse, and parsing makes line ends alike
+
+
+def _lines(name: str, pictures: Sequence[bytes]) -> bytes:
+    """A block of pictures, one in each line."""
+    return _block("text/plain", name, "\n".join(map(_base64, pictures)))
 
 
 def _block(kind: str, name: str, text: str) -> bytes:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
 from variorum.report.figures import seen
-from variorum.report.page.picture_records import Entry, Place, pictures_and_records
+from variorum.report.page.picture_records import Chunk, Entry, Place, Sizes, chunks
 from variorum.report.page.table import distinct
-from variorum.report.page.thumbnails import thumbnail_side
+from variorum.report.page.thumbnails import LARGER, larger_side, thumbnail_side
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest, Shard
 
 MOST = 10_000
 """Default number of pictures on a page."""
+HASH = 16
+"""Digits of a picture's sha256 that its larger version is named by."""
 LIMIT = 100_000
 """Maximum number of pictures on a page: browsers don't cope with larger files."""
 
@@ -33,6 +36,8 @@ class Parts:
         entries: where each row's pictures lie, and what its record has besides theirs.
         pictures: number of pictures that are shown.
         warning: what people may not want to see in them; with one, all thumbnails are blurred.
+        alone: whether the page is small: no larger versions, no masks.
+        first: rows whose pictures have a larger version, where there are too many for all; None for the first ones.
     """
 
     facts: dict[str, Json]
@@ -40,10 +45,33 @@ class Parts:
     entries: Sequence[Entry]
     pictures: int
     warning: str = ""
+    alone: bool = False
+    first: Sequence[int] | None = None
 
-    def streams(self, progress: Progress) -> tuple[Iterator[list[bytes]], Iterator[list[str]]]:
-        """Thumbnails and records in chunks; see `pictures_and_records`."""
-        return pictures_and_records(self.entries, self.side, progress, blur=bool(self.warning))
+    def streams(self, progress: Progress, folder: Path | None = None) -> tuple[Iterator[Any], ...]:
+        """Thumbnails, records, larger versions and masks in chunks of 100 rows, to be read side by side.
+
+        Args:
+            progress: gets a step for each row.
+            folder: where larger versions of all pictures are written, instead of into the page; None for the page.
+
+        Raises:
+            CorruptShard: while they are read; a picture is damaged, or isn't where its row says.
+            OSError: a larger version can't be written.
+        """
+        sizes = self.sizes if folder is None else replace(self.sizes, larger=LARGER[0][1], enlarged=None)
+        read = tee(chunks(self.entries, sizes, progress), len(Chunk._fields))
+        pictures, records, larger, masks = map(_column, read, range(len(read)))
+        return pictures, records, larger if folder is None else self._beside(larger, folder), masks
+
+    def _beside(self, larger: Iterator[list[bytes]], folder: Path) -> Iterator[list[bytes]]:
+        """Write larger versions into a folder, named by the pictures' hashes; nothing is left for the page."""
+        places = (place for entry in self.entries for place in entry.places)
+        for chunk in larger:
+            for data, place in zip(chunk, places, strict=False):  # the chunk first: it doesn't take a place too many
+                if data and place is not None:
+                    (folder / f"{place.sha256[:HASH]}.webp").write_bytes(data)
+            yield [b""] * len(chunk)
 
     @property
     def side(self) -> int:
@@ -51,6 +79,21 @@ class Parts:
         side = self.facts["thumbnail"]
         assert isinstance(side, int)
         return side
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes of the pictures on the page."""
+        if self.alone:
+            return Sizes(self.side, blur=bool(self.warning))
+        enlarged = None
+        if self.pictures > LARGER[-1][0]:
+            rows = range(len(self.entries)) if self.first is None else self.first
+            enlarged = frozenset(rows[: LARGER[-1][0]])
+        return Sizes(self.side, larger_side(self.pictures), enlarged, masks=True, blur=bool(self.warning))
+
+
+def _column(read: Iterator[Chunk], number: int) -> Iterator[Any]:
+    return (chunk[number] for chunk in read)
 
 
 class Where:

@@ -1,4 +1,4 @@
-"""Thumbnails and records of a page's rows, read in order with a few chunks prepared ahead."""
+"""Thumbnails, larger versions, masks and records of a page's rows, read in order with a few chunks prepared ahead."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from variorum.edition.samples import ANNOTATIONS, read_record, read_sample, strict_json
 from variorum.edition.shards import sample_at
@@ -20,7 +18,7 @@ from variorum.machine.prefetch import batched
 from variorum.machine.progress import Progress
 from variorum.pixels import UndecodableImage
 from variorum.report.figures import UNSEEN, seen
-from variorum.report.page.thumbnails import thumbnail
+from variorum.report.page.thumbnails import larger, small_mask, thumbnail
 from variorum.schemas.errors import CorruptShard
 
 CHUNK = 100
@@ -30,8 +28,49 @@ ODD = re.compile(rf"{UNSEEN.pattern}|\\u00[01]|\\ud[89a-f]")
 """Found in a record's JSON if one of its texts has characters that could mislead."""
 PICTURE = "picture"
 """Key of a record under which it says why there is no thumbnail."""
-Small = Callable[[bytes], bytes]
-"""Makes the thumbnail of an encoded picture."""
+MASK = "mask.png"
+"""Member of a sample with the mask of its object."""
+MASK_SIDE = 512
+"""Longer side of a mask, at most, in pixels: its outline is smooth enough over a larger picture."""
+
+
+class Chunk(NamedTuple):
+    """What a page has of up to 100 rows.
+
+    Attributes:
+        pictures: thumbnails; `b""` where there is no picture.
+        records: as JSON text.
+        larger: versions for looking at one picture; `b""` where the thumbnail has to do.
+        masks: as PNG of one bit a pixel; `b""` where there is none.
+    """
+
+    pictures: list[bytes]
+    records: list[str]
+    larger: list[bytes]
+    masks: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How pictures are shown.
+
+    Attributes:
+        side: longer side of thumbnails, pixels.
+        larger: that of the larger versions; 0 for none.
+        enlarged: rows that have a larger version; None for all.
+        masks: whether masks are shown.
+        blur: whether nothing is to be recognised; then there is neither a larger version nor a mask.
+    """
+
+    side: int
+    larger: int = 0
+    enlarged: frozenset[int] | None = None
+    masks: bool = False
+    blur: bool = False
+
+    def larger_of(self, row: int) -> int:
+        """Longer side of a row's larger version; 0 for none."""
+        return self.larger if not self.blur and (self.enlarged is None or row in self.enlarged) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +96,19 @@ class Entry:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
-def pictures_and_records(
-    entries: Sequence[Entry], side: int, progress: Progress, *, blur: bool = False
-) -> tuple[Iterator[list[bytes]], Iterator[list[str]]]:
-    """Chunks of thumbnails and of records as JSON text, to be read side by side.
-
-    Args:
-        entries: the rows. One with two places has two thumbnails, and a record of both.
-        side: of the thumbnails, in pixels.
-        progress: gets a step for each row.
-        blur: whether nothing is to be recognised in the thumbnails.
+def chunks(entries: Sequence[Entry], sizes: Sizes, progress: Progress) -> Iterator[Chunk]:
+    """Read the pictures of a page's rows, 100 rows at a time. A row with two places has two of each, and one record.
 
     Raises:
-        CorruptShard: while they are read; a picture is damaged, or isn't where its row says.
+        CorruptShard: a picture is damaged, or isn't where its row says.
     """
-    pictures, records = tee(_chunks(entries, partial(thumbnail, side=side, blur=blur), progress))
-    return (chunk for chunk, _ in pictures), (chunk for _, chunk in records)
-
-
-def _chunks(entries: Sequence[Entry], small: Small, progress: Progress) -> Iterator[tuple[list[bytes], list[str]]]:
     progress.start("making thumbnails", len(entries))
     workers = min(WORKERS, os.cpu_count() or 1)
-    waiting = deque[Future[tuple[list[bytes], list[str]]]]()
+    waiting = deque[Future[Chunk]]()
     with ThreadPoolExecutor(workers, thread_name_prefix="thumbnails") as pool:
         try:
-            for chunk in batched(entries, CHUNK):
-                waiting.append(pool.submit(_chunk, chunk, small, progress))
+            for some in batched(list(enumerate(entries)), CHUNK):
+                waiting.append(pool.submit(_chunk, some, sizes, progress))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -92,40 +118,54 @@ def _chunks(entries: Sequence[Entry], small: Small, progress: Progress) -> Itera
                 future.cancel()
 
 
-def _chunk(entries: Sequence[Entry], small: Small, progress: Progress) -> tuple[list[bytes], list[str]]:
-    pictures, records = list[bytes](), list[str]()
-    for entry in entries:
-        made, found = list[bytes](), list[dict[str, Any]]()
+def _chunk(entries: Sequence[tuple[int, Entry]], sizes: Sizes, progress: Progress) -> Chunk:
+    chunk = Chunk([], [], [], [])
+    for row, entry in entries:
+        found = list[_Shown]()
         for number, place in enumerate(entry.places):
             if number and place is not None and (before := entry.places[0]) and before.sha256 == place.sha256:
-                made.append(made[0])
-                found.append(_read(place)[0])
-                continue
-            picture, record = _shown(place, small) if place else (b"", {})
-            made.append(picture)
-            found.append(record)
+                found.append(found[0]._replace(record=read_place(place)[0]))
+            else:
+                found.append(_shown(place, sizes, row) if place else _Shown())
         own = dict(entry.record)
         if len(found) == 1:
-            own = {**found[0], **own}
+            own = {**(found[0].record or {}), **own}
         else:
-            own |= {name: record for name, record in zip(("before", "after"), found, strict=True) if record}
-        pictures += made
-        records.append(_as_text(own))
+            own |= {name: one.record for name, one in zip(("before", "after"), found, strict=True) if one.record}
+        chunk.pictures.extend(one.small for one in found)
+        chunk.larger.extend(one.larger for one in found)
+        chunk.masks.extend(one.mask for one in found)
+        chunk.records.append(_as_text(own))
         progress.advance(1)
-    return pictures, records
+    return chunk
 
 
-def _shown(place: Place, small: Small) -> tuple[bytes, dict[str, Any]]:
-    """A picture's thumbnail, `b""` if it can't be decoded, and its record."""
-    record, image = _read(place)
+class _Shown(NamedTuple):
+    """A picture as a page has it."""
+
+    small: bytes = b""
+    larger: bytes = b""
+    mask: bytes = b""
+    record: dict[str, Any] | None = None
+
+
+def _shown(place: Place, sizes: Sizes, row: int) -> _Shown:
+    """A picture with nothing but its record if it can't be decoded."""
+    record, image, mask = read_place(place)
+    side = sizes.larger_of(row)
     try:
-        return small(image), record
+        small = thumbnail(image, sizes.side, blur=sizes.blur)
+        large = larger(image, side, than=sizes.side) if side else b""
+        drawn = (
+            small_mask(mask, min(max(side, sizes.side), MASK_SIDE)) if mask and sizes.masks and not sizes.blur else b""
+        )
+        return _Shown(small, large, drawn, record)
     except UndecodableImage as error:
-        return b"", {PICTURE: f"can't be shown: {error}", **record}
+        return _Shown(record={PICTURE: f"can't be shown: {error}", **record})
 
 
-def _read(place: Place) -> tuple[dict[str, Any], bytes]:
-    """A picture's record with what is JSON in it read, its annotations, and its bytes. Raises CorruptShard."""
+def read_place(place: Place) -> tuple[dict[str, Any], bytes, bytes]:
+    """A picture's record with what is JSON in it read, its annotations, its bytes and its mask. Raises CorruptShard."""
     key, members = sample_at(place.path, place.start)
     where = f"{place.path}: {key}"
     sample, sha256 = read_sample(where, members)
@@ -140,7 +180,7 @@ def _read(place: Place) -> tuple[dict[str, Any], bytes]:
     record["members"] = {ending: len(data) for ending, data in members.items()}
     image = sample.image
     assert isinstance(image, bytes)
-    return record, image
+    return record, image, bytes(members.get(MASK, b""))
 
 
 def _as_list(annotations: Any) -> Any:

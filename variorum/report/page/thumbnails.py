@@ -5,12 +5,24 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from variorum.pixels import TURNS, blurred, decode, open_header, orientation, to_srgb, upright_size_of
+from variorum.pixels import (
+    TURNS,
+    UndecodableImage,
+    blurred,
+    decode,
+    decode_mask,
+    open_header,
+    orientation,
+    to_srgb,
+    upright_size_of,
+)
 
 SIDES = ((300, 320), (1_500, 224), (10_000, 128), (30_000, 96))
 """(number of pictures, longer side in pixels up to that number): a page takes some fifty megabytes at most."""
 SMALLEST = 64
 """The longer side with still more pictures."""
+LARGER = ((200, 1024), (400, 768), (800, 512))
+"""The same for the versions that one picture is looked at in. They take some forty megabytes at most."""
 QUALITY = 80
 METHOD = 2
 """Of WebP, 0 to 6. This one takes half the time of the default 4 and makes files 4 % larger; 1 would make them 20 %."""
@@ -25,6 +37,37 @@ LARGE = 1 << 16
 def thumbnail_side(pictures: int) -> int:
     """The longer side of thumbnails on a page with this many pictures, in pixels."""
     return next((side for most, side in SIDES if pictures <= most), SMALLEST)
+
+
+def larger_side(pictures: int) -> int:
+    """The longer side of larger versions on a page with this many pictures, in pixels."""
+    return next((side for most, side in LARGER if pictures <= most), LARGER[-1][1])
+
+
+def larger(data: bytes, side: int, *, than: int) -> bytes:
+    """A larger version as WebP; `b""` of a picture that a thumbnail with the side `than` shows whole.
+
+    Raises:
+        UndecodableImage: it can't be decoded.
+    """
+    return thumbnail(data, side) if max(upright_size_of(open_header(data, 1))) > than else b""
+
+
+def small_mask(data: bytes, side: int) -> bytes:
+    """A mask as PNG with one bit a pixel, its longer side reduced to `side` pixels; `b""` if it can't be decoded.
+
+    A mask is about the object that is shown, so the picture is shown without it rather than not at all.
+    """
+    from PIL import Image
+
+    try:
+        image = Image.fromarray(decode_mask(data)).convert("L")
+    except UndecodableImage:
+        return b""
+    image.thumbnail((side, side), Image.Resampling.BOX)
+    packed = io.BytesIO()
+    image.point(lambda value: 255 * (value > 127), "1").save(packed, "PNG", optimize=True)
+    return packed.getvalue()
 
 
 def thumbnail(data: bytes, side: int, *, blur: bool = False) -> bytes:

@@ -18,7 +18,8 @@ from variorum.report.page.edition_page import edition_page
 from variorum.report.page.facts import links_of
 from variorum.report.page.html import write_page
 from variorum.report.page.parts import LIMIT, MOST, Parts, name_of
-from variorum.schemas.component import ClassInfo
+from variorum.report.page.phrases import check_phrases
+from variorum.schemas.component import ClassInfo, Models
 from variorum.schemas.errors import StoreError, VariorumError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
@@ -56,6 +57,9 @@ def write_view(
     with_map: bool = True,
     blur: bool = False,
     known: Sequence[ClassInfo] = (),
+    pictures: bool = False,
+    phrases: Sequence[str] = (),
+    models: Models | None = None,
     progress: Progress = QUIET,
 ) -> Written:
     """Write the page of an edition, or of the differences to another one.
@@ -75,32 +79,55 @@ def write_view(
             blurred in the file itself.
         known: classes that evaluated models may have in this order, such as ImageNet's: they name answers that are no
             class of the edition.
+        pictures: whether larger versions of all pictures are written into a folder beside the page; with `to` only.
+        phrases: that the pictures are compared with, so that the page can be sorted by them; not of a difference.
+        models: has the model that compares them.
         progress: gets phases and steps.
 
     Raises:
-        VariorumError: `most` is out of range, or `to` isn't a page's name.
+        VariorumError: `most` is out of range, `to` isn't a page's name, or phrases can't be searched for.
+        ModelUnavailable: there are phrases, and no model that compares them.
         StoreError: the file can't be written.
         CorruptShard: a table, shard or picture of the edition is damaged.
     """
     if not 1 <= most <= LIMIT:
         raise VariorumError(f"most is {most}; a page has room for 1 to {LIMIT} pictures")
+    check_phrases(phrases, models)
+    if pictures and to is None:
+        raise VariorumError("pictures are written beside a page of their own: name its file with --to")
+    if phrases and other is not None:
+        raise VariorumError("search: a page of differences can't be searched by meaning; give one edition")
     place = _Place(manifest, store, other, None if to is None else Path(to))
     if other is None:
-        parts = edition_page(manifest, store, progress, most=most, with_map=with_map, blur=blur, known=known)
+        parts = edition_page(
+            manifest,
+            store,
+            progress,
+            most=most,
+            with_map=with_map,
+            blur=blur,
+            known=known,
+            phrases=phrases,
+            available=models,
+        )
     else:
         parts = diff_page((manifest, store), (other, other_store or store), most=most, blur=blur)
     if other is None and place.lies_beside():
         parts.facts["links"] = links_of(manifest, store)
+    folder = Path(to).with_name(f"{Path(to).stem}-pictures") if pictures and to is not None else None
+    if folder is not None:
+        parts.facts["beside"] = folder.name
     with place.opened() as file:
-        _write(file, parts, progress)
+        _write(file, parts, progress, folder)
         file.flush()
         size = file.tell()
     return Written(place.address, len(parts.entries), parts.pictures, size)
 
 
-def _write(file: IO[bytes], parts: Parts, progress: Progress) -> None:
-    pictures, records = parts.streams(progress)
-    write_page(file, parts.facts, parts.table, pictures, records)
+def _write(file: IO[bytes], parts: Parts, progress: Progress, folder: Path | None) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    write_page(file, parts.facts, parts.table, *parts.streams(progress, folder))
 
 
 class _Place:

@@ -181,11 +181,14 @@ def test_what_a_model_raises_is_named_with_its_own_line(pictures, tmp_path):
         mine(leave)(pictures[:1])
 
 
-def test_a_bare_torch_module_is_answered_with_the_way_out(pictures):
+def test_what_raised_is_answered_with_the_way_out(pictures):
     import torch
 
-    with pytest.raises(ModelFailed, match="a bare PyTorch module takes tensors, so bring a function that prepares"):
+    with pytest.raises(ModelFailed, match=r"taken for a PyTorch module and got its pictures prepared so: Shorter side"):
         mine(torch.nn.Linear(2, 3))(pictures[:2])
+    network = torch.nn.Conv2d(3, 4, 3)
+    with pytest.raises(ModelFailed, match=r"bring a network itself, or say with preprocess="):
+        mine(lambda images: network(images))(pictures[:2])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TemporaryError])
@@ -310,5 +313,5 @@ def test_a_function_says_what_it_is():
 def test_wrong_facts_of_a_function_are_refused(more, message):
     with pytest.raises(RecipeError, match=f"model 'mine': {message}"):
         mine(lambda images: images, **more)
-    with pytest.raises(RecipeError, match="a function from pictures to scores, not a str"):
+    with pytest.raises(RecipeError, match=r"is of type str; a model is a PyTorch[^\n]*\n    import numpy as np"):
         from_function("resnet50")

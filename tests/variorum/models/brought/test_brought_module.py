@@ -105,9 +105,9 @@ def test_what_is_wrong_in_a_file_is_named_with_its_line(file, pictures, tmp_path
         find(f"module:{file}:breaks")
     with pytest.raises(ModelFailed, match=rf"raised ValueError: too dark on a batch of 7 pictures \({file}:30\)"):
         find(f"module:{file}:raises")(pictures)
-    with pytest.raises(ModelUnavailable, match="nothing gave NoneType; it must return a function from pictures"):
+    with pytest.raises(RecipeError, match="what nothing gave is of type NoneType; a model is a PyTorch, timm or"):
         find(f"module:{file}:nothing")
-    with pytest.raises(ModelUnavailable, match="number gave int"):
+    with pytest.raises(RecipeError, match="number' is of type int; a model is"):
         find(f"module:{file}:number")
     with pytest.raises(RecipeError, match=r"has no 'lode'; it has: Bright, load, classify, ready"):
         find(f"module:{file}:lode")

@@ -78,13 +78,13 @@ def test_a_name_of_timm_is_read_from_its_repository(timm_folder, hub, pictures, 
 
 @pytest.mark.parametrize(("outputs", "first", "last"), [(21841, "n00004475", "n15102894"), (12, None, None)])
 def test_classes_of_a_larger_imagenet_are_its_wnids(outputs, first, last):
-    from variorum.models.brought.timm import _classes
+    from variorum.models.brought.timm import class_names
 
-    found = _classes({}, outputs)
+    found = class_names({}, outputs)
     assert len(found) == (outputs if first else 0)
     assert not first or (found[0], found[-1]) == (first, last)
-    assert _classes({"label_names": {"1": "b", "0": "a"}}, 2) == ("a", "b")
-    assert _classes({"label_names": ["a", "b", "c"]}, 2) == ()
+    assert class_names({"label_names": {"1": "b", "0": "a"}}, 2) == ("a", "b")
+    assert class_names({"label_names": ["a", "b", "c"]}, 2) == ()
 
 
 def test_a_checkpoint_as_a_pickle_is_refused(timm_folder, tmp_path):
@@ -133,8 +133,8 @@ def test_wrong_folders_and_names_are_named(timm_folder, tmp_path, hub):
 
 
 def test_without_timm_the_way_to_install_it_is_named(monkeypatch):
-    from variorum.models.brought import places
+    from variorum.schemas import extras
 
-    monkeypatch.setattr(places, "find_spec", lambda package: None)
-    with pytest.raises(ModelUnavailable, match=r"needs the package timm: pip install 'variorum\[models\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda package: None)
+    with pytest.raises(ModelUnavailable, match="needs the package timm: pip install timm"):
         find("timm:resnet50")

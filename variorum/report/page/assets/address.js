@@ -5,7 +5,7 @@
 {
   const LONGEST = 20000;
   const CORNERS = 100;
-  const TABS = ["plots", "models"];
+  const TABS = ["map", "plots", "models"];
 
   function number(text) {
     const value = text.trim() === "" ? NaN : Number(text);

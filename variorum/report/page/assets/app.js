@@ -10,10 +10,14 @@
     Blocks,
     Thumbnails,
     Records,
+    recordWords,
     View,
     Grid,
     Filters,
     RecordPanel,
+    Marks,
+    MarkPanel,
+    MarkDialog,
     Plots,
     EmbeddingMap,
     Models,
@@ -26,8 +30,11 @@
   const facts = JSON.parse(at("facts").textContent);
   const data = new Data(facts, JSON.parse(at("table").textContent));
   const blocks = new Blocks();
-  const thumbnails = new Thumbnails(blocks, data.diff ? 200 : 100); // two pictures a row
-  const view = new View(data);
+  const size = data.diff ? 200 : 100; // two pictures a row
+  const thumbnails = new Thumbnails(blocks, size);
+  const records = new Records(blocks);
+  const marks = data.diff ? null : new Marks(data); // a change isn't one picture
+  const view = new View(data, marks);
   const phone = matchMedia("(max-width: 760px)");
   const things = data.diff ? ["change", "changes"] : ["picture", "pictures"];
   const made = data.rows - data.unmade - data.withheld;
@@ -35,12 +42,16 @@
   const everything = [`${figure(made)} ${things[made === 1 ? 0 : 1]}`, ...others.map(([n, what]) => `${figure(n)} ${what}`)].join(", ");
   const page = { tab: "grid", originals: false, size: 2, open: -1, blur: Boolean(facts.blur) };
 
-  const grid = new Grid(at("view-grid"), { data, thumbnails, open: (row) => record.open(row) });
+  const grid = new Grid(at("view-grid"), { data, thumbnails, marks, open: (row) => record.open(row) });
   const record = new RecordPanel(at("record"), {
     data,
     thumbnails,
-    records: new Records(blocks),
+    larger: new Thumbnails(blocks, size, { name: "larger", kept: 3 }),
+    masks: new Thumbnails(blocks, size, { name: "masks", type: "image/png" }),
+    records,
+    blurred: () => page.blur,
     sequence: () => grid.sequence,
+    marking: marks && new MarkPanel(marks),
     moved,
   });
   const filters = new Filters(at("filters"), data, view);
@@ -49,11 +60,23 @@
   const embedding = mapped
     ? new EmbeddingMap({ data, view, thumbnails, open: (row) => record.open(row), showAll: showGrid })
     : null;
-  const plots = new Plots(at("view-plots"), { data, view, embedding });
+  const plots = new Plots(at("view-plots"), { data, view });
+  if (embedding) at("view-map").append(embedding.element);
   const models = new Models(at("view-models"), { data, view, showAll: showGrid });
-  const tabs = ["grid", "plots", "models"];
+  const tabs = ["grid", "map", "plots", "models"];
   const empty = element("div", { class: "empty", hidden: true });
   at("view-grid").append(empty);
+
+  const marking = marks
+    ? new MarkDialog(at("marks"), at("marks-button"), {
+        marks,
+        shown: () => view.order,
+        only: (on) => view.change(() => (view.marked = on)),
+        isOnly: () => view.marked,
+      })
+    : null;
+  at("marks-button").hidden = !marks;
+  marks?.listeners.add(() => (view.marked || view.words.trim() ? view.change(() => {}) : grid.flag()));
 
   /** The panel shows another row, or was closed on `last`: the focus goes back to where it came from. */
   function moved(row, last) {
@@ -83,6 +106,7 @@
   }
 
   function show() {
+    if (at(`tab-${page.tab}`).hidden) page.tab = "grid";
     for (const tab of tabs) {
       const on = page.tab === tab;
       at(`tab-${tab}`).setAttribute("aria-selected", String(on));
@@ -103,7 +127,7 @@
     if (document.activeElement !== at("search")) at("search").value = view.words;
     const [shown, all] = [view.order.length, data.rows];
     at("count").textContent = shown === all ? everything : `${figure(shown)} of ${figure(all)}`;
-    const active = view.chosen.size + view.ranges.size + (view.area ? 1 : 0);
+    const active = view.chosen.size + view.ranges.size + (view.area ? 1 : 0) + (view.marked ? 1 : 0);
     at("filters-button").textContent = active ? `Filters (${active})` : "Filters";
     showChips(at("chips"), data, view);
     grid.size = page.size;
@@ -112,6 +136,7 @@
     empty.hidden = Boolean(shown);
     if (!shown) showEmpty();
     plots.update();
+    if (page.tab === "map") embedding.update();
     models.update();
   }
 
@@ -147,6 +172,11 @@
     else at("filters-button").focus();
   }
 
+  /** Show a tab, or from it the pictures. */
+  function goTo(tab) {
+    if (!at(`tab-${tab}`).hidden) set({ tab: page.tab === tab ? "grid" : tab });
+  }
+
   function keys(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && at("filters").classList.contains("open")) return drawer(false);
@@ -157,11 +187,15 @@
     const work = {
       "/": () => at("search").focus(),
       "?": () => at("help").showModal(),
+      m: () => marking?.open(),
+      a: () => marks && grid.active >= 0 && page.tab === "grid" && marks.ask([grid.active], !marks.of(grid.active).ask),
+      t: () => marks && grid.active >= 0 && page.tab === "grid" && record.open(grid.active, { tag: true }),
       o: () => at("originals").hidden || set({ originals: !page.originals }),
       b: () => at("blur").hidden || set({ blur: !page.blur }),
       f: () => drawer(true),
-      p: () => plots.empty || set({ tab: page.tab === "plots" ? "grid" : "plots" }),
-      c: () => models.empty || set({ tab: page.tab === "models" ? "grid" : "models" }),
+      p: () => goTo("plots"),
+      g: () => goTo("map"),
+      c: () => goTo("models"),
       1: () => set({ size: 1 }),
       2: () => set({ size: 2 }),
       3: () => set({ size: 3 }),
@@ -175,6 +209,7 @@
     document.addEventListener("keydown", keys);
     const type = once(() => view.change(() => (view.words = at("search").value)));
     at("search").addEventListener("input", type);
+    at("search").addEventListener("focus", readAll);
     at("search").addEventListener("keydown", (event) => event.key === "Enter" && grid.focus());
     at("sort").addEventListener("change", () => view.change(() => (view.sort = at("sort").value)));
     at("direction").addEventListener("click", () => view.change(() => (view.descending = !view.descending)));
@@ -198,11 +233,17 @@
     addEventListener("hashchange", follow);
   }
 
+  /** Read all records once, so that a search finds what they say. */
+  function readAll() {
+    page.words ??= recordWords(data.rows, records).then((texts) => view.searchIn(texts));
+  }
+
   /** Show the view that the address describes. */
   function follow() {
     const blur = page.blur;
-    Object.assign(page, address.read(location.hash, view), { blur });
+    Object.assign(page, address.read(location.hash || `#sort=${encodeURIComponent(facts.sort ?? "")}`, view), { blur });
     const wanted = page.open;
+    if (view.words.trim()) readAll();
     view.change(() => {});
     show();
     if (wanted >= 0) record.open(wanted);
@@ -215,6 +256,7 @@
   const option = (name) => element("option", { value: name, text: name ? seen(name, 60) : "page order" });
   at("sort").append(option(""), ...[...data.columns.keys()].filter((name) => name !== "source").map(option));
   at("originals").hidden = data.diff || !data.columns.has("source");
+  at("tab-map").hidden = !embedding;
   at("tab-plots").hidden = plots.empty;
   at("tab-models").hidden = models.empty;
   at("blur").hidden = Boolean(facts.warning); // they are blurred already

@@ -1,6 +1,6 @@
 /* A card of the grid: a picture, or two on a page of a difference, with its class, variant and state. */
 {
-  const { element } = Variorum;
+  const { element, seen } = Variorum;
   // Words and signs, so that states don't differ by colour alone.
   const WARN = {
     quarantined: "⚠ quarantined",
@@ -9,9 +9,9 @@
     dropped: "✕ dropped",
     drop: "✕ drop",
     relabel: "↻ relabel",
-    review: "? review",
-    audit: "? audit",
-    ineligible: "– ineligible",
+    review: "? ask people",
+    audit: "? random check",
+    ineligible: "– not possible",
     failed: "– failed",
   };
 
@@ -25,6 +25,8 @@
       const side = (number) =>
         grid.data.diff ? element("span", { class: "side", "data-side": ["before", "after"][number] }) : null;
       const pictures = this.images.map((image, number) => element("div", { class: "picture" }, image, side(number)));
+      this.flag = element("span", { class: "flag", hidden: true });
+      pictures[0].append(this.flag);
       this.variant = element("span", { class: "badge" });
       this.mark = element("span", { class: "badge mark" });
       this.name = element("bdi", { class: "name" });
@@ -48,12 +50,13 @@
       const held = !data.diff && data.raw("status", row) === "quarantined";
       const gone = !data.diff && (data.raw("status", row) === "dropped" || data.raw("action", row) === "drop");
       this.element.className = `card${held ? " held" : ""}${gone ? " gone" : ""}${context ? " context" : ""}`;
-      const [name, badge] = this.grid.originals ? besideOriginal(data, row) : names(data, row);
+      const [name, label] = this.grid.originals ? besideOriginal(data, row) : names(data, row);
       this.name.textContent = name || data.text("id", row);
-      this.variant.textContent = this.variant.title = badge;
-      this.variant.hidden = !badge;
-      this.mark.textContent = WARN[mark] ?? mark;
+      this.variant.textContent = this.variant.title = label;
+      this.variant.hidden = !label;
+      this.mark.textContent = badge(mark);
       this.mark.hidden = !mark;
+      this.mark.title = [mark, why(data, row)].filter(Boolean).join(": ");
       this.mark.dataset.mark = mark;
       const column = data.columns.get(sort);
       this.value.textContent = column && !["class", "variant"].includes(sort) ? column.text(row) || "–" : "";
@@ -61,12 +64,33 @@
       for (const side of this.element.querySelectorAll(".side")) side.textContent = data.side(side.dataset.side, row);
       this.value.title = this.value.textContent && `${sort}: ${this.value.textContent}`;
       this.element.setAttribute("aria-label", (context ? "original, " : "") + data.about(row));
+      this.flagged();
       this.roving();
+    }
+
+    /** Show the marks that people have set. */
+    flagged() {
+      const { ask, tags } = this.grid.marks?.of(this.row) ?? { tags: [] };
+      this.flag.hidden = !ask && !tags.length;
+      this.flag.textContent = [ask ? "⚑" : "", ...tags].filter(Boolean).join(" ");
     }
 
     roving() {
       this.element.tabIndex = this.row === this.grid.active ? 0 : -1;
     }
+  }
+
+  /** A state or verdict as a badge says it. */
+  function badge(mark) {
+    return WARN[mark] ?? mark;
+  }
+
+  /** The reason of a row's state or verdict in words, or the state itself. */
+  function why(data, row) {
+    const [status, action] = [data.raw("status", row), data.raw("action", row)];
+    const held = status && status !== "accepted" && status !== "dropped";
+    const reason = data.raw(held ? "reason" : "verdict_reason", row);
+    return data.word(held ? status : action) + (reason ? ` ${data.word(reason) || seen(reason)}` : "");
   }
 
   /** A card's two texts. */
@@ -92,7 +116,7 @@
   function absence(data, row) {
     if (data.diff) return { added: "not there before", dropped: "dropped", withheld: "withheld" }[data.raw("change", row)] ?? "no picture";
     const reason = data.text("reason", row);
-    return reason ? `no picture: ${reason}` : "no picture";
+    return reason ? `no picture: ${data.word(reason) || reason}` : "no picture";
   }
 
   /** The state that a card shows, or else the verdict; accepted and kept pictures show none. */
@@ -102,5 +126,5 @@
     return action && !["keep", "kept"].includes(action) ? data.text("action", row) : "";
   }
 
-  Object.assign(Variorum, { Card, verdict });
+  Object.assign(Variorum, { Card, absence, badge, verdict });
 }

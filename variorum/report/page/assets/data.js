@@ -64,7 +64,14 @@
       this.facts = facts;
       this.rows = table.rows;
       this.columns = new Map(table.columns.map((one) => [one.name, new Column(one)]));
+      this.near = table.near ?? [];
       this.diff = facts.kind === "diff";
+    }
+
+    /** What a code means, or the value of a check, in a sentence; empty where the page doesn't say. */
+    word(code, kind = "codes") {
+      const words = this.facts.words?.[kind];
+      return words && typeof code === "string" && Object.hasOwn(words, code) ? seen(String(words[code]), 300) : "";
     }
 
     /** The columns of numbers that mean something to people. */

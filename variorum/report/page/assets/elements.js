@@ -42,6 +42,12 @@ const Variorum = {};
     });
   }
 
+  /** A name that may break behind an underscore. */
+  function breakable(name) {
+    const parts = name.split(/(?<=_)/);
+    return element("bdi", {}, ...parts.flatMap((part, at) => (at ? [element("wbr"), part] : [part])));
+  }
+
   const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
   const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 
@@ -89,5 +95,5 @@ const Variorum = {};
     };
   }
 
-  Object.assign(Variorum, { element, drawn, seen, figure, copy, copyButton, once });
+  Object.assign(Variorum, { element, drawn, seen, breakable, figure, copy, copyButton, once });
 }

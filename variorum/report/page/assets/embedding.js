@@ -147,7 +147,7 @@
       const { canvas, view } = this;
       const width = this.holder.clientWidth;
       if (!width) return;
-      const height = Math.min(560, Math.max(320, Math.round(width * 0.6)));
+      const height = Math.min(Math.max(320, innerHeight - 340), Math.max(320, Math.round(width * 0.7)));
       const ratio = window.devicePixelRatio || 1;
       if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
         canvas.width = Math.round(width * ratio);

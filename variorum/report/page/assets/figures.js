@@ -123,10 +123,10 @@
 
   const KINDS = { funnel, evaluation };
 
-  /** The section of plots: those of the facts, a map if there is one, histograms of gates and of columns people pick. */
+  /** The section of plots: those of the facts, histograms of gates and of columns people pick. */
   class Plots {
-    constructor(place, { data, view, embedding }) {
-      Object.assign(this, { place, data, view, embedding, moving: [] });
+    constructor(place, { data, view }) {
+      Object.assign(this, { place, data, view, moving: [] });
       const fixed = (data.facts.plots ?? [])
         .filter((plot) => Object.hasOwn(KINDS, plot.kind))
         .map((plot) => KINDS[plot.kind](plot));
@@ -137,7 +137,6 @@
       place.append(
         element("h2", { class: "away", text: "Plots" }),
         element("div", { class: "plots" }, ...fixed.map((plot) => plot.element)),
-        embedding ? embedding.element : "",
         element("div", { class: "line section" }, element("h2", { text: "Numbers" }), this.pick),
         this.holder,
       );
@@ -145,7 +144,7 @@
       if (!gates.length) for (const column of [...this.left.values()].slice(0, 2)) this.#more(column.name);
       this.#options();
       if (!data.numbers.length) this.holder.previousSibling.remove();
-      this.empty = !fixed.length && !embedding && !data.numbers.length;
+      this.empty = !fixed.length && !data.numbers.length;
     }
 
     #add(column) {
@@ -174,7 +173,6 @@
     update() {
       if (this.place.hidden) return;
       for (const plot of this.moving) plot.update();
-      this.embedding?.update();
     }
   }
 

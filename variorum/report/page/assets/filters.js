@@ -16,9 +16,10 @@
     "verdict_reason",
     "by",
   ];
-  const NOT = new Set(["id", "origin"]); // these are searched for
+  const NOT = new Set(["id", "origin", "labels"]); // these are searched for
   const MANY = 8; // values that are listed without a search
   const MORE = 200; // values that are listed at a time
+  const CODES = ["status", "reason", "action", "verdict_reason"]; // of which the page says what they mean
   const TITLES = { action: "verdict", verdict_reason: "verdict's reason", by: "judged by" };
 
   /** The heading of a column. */
@@ -53,6 +54,11 @@
         this.list,
         this.more,
       );
+    }
+
+    /** What a value means, where the page says so in words. */
+    meaning(code) {
+      return CODES.includes(this.column.name) ? this.view.data.word(this.column.values[code]) : "";
     }
 
     /** Show values, those that are chosen first and then the most frequent, with the counts of the view. */
@@ -91,7 +97,7 @@
       const name = element("bdi", {
         class: code === none ? "name muted" : "name",
         text,
-        title: text.length > 24 ? text : null,
+        title: [text.length > 24 ? text : "", this.meaning(code)].filter(Boolean).join(": ") || null,
       });
       return element(
         "li",
@@ -143,8 +149,8 @@
           : "",
       );
       this.#options();
-      for (const column of data.numbers.filter((one) => one.name.startsWith("gate.")).slice(0, 4))
-        this.#add(column.name);
+      const some = (kind) => data.numbers.filter((one) => one.name.startsWith(kind)).slice(0, 4);
+      for (const column of [...some("search."), ...some("gate.")]) this.#add(column.name);
       this.update();
     }
 
@@ -222,6 +228,7 @@
         low === null ? `≤ ${figure(high)}` : high === null ? `≥ ${figure(low)}` : `${figure(low)} to ${figure(high)}`;
       chips.push(chip(`${seen(name, 40)} ${text}`, () => view.ranges.delete(name)));
     }
+    if (view.marked) chips.push(chip("marked", () => (view.marked = false)));
     if (view.area) chips.push(chip("part of the map", () => (view.area = null)));
     if (chips.length > 1)
       chips.push(

@@ -21,8 +21,8 @@
 
   /** The grid in an element. `open(row)` is called when a picture is chosen. */
   class Grid {
-    constructor(place, { data, thumbnails, open }) {
-      Object.assign(this, { data, thumbnails, open, size: 2, sort: "", active: -1, originals: false });
+    constructor(place, { data, thumbnails, marks, open }) {
+      Object.assign(this, { data, thumbnails, marks, open, size: 2, sort: "", active: -1, originals: false });
       this.sheet = element("div", { class: "sheet", role: "presentation" });
       this.scroller = element(
         "div",
@@ -241,6 +241,11 @@
         line.cards.set(position, card);
         card.element.hidden = false;
       }
+    }
+
+    /** Show the marks that have changed on the cards in sight. */
+    flag() {
+      for (const line of this.live.values()) for (const card of line.cards.values()) card.flagged();
     }
 
     #store(card) {

@@ -1,13 +1,15 @@
-/* The panel of one picture: large, beside its original, with its siblings, checks, verdict and whole record. */
+/* The panel of one picture: large, under a wipe with its original, with its siblings, checks, verdict and whole record. */
 {
-  const { element, seen, figure, copyButton, columnTitle, verdict, keeps, tree } = Variorum;
-  const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed"];
+  const { element, seen, breakable, figure, badge, copyButton, columnTitle, verdict, keeps, tree, RecordPicture } =
+    Variorum;
+  const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed", "marks.tags", "marks.note"];
+  const CODES = ["status", "reason", "action", "verdict_reason"];
   const CHANGE = ["change", "why", "before", "after", "kept instead", "found by"];
 
   /** The panel in a dialog. `sequence()` gives the rows that arrows go through; `moved(row)` is called, with -1 at the end. */
   class RecordPanel {
-    constructor(dialog, { data, thumbnails, records, sequence, moved }) {
-      Object.assign(this, { dialog, data, thumbnails, records, sequence, moved, row: -1 });
+    constructor(dialog, { data, thumbnails, larger, masks, records, sequence, marking, moved, blurred }) {
+      Object.assign(this, { dialog, data, thumbnails, records, sequence, marking, moved, blurred, row: -1 });
       const button = (text, label, work) =>
         element("button", { type: "button", class: "icon", "aria-label": label, title: label, text, click: work });
       this.previous = button("‹", "Previous picture (←)", () => this.step(-1));
@@ -15,12 +17,18 @@
       this.title = element("h2", { id: "record-title" });
       this.id = element("bdi", { class: "mono muted" });
       this.at = element("span", { class: "muted", "aria-live": "polite" });
+      this.said = element("p", { class: "away", "aria-live": "polite" });
+      const say = (text) => (this.said.textContent = text);
+      this.picture = new RecordPicture({ data, thumbnails, larger, masks, say, step: (by) => this.step(by) });
+      this.strips = element("div", { class: "strips" });
+      this.told = element("div", { class: "told" });
       this.content = element("div", {
         class: "content",
         tabindex: "0",
         role: "group",
         "aria-label": "Picture and record",
       });
+      this.content.append(element("div", { class: "looks" }, this.picture.element, this.strips), this.told, this.said);
       const close = button("✕", "Close (Esc)", () => dialog.close());
       dialog.setAttribute("aria-labelledby", "record-title");
       dialog.removeAttribute("aria-label");
@@ -36,22 +44,30 @@
         ),
         this.content,
       );
-      dialog.addEventListener("keydown", (event) => {
-        if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, textarea")) return;
-        const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-        if (by) (event.preventDefault(), this.step(by));
-      });
-      dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside the panel
+      dialog.addEventListener("keydown", (event) => this.#key(event));
       dialog.addEventListener("close", () => {
         const { row } = this;
         this.row = -1;
-        this.content.replaceChildren();
+        if (this.marking) this.marking.row = -1;
+        for (const part of [this.strips, this.told]) part.replaceChildren();
         this.moved(-1, row);
       });
     }
 
-    /** Show a row. */
-    async open(row) {
+    /** Keys of the picture come first: while it is zoomed, arrows move it. */
+    #key(event) {
+      if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, textarea")) return;
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (this.marking && ["a", "t"].includes(event.key)) {
+        event.preventDefault();
+        if (event.key === "a") this.marking.turn();
+        else this.marking.field.focus();
+      } else if (event.key !== "Escape" && this.picture.stage.key(event)) event.preventDefault();
+      else if (by) (event.preventDefault(), this.step(by));
+    }
+
+    /** Show a row; `tag` goes to the field for a tag. */
+    async open(row, { tag = false } = {}) {
       this.row = row;
       const { data } = this;
       const position = this.sequence().indexOf(row);
@@ -62,21 +78,30 @@
       this.title.textContent =
         [data.text("class", row), data.text("variant", row)].filter(Boolean).join(" · ") || "Picture";
       this.id.textContent = data.text("id", row);
-      const told = element("div", { class: "told" });
-      this.content.replaceChildren(element("div", { class: "looks" }, this.#pictures(row), this.#siblings(row)), told);
-      this.content.scrollTop = 0;
+      const siblings = this.#siblings(row);
+      this.strips.replaceChildren(...[siblings ?? this.#alike(row)].filter(Boolean));
+      this.told.replaceChildren(...(this.marking ? [this.marking.element] : []));
+      this.marking?.show(row);
+      this.content.scrollTop = this.told.scrollTop = 0;
       if (!this.dialog.open) (this.dialog.showModal(), this.content.focus());
       if (document.activeElement?.disabled || !this.dialog.contains(document.activeElement)) this.content.focus();
+      if (tag) this.marking?.field.focus();
       this.moved(row);
+      this.picture.show(row, null, this.blurred());
       const sections = [this.#verdict(row)];
-      let text = null;
+      let [text, original] = [null, null];
       try {
         text = await this.records.text(row);
+        // the larger version of the original is found by what its record says, if pictures lie beside the page
+        if (data.facts.beside) original = parsed(await this.records.text(Math.max(0, data.original(row))));
       } catch {
         sections.push(element("p", { text: "The record can't be unpacked: the file is damaged." }));
       }
       if (this.row !== row) return; // meanwhile another one was opened
-      told.append(...sections, Variorum.modelAnswers(data, row), this.#checks(row, text), this.#record(text));
+      this.picture.show(row, parsed(text), this.blurred(), original);
+      const answers = Variorum.modelAnswers(data, row);
+      const alike = siblings ? this.#alike(row) : null;
+      this.told.append(...sections, answers, this.#checks(row, text), alike ?? "", this.#record(text));
     }
 
     /** Go to a neighbour in the sequence. */
@@ -87,69 +112,43 @@
       if (row !== undefined) this.open(row);
     }
 
-    #figure(index, caption, marked = false) {
-      const image = element("img", { alt: caption });
-      const picture = element("div", { class: "picture", "data-why": "no picture" }, image);
-      this.thumbnails.put(image, index);
-      return element(
-        "figure",
-        { class: marked ? "shown" : null },
-        picture,
-        element("figcaption", {}, element("bdi", { text: caption })),
-      );
-    }
-
-    #pictures(row) {
-      const { data } = this;
-      if (data.diff) {
-        const caption = (side) => [data.side(side, row), data.text(side, row)].filter(Boolean).join(": ");
-        return element(
-          "div",
-          { class: "pair" },
-          this.#figure(2 * row, caption("before")),
-          this.#figure(2 * row + 1, caption("after")),
-        );
-      }
-      const original = data.original(row);
-      const own = this.#figure(
-        row,
-        [data.text("variant", row) || "picture", verdict(data, row)].filter(Boolean).join(", "),
-        true,
-      );
-      return element(
-        "div",
-        { class: "pair" },
-        original >= 0 && original !== row ? this.#figure(original, "original") : null,
-        own,
-      );
-    }
-
     #siblings(row) {
+      const rows = this.data.diff ? [] : this.data.siblings(row);
+      const name = (sibling) => this.data.text("variant", sibling);
+      return rows.length < 2 ? null : this.#strip(`From the same photograph (${figure(rows.length)})`, rows, row, name);
+    }
+
+    /** The pictures that look most like it, by the embeddings of curation. */
+    #alike(row) {
+      const rows = (this.data.near[row] ?? []).filter((one) => one < this.data.rows);
+      const name = (other) => this.data.text("class", other);
+      return rows.length ? this.#strip("Pictures like this one", rows, row, name) : null;
+    }
+
+    #strip(title, rows, row, nameOf) {
       const { data } = this;
-      const rows = data.diff ? [] : data.siblings(row);
-      if (rows.length < 2) return null;
       const list = element("ul", { class: "siblings" });
-      for (const sibling of rows.slice(0, 200)) {
+      for (const other of rows.slice(0, 200)) {
         const image = element("img", { alt: "" });
-        const name = data.text("variant", sibling) || data.text("id", sibling);
-        const mark = verdict(data, sibling);
+        const name = nameOf(other) || data.text("id", other);
+        const mark = verdict(data, other);
         const picture = element("span", { class: "picture", "data-why": "none" }, image);
-        this.thumbnails.put(image, sibling);
+        this.thumbnails.put(image, other);
         const button = element(
           "button",
           {
             type: "button",
-            "aria-current": sibling === row ? "true" : null,
+            "aria-current": other === row ? "true" : null,
             title: name,
-            click: () => this.open(sibling),
+            click: () => this.open(other),
           },
           picture,
           element("bdi", { text: name }),
-          mark ? element("span", { class: "badge mark", "data-mark": mark, text: mark }) : null,
+          mark ? element("span", { class: "badge mark", "data-mark": mark, text: badge(mark) }) : null,
         );
         list.append(element("li", {}, button));
       }
-      return element("section", {}, element("h3", { text: `From the same photograph (${figure(rows.length)})` }), list);
+      return element("section", {}, element("h3", { text: title }), list);
     }
 
     #verdict(row) {
@@ -158,9 +157,20 @@
       const first = data.diff ? CHANGE : [];
       for (const name of new Set([...first, ...VERDICT, "kept instead", "found by", "split", "config", "origin", "licence"])) {
         const text = data.text(name, row);
+        const said = CODES.includes(name) ? data.word(data.raw(name, row)) : "";
         if (text)
           list.append(
-            element("div", {}, element("dt", { text: columnTitle(name) }), element("dd", {}, element("bdi", { text }))),
+            element(
+              "div",
+              {},
+              element("dt", { text: columnTitle(name) }),
+              element(
+                "dd",
+                {},
+                element("bdi", { text }),
+                said ? element("p", { class: "muted said", text: said }) : null,
+              ),
+            ),
           );
       }
       return element("section", {}, element("h3", { text: data.diff ? "Change" : "Verdict and place" }), list);
@@ -199,7 +209,14 @@
         element(
           "tr",
           { class: passed === false ? "failed" : null },
-          element("th", { scope: "row" }, element("bdi", { text: seen(String(name), 100) })),
+          element(
+            "th",
+            { scope: "row", title: this.data.word(name, "checks") },
+            breakable(seen(String(name), 100)),
+            passed === false && this.data.word(name, "checks")
+              ? element("p", { class: "muted said", text: this.data.word(name, "checks") })
+              : null,
+          ),
           element("td", { class: "number", text: figure(value) }),
           element("td", { class: "number", text: seen(String(limit), 100).replace(">=", "≥").replace("<=", "≤") }),
           element("td", { text: passed === null ? "–" : passed ? "✓ passed" : "✕ failed" }),
@@ -235,6 +252,16 @@
         head,
         text === null ? element("p", { class: "muted", text: "The page has no record of this picture." }) : tree(value),
       );
+    }
+  }
+
+  /** A record as an object; null for any other text. */
+  function parsed(text) {
+    try {
+      const record = JSON.parse(text);
+      return record !== null && typeof record === "object" ? record : null;
+    } catch {
+      return null;
     }
   }
 

@@ -49,6 +49,13 @@
       return node && (node.nextSibling || this.complete) ? node.textContent : null;
     }
 
+    /** A promise of the text of a block, once it is there; of null if the page has none. */
+    async ready(name) {
+      if (this.text(name) === null && !this.complete)
+        await new Promise((done) => this.onMore(() => (this.text(name) !== null || this.complete) && done()));
+      return this.text(name);
+    }
+
     /** Call a function whenever more blocks have come. */
     onMore(work) {
       this.waiting.add(work);
@@ -59,15 +66,15 @@
     }
   }
 
-  /** Thumbnails by number.
+  /** Pictures of one kind by number: thumbnails, larger versions or masks.
    *
    * They are shown as data addresses. Blobs would have to be made and given back, and measured in Chromium they load
    * five times slower: each is asked of another process. The browser decodes what is shown, and forgets it by itself. */
   class Thumbnails {
-    constructor(blocks, size = CHUNK) {
-      this.blocks = blocks;
+    constructor(blocks, size = CHUNK, { name = "pictures", type = "image/webp", kept = 40 } = {}) {
+      Object.assign(this, { blocks, name, type });
       this.size = size; // pictures per block
-      this.lines = new Recent(40);
+      this.lines = new Recent(kept); // blocks
       this.pending = new Map();
       blocks.onMore(() => this.#retry());
     }
@@ -91,11 +98,11 @@
       const lines = this.lines.kept.get(chunk) ?? this.#read(chunk);
       if (!lines) return this.blocks.complete ? "" : null;
       const line = lines[index % this.size];
-      return line ? `data:image/webp;base64,${line}` : "";
+      return line ? `data:${this.type};base64,${line}` : "";
     }
 
     #read(chunk) {
-      const text = this.blocks.text(`pictures-${chunk}`);
+      const text = this.blocks.text(`${this.name}-${chunk}`);
       return text === null ? null : this.lines.get(chunk, () => text.slice(1).split("\n")); // a line end comes first
     }
 
@@ -122,11 +129,7 @@
     }
 
     async #unpack(chunk) {
-      const name = `records-${chunk}`;
-      if (this.blocks.text(name) === null && !this.blocks.complete) {
-        await new Promise((done) => this.blocks.onMore(() => this.blocks.text(name) !== null && done()));
-      }
-      const text = this.blocks.text(name);
+      const text = await this.blocks.ready(`records-${chunk}`);
       if (text === null) return null;
       const packed = new Blob([bytes(text.trim())]).stream().pipeThrough(new DecompressionStream("gzip"));
       return JSON.parse(await new Response(packed).text());

@@ -2,8 +2,8 @@
 {
   /** Filters and an order on a table. `order` holds the rows that pass, sorted; `listeners` are called after every change. */
   class View {
-    constructor(data) {
-      this.data = data;
+    constructor(data, marks = null) {
+      Object.assign(this, { data, marks });
       this.listeners = new Set();
       this.clear();
       this.sort = "";
@@ -17,11 +17,12 @@
       this.chosen = new Map(); // column's name → set of codes, -1 for none
       this.ranges = new Map(); // column's name → [low, high], null for an open end
       this.area = null; // corners [x, y] of a polygon on the map
+      this.marked = false; // whether only marked pictures are shown
     }
 
     /** Whether rows are filtered. */
     get filtered() {
-      return Boolean(this.words.trim() || this.chosen.size || this.ranges.size || this.area);
+      return Boolean(this.words.trim() || this.chosen.size || this.ranges.size || this.area || this.marked);
     }
 
     /** Change filters or order in a function, and tell the listeners. */
@@ -64,14 +65,22 @@
         need((row) => numbers[row] >= (low ?? -Infinity) && numbers[row] <= (high ?? Infinity)); // NaN fails
       }
       const words = this.words.toLowerCase().split(/\s+/).filter(Boolean);
-      if (words.length) need((row) => words.every((word) => this.#texts[row].includes(word)));
+      const found = (row, word) => this.#texts[row].includes(word) || this.marks?.words(row).includes(word);
+      if (words.length) need((row) => words.every((word) => found(row, word)));
+      if (this.marked && this.marks) need((row) => this.marks.has(row));
       if (this.area) need(this.#inside());
       this.order = this.#sorted().filter((row) => this.fails[row] === 0);
     }
 
+    /** Search in further texts too, one for each row. */
+    searchIn(texts) {
+      this.haystack = this.#texts.map((text, row) => `${text}\n${texts[row]}`);
+      if (this.words.trim()) this.change(() => {});
+    }
+
     get #texts() {
       this.haystack ??= Array.from({ length: this.data.rows }, (_, row) =>
-        ["id", "origin", "class"]
+        ["id", "origin", "class", "labels", "given", "proposed", "why", "before", "after"]
           .map((name) => this.data.raw(name, row) ?? "")
           .join("\n")
           .toLowerCase(),

@@ -17,6 +17,17 @@
     return drawn("g", more, drawn("rect", { class: "under", ...place }), drawn("rect", { class: "over", ...place }));
   }
 
+  /** The name of a box above its upper left corner, or inside where there is no room. */
+  function caption([left, top], name, width) {
+    const size = Math.max(10, Math.round(width / 40));
+    return drawn("text", {
+      x: left,
+      y: top > size * 1.4 ? top - size * 0.4 : top + size * 1.2,
+      "font-size": size,
+      text: name,
+    });
+  }
+
   /** Switches of the stage for mask, boxes and original. What is on stays on from picture to picture. */
   class Layers {
     constructor(stage) {
@@ -84,5 +95,5 @@
     }
   }
 
-  Object.assign(Variorum, { layer: { veil, rectangle, Layers } });
+  Object.assign(Variorum, { layer: { veil, rectangle, caption, Layers } });
 }

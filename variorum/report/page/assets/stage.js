@@ -93,7 +93,7 @@
 
   /** The picture of a task and what stands beside it, with tools. `say` tells what happened. */
   class Stage {
-    constructor({ say }) {
+    constructor({ say, layers = layer.Layers }) {
       this.say = say;
       this.view = { zoom: 1, u: 0.5, v: 0.5 };
       this.panes = [];
@@ -113,16 +113,16 @@
       );
       this.veil = layer.veil(() => this.reveal());
       this.element = element("section", { class: "stage", "aria-label": "Picture" }, this.row, this.veil, this.tools);
-      this.layers = new layer.Layers(this);
+      this.layers = new layers(this);
       this.arrange = once(() => this.#arrange());
       this.watch = new ResizeObserver(() => this.#arrange());
       this.watch.observe(this.row);
       this.#listen();
     }
 
-    /** Show pictures: [[picture, caption, alt]…], the one to judge first. */
-    show(pictures, { blurred = false, task }) {
-      this.view = { zoom: 1, u: 0.5, v: 0.5 };
+    /** Show pictures: [[picture, caption, alt]…], the one to judge first. `keep` keeps the zoom. */
+    show(pictures, { blurred = false, task, keep = false }) {
+      if (!keep) this.view = { zoom: 1, u: 0.5, v: 0.5 };
       this.hidden = blurred;
       while (this.panes.length < pictures.length) this.panes.push(new Pane(this));
       pictures.forEach(([picture, caption, alt], at) => this.panes[at].show(picture, caption, alt, blurred));
