@@ -32,7 +32,7 @@
       const names = data.diff
         ? ["before", "after"].map((side) => [data.side(side, row), data.text(side, row)].filter(Boolean).join(": "))
         : [
-            "original",
+            data.text("kept instead", row) ? "kept instead" : "original",
             [data.text("variant", row) || "picture", badge(verdict(data, row)).replace(/^\W+/, "")]
               .filter(Boolean)
               .join(", "),
