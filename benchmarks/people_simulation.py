@@ -9,6 +9,8 @@ dispatch    one of the panels at smaller size through the real dispatch, ballots
             digit and no to the others. The same figures as from votes that are drawn directly.
 clickers    share of raters, by how they answer, whom the test suspects after their first 30 answers, after 100 on
             gold, and at any time until then.
+hasty       share of them who are warned and who are paused, all being fast, at any time within 60 answers on gold, and
+            after how many (median of those who are).
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from variorum.curation.people.panel.crowdlab import crowdlab
 from variorum.curation.people.panel.raters import BOUND, LEAST, evidence_of_clicking
 from variorum.kit.raters.dawid_skene import dawid_skene, model_votes
 from variorum.people.panel.dispatch import next_tasks
+from variorum.people.panel.haste import PAUSED, WARNED
 from variorum.people.votes.ballots import cast, counted, join
 from variorum.people.votes.database import open_database, panels, questions, tasks, writing
 from variorum.schemas.vote import Vote, question_key
@@ -251,6 +254,25 @@ def clickers(people: int) -> dict[str, Any]:
     return report
 
 
+def hasty(people: int, answers: int = 60) -> dict[str, Any]:
+    """Shares of fast simulated raters who are warned and paused, and when."""
+    report: dict[str, Any] = {}
+    for place, (name, table) in enumerate(RATERS.items()):
+        rng = np.random.default_rng([2027, place])
+        some = np.stack([rng.multinomial(1, table[number], (people, answers)) for number in (0, 1)], axis=2)
+        is_yes = rng.random((people, answers)) < 0.5
+        some[is_yes, 0] = 0
+        some[~is_yes, 1] = 0
+        factor = evidence_of_clicking(some.cumsum(axis=1))[0]
+        report[name] = {}
+        for column, (least, bound) in (("warned", WARNED), ("paused", PAUSED)):
+            over = factor[:, least - 1 :] > np.log(bound)
+            ever = over.any(axis=1)
+            after = float(np.median(over[ever].argmax(axis=1) + least)) if ever.any() else None
+            report[name] |= {column: round(float(ever.mean()), 4), f"{column}_after": after}
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2, help="panels of each set-up")
@@ -267,6 +289,7 @@ def main() -> None:
             "drawn": mean([panel(name, seed, drawn, options.pictures) for seed in range(options.seeds)]),
         },
         "clickers": clickers(options.people),
+        "hasty": hasty(options.people),
     }
     print(json.dumps(report, indent=1))
 

@@ -14,14 +14,12 @@ from variorum.flows.options import (
     AsJson,
     Confidence,
     Edition,
-    FormerPlace,
     Issuer,
     Profile,
     ProfileName,
     SignedBy,
     StoreUrl,
     examples,
-    place_to_write,
 )
 
 commands = typer.Typer()
@@ -281,32 +279,3 @@ def verify(
         terminal.say(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes{signed}")
     if load:
         terminal.say(read_back(folder_of(manifest, where), manifest), err=as_json)
-
-
-@commands.command(
-    epilog=examples(
-        "variorum blocklist real_clothes --embedding --to lists/train.parquet",
-        "variorum curate imagenet_g --set 'curate.leakage.against=[lists/train.parquet]'",
-    )
-)
-def blocklist(
-    edition: Edition,
-    former: FormerPlace = None,
-    store: StoreUrl = "store",
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Parquet file to write.")] = None,
-    embedding: Annotated[bool, typer.Option("--embedding", help="Include embeddings.")] = False,
-) -> None:
-    """Write an edition's perceptual hashes, without pictures and labels, for `leakage` to check other data against."""
-    from variorum.edition.editions import resolve
-    from variorum.edition.ledgers import read_ledger
-    from variorum.kit.copies.blocklists import blocklist as hashes
-    from variorum.stages.score import curated_table
-
-    file = place_to_write(to, former)
-    where = existing(store)
-    manifest = resolve(edition, where)
-    steps = ("features", "duplicates") if embedding else ("duplicates",)
-    table = curated_table(manifest, read_ledger(manifest, where, None)[1], steps, where)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(hashes(table, embedding=embedding))
-    terminal.say(f"{file}: {len(table)} pictures of {manifest.dataset}@{manifest.version}")

@@ -221,9 +221,16 @@ def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
 
 
 def print_queue(number: int, ledger: Ledger, folder: str) -> None:
-    """Path of the review queue, if it isn't empty."""
-    if ledger.counts.keys() & {"review", "audit"}:
+    """Path of the review queue, if it isn't empty, with its two parts: the questions, and the random check."""
+    from variorum.report.card import random_check
+
+    asked, drawn = ledger.counts.get("review", {}), ledger.counts.get("audit", {})
+    if asked or drawn:
+        controls = f", {drawn['gold']} controls" if "gold" in drawn else ""
         say(f"for people to look at: {folder}/ledgers/{number:04d}.review.csv")
+        say(f"  questions: {sum(asked.values()):,}{controls}")
+        if line := random_check(ledger):
+            say(f"  {line}")
 
 
 def print_diff(changes: list[Change], most: int) -> None:

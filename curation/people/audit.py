@@ -7,7 +7,8 @@ it is. Therefore unflagged pictures are drawn too, at random with known chances,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,8 +18,8 @@ from pydantic import Field, field_validator
 from variorum.arrays import class_tiers
 from variorum.curation.people.panel.answers import match_answers, read_answers
 from variorum.curation.people.panel.estimator import allocate
-from variorum.curation.people.panel.rates import audit_rates, rounded
-from variorum.curation.people.panel.sampling import FATES, STATES, TIERS, Population, draw_order, split
+from variorum.curation.people.panel.rates import audit_rates, expected_half_width, rounded
+from variorum.curation.people.panel.sampling import FATES, STATES, TIERS, Population, Stratum, draw_order, split
 from variorum.kit.labels.columns import check_columns, kind_of
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import FLAGS, NUMBERS, Context, Decider
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from variorum.arrays import Floats
     from variorum.schemas.table import Table
 
+FEW = 1000
+"""Pictures below which a tenth of them is drawn, unless the recipe gives numbers."""
+DRAWN = (100, 100, 30)
+"""Unflagged, flagged and relabelled pictures that are drawn otherwise."""
 PIECE = 1 << 16
 """Texts that are Python objects at a time."""
 
@@ -43,20 +48,23 @@ class Audit(Decider):
     others.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     location: ClassVar[frozenset[str]] = frozenset({"answers"})
     reads_verdicts: ClassVar[bool] = True
 
     flags: tuple[str, ...] = ()
     """Boolean columns, such as `confident_learning.flag`; a picture is flagged if any of them is true."""
-    sample: int = Field(default=100, ge=1)
-    """Unflagged pictures to review; more if the minimum for the tail requires it."""
-    sample_flagged: int = Field(default=100, ge=0)
-    """Flagged pictures to review."""
-    sample_relabelled: int = Field(default=30, ge=0)
-    """Relabelled pictures to review in addition, flagged or not. With 0, the release's error rate stays unknown."""
+    sample: int | None = Field(default=None, ge=1)
+    """Unflagged pictures to review; more if the minimum for the tail requires it. By default 100; of fewer than 1,000
+    pictures, a tenth is drawn in all, flagged and relabelled ones included."""
+    sample_flagged: int | None = Field(default=None, ge=0)
+    """Flagged pictures to review; by default 100, or their part of the tenth."""
+    sample_relabelled: int | None = Field(default=None, ge=0)
+    """Relabelled pictures to review in addition, flagged or not; by default 30, or their part of the tenth. With 0, the
+    release's error rate stays unknown."""
     least_tail: int = Field(default=30, ge=2)
-    """Least number drawn from each stratum of kept pictures in tail classes, if it has them; 2 for other strata."""
+    """Least number drawn from each stratum of kept pictures in tail classes, if it has them; 2 for other strata. Where
+    a tenth is drawn there is no such minimum."""
     strata: str = ""
     """Another column that splits the strata, such as `licence`."""
     spread: dict[str, float] = Field(default_factory=dict)
@@ -129,7 +137,7 @@ class Audit(Decider):
         population = self._population(table)
         queue = int(population.drawn.sum())
         if self.answers is None:
-            return {"state": f"not audited: {queue} pictures in the queue", "queue": queue}
+            return self._beforehand(population, queue)
         names = ("id", "sha256", "labels", "verdict.labels")
         ids, hashes, labels, new = (table.column(name).take(population.rows).to_pylist() for name in names)
         given = [" ".join(some or ()) for some in labels]
@@ -151,6 +159,21 @@ class Audit(Decider):
             "reviewers_alpha": rounded(answers.alpha),
             **audit_rates(population, wrong, new_wrong, guesses),
         }
+
+    def _beforehand(self, population: Population, queue: int) -> Mapping[str, Json]:
+        """The figures before anybody has answered: how closely the answers would tell the error rate."""
+        within = expected_half_width(population, self._spread(population.strata))
+        state = f"not audited: {queue} {'picture' if queue == 1 else 'pictures'} in the queue"
+        if np.isnan(within):
+            return {"state": state, "queue": queue}
+        points = round(100 * within)
+        state += (
+            f", which tell the error rate to about ± {points} points" if points > 1 else ", which tell the error rate"
+        )
+        return {"state": state, "queue": queue, "within": rounded(within)}
+
+    def _spread(self, strata: Sequence[Stratum]) -> Floats:
+        return np.array([self.spread.get(one.name, 0.2) for one in strata], np.float64)
 
     def _population(self, table: Table) -> Population:
         import pyarrow as pa
@@ -176,12 +199,16 @@ class Audit(Decider):
         pictures = np.bincount(stratum, minlength=len(strata))
         drawn = np.zeros(len(strata), np.int64)
         least = np.array([self.least_tail if one[1:3] == ("tail", "kept") else 2 for one in strata], np.int64)
-        spread = np.array([self.spread.get(one.name, 0.2) for one in strata], np.float64)
+        spread = self._spread(strata)
         group = np.array([2 if one.fate == "relabelled" else STATES.index(one.state) for one in strata], np.int64)
+        if few := len(rows) < FEW:
+            one = [int(pictures[h] == pictures[group == kind].max()) for h, kind in enumerate(group)]  # of each group
+            drawn = allocate(pictures, math.ceil(len(rows) / 10), spread, np.array(one, np.int64))
         for number, total in enumerate((self.sample, self.sample_flagged, self.sample_relabelled)):
             mine = group == number
-            if total:
-                drawn[mine] = allocate(pictures[mine], total, spread[mine], least[mine])
+            if total is not None or not few:
+                number = DRAWN[number] if total is None else total
+                drawn[mine] = allocate(pictures[mine], number, spread[mine], least[mine]) if number else 0
         order = draw_order(texts(table.column("id").take(rows)), stratum, self.seed)
         return Population(rows, stratum, strata, pictures, drawn, order)
 

@@ -1,14 +1,16 @@
-"""The command that says whether pictures are known: known."""
+"""The commands about known pictures: known says whether pictures are on a list, blocklist makes a list."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from variorum.flows import terminal
-from variorum.flows.options import AsJson, StoreUrl, examples
+from variorum.flows.options import AsJson, FormerPlace, StoreUrl, examples, place_to_write
 
 if TYPE_CHECKING:
     from variorum.curation.copies.known import Match
@@ -22,6 +24,8 @@ commands = typer.Typer()
 
 KNOWN = 3
 """Exit code with --fail."""
+LARGEST = 8 << 30
+"""Bytes of a list from a web server."""
 SHOWN = 40
 """Rows of the table; `--json` has all."""
 
@@ -36,6 +40,7 @@ def _shipped(incomplete: str) -> list[str]:
     epilog=examples(
         "variorum known photos/",
         "variorum known new.jpg --blocklist fashion_mnist_test --blocklist lists/imagenet_val.parquet --fail",
+        "variorum known photos/ --blocklist https://example.org/coco_val.parquet",
         "variorum known --index seen --edition street@1.0.0 --folder archive/",
         "variorum known inbox/ --index seen --json",
     )
@@ -48,8 +53,9 @@ def known(
         list[str] | None,
         typer.Option(
             "--blocklist",
-            metavar="NAME|FILE",
-            help="A list of hashes: one that comes with the project, or a file. May be repeated.",
+            metavar="NAME|FILE|URL",
+            help="A list of hashes: one that comes with the project, a file, or an address, which is fetched once. May "
+            "be repeated.",
             autocompletion=_shipped,
         ),
     ] = None,
@@ -75,7 +81,8 @@ def known(
     """Say which pictures are on lists of hashes, in editions or in folders: the same, or copies that look the same.
 
     Copies are found if they were encoded anew, resized, turned or mirrored, and not if they were cropped. Without
-    another option the lists that come with the project are used. docs/guides/known_pictures.md has rates and limits.
+    another option the lists that come with the project are used. docs/guides/known_pictures.md has rates and limits;
+    `variorum blocklist` makes a list.
     """
     from variorum.curation.copies.known import look_up
     from variorum.curation.copies.known_index import KnownIndex
@@ -106,6 +113,110 @@ def known(
         raise typer.Exit(KNOWN)
 
 
+@commands.command(
+    epilog=examples(
+        "variorum blocklist ./imagenet/val --to lists/imagenet_val.parquet --title 'ImageNet-1k, validation'",
+        "variorum blocklist real_clothes --embedding --to lists/train.parquet",
+        "variorum curate imagenet_g --set 'curate.leakage.against=[lists/train.parquet]'",
+    )
+)
+def blocklist(
+    pictures: Annotated[
+        str,
+        typer.Argument(
+            metavar="EDITION|FOLDER",
+            help="An edition that was curated with duplicates, or a folder of pictures, such as ./photos.",
+        ),
+    ],
+    former: FormerPlace = None,
+    store: StoreUrl = "store",
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Parquet file to write.")] = None,
+    title: Annotated[
+        str, typer.Option("--title", help="The set of pictures and its version, to be read by others.")
+    ] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the pictures, likewise.")] = "",
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Only hashes of files and pixels, for pictures of people: nothing tells looks."),
+    ] = False,
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="Include embeddings; of an edition that has features.")
+    ] = False,
+) -> None:
+    """Write the hashes of pictures as a list, without pictures, names and labels, for others to check their data with.
+
+    `known` and `leakage` read it. It says of itself the title, the licence and the number of pictures.
+    """
+    from variorum.kit.copies.blocklists import LONGEST
+
+    for option, text in (("--title", title), ("--licence", licence)):
+        if len(text) > LONGEST:
+            raise typer.BadParameter(f"{option}: {LONGEST} characters at most")
+    file = place_to_write(to, former)
+    is_folder = Path(pictures).is_dir() and (os.sep in pictures or pictures in (".", ".."))
+    write = _list_of_folder if is_folder else _list_of_edition
+    if is_folder and embedding:
+        raise typer.BadParameter("--embedding: a folder has no embeddings; curate it, and name the edition")
+    data, number, what = write(pictures, store, title, licence, exact, embedding)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    terminal.say(f"{file}: {number:,} pictures of {what}; sha256 {hashlib.sha256(data).hexdigest()}")
+
+
+def _list_of_edition(
+    name: str, store: str, title: str, licence: str, exact: bool, embedding: bool
+) -> tuple[bytes, int, str]:
+    from variorum.edition.editions import resolve
+    from variorum.edition.ledgers import read_ledger
+    from variorum.edition.opening import existing
+    from variorum.kit.copies.blocklists import blocklist as hashes
+    from variorum.schemas.errors import StoreError
+    from variorum.stages.score import curated_table
+
+    try:
+        where = existing(store)
+        manifest = resolve(name, where)
+    except StoreError as error:
+        if not Path(name).is_dir():
+            raise
+        raise StoreError(f"{error}; for the folder write ./{name}") from None
+    steps = ("features", "duplicates") if embedding else ("duplicates",)
+    table = curated_table(manifest, read_ledger(manifest, where, None)[1], steps, where)
+    about = _about(title or f"{manifest.dataset}@{manifest.version}", len(table), licence)
+    return hashes(table, embedding=embedding, exact=exact, about=about), len(table), about.title
+
+
+def _list_of_folder(
+    folder: str, _store: str, title: str, licence: str, exact: bool, _embedding: bool
+) -> tuple[bytes, int, str]:
+    from variorum.kit.copies.blocklists import list_bytes
+    from variorum.kit.copies.file_hashes import look_at
+    from variorum.schemas.errors import SourceError
+
+    files = _files(Path(folder))
+    looked = []
+    with terminal.progress() as progress:
+        progress.start("hashing pictures", len(files))
+        for some in look_at(files.items()):
+            looked += some
+            progress.advance(len(some))
+    for one in looked:
+        if one.problem:
+            terminal.say(f"left out: {one.name}: {one.problem}", err=True)
+    pictures = {(one.sha256, one.pixels): one for one in looked if one.pixels}
+    if not pictures:
+        raise SourceError(f"{folder}: no picture that can be decoded")
+    about = _about(title or Path(folder).resolve().name, len(pictures), licence)
+    return list_bytes(list(pictures.values()), exact=exact, about=about), len(pictures), about.title
+
+
+def _about(title: str, pictures: int, licence: str) -> Any:
+    from variorum import __version__
+    from variorum.kit.copies.blocklists import LONGEST, ListAbout
+
+    return ListAbout(title=title[:LONGEST], pictures=pictures, licence=licence, made_by=f"variorum {__version__}")
+
+
 def _files(path: Path) -> dict[str, Path]:
     """A picture, or those below a folder, by the name that is shown.
 
@@ -118,7 +229,8 @@ def _files(path: Path) -> dict[str, Path]:
     from variorum.sources.folders.listing import key_of, list_files
 
     if not path.exists():
-        raise SourceError(f"{printable(path)}: no such file or folder")
+        way = "; to make a list: variorum blocklist FOLDER --to FILE" if str(path) == "make" else ""
+        raise SourceError(f"{printable(path)}: no such file or folder{way}")
     if not path.is_dir():
         return {key_of(str(path)): path}
     try:
@@ -138,17 +250,57 @@ def _parts(blocklists: list[str], editions: list[str], store: str) -> list[Part]
 
 def _lists(blocklists: list[str]) -> list[Path]:
     """The files of the lists. Raises SourceError for two of one name, or one that isn't there or is no list."""
-    from variorum.kit.copies.blocklists import Blocklist
-    from variorum.kit.copies.shipped import list_path
+    from variorum.kit.copies.blocklists import Blocklist, ListAbout
+    from variorum.kit.copies.shipped import is_url, list_path
     from variorum.schemas.errors import SourceError
 
-    paths = list(dict.fromkeys(list_path(one) for one in blocklists))
+    paths = list(dict.fromkeys(_fetched(one) if is_url(one) else list_path(one) for one in blocklists))
     names = [path.stem for path in paths]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise SourceError(f"two blocklists have the name {twice}; rename a file")
     for path in paths:
         Blocklist.columns(path)
+        if about := ListAbout.read(path):
+            parts = (
+                about.title,
+                f"{about.pictures:,} pictures",
+                about.licence,
+                about.made_by and f"by {about.made_by}",
+            )
+            terminal.say(f"{path.stem}: {', '.join(filter(None, parts))}", err=True)
     return paths
+
+
+def _fetched(url: str) -> Path:
+    """The file of the cache with a list from a web server, fetched if it isn't there.
+
+    Raises:
+        SourceError: the server refuses, or has something else than a list there.
+        TemporaryError: it can't be reached.
+    """
+    from variorum.hub.pull_fetch import Wanted, fetch
+    from variorum.hub.pull_web import web_file
+    from variorum.kit.copies.blocklists import Blocklist
+    from variorum.kit.copies.shipped import fetched_path
+    from variorum.schemas.errors import SourceError
+    from variorum.schemas.secrets import shown
+
+    path = fetched_path(url)
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        with part.open("w+b") as file:
+            sha256 = fetch(web_file(url), file, Wanted(shown(url), LARGEST))
+        Blocklist.columns(part)
+        part.replace(path)
+    except FileNotFoundError:
+        raise SourceError(f"{shown(url)}: no such file") from None
+    finally:
+        part.unlink(missing_ok=True)
+    terminal.say(f"{shown(url)} is kept as {path} (sha256 {sha256}); delete it to fetch it again", err=True)
+    return path
 
 
 def _folder(folder: Path, progress: Progress) -> list[Part]:

@@ -209,6 +209,18 @@ def review(
             rich_help_panel=_OF_THE_SERVER,
         ),
     ] = None,
+    pause_below: Annotated[
+        float,
+        typer.Option(
+            "--pause-below",
+            metavar="SECONDS",
+            min=0,
+            max=60,
+            help="Pause whoever answers faster, such as in 1 second, if their answers on controls can't be told from "
+            "guesses. By default they are only warned, and marked on the administration page.",
+            rich_help_panel=_OF_THE_SERVER,
+        ),
+    ] = 0.0,
     no_open: Annotated[
         bool, typer.Option("--no-open", help="Don't open the page in a browser.", rich_help_panel=_OF_THE_SERVER)
     ] = False,
@@ -248,7 +260,7 @@ def review(
     joining: Joining = "open" if place.loopback else "confirmed"
     if confirm is not None:
         joining = "confirmed" if confirm else "open"
-    _serve(asked, place, database, key, definitions, "invited" if people else joining, people, no_open)
+    _serve(asked, place, database, key, definitions, "invited" if people else joining, people, pause_below, no_open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +277,7 @@ class _Panel:
 
     def publish(self) -> None:
         """Publish the questions, if they aren't yet, and say so."""
-        from variorum.people.panel.panel import publish
+        from variorum.people.panel.panel import notes, publish
 
         with terminal.progress() as progress:
             record = publish(
@@ -282,11 +294,13 @@ class _Panel:
         counts = record.counts
         if record == self.there:
             terminal.say(f"panel {record.key} is published already, with the same questions")
-            return
-        terminal.say(
-            f"panel {record.key} is published: {counts.get('questions', 0)} questions in {counts.get('tasks', 0)} "
-            f"tasks, {counts.get('gold', 0)} with a known answer; {record.settings.votes} votes each"
-        )
+        else:
+            terminal.say(
+                f"panel {record.key} is published: {counts.get('questions', 0)} questions in {counts.get('tasks', 0)} "
+                f"tasks, {counts.get('gold', 0)} with a known answer; {record.settings.votes} votes each"
+            )
+        for line in notes(record, self.manifest, self.store):
+            terminal.say(f"  {line}")
 
     def _tell_marks(self, record: PanelRecord) -> None:
         """Say how many of the marked pictures are asked about."""
@@ -387,6 +401,7 @@ def _serve(
     definitions: Path | None,
     joining: Joining,
     people: Sequence[str],
+    pause_below: float,
     no_open: bool,
 ) -> None:
     """Serve a panel until Ctrl-C, and say how far it has got. What can be wrong is checked before any work."""
@@ -407,7 +422,7 @@ def _serve(
         place = replace(place, port=taken.getsockname()[1])
         asked.publish()
         panel = asked.open(database)
-        served = Served.of(panel, texts)
+        served = Served.of(panel, texts, pause_below)
         find = partial(by_secret, panel.engine, panel.key)
         app = create_app(served, Access(panel.key, place, join_key, admin_key, find, joining))
         joined = f"{place.url}/?key={join_key}" if join_key else f"{place.url}/"

@@ -5,7 +5,9 @@ import io
 import json
 import os
 import struct
+import subprocess
 import zlib
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +25,10 @@ from variorum.curation.copies.known_index import KnownIndex
 from variorum.curation.copies.leakage import Leakage
 from variorum.curation.copies.parts import About, Part
 from variorum.kit.copies import blocklists
-from variorum.kit.copies.blocklists import Blocklist, blocklist, list_bytes
+from variorum.kit.copies.blocklists import Blocklist, ListAbout, blocklist, list_bytes
 from variorum.kit.copies.file_hashes import Looked, look, look_at
 from variorum.kit.copies.pdq import pdq, pixel_digest
-from variorum.kit.copies.shipped import list_path, shipped_lists
+from variorum.kit.copies.shipped import fetched_path, list_path, shipped_lists
 from variorum.pixels import encode_png
 from variorum.schemas.errors import SourceError, StoreError
 from variorum.schemas.table import Table
@@ -258,6 +260,47 @@ def test_shipped_lists_are_as_their_table_says_and_hold_hashes_only():
         assert about.licence
         assert any(letter.isdigit() for letter in about.package)  # with its version
     assert list_path("lists/x.parquet").name == "x.parquet"
+
+
+@pytest.mark.parametrize("name", ["scikit_learn", "tuxpaint_templates"])
+def test_a_shipped_list_is_made_again_to_the_byte(name):
+    from training.shipped_blocklists import SETS, list_of, version_of
+
+    about = shipped_lists()[name]
+    try:
+        here = f"{SETS[name].package} {version_of(SETS[name])}"
+    except (PackageNotFoundError, subprocess.CalledProcessError, FileNotFoundError) as error:
+        pytest.skip(f"the package isn't here: {error}")
+    if here != about.package:
+        pytest.skip(f"the list was made of {about.package}, here is {here}")
+    assert list_of(SETS[name]) == (about.pictures, list_path(name).read_bytes())
+
+
+def test_what_a_list_says_of_itself_is_read_within_bounds(tmp_path):
+    path = tmp_path / "l.parquet"
+    about = ListAbout(title="Cats", pictures=1, licence="CC0-1.0", made_by="me")
+    path.write_bytes(list_bytes([looked(render(0))], about=about))
+    assert ListAbout.read(path) == about
+    table = pq.read_table(path)
+    for text in ("[]", "{", json.dumps({"title": "x" * 201}), json.dumps({"pictures": -1}), " " * 20_000 + "{}"):
+        pq.write_table(table.replace_schema_metadata({"variorum.list": text}), path)
+        assert ListAbout.read(path) is None
+        assert Blocklist.columns(path) == ["sha256", "pixels", "pdq"]
+
+
+def test_a_list_at_an_address_has_to_be_fetched_before_a_recipe_uses_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path))
+    url = "https://example.org/lists/cats.parquet?key=../x"
+    step = Leakage(against=[url], embedding=False)
+    with pytest.raises(SourceError, match="fetch it first, once: variorum known --blocklist URL"):
+        step.check(CONTEXT)
+    path = fetched_path(url)
+    assert tmp_path in path.parents
+    path.parent.mkdir(parents=True)
+    path.write_bytes(list_bytes([looked(render(1))]))
+    found = scored(step, edition([render(0), render(1)]))
+    assert found.column("leakage.flag").to_pylist() == [False, True]
+    assert found.column("leakage.against").to_pylist() == ["", "cats"]
 
 
 def test_leakage_takes_a_shipped_list_by_its_name():

@@ -1,12 +1,15 @@
 """`variorum known`: lists, editions, folders and an index, as table and JSON."""
 
+import hashlib
 import io
 import json
 import os
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from served_files import serving
 
 from variorum.kit.copies.blocklists import list_bytes
 from variorum.kit.copies.file_hashes import look
@@ -103,6 +106,36 @@ def test_an_index_is_made_filled_and_asked(cli, built, photos, inbox, tmp_path):
     said = json.loads(cli("inbox", photos / "chelsea" / "0.jpg", "--index", "seen", "--json").stdout)
     found = {os.path.basename(one["picture"]): {at["name"] for at in one["in"]} for one in said["known"]}
     assert found == {"new.png": {"mine"}, "0.jpg": {"d@1.0.0", str(photos)}}
+
+
+def test_a_list_of_a_folder_is_made_shared_and_taken_by_its_address(command, cli, inbox, tmp_path, monkeypatch):
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "shared").mkdir()
+    words = "--title", "Cats, 2026", "--licence", "CC-BY-4.0"
+    made = command("blocklist", "./inbox", "--to", "shared/cats.parquet", *words)
+    assert made.returncode == 0
+    assert "2 pictures of Cats, 2026" in made.stdout
+    assert "left out: inbox/[red]broken" in made.stderr
+    assert hashlib.sha256((tmp_path / "shared" / "cats.parquet").read_bytes()).hexdigest() in made.stdout
+    with serving(tmp_path / "shared") as served:
+        found = cli("inbox", "--blocklist", f"{served.url}/cats.parquet", "--json")
+        assert "cats: Cats, 2026, 2 pictures, CC-BY-4.0, by variorum" in found.stderr
+        asked = len(served.asked)
+        assert {one["picture"] for one in json.loads(found.stdout)["known"]} == {"inbox/cat.jpg", "inbox/new.png"}
+        assert cli("inbox", "--blocklist", f"{served.url}/cats.parquet").returncode == 0
+        assert len(served.asked) == asked  # kept in the cache
+        (tmp_path / "shared" / "odd.parquet").write_bytes(b"no list")
+        wrong = cli("inbox", "--blocklist", f"{served.url}/odd.parquet")
+        assert wrong.returncode == 1
+        assert "can't be read as parquet" in " ".join(wrong.stderr.split())
+        assert not list((tmp_path / "cache").rglob("*odd*"))
+        assert "no such file" in cli("inbox", "--blocklist", f"{served.url}/none.parquet").stderr
+
+
+def test_an_exact_list_tells_no_looks(command, inbox):
+    assert command("blocklist", "./inbox", "--to", "exact.parquet", "--exact").returncode == 0
+    assert set(pq.read_schema(inbox.parent / "exact.parquet").names) == {"sha256", "pixels"}
+    assert "for the folder write ./inbox" in " ".join(command("blocklist", "inbox", "--to", "x.parquet").stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def answered(step, table, truth, path):
     return step.model_copy(update={"answers": path})
 
 
-STEP = Audit(flags=("finder.flag",))
+STEP = Audit(flags=("finder.flag",), sample=100, sample_flagged=100, sample_relabelled=30)
 
 
 def test_the_draw_holds_what_was_asked_with_its_chances():
@@ -159,7 +159,34 @@ def test_another_column_splits_the_strata_and_expected_spread_moves_the_sample()
 
 def test_without_answers_the_card_says_so():
     table, _ = edition()
-    assert figures(STEP, table) == {"state": "not audited: 200 pictures in the queue", "queue": 200}
+    found = figures(STEP, table)
+    points = round(100 * found["within"])
+    assert found["queue"] == 200
+    assert found["state"] == (
+        f"not audited: 200 pictures in the queue, which tell the error rate to about ± {points} points"
+    )
+
+
+@pytest.mark.parametrize("number", [120, 336, 920])
+def test_a_tenth_of_a_small_folder_is_drawn_and_tells_the_rate_about_as_closely_as_foretold(tmp_path, number):
+    whole, truth = edition(rate=0.05)
+    table = whole.take(np.random.default_rng(number).permutation(whole.num_rows)[:number])
+    step = Audit(flags=("finder.flag",))
+    asked, flag = drawn(step, table), dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
+    assert len(asked) == math.ceil(number / 10)
+    assert {flag[v.id] for v in asked} == {True, False}
+    rate = figures(answered(step, table, truth, tmp_path / "a.csv"), table)["error_rate"]["before"]
+    assert figures(step, table)["within"] == pytest.approx((rate["high"] - rate["low"]) / 2, rel=0.3)
+    assert len(drawn(step.model_copy(update={"sample": 100}), table)) >= 100  # asked for more
+
+
+def test_from_a_thousand_pictures_on_the_numbers_are_fixed():
+    table, _ = edition()
+    more, _ = edition(seed=1)
+    asked = drawn(Audit(flags=("finder.flag",)), pa.concat_tables([table, more]))
+    flag = dict(zip([*table["id"].to_pylist(), *more["id"].to_pylist()],
+                    [*table["finder.flag"].to_pylist(), *more["finder.flag"].to_pylist()], strict=True))  # fmt: skip
+    assert [sum(flag[v.id] == state for v in asked) for state in (False, True)] == [100, 100]
 
 
 def test_figures_are_those_of_the_answers(tmp_path):
@@ -227,7 +254,7 @@ def test_relabelled_pictures_are_drawn_besides_the_others():
     table, _, _ = judged()
     fate = dict(zip(table["id"].to_pylist(), table["verdict.action"].to_pylist(), strict=True))
     flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
-    step = Audit(flags=("finder.flag",), sample_flagged=30, sample_relabelled=25)
+    step = STEP.model_copy(update={"sample_flagged": 30, "sample_relabelled": 25})
     asked = {v.id for v in drawn(step, table)}
     new = {one for one in asked if fate[one] == "relabel"}
     assert len(new) == 25
@@ -266,9 +293,9 @@ def test_suspicious_pictures_that_were_not_drawn_do_not_count(tmp_path):
     flag = dict(zip(table["id"].to_pylist(), table["finder.flag"].to_pylist(), strict=True))
     picked = [i for i, wrong in truth.items() if wrong and not flag[i] and i not in asked]
     path = write_answers(tmp_path / "a.csv", rows)
-    before = figures(Audit(flags=("finder.flag",), answers=path), table)
+    before = figures(STEP.model_copy(update={"answers": path}), table)
     write_answers(path, rows + [(i, f"hash of {i}", 1) for i in picked])
-    after = figures(Audit(flags=("finder.flag",), answers=path), table)
+    after = figures(STEP.model_copy(update={"answers": path}), table)
     assert picked
     assert after["answers"]["not_drawn"] == len(picked)
     assert after["error_rate"] == before["error_rate"]
@@ -351,7 +378,7 @@ def test_nothing_answered_gives_no_figures(tmp_path):
 
 def test_without_flags_it_tells_the_error_rate_alone(tmp_path):
     table, truth = edition()
-    found = figures(answered(Audit(), table, truth, tmp_path / "a.csv"), table)
+    found = figures(answered(Audit(sample=100), table, truth, tmp_path / "a.csv"), table)
     assert found["queue"] == 100
     assert found["precision"] is found["error_rate"]["from_flagged_alone"] is None
     assert found["recall"]["value"] == 0

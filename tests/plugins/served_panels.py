@@ -52,9 +52,9 @@ def make_panel(manifest, store, name: str, **settings) -> Panel:
     return open_panel(manifest, store, name=name)
 
 
-def application(panel: Panel, *, place: Place = PLACE, join_key: str = "", joining: str = "open"):
+def application(panel: Panel, *, place: Place = PLACE, join_key: str = "", joining: str = "open", **of):
     """The server of a panel as an ASGI application."""
-    served = Served.of(panel, {"circle": "round all over"})
+    served = Served.of(panel, {"circle": "round all over"}, **of)
     find = lambda secret: by_secret(panel.engine, panel.key, secret)  # noqa: E731 - an argument with a name
     return create_app(served, Access(panel.key, place, join_key, ADMIN_KEY, find, joining))
 

@@ -150,6 +150,7 @@ def _without_labels(recipe: Recipe, given: Given, ctx: Context) -> tuple[dict[st
         return {}, ""
     return {f"curate.{name}": None for name in wanting}, (
         f"there are no labels, so wrong ones aren't looked for: {', '.join(wanting)} and what needs them are left out"
+        f"{'' if given.unlabelled else '; give labels to find wrong ones'}"
     )
 
 

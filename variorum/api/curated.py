@@ -13,7 +13,7 @@ import numpy as np
 from variorum.api.arguments import from_here, whole_number
 from variorum.edition.verdicts import read_verdicts, rows_of, settle
 from variorum.machine.retrying import printable
-from variorum.report.card import findings
+from variorum.report.card import findings, random_check
 from variorum.report.rows import edition_rows
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger
@@ -250,6 +250,8 @@ class Curated:
             lines += ["", f"{DONE[action]}:"]
             for reason, number in sorted(found.items(), key=lambda item: -item[1]):
                 lines.append(f"  {number:>7,}  {reason.replace('_', ' '):<24} {self._examples(said, action, reason)}")
+        if line := random_check(self.ledger):
+            lines += ["", line]
         if self.findings:
             lines += ["", "of the pictures as a whole:", *(f"  {line}" for line in self.findings)]
         url = self.release.store.url

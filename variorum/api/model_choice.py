@@ -91,7 +91,7 @@ def chosen_models(
         elif preprocess is not None and one.startswith("module:") and not isinstance(preprocess, str):
             raise RecipeError(
                 f"evaluate: model {cut(one)!r} is given by name and its answers are kept, so preprocess must be in "
-                "words; give the network itself for a function, or set its attribute preprocess in the file"
+                "words; give the network itself, or let the file return a pair of the network and the function"
             )
         elif preprocess is not None and not one.startswith("module:"):
             raise RecipeError(

@@ -219,6 +219,15 @@ def findings(ledger: Ledger) -> list[tuple[str, str]]:
     return [(step, str(line)) for step, lines in found if isinstance(lines, list) for line in lines]
 
 
+def random_check(ledger: Ledger) -> str:
+    """Say how many pictures the audit has drawn besides the questions, and how closely they tell the error rate."""
+    if not (drawn := ledger.counts.get("audit", {}).get("drawn", 0)):
+        return ""
+    line = f"random check: {drawn:,} other picture{'s' if drawn > 1 else ''}"
+    told = str(ledger.figures.get("audit", {}).get("state", "")).partition(", which ")[2]
+    return f"{line}; together they {told}" if told else line
+
+
 def step_figures(ledger: Ledger, known: Collection[str] = ()) -> list[Row]:
     """(step, figure, value) of the detectors and deciders that have no template; `known` has the templates."""
     return [

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from variorum.schemas.sample import BASELINES
+
 Row = tuple[str, ...]
 LINK = re.compile(r"\](?=\s*[(\[:])")
 """A bracket that would end the text of a link or a picture; the one after an interval doesn't."""
@@ -27,6 +29,18 @@ class Shown:
     title: str
     head: tuple[str, ...]
     rows: list[Row]
+
+
+def paired_originals(accuracies: Mapping[str, float | None]) -> float | None:
+    """Accuracy in percent on the originals that edits are compared with, averaged over the variants as the edits' is.
+
+    It minus the edits' average accuracy is their average drop. None without edits that have originals.
+
+    Args:
+        accuracies: by variant, the accuracy on the originals of its pictures; those of baselines don't count.
+    """
+    known = [value for name, value in accuracies.items() if name not in BASELINES and value is not None]
+    return round(sum(known) / len(known), 2) if known else None
 
 
 def flat_figures(figures: Mapping[str, Any], *, most: int = 100) -> list[Row]:

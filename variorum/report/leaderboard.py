@@ -26,10 +26,10 @@ LEVELS = 6
 """Shades of the table by variant."""
 STEP = 5
 """Percentage points of a shade."""
-PLOT_WIDTH, PLOT_HEIGHT = 560, 300
+PLOT_WIDTH, PLOT_HEIGHT, LEFT = 560, 300, 74
 PLOTTED = 100
 """Models in the plot."""
-ACROSS, UP = "accuracy on the originals, %", "average drop, percentage points"
+ACROSS, UP = "accuracy on the originals, %", "average drop, pp"
 
 
 class Cell(NamedTuple):
@@ -143,19 +143,19 @@ def _plot(board: Leaderboard) -> str:
     left, right = _tens([across for _, across, _ in points])
 
     def x(value: float) -> float:
-        return 56 + (value - left) / (right - left) * (PLOT_WIDTH - 80)
+        return LEFT + (value - left) / (right - left) * (PLOT_WIDTH - LEFT - 24)
 
     def y(value: float) -> float:
         return PLOT_HEIGHT - 44 - (value - low) / (high - low) * (PLOT_HEIGHT - 64)
 
     bottom = y(low)
-    parts = [f'<line class="zero" x1="56" x2="{PLOT_WIDTH - 24}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>']
+    parts = [f'<line class="zero" x1="{LEFT}" x2="{PLOT_WIDTH - 24}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>']
     parts += [
         f'<text x="{x(value):.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{value:.0f}</text>'
         for value in (left, (left + right) / 2, right)
     ]
     parts += [
-        f'<text x="48" y="{y(value) + 4:.1f}" text-anchor="end">{value:.0f}</text>'
+        f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.0f}</text>'
         for value in dict.fromkeys((low, 0.0, high))
         if value == 0 or abs(y(value) - y(0)) > 14
     ]
@@ -166,9 +166,9 @@ def _plot(board: Leaderboard) -> str:
         )
         parts.append(f'<circle cx="{x(across):.1f}" cy="{middle:.1f}" r="4"/>')
         parts.append(f'<text class="rank" x="{x(across) + 8:.1f}" y="{middle + 4:.1f}">{rank}</text>')
-    parts.append(f'<text x="{(56 + PLOT_WIDTH - 24) / 2}" y="{PLOT_HEIGHT - 6}" text-anchor="middle">{ACROSS}</text>')
+    parts.append(f'<text x="{(LEFT + PLOT_WIDTH - 24) / 2}" y="{PLOT_HEIGHT - 6}" text-anchor="middle">{ACROSS}</text>')
     half = (PLOT_HEIGHT - 24) / 2
-    parts.append(f'<text transform="translate(14 {half}) rotate(-90)" text-anchor="middle">{UP}</text>')
+    parts.append(f'<text transform="translate(18 {half}) rotate(-90)" text-anchor="middle">{UP}</text>')
     said = f"{UP} against {ACROSS}, by rank; the table has the numbers"
     return f'<svg viewBox="0 0 {PLOT_WIDTH} {PLOT_HEIGHT}" role="img" aria-label="{said}">{"".join(parts)}</svg>'
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from variorum.edition.editions import read_beside
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.store import Store
-from variorum.report.figures import Row, Shown, fixed, markdown, table_cell
+from variorum.report.figures import Row, Shown, fixed, markdown, paired_originals, table_cell
 from variorum.report.results import EditionName, Figures, Interval, Method, ModelFacts, Name, Note, Part
 from variorum.schemas.fields import Count, whole
 from variorum.schemas.manifest import Manifest
@@ -71,9 +71,8 @@ class Entry(Part):
 
         It minus the accuracy over the edits is the average drop. Without edits it is the accuracy on all originals.
         """
-        found = [one.original_accuracy for name, one in self.figures.variants.items() if name not in BASELINES]
-        known = [value for value in found if value is not None]
-        return round(sum(known) / len(known), 2) if known else self.figures.original_accuracy
+        found = paired_originals({name: one.original_accuracy for name, one in self.figures.variants.items()})
+        return self.figures.original_accuracy if found is None else found
 
     @property
     def remarks(self) -> list[str]:

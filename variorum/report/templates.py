@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from variorum.report.figures import Shown, fixed, inert, interval, markdown, table_cell
+from variorum.report.figures import Shown, fixed, inert, interval, markdown, paired_originals, table_cell
 from variorum.report.funnel import why
 from variorum.schemas.component import Component
 from variorum.schemas.errors import CorruptShard, RecipeError
@@ -151,6 +151,7 @@ def _environment() -> Any:
         "interval": interval,
         "pin": short_pin,
         "why": why,
+        "paired": lambda of: paired_originals({name: one.get("original_accuracy") for name, one in of.items()}),
         "two_digits": lambda number: "–" if number is None else f"{number:.2f}",
         "percent": percent,
     }

@@ -31,9 +31,9 @@ def review_queue(said: Any, table: Any) -> str:
 
     Pictures on which deciders contradict each other come first, then questions by what they are worth, then those
     whose worth is unknown, by reason in the order of first verdicts and within a reason by value. Every line has one
-    reason and, in `also`, all others. Pictures drawn at random come last, or are spread evenly if a budget has been
-    set, so that they are answered too. They are in the queue until they are answered; for a relabelled one, the new
-    label is in question too.
+    reason and, in `also`, all others. Controls are spread evenly over the questions. Pictures drawn at random come
+    after all of these, as a part of their own; those that are a question anyway are marked in `audit`. They are in the
+    queue until they are answered; for a relabelled one, the new label is in question too.
 
     Args:
         said: all verdicts, as `verdict_table` gives them.
@@ -52,7 +52,6 @@ def _asked(said: Any) -> tuple[Any, Any]:
     withheld = settled.filter(pc.equal(settled["action"], "withhold"))  # nobody is shown these
     drawn = said.filter(pc.equal(said["action"], "audit"))
     drawn = drawn.filter(pc.invert(pc.is_in(drawn["id"], value_set=_ids(withheld))))
-    spread = "unasked" in said["action"].unique().to_pylist() or GOLD in drawn["reason"].unique().to_pylist()
     questions = settled.filter(pc.equal(settled["action"], "review"))
     questions = questions.take(_order(questions, said))
     done = said.filter(pc.and_(pc.equal(said["action"], "note"), pc.equal(said["reason"], ANSWERED)))
@@ -60,10 +59,11 @@ def _asked(said: Any) -> tuple[Any, Any]:
     extra = drawn.filter(pc.and_(again, pc.invert(pc.is_in(drawn["id"], value_set=_ids(questions)))))
     names = extra["id"].to_numpy(zero_copy_only=False).astype(str)
     extra = extra.take(np.unique(names, return_index=True)[1])
-    both = pa.concat_tables([questions, extra])
-    if spread:
-        turn = [(np.arange(len(one)) + 0.5) / max(len(one), 1) for one in (questions, extra)]
-        both = both.take(np.argsort(np.concatenate(turn), kind="stable"))
+    is_gold = pc.equal(extra["reason"], GOLD)
+    gold, random = extra.filter(is_gold), extra.filter(pc.invert(is_gold))
+    turn = [(np.arange(len(one)) + 0.5) / max(len(one), 1) for one in (questions, gold)]
+    mixed = pa.concat_tables([questions, gold]).take(np.argsort(np.concatenate(turn), kind="stable"))
+    both = pa.concat_tables([mixed, random])
     both = both.append_column("drawn", pc.is_in(both["id"], value_set=_ids(drawn)))
     return both, settled.filter(pc.equal(settled["action"], "relabel")).select(["id", "labels"])
 

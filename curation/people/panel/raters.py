@@ -51,7 +51,7 @@ class Verdict:
     """The result of a rater's test.
 
     Attributes:
-        suspect: whether the Bayes factor is above `BOUND`, after `LEAST` answers or more.
+        suspect: whether the Bayes factor is above the bound, after enough answers.
         habit: what explains the answers best if the rater is suspect: a key of `HABITS`, or `REVERSED`.
         bayes_factor: of answers without a look against answers with one; 1 without answers.
         answers: their number.
@@ -96,13 +96,19 @@ def evidence_of_clicking(counts: Ints) -> tuple[Floats, Ints]:
     return factor, np.minimum(unlike.argmax(axis=-1), len(HABITS))
 
 
-def clicking(counts: Ints) -> Verdict:
-    """The verdict on one rater; `evidence_of_clicking` explains the argument `[2, 3]`."""
+def clicking(counts: Ints, least: int = LEAST, bound: float = BOUND) -> Verdict:
+    """The verdict on one rater.
+
+    Args:
+        counts: `[2, 3]`, as `evidence_of_clicking` takes them.
+        least: gold answers that it needs.
+        bound: Bayes factor above which a rater is suspect.
+    """
     factor, habit = evidence_of_clicking(counts)
     answers = int(np.asarray(counts).sum())
     name = [*HABITS, REVERSED][int(habit)]
     return Verdict(
-        bool(answers >= LEAST and factor > math.log(BOUND)), name, math.exp(min(float(factor), 700)), answers
+        bool(answers >= least and factor > math.log(bound)), name, math.exp(min(float(factor), 700)), answers
     )
 
 

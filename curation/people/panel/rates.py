@@ -71,6 +71,25 @@ def audit_rates(
     return figures
 
 
+def expected_half_width(population: Population, spread: Floats) -> float:
+    """Half the length of the interval that answers on all pictures drawn would give the edition's error rate.
+
+    A stratum is taken to have the error rate r that its expected standard deviation √(r(1 - r)) stands for.
+
+    Args:
+        population: the pictures, with the numbers that are drawn.
+        spread: `[H]` expected standard deviations; those above 1/2 count as 1/2.
+
+    Returns:
+        The half, in [0, 0.5]; NaN if nothing is drawn of the flagged or of the unflagged ones, though there are some.
+    """
+    rate = (1 - np.sqrt(1 - 4 * np.minimum(spread, 0.5) ** 2)) / 2
+    drawn = population.drawn.astype(np.float64)
+    raw = Strata(population.pictures.astype(np.float64), drawn, drawn * rate)
+    found = stratified_rate(combined(raw, merged(raw, population.where("flagged"))))
+    return (found.high - found.low) / 2
+
+
 def after_release(population: Population, wrong: Floats, new_wrong: Floats) -> tuple[Estimate, dict[str, Json]]:
     """The share of wrong labels in the release, which leaves out dropped pictures and uses the new labels.
 

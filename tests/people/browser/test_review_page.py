@@ -369,6 +369,32 @@ def test_undo_takes_back_answers_also_after_going_on(panel, opened):
     none_twice(panel)
 
 
+def test_the_next_picture_comes_with_the_last_answer_unless_it_is_asked_to_stay(panel, opened):
+    page = enter(opened(panel.url))
+    first = with_questions(page, 2)
+    for _ in first["questions"]:
+        page.keyboard.press("y")
+    second = another(page, first)
+    wait_for(lambda: answers(panel, first), dict.fromkeys(subjects(first), "yes"))
+    page.keyboard.press("z")  # the picture is back, and its last question open
+    assert another(page, second)["task"] == first["task"]
+    assert answered(page, first) == len(first["questions"]) - 1
+    page.keyboard.press("y")
+    page.keyboard.press("n")  # in the moment before the next picture, another answer takes its place
+    second = another(page, first)
+    wait_for(lambda: sorted(answers(panel, first).values()), sorted(["no", *["yes"] * (len(first["questions"]) - 1)]))
+    page.get_by_label("Go on by itself").uncheck()
+    page.reload()  # it is remembered
+    assert settled(page)["task"] == second["task"]
+    expect(page.get_by_label("Go on by itself")).not_to_be_checked()
+    for _ in second["questions"]:
+        page.keyboard.press("u")
+    assert answered(page, second) == len(second["questions"])
+    expect(page.locator(".work.complete:not(.leaving)")).to_be_visible()
+    page.keyboard.press("Enter")
+    another(page, second)
+
+
 def test_a_skipped_picture_comes_again_after_all_others(panel, opened):
     page = enter(opened(panel.url))
     first = settled(page)

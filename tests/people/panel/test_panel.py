@@ -205,7 +205,7 @@ def test_a_remote_store_needs_a_database(made, tmp_path):
 def test_nothing_to_ask_says_so(store):
     other = resolve("other@1.0.0", store)
     bare = other.model_copy(update={"classes": [("zebra", "zebra")]})
-    with pytest.raises(StoreError, match="there is nothing to ask about label"):
+    with pytest.raises(StoreError, match=r"nothing to ask about label: of its pictures, .*have no label.*unsafe$"):
         publish(bare, store, Settings())
 
 

@@ -182,6 +182,17 @@ def test_models_that_do_not_know_a_class_do_not_contradict_it():
     assert q["1.jpg", 0] == pytest.approx(1.99 / 3)
 
 
+def test_a_given_label_of_which_no_model_knows_the_class_is_a_question():
+    columns = {
+        "label": np.array([0, 1]),
+        "labels": [["c0"], ["c1"]],
+        "candidates.proposals": np.array([[0, -1], [1, -1]]),
+        "candidates.chances": np.array([[np.nan, np.nan, 0.0, 0.0], [0.99, 0.98, 0.0, 0.0]]),
+    }
+    found = rows(asked(pictures_of(columns, 2), gold=0, agreed=0))
+    assert [(row["subject"], row["why"]) for row in found] == [("c0", "asked")]
+
+
 def test_classes_that_cannot_be_told_apart_are_asked_together():
     columns = drawn(50, 6, 2, 0.3)
     table = asked(pictures_of(columns, 6), collapsed={"c0": ("c5",)}, gold=0, agreed=0, cap=8)
@@ -219,6 +230,21 @@ def test_the_ledger_drops_asks_and_proposes():
     assert rows(table)[0]["id"] in {keys[1][0], keys[3][0]}
     everything = asked(pictures_of(columns, 5, verdicts=verdicts), budget=999)
     assert not {keys[0][0], keys[4][0]} & set(everything["id"].to_pylist())
+
+
+def test_the_random_check_comes_after_all_questions_and_asks_for_the_given_label():
+    columns = drawn(60, 5, 3, 1.0)
+    columns["neighbours.proposed"] = columns["label"].copy()
+    bare = pictures_of(columns, 5)
+    keys = list(zip(bare.ids.to_pylist(), bare.sha256.to_pylist(), strict=True))
+    label = bare.column("label").tolist()
+    said = [Verdict(*keys[place], "review", "policy", "odd") for place in range(5)]
+    said += [Verdict(*keys[place], "audit", "audit", "drawn", value=0.1) for place in (2, 20, 30, 40)]
+    said += [Verdict(*keys[50], "audit", "review", "gold", value=0.1)]
+    table = asked(pictures_of(columns, 5, verdicts=verdict_table(said, bare.table.arrow)), gold=0, agreed=0)
+    found = [(row["id"], row["subject"]) for row in rows(table)]
+    assert {one for one, _ in found[:5]} == {keys[place][0] for place in range(5)}
+    assert sorted(found[5:]) == sorted((keys[place][0], f"c{label[place]}") for place in (20, 30, 40))
 
 
 def test_further_questions_repeat_none():

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from variorum.kit.raters.agreement import krippendorff_alpha
 from variorum.kit.raters.dawid_skene import dawid_skene
 from variorum.people.panel.dispatch import next_tasks
-from variorum.people.panel.raters import agreement, coverage, raters
+from variorum.people.panel.raters import agreement, coverage, hasty, raters
 from variorum.people.votes.ballots import cast, counted, join, pause, withdraw
 from variorum.people.votes.database import open_database, panels, questions, reading, tasks, writing
 from variorum.schemas.vote import ANSWERS, Vote, question_key
@@ -21,6 +21,8 @@ HABITS = {
     "bob": [[0.90, 0.06, 0.04], [0.08, 0.12, 0.80]],
     "cem": [[0.95, 0.03, 0.02], [0.05, 0.10, 0.85]],
     "coin": [[0.5, 0, 0.5], [0.5, 0, 0.5]],
+    "yes": [[0, 0, 1], [0, 0, 1]],
+    "right": [[1, 0, 0], [0, 0, 1]],
 }
 
 
@@ -48,7 +50,7 @@ def make(engine, wanted):
         join(engine, PANEL, name, NOW)
 
 
-def review(engine, name, answers, seed=0):
+def review(engine, name, answers, seed=0, seconds=3.0):
     """Answer what is handed out, by habit, until so many answers or nothing is left."""
     rng, given = np.random.default_rng([seed, *name.encode()]), 0
     while given < answers:
@@ -57,7 +59,7 @@ def review(engine, name, answers, seed=0):
             break
         said = [ANSWERS[rng.choice(3, p=HABITS[name][truth_of(task.task)])] for task in found]
         votes = [
-            Vote(str(uuid.uuid4()), "label", task.id, task.sha256, "heron", name, one, seconds=3.0)
+            Vote(str(uuid.uuid4()), "label", task.id, task.sha256, "heron", name, one, seconds=seconds)
             for task, one in zip(found, said, strict=True)
         ]
         assert {result.state for result in cast(engine, PANEL, votes, NOW)} == {"kept"}
@@ -85,6 +87,35 @@ def test_who_clicks_at_random_is_found_within_thirty_answers_and_nobody_else(pan
     assert found["ann"].why == ""
     assert found["coin"].bits < 0.2 < min(found[name].bits for name in ("ann", "bob", "cem"))
     assert found["coin"].agreement < min(found[name].agreement for name in ("ann", "bob", "cem"))
+
+
+def test_who_is_fast_and_guesses_is_warned_within_a_dozen_answers_and_may_start_anew(tmp_path):
+    engine = open_database(str(tmp_path / "votes.sqlite"))
+    make(engine, wanted=3)
+    review(engine, "yes", 12, seconds=0.9)
+    found = hasty(engine, PANEL, "yes")
+    assert found.seconds == 0.9
+    mine = next(one for one in raters(engine, PANEL) if one.reviewer == "yes")
+    assert mine.suspect
+    assert "0.9 s an answer" in mine.why
+    review(engine, "yes", 12, seconds=0.9)
+    assert hasty(engine, PANEL, "yes").sure  # enough to be paused
+    assert pause(engine, PANEL, "yes", True)
+    assert hasty(engine, PANEL, "yes") is not None
+    assert pause(engine, PANEL, "yes", False)
+    assert hasty(engine, PANEL, "yes") is None
+    engine.dispose()
+
+
+def test_neither_pace_nor_mistakes_alone_warn_anybody(tmp_path):
+    engine = open_database(str(tmp_path / "votes.sqlite"))
+    make(engine, wanted=3)
+    for name, seconds in (("right", 0.4), ("coin", 3.0)):
+        for _ in range(4):
+            review(engine, name, 10, seconds=seconds)
+            assert hasty(engine, PANEL, name) is None
+    assert hasty(engine, PANEL, "coin", below=5.0) is not None
+    engine.dispose()
 
 
 def test_gold_is_counted_with_its_interval(panel):

@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from served_panels import ADMIN_KEY, JOIN_KEY, ORIGIN, Browser, application, make_edition, make_panel, vote_on
+from sqlalchemy import select, update
 
 from variorum.people.server.access import Place
 from variorum.people.server.requests import LARGEST
 from variorum.people.votes.ballots import counted, recount
+from variorum.people.votes.database import questions, tasks, writing
 from variorum.schemas.vote import question_key
 
 numbers = count()
@@ -91,7 +93,7 @@ def test_tasks_give_away_neither_the_given_label_nor_what_is_known(app, panel):
         for task in ann.next(kind=kind, number=50, mode="grid"):
             assert task.keys() == {"task", "kind", "picture", "questions"}
             for question in task["questions"]:
-                assert question.keys() - {"box", "other"} == {"question", "subject", "name"}
+                assert question.keys() - {"box", "other"} == {"question", "subject", "name", "phrase"}
             text = json.dumps(task)
             assert not any(word in text for word in ("truth", "gold", "agreed", "why", "proposed", "given"))
             if kind == "label":
@@ -251,8 +253,8 @@ def test_classes_subjects_and_examples(app):
     assert ann.get(told["examples"][0]["thumbnail"]).status_code == 200
     assert ann.get("/api/class", params={"id": "hexagon"}).status_code == 404
     subjects = ann.get("/api/subjects", params={"kind": "label"}).json()["subjects"]
-    assert {subject for subject, _, _ in subjects} <= {"circle", "square"}
-    assert [left for _, _, left in subjects] == sorted((left for _, _, left in subjects), reverse=True)
+    assert {subject for subject, *_ in subjects} <= {"circle", "square"}
+    assert [left for _, _, left, _ in subjects] == sorted((left for _, _, left, _ in subjects), reverse=True)
     grid = ann.next(mode="grid", number=60, kind="label", subject=subjects[0][0])
     assert grid
     assert all([one["subject"] for one in task["questions"]] == [subjects[0][0]] for task in grid)
@@ -571,6 +573,8 @@ def test_the_administrator_sees_reviewers_and_coverage(app):
     assert told["agreement"].keys() >= {"alpha", "ac1"}
     assert told["links"] == {"join": ORIGIN + "/"}
     assert told["panel"]["counts"]["questions"] > 0
+    assert all(line.startswith(("Not asked: ", "Random check: ")) for line in told["panel"]["notes"])
+    assert told["panel"]["notes"]
 
 
 def test_only_the_administrator_governs(app):
@@ -686,4 +690,49 @@ def test_a_database_that_does_not_answer_is_not_the_end(app, panel, monkeypatch)
     lock.close()
     assert stored(panel) == []
     assert ann.cast(vote)[0]["state"] == "kept"
+    panel.engine.dispose()
+
+
+# ── keys pressed without a look ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    return make_edition(tmp_path_factory.mktemp("large"), 30)
+
+
+@pytest.mark.parametrize(("pause_below", "stopped"), [(0, False), (1, True)])
+def test_keys_pressed_without_a_look_are_warned_of_and_paused_if_the_organiser_wants_it(large, pause_below, stopped):
+    panel = make_panel(*large, f"hasty{pause_below}", kinds=("label",), gold=0.4)
+    with writing(panel.engine, panel.key) as connection:  # most questions have a known answer, half of them a no
+        mine = connection.scalars(select(tasks.c.task).where(tasks.c.task % 4 > 0)).all()
+        connection.execute(update(tasks).where(tasks.c.task.in_(mine)).values(why="gold"))
+        for truth, odd in (("yes", 0), ("no", 1)):
+            here = questions.c.task.in_(mine), questions.c.task % 2 == odd
+            connection.execute(update(questions).where(*here).values(why="gold", truth=truth))
+    app = application(panel, pause_below=pause_below)
+    ann = Browser(app, "ann")
+    Browser(app, "eva")
+    said = []
+    while found := ann.next():
+        votes = [vote_on(found[0], place, seconds=0.4) for place in range(len(found[0]["questions"]))]
+        answer = ann.post("/api/votes", {"votes": votes}).json()
+        if any(one["state"] != "kept" for one in answer["results"]):
+            break
+        said.append(answer.get("warning", ""))
+    assert said[0] == ""
+    assert "guesses" in said[-1]
+    assert ("You are paused" in said[-1]) is stopped
+    assert ann.get("/api/me").json()["panel"]["paused"] is stopped
+    admin = Browser(app)
+    admin.get("/admin", params={"key": ADMIN_KEY})
+    told = admin.get("/api/admin").json()
+    seen = {one["reviewer"]: one for one in told["raters"]}
+    assert (seen["ann"]["suspect"], seen["ann"]["paused"], seen["eva"]["suspect"]) == (True, stopped, False)
+    if stopped:
+        admin.csrf = told["csrf"]
+        assert admin.post("/api/admin/pause", {"reviewer": "ann", "paused": False}).status_code == 200
+        (task,) = ann.next()
+        assert ann.cast(vote_on(task, seconds=0.4))[0]["state"] == "kept"
+        assert ann.get("/api/me").json()["panel"]["paused"] is False
     panel.engine.dispose()

@@ -41,6 +41,8 @@ def test_pairs_are_the_samples(shapes):
         assert tensor.dtype == torch.uint8
         assert np.array_equal(tensor.permute(1, 2, 0).numpy(), sample.image)
         assert (pictures.classes[index] if index >= 0 else None) == next(map(shapes.classes.get, sample.labels), None)
+    release = va.open("mine")  # with a new label
+    assert [release.torch().classes[index] for _, index in release.torch()] == [one.labels[0] for one in release]
     test = shapes.torch(split="test", label="circle")
     assert len(test) == len(list(shapes.samples(split="test", label="circle"))) > 0
     assert torch.equal(pictures[-1][0], pictures[11][0])

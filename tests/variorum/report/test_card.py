@@ -338,12 +338,12 @@ def answers(path: Path, verdicts: list[Verdict], new_wrong: str) -> dict[str, st
     ]
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("id", "sha256", "wrong", "new_wrong"), *rows])
-    return {"answers": str(path)}
+    return {"answers": str(path), "sample": 20, "sample_relabelled": 20}
 
 
 def test_the_error_rates_that_people_found_stand_in_the_card(curated, tmp_path):
-    text, verdicts = curated({}, drop=2, relabel=2)
-    assert "Not audited: 12 pictures in the queue." in text
+    text, verdicts = curated({"sample": 20, "sample_relabelled": 20}, drop=2, relabel=2)
+    assert "Not audited: 12 pictures in the queue, which tell the error rate." in text
     text, _ = curated(answers(tmp_path / "a.csv", verdicts, "0"), drop=2, relabel=2)
     table = rows_of(text)
     assert table["**wrong labels before**, in the edition"] == ["16.7", "16.7 to 16.7"]

@@ -107,7 +107,8 @@ def test_who_reads_verdicts_decides_last_whatever_its_place(photos, store, monke
 
     monkeypatch.setattr(Audit, "decide", watched)
     data = recipe(photos, drop=2, relabel=1).dump()
-    what = Recipe.parse({**data, "curate": [data["curate"][0], {"name": "audit"}, data["curate"][1]]})
+    audit = {"name": "audit", "sample": 100, "sample_relabelled": 30}
+    what = Recipe.parse({**data, "curate": [data["curate"][0], audit, data["curate"][1]]})
     ledger = judged(what, store)[2]
     assert sorted(seen.values()) == [("drop", ""), ("drop", ""), *[("keep", "")] * 9, ("relabel", "chelsea")]
     ids = {verdict.id for verdict in verdicts_of(read_verdicts(ledger.verdicts, store)) if verdict.by == "audit"}

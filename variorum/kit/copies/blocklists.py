@@ -6,10 +6,11 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from variorum.arrays import Array, Ints, Singles, arrow_column
 from variorum.kit.copies.evidence import Prints
@@ -39,7 +40,11 @@ MOST_ROWS = 50_000_000
 BATCH = 1 << 16
 """Rows that are read at a time."""
 LONGEST = 200
-"""Characters of a file's own words in a message."""
+"""Characters of a file's own words in a message, and of each text that a list says of itself."""
+ABOUT = b"variorum.list"
+"""Key of a list's metadata."""
+LARGEST_ABOUT = 1 << 14
+"""Bytes of it that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,39 @@ class Blocklist:
         )
 
 
-def blocklist(table: Table, *, embedding: bool = False) -> bytes:
+class ListAbout(BaseModel):
+    """What a list says of itself, in its parquet file's metadata. Others may have written it: nothing follows from it.
+
+    Attributes:
+        format: of these fields.
+        title: the set of pictures, with its version.
+        pictures: how many it has.
+        licence: of the pictures, in the words of whoever made the list; hashes of them are facts.
+        made_by: the program and its version.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    format: Literal[1] = 1
+    title: str = Field(default="", max_length=LONGEST)
+    pictures: int = Field(default=0, ge=0)
+    licence: str = Field(default="", max_length=LONGEST)
+    made_by: str = Field(default="", max_length=LONGEST)
+
+    @classmethod
+    def read(cls, path: Path) -> ListAbout | None:
+        """Read it from a parquet file; None if it has none, or one that isn't right."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            text = (pq.read_schema(path).metadata or {}).get(ABOUT, b"")
+            return cls.model_validate_json(text) if 0 < len(text) <= LARGEST_ABOUT else None
+        except (OSError, pa.ArrowException, ValueError):
+            return None
+
+
+def blocklist(table: Table, *, embedding: bool = False, exact: bool = False, about: ListAbout | None = None) -> bytes:
     """An edition's hashes as a parquet file, for others to check their data against.
 
     It holds `sha256`, `pixels` and `pdq` of every picture, but no ids, labels or pixels. Rows are sorted by hash, so
@@ -147,6 +184,8 @@ def blocklist(table: Table, *, embedding: bool = False) -> bytes:
     Args:
         table: of the edition, with the columns of `duplicates`, and of `features` for embeddings.
         embedding: whether to include embeddings. Unlike hashes, they reveal what a picture shows.
+        exact: whether to leave out `pdq`, which tells which pictures look alike.
+        about: what the list says of itself.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -160,18 +199,26 @@ def blocklist(table: Table, *, embedding: bool = False) -> bytes:
         "pixels": pa.array([row.tobytes() for row in prints.pixels[order]], pa.binary(WIDTHS["pixels"])),
         "pdq": pa.array(own, pa.binary(WIDTHS["pdq"])),
     }
+    if exact:
+        del columns["pdq"]
     if prints.embedding is not None:
         columns["embedding"] = arrow_column(prints.embedding[order])
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
+    pq.write_table(_told(pa.table(columns), about), sink, compression="zstd")
     return sink.getvalue()
 
 
-def list_bytes(looked: Sequence[Looked]) -> bytes:
+def _told(table: Any, about: ListAbout | None) -> Any:
+    return table if about is None else table.replace_schema_metadata({ABOUT: about.model_dump_json().encode()})
+
+
+def list_bytes(looked: Sequence[Looked], *, exact: bool = False, about: ListAbout | None = None) -> bytes:
     """The same of pictures outside of an edition. Pictures without a file give a list without `sha256`.
 
     Args:
         looked: pictures that could be decoded.
+        exact: whether to leave out `pdq`.
+        about: what the list says of itself.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -183,10 +230,12 @@ def list_bytes(looked: Sequence[Looked]) -> bytes:
             [None if one.turns is None else one.turns[0].tobytes() for one in rows], pa.binary(WIDTHS["pdq"])
         ),
     }
+    if exact:
+        del columns["pdq"]
     if all(one.sha256 for one in rows):
         columns["sha256"] = pa.array([one.sha256.hex() for one in rows], pa.string())
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=False)
+    pq.write_table(_told(pa.table(columns), about), sink, compression="zstd", use_dictionary=False)
     return sink.getvalue()
 
 

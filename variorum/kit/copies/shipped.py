@@ -6,12 +6,19 @@ anew. They hold hashes only.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
+
+from variorum.machine.cache import cache_dir
+from variorum.schemas.errors import SourceError
+from variorum.schemas.secrets import shown
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "lists"
@@ -45,10 +52,32 @@ def shipped_lists() -> Mapping[str, ShippedList]:
 
 
 def list_path(given: str | Path) -> Path:
-    """The file of a list: a shipped one by its name, or any other by its path, whether or not it is there."""
+    """The file of a list, whether or not it is there.
+
+    Args:
+        given: name of a shipped list, path of another one, or URL of one that `variorum known` has fetched.
+
+    Raises:
+        SourceError: a list at a URL hasn't been fetched.
+    """
     if str(given) in shipped_lists():
         return FOLDER / f"{given}.parquet"
-    return Path(given).expanduser()
+    if not is_url(given):
+        return Path(given).expanduser()
+    if not (path := fetched_path(str(given))).is_file():
+        raise SourceError(f"blocklist {shown(str(given))}: fetch it first, once: variorum known --blocklist URL")
+    return path
+
+
+def is_url(given: str | Path) -> bool:
+    """Return whether a list is at a web server."""
+    return str(given).startswith(("https://", "http://"))
+
+
+def fetched_path(url: str) -> Path:
+    """The file of the cache that a list at a URL is kept in; its name is that of the URL's file."""
+    name = re.sub(r"[^\w.-]", "_", PurePosixPath(urlsplit(url).path).stem)[:64] or "list"
+    return cache_dir() / "lists" / hashlib.sha256(url.encode()).hexdigest()[:16] / f"{name}.parquet"
 
 
 def or_shipped() -> str:

@@ -60,8 +60,7 @@ def from_function(
             are never reused. A network's weights and preprocessing become part of it.
         batch: pictures per call at most.
         file: where it is defined, if errors are to name that file's lines.
-        preprocess: see `adapted`; by default the attribute `preprocess`, or a network's own. A function then gets one
-            array of prepared pictures.
+        preprocess: see `adapted`; by default a network's own. A function then gets one array of prepared pictures.
 
     Raises:
         RecipeError: it can't be called, or an argument or attribute is invalid.

@@ -118,7 +118,7 @@ class BroughtModel:
             return (
                 f"; it was taken for a {self.kind} and got its pictures prepared so: {self.preprocessing} If it takes "
                 'another size, range or number of channels, say so with preprocess="resize=32x32 mean=0.5 std=0.5" or '
-                "--preprocess, where grey gives one channel"
+                "--preprocess, where grey gives one channel; if it prepares pictures itself, give its method that does"
             )
         if isinstance(error, TypeError | AttributeError):
             return (

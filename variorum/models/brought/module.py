@@ -1,9 +1,10 @@
 """`module:FILE.py:NAME`: a model that a Python file of the user's own makes.
 
 A function or class NAME that can be called without arguments is called once and returns the model. Anything else is the
-model itself: a function that takes pictures, a network, or another object. The file is imported, so its code runs; name
-only files that you trust. It may import files beside it. Its content and theirs are the model's identity, and so are
-the weights of a PyTorch network; what else decides the output goes into an attribute `revision` of the model.
+model itself: a function that takes pictures, a network or another object, or a pair of a network and its preprocessing
+as `adapted` takes it. The file is imported, so its code runs; name only files that you trust. It may import files
+beside it. Its content and theirs are the model's identity, and so are the weights of a PyTorch network; what else
+decides the output goes into an attribute `revision` of the model.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Made:
     made: Any
     files: tuple[Path, ...]
     sha256: str
+    preprocess: Any = None
     model: BroughtModel | None = None
 
 
@@ -55,7 +57,7 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
     """
     made = _held(name, rest)
     if made.model is None:
-        made.model = _brought(name, made)
+        made.model = _brought(name, made, made.preprocess)
     path, model = made.files[0], made.model
     label = f"module:{path.name}:{rest.rpartition(':')[2]}"
     return Found(name, label, model.revision, str(path), path, lambda: model)
@@ -66,7 +68,7 @@ def prepared(name: str, preprocess: Any) -> BroughtModel:
     return _brought(name, _held(name, name.partition(":")[2]), preprocess)
 
 
-def _brought(name: str, made: Made, preprocess: Any = None) -> BroughtModel:
+def _brought(name: str, made: Made, preprocess: Any) -> BroughtModel:
     own = str(getattr(made.made, "revision", "") or "")
     revision = f"sha256:{made.sha256}" + (f";{own}" if own else "")
     return from_function(made.made, name=name, revision=revision, file=str(made.files[0]), preprocess=preprocess)
@@ -103,15 +105,16 @@ def _made(name: str, path: Path, attribute: str) -> Made:
     before = _hash([path], name)
     with _imports_beside(path) as beside:
         module = _imported(name, path)
-        model = _model_of(name, path, module, attribute)
+        model, preprocess = _model_of(name, path, module, attribute)
     files = (path, *beside)
     sha256 = _hash(files, name)
     if _hash([path], name) != before:
         raise ModelUnavailable(f"model {name!r}: {path} changed while it was imported; run the same command again")
-    return Made(model, files, sha256)
+    return Made(model, files, sha256, preprocess)
 
 
-def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
+def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> tuple[Any, Any]:
+    """The object of a name, and the preprocessing that it comes with, if it does."""
     if not hasattr(module, attribute):
         there = ", ".join(key for key, value in vars(module).items() if callable(value) and key[0] != "_") or "nothing"
         raise RecipeError(f"model {name!r}: {path} has no {attribute!r}; it has: {there}")
@@ -126,11 +129,14 @@ def _model_of(name: str, path: Path, module: ModuleType, attribute: str) -> Any:
             raise ModelUnavailable(
                 f"model {name!r}: {attribute}() raised {said}{own_line(error, str(path))}"
             ) from error
+    preprocess = None
+    if isinstance(model, tuple) and len(model) == 2 and is_model(model[0]):
+        model, preprocess = model
     if is_network(model) and model.training:
         model.eval()  # it is nobody else's, so no copy is needed
     if not is_model(model):
         raise no_model(f"model {name!r}: what {attribute} gave" if makes else f"model {name!r}", model)
-    return model
+    return model, preprocess
 
 
 @contextmanager

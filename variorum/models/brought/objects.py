@@ -78,8 +78,6 @@ def adapted(model: Any, name: str, preprocess: Any = None) -> Adapted | None:
         RecipeError: the preprocessing isn't understood.
         ModelUnavailable: a network can't be copied, or doesn't fit into the GPU's memory.
     """
-    if preprocess is None and not inspect.ismethod(own := getattr(model, "preprocess", None)):
-        preprocess = own
     inner = _inner(model)
     if {one.__module__.partition(".")[0] for one in type(inner).__mro__} & ARRAYS:  # Keras may run on PyTorch
         return _of_arrays(model, inner, preprocess)

@@ -28,6 +28,7 @@ class Verdicted:
     Attributes:
         dropped: `[N]` whether a release leaves the picture out.
         asked: `[N]` whether people are asked about its label.
+        drawn: `[N]` whether `audit` has drawn the picture for its random check.
         worth: `[N]` of asking, in [0, 1]; NaN if unknown.
         picture: `[M]` pictures with a new or proposed label.
         label: `[M]` index of that label, -1 if the edition doesn't have it.
@@ -36,6 +37,7 @@ class Verdicted:
 
     dropped: Bools
     asked: Bools
+    drawn: Bools
     worth: Floats
     picture: Ints
     label: Ints
@@ -145,10 +147,12 @@ def verdicted(said: Any, ids: Any, classes: Sequence[str]) -> Verdicted:
         known = pc.is_valid(place)
         return mine.filter(known), place.filter(known).to_numpy().astype(np.int64)
 
-    dropped, asked = (np.zeros(len(ids), bool) for _ in range(2))
+    dropped, asked, drawn = (np.zeros(len(ids), bool) for _ in range(3))
     dropped[where(settled, *OUT)[1]] = True
     reviews, place = where(settled, "review")
     asked[place] = True
+    audits, places = where(said, "audit")
+    drawn[places[pc.equal(audits["reason"], "drawn").to_numpy(zero_copy_only=False)]] = True
     worth = np.full(len(ids), np.nan)
     worth[place] = np.clip(reviews["worth"].to_numpy(), 0, 1)
     proposing, place = where(said, "review", "relabel")
@@ -157,4 +161,4 @@ def verdicted(said: Any, ids: Any, classes: Sequence[str]) -> Verdicted:
     known = pc.is_valid(label).to_numpy(zero_copy_only=False)
     picture = place[pc.list_parent_indices(lists).to_numpy()][known]
     reasons = pa.table({"picture": place, "reason": proposing["reason"]})
-    return Verdicted(dropped, asked, worth, picture, label.drop_null().to_numpy().astype(np.int64), reasons)
+    return Verdicted(dropped, asked, drawn, worth, picture, label.drop_null().to_numpy().astype(np.int64), reasons)

@@ -19,7 +19,7 @@ class Asked:
     Attributes:
         kind: of the question.
         title: name of the kind, where reviewers choose one.
-        ask: the question; `{name}` stands for the name of the class, or of the category and its definition.
+        ask: the question; `{name}` stands for the class with its article, or for the category and its definition.
         yes: word for the answer.
         no: word for the answer.
         unclear: word for the answer.

@@ -46,6 +46,7 @@ class Labels:
         settings: of the panel.
         rng: of all draws.
         gold: known answers from a file.
+        drawn: `[N]` pictures of the ledger's random check; None for none.
         marked: `[N]` pictures that are asked about first; None for none.
     """
 
@@ -55,10 +56,11 @@ class Labels:
     settings: Settings
     rng: np.random.Generator
     gold: Answers = NOTHING
+    drawn: Bools | None = None
     marked: Bools | None = None
 
     def questions(self, gold: Answers, known: Asks) -> Asks:
-        """The questions in the order of asking.
+        """The questions in the order of asking; those of the random check come last.
 
         Args:
             gold: answers from a file.
@@ -70,7 +72,11 @@ class Labels:
         fresh = capped.take(~np.isin(self.keys(capped.picture, capped.label), self.keys(known.picture, known.subject)))
         seen = _mask(n, known.picture)
         order = self.order(fresh, doubted, int((known.why == ASKED).sum()))
+        random = self.random_check(fresh, order)
         asked = fresh.of_pictures(order)
+        if len(random):
+            asked = fresh.take(np.isin(fresh.picture, order) | (np.isin(fresh.picture, random) & fresh.given))
+            order = np.concatenate([order, random])
         if not len(asked):
             return _tasks(order, asked)
 
@@ -107,6 +113,13 @@ class Labels:
             return order[doubted[order]]
         cells = np.bincount(fresh.picture, minlength=len(doubted))[order]
         return order[np.cumsum(cells) <= self.settings.budget - before]
+
+    def random_check(self, fresh: LabelCells, order: Ints) -> Ints:
+        """The pictures of the random check that aren't asked about anyway; only their given labels are asked."""
+        if self.drawn is None:
+            return np.zeros(0, np.int64)
+        mine = fresh.picture[fresh.given & self.drawn[fresh.picture]]
+        return np.setdiff1d(mine, order)
 
     def of_file(self, asked: Bools, seen: Bools, sizes: Ints, number: int) -> Asks:
         """Tasks with known answers from the file, filled up with classes that nobody proposes.

@@ -91,7 +91,7 @@ def publish(
             edition; or there is nothing to ask.
     """
     from variorum.people.panel.controls import read_gold
-    from variorum.people.panel.queue import counts, queue
+    from variorum.people.panel.queue import LEFT, queue
 
     check_name(name)
     if manifest.ledger is not None:
@@ -111,13 +111,15 @@ def publish(
             return there
     known = read_questions(there, store) if there else None
     answers = read_gold(gold) if gold else None
-    table = queue(manifest, ledger, store, settings, answers, known=known, marked=marked, progress=progress)
+    table, counts = queue(manifest, ledger, store, settings, answers, known=known, marked=marked, progress=progress)
     if there is not None and there.counts["questions"] == len(table) and not _is_newer(ledger, there):
         return there
     if not len(table):
+        why = "; ".join(f"{counts[f'left_{one}']:,} {text}" for one, text in LEFT.items() if f"left_{one}" in counts)
         raise StoreError(
             f"panel {name} of {manifest.dataset}@{manifest.version}: there is nothing to ask about "
-            f"{', '.join(settings.kinds)}; other kinds are {', '.join(set(ASKED) - set(settings.kinds)) or 'none'}"
+            f"{', '.join(settings.kinds)}: of its pictures, {why or 'there are none'}. Other kinds of questions: "
+            f"{', '.join(one for one in ASKED if one not in settings.kinds) or 'none'}"
         )
     data = parquet_of(table)
     questions = hashlib.sha256(data).hexdigest()
@@ -132,7 +134,7 @@ def publish(
         settings=settings,
         questions=questions,
         earlier=tuple(one for one in earlier if one != questions),
-        counts=counts(table),
+        counts=counts,
     )
     store.put(_questions(record), data)
     path = f"{folder(manifest, name)}/{RECORD}"
@@ -143,6 +145,25 @@ def publish(
     ):  # somebody else was first: go on with theirs, if it is the same
         return publish(manifest, store, settings, name=name, gold=gold, number=number, marks=marks, progress=progress)
     return record
+
+
+def notes(record: PanelRecord, manifest: Manifest, store: Store) -> list[str]:
+    """What an organiser should know of a panel's questions: its random check, and which pictures aren't asked about."""
+    from variorum.people.panel.queue import LEFT
+    from variorum.report.card import random_check
+
+    found = []
+    if number := record.counts.get("drawn", 0):
+        ledger = newest_ledger(manifest, store)[1]
+        told = random_check(ledger).partition("; ")[2] if ledger else ""
+        found.append(f"Random check: {counted(number)}, behind the other questions{'; ' if told else ''}{told}")
+    left = {text: record.counts.get(f"left_{reason}", 0) for reason, text in LEFT.items()}
+    return found + [f"Not asked: {counted(number)} {text}" for text, number in left.items() if number]
+
+
+def counted(pictures: int) -> str:
+    """`1 picture`, `1,200 pictures`."""
+    return f"{pictures:,} picture{'' if pictures == 1 else 's'}"
 
 
 def published(manifest: Manifest, store: Store, *, name: str = "main") -> PanelRecord | None:

@@ -33,6 +33,8 @@ UNKNOWN = 0.2
 """Doubt of a label that nobody has judged: as of one label in twenty that is wrong."""
 WORTHY = 0.5
 """Doubt where the ledger asks people and doesn't say what it is worth."""
+NAMES = ("picture", "label", "q", "doubt", "given", "alone", "proposed")
+"""Arrays of `LabelCells` by cell."""
 AT_ONCE = 1 << 16
 """Pictures whose probabilities are looked at together."""
 LABELS, CHANCES, PROBABILITIES = "candidates.proposals", "candidates.chances", "probabilities.p"
@@ -65,6 +67,7 @@ class LabelCells:
         q: `[C]` mean opinion of the sources, in [0, 1].
         doubt: `[C]` in [0, 1].
         given: `[C]` whether it is a given label.
+        alone: `[C]` whether it is a given label that no other source judges.
         proposed: `[C]` whether a source proposes it; False for one that is only hard to tell from another.
         sources: `[N]` number of sources that judge each picture.
         sizes: `[K]` pictures of each class.
@@ -75,6 +78,7 @@ class LabelCells:
     q: Floats
     doubt: Floats
     given: Bools
+    alone: Bools
     proposed: Bools
     sources: Ints
     sizes: Ints
@@ -84,7 +88,7 @@ class LabelCells:
 
     def take(self, rows: Ints | Bools) -> LabelCells:
         """Some cells."""
-        parts = {name: getattr(self, name)[rows] for name in ("picture", "label", "q", "doubt", "given", "proposed")}
+        parts = {name: getattr(self, name)[rows] for name in NAMES}
         return replace(self, **parts)
 
     def of_pictures(self, pictures: Ints) -> LabelCells:
@@ -105,8 +109,7 @@ class LabelCells:
     def doubted(self, number: int) -> Bools:
         """Return which of `number` pictures have a cell in doubt, `[N]`."""
         found = np.zeros(number, bool)
-        unknown = self.given & (self.sources[self.picture] == 1)
-        found[self.picture[(self.doubt > 4 * SURE * (1 - SURE) + 1e-9) | unknown]] = True
+        found[self.picture[(self.doubt > 4 * SURE * (1 - SURE) + 1e-9) | self.alone]] = True
         return found
 
     def by_worth(self) -> Ints:
@@ -131,6 +134,7 @@ def label_cells(pictures: Pictures, settings: Settings) -> LabelCells:
     total = np.bincount(which, np.where(silent, 0.0, p), len(keys))
     judges = judging[keys // k] - np.bincount(which, silent, len(keys))
     q = np.clip(total / np.maximum(judges, 1), 0, 1)
+    single = keys[judges == 1]
     del found, picture, label, p, which, silent, total, judges
 
     keys, proposed = with_partners(keys, k, collapsed_classes(settings.collapsed, pictures.named))
@@ -139,7 +143,8 @@ def label_cells(pictures: Pictures, settings: Settings) -> LabelCells:
     kept, (own, label) = ~pictures.dropped(), pictures.given()
     given = np.isin(keys, own * k + label)
     doubt, named = 4 * whole * (1 - whole), np.zeros(len(keys), bool)
-    doubt[given & (judging[keys // k] == 1)] = UNKNOWN
+    alone = given & np.isin(keys, single)
+    doubt[alone] = UNKNOWN
     if pictures.said is not None:
         named = np.isin(keys, pictures.said.picture * k + pictures.said.label)
         worth = np.where(np.isnan(pictures.said.worth), WORTHY, pictures.said.worth)
@@ -155,6 +160,7 @@ def label_cells(pictures: Pictures, settings: Settings) -> LabelCells:
         q=whole[order],
         doubt=doubt[order],
         given=given[order],
+        alone=alone[order],
         proposed=proposed[order],
         sources=judging,
         sizes=np.bincount(label[kept[own]], minlength=k),

@@ -48,8 +48,8 @@ def queue(
     known: Any = None,
     marked: Collection[str] = (),
     progress: Progress = QUIET,
-) -> Any:
-    """The questions of a panel, a `pyarrow.Table` with the columns `COLUMNS`, sorted by task.
+) -> tuple[Any, dict[str, int]]:
+    """The questions of a panel, a `pyarrow.Table` with the columns `COLUMNS`, sorted by task; and `PanelRecord.counts`.
 
     Args:
         manifest: of the edition.
@@ -68,7 +68,7 @@ def queue(
     progress.start_unlike("choosing questions", len(settings.kinds) + 1)
     pictures = Pictures.read(manifest, ledger, store)
     progress.advance(1)
-    return questions_of(
+    table = questions_of(
         pictures,
         settings,
         gold,
@@ -77,6 +77,10 @@ def queue(
         marked=marked,
         progress=progress,
     )
+    more = {f"left_{reason}": number for reason, number in left_out(manifest, pictures, table, settings).items()}
+    if pictures.said is not None and "label" in settings.kinds:
+        more["drawn"] = int((pictures.said.drawn & _are_asked(pictures, table)).sum())
+    return table, {**counts(table), **{name: number for name, number in more.items() if number}}
 
 
 def questions_of(
@@ -89,7 +93,7 @@ def questions_of(
     marked: Collection[str] = (),
     progress: Progress = QUIET,
 ) -> Any:
-    """`queue` for pictures in memory; `refused` gives, by gate, the values of pictures that it refused."""
+    """The table of `queue` for pictures in memory; `refused` gives, by gate, the values of pictures that it refused."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -123,7 +127,8 @@ def _asked(
         cells = label_cells(pictures, settings)
         cells = replace(cells, doubt=np.where(marked[cells.picture] & cells.proposed, 1.0, cells.doubt))
         likes = pictures.column("label").astype(np.int64)
-        labels = Labels(cells, likes, len(pictures.classes), settings, rng, marked=marked)
+        drawn = None if pictures.said is None else pictures.said.drawn
+        labels = Labels(cells, likes, len(pictures.classes), settings, rng, marked=marked, drawn=drawn)
         return labels.questions(answers, published_asks(kind, known, pictures, subjects)), subjects
     plain = plain_questions(kind, pictures, settings, refused)
     if marked.any():
@@ -148,6 +153,39 @@ def published_asks(kind: Kind, known: Any, pictures: Pictures, subjects: Any) ->
     why = pc.index_in(mine["why"].combine_chunks(), value_set=_texts(WHY)).to_numpy().astype(np.int64)
     there = (picture >= 0) & (subject >= 0)
     return Asks.of(none, none, none) if not len(mine) else Asks.of(picture, picture, subject, why=why).take(there)
+
+
+def left_out(manifest: Manifest, pictures: Pictures, table: Any, settings: Settings) -> dict[str, int]:
+    """Numbers of pictures that a panel doesn't ask about, by the reason in `LEFT`."""
+    asked = _are_asked(pictures, table)
+    dropped = pictures.dropped() & ~asked
+    rest = ~asked & ~dropped
+    bare = rest & (pictures.column("label") < 0)
+    labelled = rest & ~bare
+    refused = sum(number for by in manifest.counts.values() for status, number in by.items() if status != "accepted")
+    found = {"refused": refused, "dropped": int(dropped.sum())}
+    if "label" not in settings.kinds:
+        return {**found, "other": int(rest.sum())}
+    reason = "undoubted" if settings.budget is None else "budget"
+    return {**found, "unlabelled": int(bare.sum()), reason: int(labelled.sum())}
+
+
+def _are_asked(pictures: Pictures, table: Any) -> Bools:
+    """Return which pictures have a question, `[N]`."""
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.is_in(pictures.ids, value_set=table["id"].unique()).to_numpy(zero_copy_only=False))
+
+
+LEFT: Mapping[str, str] = {
+    "refused": "weren't accepted into the edition: a gate refused them, or they can't be read",
+    "dropped": "are dropped or withheld by the ledger",
+    "unlabelled": "have no label",
+    "undoubted": "have a label that all sources agree on",
+    "budget": "have a label that all sources agree on, or are beyond the budget",
+    "other": "have nothing that these kinds of questions are about",
+}
+"""Why a picture isn't asked about, by the end of its name in `PanelRecord.counts`."""
 
 
 def counts(table: Any) -> dict[str, int]:

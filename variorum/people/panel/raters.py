@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from variorum.curation.people.panel.raters import Verdict, agreement_with_others, clicking
 from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha, wilson_interval
 from variorum.kit.raters.dawid_skene import dawid_skene
+from variorum.people.panel.haste import CODE, FAST, Haste, haste
 from variorum.people.panel.progress import KEPT, RECENT, kept, votes_of
 from variorum.people.votes.database import panels, questions, reading, reviewers, tasks, votes
 from variorum.people.votes.reviewers import arrived
@@ -60,7 +61,8 @@ class Rater:
         agreement: share of others' answers to the same questions that are the same; None without any.
         seconds_per_answer: median of the last 50; None without any.
         bits: information in one answer about the truth, by Dawid and Skene's model: 0 for somebody who guesses.
-        suspect: whether their answers on gold look as if they don't look at the pictures.
+        suspect: whether their answers look as if they don't look at the pictures: those on gold, or those on gold and
+            their pace together (`panel.haste`).
         why: a sentence that explains `suspect`, or `""`.
         waiting: whether they have joined and have to be confirmed.
         beside: others who joined from the same address, `BESIDE` at most.
@@ -90,7 +92,7 @@ class Coverage:
         kinds: number of questions and of open ones by kind.
         answers: that are still needed.
         clicks: the same with gold on top. An answer is one key; a picture moves on by itself with its last answer.
-        seconds: of work for these clicks at the raters' median pace; None before anybody has answered.
+        seconds: of work for these clicks at the median pace of who isn't suspect; None before they have answered.
     """
 
     questions: int
@@ -132,6 +134,12 @@ def raters(engine: Engine, panel: str) -> list[Rater]:
     return found
 
 
+def hasty(engine: Engine, panel: str, reviewer: str, below: float = FAST) -> Haste | None:
+    """Return what says that a reviewer presses keys without a look; None if nothing does. See `panel.haste`."""
+    with reading(engine) as connection:
+        return haste(connection, panel, reviewer, _known(connection, engine, panel).truth, below)
+
+
 def agreement(engine: Engine, panel: str) -> Agreement:
     """Measure how far the raters of a panel agree."""
     with reading(engine) as connection:
@@ -158,7 +166,8 @@ def coverage(engine: Engine, panel: str, gold: float = 0.1) -> Coverage:
         kinds[kind] = every + number, left + (number if is_open else 0)
         missing += number * max(1, wanted - given) if is_open else 0
         complete += 0 if is_open else number
-    paces = [one.seconds_per_answer for one in raters(engine, panel) if one.seconds_per_answer is not None]
+    trusted = [one for one in raters(engine, panel) if not one.suspect]
+    paces = [one.seconds_per_answer for one in trusted if one.seconds_per_answer is not None]
     clicks = round(missing / (1 - gold))
     total = sum(by_votes.values())
     work = clicks * statistics.median(paces) if paces else None
@@ -222,9 +231,6 @@ class _Known:
         for (who, truth, answer), number in counts.items():
             found.setdefault(who, np.zeros((2, len(ANSWERS)), np.int64))[truth, answer] = number
         return found
-
-
-CODE = {answer: place for place, answer in enumerate(ANSWERS)}
 
 
 def _newest(connection: Connection, panel: str) -> int:
@@ -306,8 +312,9 @@ def _judged(connection: Connection, engine: Engine, panel: str) -> dict[str, Rat
         paces = [one for one in recent if one is not None]
         pace = statistics.median(paces) if paces else None
         verdict, gold = clicking(table), _gold(table)
-        why = _why(verdict, gold)
-        judged[name] = Rater(name, False, answers, gold, alike.get(name), pace, bits.get(name), verdict.suspect, why)
+        fast = haste(connection, panel, name, _known(connection, engine, panel).truth)
+        why = " ".join(filter(None, (fast.told if fast else "", _why(verdict, gold))))
+        judged[name] = Rater(name, False, answers, gold, alike.get(name), pace, bits.get(name), bool(why), why)
     return judged
 
 

@@ -78,7 +78,8 @@ class PanelRecord(BaseModel):
     """Those before it, which it begins with."""
     counts: dict[str, Count]
     """Numbers of tasks and of questions: `tasks`, `questions`, `asked`, `agreed`, `gold`, `gold_yes`, `gold_no`, and
-    `gold_presumed`, whose answer nobody has confirmed."""
+    `gold_presumed`, whose answer nobody has confirmed; and numbers of pictures: `drawn`, those of the random check, and
+    `left_` and the reason (`queue.LEFT`), those that aren't asked about."""
 
     @property
     def key(self) -> str:

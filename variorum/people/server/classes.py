@@ -1,6 +1,7 @@
 """The classes of an edition as reviewers see them: name, definition, and a few example pictures.
 
-A definition comes from a file of the user, or from WordNet where classes are its ids. Examples are accepted pictures
+A definition comes from a file of the user, or by the class's WordNet id; a class without one has none, whatever its
+name. Examples are accepted pictures
 with the class as their given label. Those that the panel asks about are left out where there are enough others, as an
 example says which label its picture was given.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from variorum.arrays import Bools, Ints
+from variorum.kit.labels.phrases import phrase
 from variorum.people.server.images import Pictures
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import RecipeError, SourceError
@@ -49,8 +51,15 @@ class Classes:
     def __init__(self, pictures: Pictures, definitions: Mapping[str, str], asked: Bools, doubtful: Bools) -> None:
         self._pictures, self._definitions = pictures, definitions
         self.names = dict(pictures.manifest.classes)
+        self._phrases: dict[str, str] = {}
         self._index = {identity: place for place, identity in enumerate(self.names)}
         self._rank = 4 * asked + 2 * doubtful + 1 * ~pictures.original
+
+    def phrase(self, identity: str) -> str:
+        """A class's name as it stands in a question, such as `a tench`."""
+        if identity not in self._phrases:
+            self._phrases[identity] = phrase(self.names.get(identity, identity), identity)
+        return self._phrases[identity]
 
     def listed(self) -> list[Json]:
         """Pairs of id and name in index order."""
@@ -144,11 +153,12 @@ def _given(file: Path, classes: Mapping[str, str]) -> dict[str, str]:
 def _wordnet(ids: list[str], nouns: Path) -> dict[str, str]:
     """Glosses of the ids that are WordNet's, from the table of ImageNet's classes or else from the file of nouns."""
     from variorum.kit.labels.imagenet_classes import WNID, table
+    from variorum.kit.labels.phrases import OURS
 
     wnids = [one for one in ids if WNID.fullmatch(one)]
     if not wnids:
         return {}
-    found = {one.wnid: one.gloss for one in table()}
+    found = {one.wnid: one.gloss for one in table()} | dict(OURS)
     others = [one for one in wnids if one not in found]
     if others and nouns.is_file():
         with nouns.open("rb") as file:

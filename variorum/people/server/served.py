@@ -29,8 +29,9 @@ from variorum.people.panel.dispatch import (
     progress,
     release_task,
 )
+from variorum.people.panel.haste import FAST
 from variorum.people.panel.kinds import ASKED, CATEGORIES, PROBLEMS, SEVERITIES, VEILED
-from variorum.people.panel.panel import Panel, newest_ledger, read_questions
+from variorum.people.panel.panel import Panel, newest_ledger, notes, read_questions
 from variorum.people.panel.unsafe import category_names
 from variorum.people.server.casting import Casting
 from variorum.people.server.classes import Classes
@@ -46,6 +47,14 @@ DISCUSSED = 20
 """Disputed tasks in one answer."""
 DOUBTFUL: tuple[Action, ...] = ("withhold", "drop", "review", "relabel")
 """Verdicts on pictures that are no good examples of their class."""
+HASTY = (
+    "You answer within about a second, and so far your answers can't be told from guesses. Take the time to look; "
+    "unclear is an answer too."
+)
+STOPPED = (
+    "You are paused: you answer within about a second, and your answers can't be told from guesses. Talk to the "
+    "organiser, who can let you go on."
+)
 MISFILED = "the vote names a question that isn't the one of its picture and subject; load the page again"
 FORMATS: Mapping[str, tuple[str, str]] = {
     "parquet": (".parquet", "application/vnd.apache.parquet"),
@@ -67,6 +76,7 @@ class Served:
         pictures: of its edition.
         classes: of its edition.
         categories: of unsafe pictures, by id their name and definition.
+        pause_below: seconds for an answer; who is faster and no better than guessing is paused. 0 pauses nobody.
         _turn: those that write take turns. SQLite has one writer, and who waits for it there looks again after some
             time, so that a few wait long; a lock wakes the next one at once.
         _casting: writes votes.
@@ -76,6 +86,7 @@ class Served:
     pictures: Pictures
     classes: Classes
     categories: Mapping[str, str] = field(default_factory=dict)
+    pause_below: float = 0.0
     _turn: AbstractContextManager[object] = field(default_factory=Lock)
     _casting: Casting = field(init=False)
 
@@ -83,7 +94,7 @@ class Served:
         object.__setattr__(self, "_casting", Casting(self._write, self._turn))
 
     @classmethod
-    def of(cls, panel: Panel, definitions: Mapping[str, str]) -> Served:
+    def of(cls, panel: Panel, definitions: Mapping[str, str], pause_below: float = 0.0) -> Served:
         """A panel that is open, with all that its pages need in memory.
 
         Raises:
@@ -93,7 +104,8 @@ class Served:
         asked = _are_in(pictures, read_questions(panel, panel.store)["id"])
         pictures.hide(_judged(panel, pictures, ("withhold",)))
         classes = Classes(pictures, definitions, asked, _judged(panel, pictures, DOUBTFUL))
-        return cls(panel, pictures, classes, category_names(newest_ledger(panel.manifest, panel.store)[1]))
+        categories = category_names(newest_ledger(panel.manifest, panel.store)[1])
+        return cls(panel, pictures, classes, categories, pause_below)
 
     @property
     def title(self) -> str:
@@ -198,7 +210,23 @@ class Served:
                 votes.append(vote)
         kept = iter(self._casting.cast(votes) if votes else ())
         every = [results[place] if place in results else next(kept) for place in range(len(asks.votes))]
-        return {"results": [_result(one) for one in every], "progress": self._progress(reviewer)}
+        warning = self._haste(reviewer) if any(one.state == "kept" for one in every) else ""
+        answer = {"results": [_result(one) for one in every], "progress": self._progress(reviewer)}
+        return {**answer, "warning": warning} if warning else answer
+
+    def _haste(self, reviewer: str) -> str:
+        """Words for whoever presses keys without a look, who may be paused by rule; `""` for all others."""
+        from variorum.people.panel.raters import hasty
+
+        engine, key = self.panel.engine, self.panel.key
+        found = hasty(engine, key, reviewer, max(FAST, self.pause_below))
+        if found is None:
+            return ""
+        if not (found.sure and found.seconds < self.pause_below):
+            return HASTY
+        with self._turn:
+            pause(engine, key, reviewer, True)
+        return STOPPED
 
     def _write(self, votes: Sequence[Vote]) -> list[Result]:
         return cast(self.panel.engine, self.panel.key, votes, time.time(), classes=self.classes.names)
@@ -219,7 +247,7 @@ class Served:
     def subjects(self, reviewer: str, kind: str) -> Answer:
         """Classes with open questions for a reviewer, those with most first."""
         found = open_subjects(self.panel.engine, self.panel.key, reviewer, kind)
-        return {"subjects": [[subject, self._name(kind, subject), number] for subject, number in found]}
+        return {"subjects": [[one, self._name(kind, one), number, self._phrase(kind, one)] for one, number in found]}
 
     def discussion(self, after: int) -> Answer:
         """Disputed tasks behind one, with all their votes."""
@@ -248,6 +276,7 @@ class Served:
                 "question": one.question,
                 "subject": one.subject,
                 "name": self._name(task.kind, one.subject, picture["objects"]),
+                "phrase": self._phrase(task.kind, one.subject),
             }
             if task.kind == "copy":
                 other = self.pictures.row(one.subject)
@@ -265,6 +294,10 @@ class Served:
         names = {"label": self.classes.names, "unsafe": self.categories}.get(kind)
         return "" if names is None else names.get(subject, subject)
 
+    def _phrase(self, kind: str, subject: str) -> str:
+        """What the question calls a class; of other kinds of questions, the name."""
+        return self.classes.phrase(subject) if kind == "label" else self._name(kind, subject)
+
     # ── the administrator ────────────────────────────────────────────────────────────────────────────────────────
 
     def admin(self) -> Answer:
@@ -279,6 +312,7 @@ class Served:
                 "title": self.title,
                 "votes": record.settings.votes,
                 "counts": record.counts,
+                "notes": notes(record, self.panel.manifest, self.panel.store),
                 "paused": is_paused(engine, key),
             },
             "raters": [_plain(one) for one in raters(engine, key)],

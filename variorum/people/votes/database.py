@@ -121,6 +121,17 @@ arrivals = Table(
 )
 """How reviewers came who joined by the link for all. Others were invited, or came before this was kept."""
 
+resumed = Table(
+    "resumed",
+    metadata,
+    Column("panel", String(200), primary_key=True),
+    Column("reviewer", String(100), primary_key=True),
+    Column(
+        "number", Integer, nullable=False
+    ),  # of the last vote before; what they did until then isn't held against them
+)
+"""Reviewers whom the organiser let go on after a pause."""
+
 cursors = Table(
     "cursors",
     metadata,

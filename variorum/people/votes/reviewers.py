@@ -7,10 +7,10 @@ import secrets
 import unicodedata
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Exists, delete, exists, insert, inspect, not_, select, update
+from sqlalchemy import Connection, Engine, Exists, delete, exists, func, insert, inspect, not_, select, update
 
 from variorum.people.votes.checks import NAME, unfit_character
-from variorum.people.votes.database import arrivals, panels, reading, reviewers, writing
+from variorum.people.votes.database import arrivals, panels, reading, resumed, reviewers, votes, writing
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.looks import look
 
@@ -140,6 +140,8 @@ def arrived(connection: Connection, panel: str) -> dict[str, tuple[bool, list[st
 def pause(engine: Engine, panel: str, reviewer: str, on: bool) -> bool:
     """Take no more votes of a reviewer, or take them again; those that were given still count.
 
+    Who goes on isn't judged by earlier votes again when somebody is paused by rule (`panel.haste`).
+
     Returns:
         Whether there is such a reviewer.
     """
@@ -147,6 +149,10 @@ def pause(engine: Engine, panel: str, reviewer: str, on: bool) -> bool:
         return False
     with writing(engine, panel) as connection:
         here = reviewers.c.panel == panel, reviewers.c.reviewer == reviewer
+        if not on:
+            last = connection.scalar(select(func.max(votes.c.number))) or 0
+            connection.execute(delete(resumed).where(resumed.c.panel == panel, resumed.c.reviewer == reviewer))
+            connection.execute(insert(resumed), {"panel": panel, "reviewer": reviewer, "number": last})
         return bool(connection.execute(update(reviewers).where(*here).values(paused=on)).rowcount)
 
 

@@ -46,6 +46,8 @@
     at("pause").hidden = false;
     facts(raters, coverage, agreement);
     at("coverage").replaceChildren(...coverageBar(byVotes(coverage), panel.votes));
+    at("notes").replaceChildren(...panel.notes.map((line) => element("li", { text: seen(line, 200) })));
+    at("notes").hidden = !panel.notes.length;
     const { for: focused, does } = document.activeElement?.dataset ?? {};
     at("raters").replaceChildren(
       raters.length ? raterTable(raters, pause, admit) : element("p", { class: "muted", text: "Nobody has joined yet." }),
@@ -66,13 +68,13 @@
 
   function facts(raters, coverage, { alpha, ac1 }) {
     const active = raters.filter(({ answers: given, paused }) => given && !paused).length;
-    const needed = active ? coverage.seconds / active : NaN;
+    const needed = active && coverage.seconds !== null ? coverage.seconds / active : NaN;
     const people = active === 1 ? "for one reviewer" : `for ${figure(active)} reviewers, each`;
     const answers = raters.reduce((sum, rater) => sum + rater.answers, 0);
     at("facts").replaceChildren(
       fact("Answers", figure(answers), `${figure(coverage.questions)} questions`),
       fact("Answers left", figure(coverage.answers), `about ${figure(coverage.clicks)} clicks`),
-      fact("Time left", time(needed), active ? people : "Nobody has answered yet"),
+      fact("Time left", time(needed), Number.isFinite(needed) ? people : "No pace to reckon by yet"),
       fact("Krippendorff's α", digits(alpha), `${agreementWord(alpha)}. It is low if nearly all answers are the same.`),
       fact("Gwet's AC1", digits(ac1), `${agreementWord(ac1)}. Rare answers don't lower it.`),
     );

@@ -38,6 +38,7 @@
   const root = at("work");
   let outbox = null;
   let mode = null; // the one that is open
+  let warned = ""; // what the server said of the last answers; once closed, it isn't shown again as long as it holds
   let casts = []; // what can be taken back: {votes, undo}
 
   const app = {
@@ -156,7 +157,11 @@
     outbox?.close();
     outbox = new Outbox(server, app.owner, shelf, {
       changed: (number) => saved.show(number, server.online),
-      kept: ({ progress }) => progress && progressed(progress),
+      kept: ({ progress, warning = "" }) => {
+        if (progress) progressed(progress);
+        if (warning && warning !== warned) showNotice(warning);
+        warned = warning;
+      },
       refused,
     });
     casts = session.get(`variorum:${app.owner}:casts`) ?? [];
@@ -203,8 +208,8 @@
       if (key === "Escape") target.blur();
       return;
     }
-    // a button or link that has the focus takes Enter and space itself
-    if ((key === "Enter" || key === " ") && target.closest("button, a, summary")) return;
+    // a button, link or box that has the focus takes Enter and space itself
+    if ((key === "Enter" || key === " ") && target.closest("button, a, summary, [type=checkbox]")) return;
     if (key === "?") at("help").showModal();
     else if (mode.key?.(event)) event.preventDefault();
     else if (key === "z" && !event.ctrlKey) (event.preventDefault(), (mode.undo ?? takeBack)());

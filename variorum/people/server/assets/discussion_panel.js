@@ -94,7 +94,7 @@
       this.words = this.app.me.panel.kinds[task.kind];
       this.count.textContent = `${figure(at)} of ${figure(of)}${left > of ? `, ${figure(left)} in all` : ""}`;
       const [before, after] = this.words.ask.split("{name}");
-      const name = element("bdi", { text: seen(question.name || question.subject, 200) });
+      const name = element("bdi", { text: seen(question.phrase || question.subject, 210) });
       this.ask.replaceChildren(before, ...(after === undefined ? [] : [name, after]));
       for (const [answer] of ANSWERS) this[`word_${answer}`].textContent = this.words[answer];
       this.votes.replaceChildren(...question.votes.map((vote) => this.#vote(vote)));

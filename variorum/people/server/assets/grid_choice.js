@@ -4,7 +4,7 @@
   const HIDDEN = 60 * 1000; // milliseconds for which something that has ended isn't offered
   const LISTED = 100; // lines in the document; a search finds the others
 
-  // The question about many at once; `{}` is the place of the class's name. Other kinds have their own question.
+  // The question about many at once; `{}` is the place of the class with its article. Other kinds have their own question.
   const MANY = {
     label: "Do all of these show {}?",
     edit: "Are all of these edits clean?",
@@ -19,7 +19,7 @@
   }
 
   class GridChoice {
-    /** `kinds` are those of the panel by name; `open(kind, subject, name)` is called with what was chosen. */
+    /** `kinds` are those of the panel by name; `open(kind, subject, phrase)` is called with what was chosen. */
     constructor({ server, kinds, open }) {
       Object.assign(this, { server, open, kinds, lines: [], ends: new Map() });
       this.search = element("input", {
@@ -81,7 +81,13 @@
       );
       const labels = found.filter(([kind]) => kind === "label").flatMap(([, subjects]) => subjects);
       this.lines = labels
-        .map(([id, name, open]) => ({ id, name: seen(name, 200), open, key: `${name} ${id}`.toLowerCase() }))
+        .map(([id, name, open, phrase]) => ({
+          id,
+          name: seen(name, 200),
+          open,
+          phrase: seen(phrase, 210),
+          key: `${name} ${id}`.toLowerCase(),
+        }))
         .filter(({ id, open }) => this.#left("label", id, open))
         .sort((a, b) => b.open - a.open || (a.key < b.key ? -1 : 1));
       this.others.replaceChildren(
@@ -114,10 +120,10 @@
         : "No questions about classes are open for you.";
     }
 
-    #button({ id, name, open }, kind) {
+    #button({ id, name, open, phrase }, kind) {
       return element(
         "button",
-        { type: "button", class: "choice-button", click: () => this.open(kind, id, name) },
+        { type: "button", class: "choice-button", click: () => this.open(kind, id, phrase ?? name) },
         element("bdi", { text: name }),
         element("span", { class: "number muted", text: `${figure(open)} open` }),
       );

@@ -67,7 +67,7 @@
       this.choose = acts.choose;
     }
 
-    /** Ask a question of a kind; `words` are its answers' words, `name` the class's name. */
+    /** Ask a question of a kind; `words` are its answers' words, `name` the class with its article. */
     open(kind, words, name) {
       this.words = words;
       for (const one of [...this.clicks, ...this.selected.querySelectorAll("button")])

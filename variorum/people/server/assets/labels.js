@@ -7,7 +7,8 @@
   /** The question of a line in words. */
   function question(asked, line) {
     const name = seen(line.name || "", 200);
-    if (asked.ask.includes("{name}")) return asked.ask.replace("{name}", () => name || seen(line.subject, 200));
+    const phrase = seen(line.phrase || line.name || line.subject, 210);
+    if (asked.ask.includes("{name}")) return asked.ask.replace("{name}", () => phrase);
     return name ? `${name}: ${asked.ask}` : asked.ask;
   }
 

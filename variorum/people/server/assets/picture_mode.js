@@ -39,8 +39,9 @@
   function restWrong() {
     const open = view.draft.lines.filter((line) => !line.answer);
     const seconds = view.watch.lap() / open.length; // one look, shared by all
-    for (const line of open) view.answer(line, "no", { stay: true, seconds });
-    if (open.length) view.app.say(`${open.length} answered: all others are wrong. Enter goes on.`);
+    const last = open.at(-1);
+    for (const line of open) view.answer(line, "no", { stay: line !== last, seconds });
+    if (open.length) view.app.say(`${open.length} answered: all others are wrong.`);
     view.focus();
   }
 
@@ -81,7 +82,7 @@
       ["1 … 9", "choose a label: right; again: wrong, unclear"],
       ["0", "all without an answer are wrong"],
       ["↑ ↓", "to another label; a picture that is zoomed moves"],
-      ["Enter Space", "next picture, when all are answered"],
+      ["Enter Space", "next picture, when all are answered; by itself after y, n, u and 0"],
     ],
   });
 }

@@ -24,7 +24,12 @@
       button("skip", "s", "Skip", (event) => view.pressed(event) && view.skip()),
       button("undo", "z", "Undo", () => view.undo()),
     );
-    return element("div", { class: "bar-below" }, tools, view.panel.big, view.going);
+    const box = element("input", { type: "checkbox", change: () => view.wait(!box.checked) });
+    box.checked = !view.waits;
+    const title = "The next picture comes with the last answer. Without it, pictures stay until Enter.";
+    const waits = element("label", { class: "waits", title }, box, element("span", { text: "Go on by itself" }));
+    view.going.append(element("span", { class: "going-on", "aria-hidden": "true" }));
+    return element("div", { class: "bar-below" }, tools, view.panel.big, view.going, view.one ? "" : waits);
   }
 
   /** What is shown when there is no picture left for now; `again` looks for more. */
@@ -54,6 +59,7 @@
   /** A keydown for the picture that is shown; true if it was used. */
   function taskKey(view, event) {
     const { key } = event;
+    if (!["y", "n", "u"].includes(key)) view.hold();
     if (!view.task) return key === "z" ? (view.undo(), true) : false;
     const panning = view.stage.zoomed && !event.shiftKey;
     if (key.startsWith("Arrow") && view.line.asked && !panning) return view.box.key(event);

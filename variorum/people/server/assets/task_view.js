@@ -5,12 +5,15 @@
 {
   const { element, seen, Stage, BoxEditor, Draft, Watch, Dialogs, taskBar, nothingLeft, choices, question } = Variorum;
   const SETTLE = 250; // milliseconds after a new picture in which a press is the end of a double click
+  const MOMENT = 400; // milliseconds between the last answer and the next picture, in which an answer can be changed
+  const WAITS = "variorum:waits"; // in the browser's storage: whether a picture stays until Enter
 
   /** `one`: questions are asked one by one, and the task is done with the last answer. */
   class TaskView {
     constructor(root, app, { mode, one, panel }) {
       Object.assign(this, { root, app, mode, one, panel, line: null, task: null, draft: null });
       this.watch = new Watch();
+      this.waits = app.shelf.get(WAITS) ?? false;
       this.stage = new Stage({ say: app.say });
       this.stage.layers.onOriginal = () => this.#pictures();
       this.box = new BoxEditor(this.stage, (box) => this.boxed(box));
@@ -18,6 +21,7 @@
       this.work = element("div", { class: `work ${one ? "single" : "many"}` }, this.stage.element, this.side);
       this.none = element("div", { class: "empty", hidden: true });
       root.append(this.work, this.none);
+      root.addEventListener("pointerdown", ({ target }) => target.closest(".answer") || this.hold(), true);
       this.dialogs = new Dialogs(root, {
         me: app.me,
         classes: app.classes,
@@ -41,6 +45,7 @@
     }
 
     stop() {
+      this.hold();
       this.queue.stop();
       this.stage.stop();
     }
@@ -131,6 +136,8 @@
     /** Answer a line. It stays the current one if `stay`, else the next open one follows. */
     answer(line, value, { stay = false, seconds = this.watch.lap() } = {}) {
       if (!this.task || this.moving) return;
+      if (this.leaving && line === this.line && line.answer === value) return; // the same again keeps nobody here
+      this.hold();
       this.choose(line);
       this.detailed = false;
       if (line.box && value === "yes")
@@ -146,8 +153,33 @@
       } else if (this.one) this.finish();
       else {
         this.update();
-        this.app.say(`${this.#name(line)}: ${this.asked[value]}. All answered: Enter goes on.`);
+        const end = this.waits ? "All answered: Enter goes on." : "All answered, going on.";
+        this.app.say(`${this.#name(line)}: ${this.asked[value]}. ${end}`);
+        if (!this.waits) this.#leave();
       }
+    }
+
+    /** All is answered: go on in a moment, unless something is done before. */
+    #leave() {
+      this.hold();
+      this.work.classList.add("leaving");
+      this.leaving = setTimeout(() => this.finish({ again: true }), MOMENT);
+    }
+
+    /** Stay with the picture until Enter. */
+    hold() {
+      clearTimeout(this.leaving);
+      this.leaving = 0;
+      this.work.classList.remove("leaving");
+    }
+
+    /** Whether pictures stay until Enter; the browser remembers it. */
+    wait(yes) {
+      this.hold();
+      this.waits = yes;
+      this.app.shelf.set(WAITS, yes);
+      this.app.say(yes ? "Pictures stay until Enter." : "The next picture comes with the last answer.");
+      this.focus();
     }
 
     #name(line) {
@@ -229,29 +261,31 @@
       });
     }
 
-    /** Cast the answers and go on, if all questions have one. */
-    finish() {
+    /** Cast the answers and go on, if all questions have one. `again`: undo asks the last question again. */
+    finish({ again = this.one } = {}) {
+      this.hold();
       if (!this.task || this.moving) return;
       if (!this.draft.complete) {
         this.choose(this.draft.lines[this.draft.open()]);
         this.focus();
         return this.app.say("Not all questions are answered yet.");
       }
-      this.#cast(this.#votes());
+      this.#cast(this.#votes(), again);
     }
 
-    #cast(votes) {
+    #cast(votes, again = this.one) {
       const { task, draft, app } = this;
-      app.cast(votes, { task, undo: () => this.#again(task, draft) });
+      app.cast(votes, { task, undo: () => this.#again(task, draft, again) });
       draft.forget();
       this.#go(this.queue.next());
     }
 
-    #again(task, draft) {
+    #again(task, draft, again) {
+      this.hold();
       this.queue.back(task);
       this.draft = draft;
       draft.restore();
-      const line = this.one ? draft.back() : null; // the last question is asked again
+      const line = again ? draft.back() : null; // the last question is asked again
       this.show(task, { restored: true, line });
     }
 
