@@ -49,7 +49,7 @@ def test_a_difference_shows_the_kept_picture_beside_the_dropped_copy(cleaned):
         (names[0], "the"),
         (names[1], "hash:"),
     }
-    pictures, records = ([one for chunk in stream for one in chunk] for stream in parts.streams(QUIET))
+    pictures, records, *_ = ([one for chunk in stream for one in chunk] for stream in parts.streams(QUIET))
     assert len(pictures) == 4
     assert all(pictures)  # both sides of both
     for text, origin, distance in zip(records, kept, column(parts, "distance"), strict=True):
