@@ -16,7 +16,7 @@ import io
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ from variorum.edition.editions import read_beside
 from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.flows import own_server, stale_runs
-from variorum.machine.progress import QUIET, Progress
+from variorum.machine.progress import QUIET, Pace, Progress
 from variorum.pipeline import Job
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
 from variorum.schemas.manifest import Ledger, Manifest
@@ -47,6 +47,8 @@ from variorum.stages.job import Profile
 from variorum.stages.stage import P, R, Runner, Stage
 
 T = TypeVar("T")
+EVERY_SECONDS = 5.0
+"""Between two updates of a progress artifact, each of which is a request to the server."""
 LEASE_SECONDS = 60
 """How long a killed holder keeps a GPU slot before the server frees it."""
 SHEET = "contact_sheet.png"
@@ -132,6 +134,39 @@ def part_task(stage: Stage[Any, Any], part: Any, label: str) -> Any:
         return Cancelled(message=STOPPED)
 
 
+class OnPage(Progress):
+    """Passes the steps of a stage on, and shows them with the time left as a progress artifact of its flow.
+
+    Args:
+        key: of the artifact.
+        what: the stage does.
+        total: number of steps.
+        progress: receives the steps too.
+    """
+
+    def __init__(self, key: str, what: str, total: int, progress: Progress) -> None:
+        self.what, self.progress, self.pace = what, progress, Pace(total)
+        self._artifact: Any = create_progress_artifact(0.0, key=key, description=f"{what}, {total} to do")
+        self._lock, self._said = threading.Lock(), 0.0
+
+    def advance(self, steps: int) -> None:
+        """See `Progress.advance`."""
+        self.progress.advance(steps)
+        self.pace.advance(steps)
+        if self.pace.seconds() - self._said >= EVERY_SECONDS and self._lock.acquire(blocking=False):
+            try:
+                with suppress(Exception):  # a page that can't be reached stops no work
+                    self.update()
+            finally:
+                self._lock.release()
+
+    def update(self) -> None:
+        """Show it as it is now."""
+        self._said, pace = self.pace.seconds(), self.pace
+        said = f"{self.what}: {pace.done} of {pace.total}, {pace.time()}"
+        update_progress_artifact(self._artifact, 100 * min(pace.done / max(pace.total, 1), 1), said)
+
+
 class PrefectRunner:
     """Makes parts as Prefect tasks inside a flow. The flow's task runner decides how many run at a time."""
 
@@ -140,13 +175,13 @@ class PrefectRunner:
         if stage.uses_models:
             ensure_gpu_limit()
         submit: Any = part_task.with_options(name=stage.name).submit
-        token, stop, working = reporting.set(progress), broken.set([]), at_work.set(tasks := AtWork())
+        key, total = ARTIFACTS.get(stage.name, "shards"), sum(part.samples for part in parts)
+        shown = OnPage(key, stage.doing, total, progress)
+        token, stop, working = reporting.set(shown), broken.set([]), at_work.set(tasks := AtWork())
         try:
             futures: list[Any] = [submit(quote(stage), quote(part), str(part)) for part in parts]
-            key = ARTIFACTS.get(stage.name, "shards")
-            artifact: Any = create_progress_artifact(0.0, key=key, description=f"{len(futures)} to do")
-            for finished, _ in enumerate(as_completed(futures), 1):
-                update_progress_artifact(artifact, 100 * finished / len(futures))
+            for _ in as_completed(futures):
+                shown.update()
         except BaseException:
             tasks.stop()
             raise

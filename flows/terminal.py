@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from variorum.machine.progress import Pace, Progress, duration
 from variorum.schemas.secrets import without_secrets
 
 if TYPE_CHECKING:
-    from variorum.machine.progress import Progress
     from variorum.report.figures import Shown
 
 EVERY_SECONDS = 30.0
@@ -94,36 +94,53 @@ def progress(unit: str = "") -> Iterator[Progress]:
 
 @contextmanager
 def bars(unit: str = "") -> Iterator[Progress]:
-    """A bar per phase, with rate and remaining time."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    """A line per phase: its bar, steps and time left while it lasts, then the time that it took."""
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Rich
+    from rich.table import Column
 
-    from variorum.machine.progress import Progress
+    class Bar(BarColumn):
+        def render(self, task: Any) -> Any:  # a bar at its end would look like work that stands still
+            return "" if task.fields["pace"].ended else super().render(task)
 
-    amounts = (
-        (DownloadColumn(), TransferSpeedColumn())
-        if unit == "bytes"
-        else (MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    class Said(TextColumn):
+        def __init__(self, say: Callable[[Pace], str]) -> None:
+            super().__init__("", justify="right", table_column=Column(no_wrap=True))
+            self.say = say
+
+        def render(self, task: Any) -> Any:
+            return super().render(task).append(self.say(task.fields["pace"]))
+
+    columns = (
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        Bar(bar_width=None, table_column=Column(ratio=1)),
+        Said(lambda pace: ", ".join(filter(None, (steps_of(pace, unit), rate_of(pace, unit))))),
+        Said(Pace.time),
     )
-    with Rich(
-        TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn(), console=console(stderr=True)
-    ) as rich:
+    with Rich(*columns, console=console(stderr=True), expand=True) as rich:
 
         class Bars(Progress):
+            task: Any = None
+
             def start(self, what: str, total: int, done: int = 0) -> None:
-                self.task = rich.add_task(what, total=total, completed=done, rate="")
+                self.begin(what, Pace(total, done))
+
+            def start_unlike(self, what: str, total: int) -> None:
+                self.begin(what, Pace(total, alike=False))
+
+            def begin(self, what: str, pace: Pace) -> None:
+                self.task, self.pace = None, pace
+                if not pace.ended:
+                    self.task = rich.add_task(cell(what), total=pace.total, completed=pace.done, pace=pace)
 
             def advance(self, steps: int) -> None:
+                if self.task is None:
+                    return
+                self.pace.advance(steps)
                 rich.advance(self.task, steps)
-                speed = rich.tasks[self.task].speed
-                rich.update(self.task, rate=f"{speed:.1f}/s" if speed else "")
+                if self.pace.fleeting:
+                    rich.remove_task(self.task)
+                    self.task = None
 
         yield Bars()
 
@@ -140,43 +157,55 @@ def lines(
     """
     from threading import Lock
 
-    from variorum.machine.progress import Progress
-
     put = write or (lambda line: say(line, err=True))
 
     class Lines(Progress):
         def __init__(self) -> None:
             self.lock = Lock()
-            self.total = 0
+            self.pace = Pace(0)
 
         def start(self, what: str, total: int, done: int = 0) -> None:
+            self.begin(what, Pace(total, done, clock))
+
+        def start_unlike(self, what: str, total: int) -> None:
+            self.begin(what, Pace(total, 0, clock, alike=False))
+
+        def begin(self, what: str, pace: Pace) -> None:
             with self.lock:
-                self.what, self.total = what, total
-                self.kept = self.done = self.said = done
-                self.began = self.said_at = clock()
+                self.what, self.pace = what, pace
+                self.said, self.said_at = pace.done, clock()
+                if pace.total == 1 and not pace.ended:
+                    put(f"{what} …")
 
         def advance(self, steps: int) -> None:
             with self.lock:
-                self.done += steps
-                now = clock()
-                waited = now - self.said_at
-                due = self.done - self.said >= EVERY_SHARE * self.total and waited >= LEAST_SECONDS
-                due = due or waited >= EVERY_SECONDS
-                if steps and self.total and (due or self.done == self.total) and self.done != self.said:
-                    self.said, self.said_at = self.done, now
-                    put(self.line(now - self.began))
-
-        def line(self, seconds: float) -> str:
-            rate = (self.done - self.kept) / seconds if seconds > 0 else 0
-            text = f"{self.what}: {amount(self.done, unit)} of {amount(self.total, unit)}"
-            text += f", {100 * self.done / self.total:.0f} %"
-            if self.done >= self.total:
-                return f"{text}, in {duration(seconds)}"
-            return text + (
-                f", {amount(rate, unit)}/s, {duration((self.total - self.done) / rate)} left" if rate else ""
-            )
+                pace = self.pace
+                pace.advance(steps)
+                waited = clock() - self.said_at
+                due = pace.done - self.said >= EVERY_SHARE * pace.total and waited >= LEAST_SECONDS
+                due = (due or waited >= EVERY_SECONDS or pace.ended) and not pace.fleeting
+                if steps and pace.total and due and pace.done != self.said:
+                    self.said, self.said_at = pace.done, clock()
+                    share = f"{int(100 * pace.done / pace.total)} %"
+                    said = f"{self.what}: {steps_of(pace, unit)}", share, rate_of(pace, unit), pace.time()
+                    put(", ".join(filter(None, said)))
 
     return Lines()
+
+
+def steps_of(pace: Pace, unit: str) -> str:
+    """Steps done and their total: `41 of 120`."""
+    return f"{amount(pace.done, unit)} of {amount(pace.total, unit)}"
+
+
+def rate_of(pace: Pace, unit: str) -> str:
+    """Steps a second, or seconds for each if it takes longer; nothing if that isn't known, or isn't needed any more."""
+    rate = None if pace.ended else pace.rate()
+    if rate is None:
+        return ""
+    if unit or rate >= 1:
+        return f"{amount(rate, unit)}/s"
+    return f"{1 / rate:.1f} s each" if rate > 0.1 else f"{duration(1 / rate)} each"
 
 
 def amount(number: float, unit: str) -> str:
@@ -184,16 +213,6 @@ def amount(number: float, unit: str) -> str:
     if unit == "bytes":
         return f"{number / 1e6:.1f} MB"
     return f"{number:.1f}" if isinstance(number, float) and number < 100 else f"{number:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the two largest units: `42 s`, `3 min 05 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def console(stderr: bool = False) -> Any:

@@ -73,7 +73,7 @@ class Corrupted(Source):
 
         Objects move along where pixels do.
         """
-        for item in decoded(self.of.read(start, stop, ctx), lambda _: None):
+        for item in decoded(self.of.read(start, stop, ctx)):
             if isinstance(item, Failure) or isinstance(item.image, bytes):
                 yield item
                 continue

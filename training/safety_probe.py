@@ -239,7 +239,7 @@ def truths_of(sample: Sample, categories: Sequence[str]) -> Floats:
 def _judged(source: Source, ctx: Context) -> Iterator[Sample]:
     """The accepted pictures of a source, decoded; what can't be read is left out."""
     source.pin(ctx)
-    for item in decoded(source.read(0, source.size(ctx), ctx), lambda _: None):
+    for item in decoded(source.read(0, source.size(ctx), ctx)):
         if not isinstance(item, Failure) and not item.reason:
             yield item
 

@@ -11,7 +11,8 @@ run again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from variorum.edition.editions import check_version, sealed, set_current
 from variorum.edition.ledgers import kept_curation, put_curation
@@ -67,16 +68,25 @@ def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force:
         number, ledger = curate(job, manifest, runner, progress, force=force)
         manifest = release(job, manifest, number, ledger, runner, progress)
     evaluate(job, manifest, runner, progress)
-    return with_card(job, manifest)
+    return with_card(job, manifest, progress)
 
 
-def with_card(job: Job, manifest: Manifest) -> Manifest:
+def with_card(job: Job, manifest: Manifest, progress: Progress = QUIET) -> Manifest:
     """The edition, whose card is written unless it is up to date. That needs no runner."""
     if not card_is_kept(job.recipe, manifest, job.store):
         from variorum.report.card import write_card
 
-        write_card(job.recipe, manifest, job.store)
+        with one_step("writing the card", progress):
+            write_card(job.recipe, manifest, job.store)
     return manifest
+
+
+@contextmanager
+def one_step(what: str, progress: Progress) -> Iterator[None]:
+    """Report work that can't be counted as a phase of one step."""
+    progress.start_unlike(what, 1)
+    yield
+    progress.advance(1)
 
 
 def finished(job: Job, progress: Progress = QUIET, *, force: bool = False) -> Manifest | None:
@@ -94,7 +104,7 @@ def finished(job: Job, progress: Progress = QUIET, *, force: bool = False) -> Ma
         manifest = released(job, manifest, *kept, progress) if kept else None
     if manifest is None or evaluate_finished(job, manifest) is None:
         return None
-    return with_card(job, manifest)
+    return with_card(job, manifest, progress)
 
 
 def build_finished(job: Job, progress: Progress = QUIET, *, then: tuple[Component, ...] = ()) -> Manifest | None:
@@ -146,7 +156,9 @@ def build(
     if done := built(job, progress):
         return done
     requests = keep_requests(job.recipe, job.ctx, job.store, progress)
-    return seal_edition(job, complete(Build(job, then), runner, progress), requests)
+    receipts = complete(Build(job, then), runner, progress)
+    with one_step("sealing the edition", progress):
+        return seal_edition(job, receipts, requests)
 
 
 def built(job: Job, progress: Progress = QUIET) -> Manifest | None:
@@ -179,13 +191,14 @@ def curate(
         needed = [one for one in asked if one.component_name() in step.needs()]
         columns.references[step.component_name()] = measure_references(job, step, needed, runner, progress)
     table = picture_table(manifest, job.store)
-    progress.start("scoring", len(scoring))
+    progress.start_unlike("scoring", len(scoring))
     for step in scoring:
         name = step.component_name()
         (scored,) = complete(Score(job, manifest, name, columns, table), runner)
         columns.scored[name] = scored.tables[name]
         progress.advance(1)
-    number, ledger = decide(job, manifest, columns, force=force, table=table)
+    with one_step("deciding", progress):
+        number, ledger = decide(job, manifest, columns, force=force, table=table)
     put_curation(key, number, ledger, job.store)
     return number, ledger
 
@@ -231,9 +244,10 @@ def release(
         return done
     receipts = complete(Release(job, manifest, ledger), runner, progress)
     maker = job.recipe.generate[-1] if job.recipe.generate else None
-    return seal_release(
-        manifest, number, ledger, receipts, job.store, lambda one: with_listings(one, maker, job.judging, job.store)
-    )
+    with one_step("sealing the release", progress):
+        return seal_release(
+            manifest, number, ledger, receipts, job.store, lambda one: with_listings(one, maker, job.judging, job.store)
+        )
 
 
 def released(job: Job, manifest: Manifest, number: int, ledger: Ledger, progress: Progress = QUIET) -> Manifest | None:
@@ -253,11 +267,14 @@ def evaluate(
     if todo := missing(job, figures):
         announce(todo, manifest.pictures())
         found = complete(evaluating(job, manifest, todo), runner, progress)
-    for evaluation in todo:
+    compared = [measure_references(job, one, [one], runner, progress) for one in todo]
+    if todo:
+        progress.start_unlike("computing figures", len(todo))
+    for evaluation, measured in zip(todo, compared, strict=True):
         name = evaluation.component_name()
-        measured = measure_references(job, evaluation, [evaluation], runner, progress)
         references = {reference: tables[name] for reference, tables in measured.items()}
         figures[name] = put_figures(evaluation, manifest, job, [part.tables[name] for part in found], references)
+        progress.advance(1)
     return {one.component_name(): figures[one.component_name()] for one in job.recipe.evaluate}
 
 

@@ -8,8 +8,9 @@ that memorised one of them, and copies with different labels prove that a label 
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 PROVED = np.array([layer in ("file", "pixels", "hash") for layer in LAYERS])
 """By layer, whether it proves a copy; embeddings only find that pictures look alike."""
+COPY_NAME = re.compile(r"(?<![a-z])cop(y|ie|ia)(?![a-z])|\(\d+\)(\.\w+)?$", re.IGNORECASE)
+"""Names that file managers and people give copies: `copy_of_a.jpg`, `a - Copy.jpg`, `a copy 2.jpg`, `a (1).jpg`."""
 LARGE = 50
 """Groups with more pictures than this are counted in the figures: a chain of copies may have joined different ones."""
 
@@ -109,7 +112,7 @@ class Duplicates(Detector):
         exact, head = prints.exact()
         area = table["height"] * table["width"]
         licensed = ~np.isin(table["licence"], ("", "unknown"))
-        order = np.lexsort((prints.rank, ~licensed, -area, -table["detail"]))
+        order = np.lexsort((prints.rank, *plainness(table["origin"]), ~licensed, -area, -table["detail"]))
         rng = ctx.rng(self.component_name(), "", "pairs")
         links, cut = near_links(prints, exact, head, rng, self.cosine, order=order)
         owner = prints.rank if self.within_source else np.unique(prints.source.astype(str), return_inverse=True)[1]
@@ -155,6 +158,17 @@ class Duplicates(Detector):
             figures["cosine_cut_from"] = "recipe" if self.cosine else cut_from(cut, rate)
             figures["false_pairs_a_picture"] = None if np.isnan(rate) else rate * n
         return figures
+
+
+def plainness(origins: Iterable[object]) -> tuple[Ints, Bools]:
+    """Length `[N]` of the names of files, and whether a name says that it is a copy. The last sorts first.
+
+    Args:
+        origins: `[N]`, where the pictures come from, such as paths.
+    """
+    names = [str(origin).rpartition("/")[2] for origin in origins]
+    lengths = np.array([len(name) for name in names], np.int64)
+    return lengths, np.array([COPY_NAME.search(name) is not None for name in names], bool)
 
 
 def cut_from(cosine: float, rate: float) -> str:

@@ -29,6 +29,9 @@ class Features(Detector):
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
         """Both columns. Values beyond float16 (±65504) become infinite; other detectors don't judge such pictures."""
-        embeddings = ctx.models.get(self.encoder)([sample.image for sample in samples])
-        with np.errstate(over="ignore"):
-            yield from ({"embedding": row, "encoder": self.encoder} for row in embeddings.astype(np.float16))
+        encoder, images = ctx.models.get(self.encoder), [sample.image for sample in samples]
+        at_once = getattr(encoder, "at_once", len(images))  # a slow encoder's progress is seen picture by picture
+        for start in range(0, len(images), at_once):
+            with np.errstate(over="ignore"):
+                embeddings = encoder(images[start : start + at_once]).astype(np.float16)
+            yield from ({"embedding": row, "encoder": self.encoder} for row in embeddings)

@@ -11,6 +11,7 @@ import typer
 from variorum.edition.opening import existing
 from variorum.flows import terminal
 from variorum.flows.options import AsJson, Edition, StoreUrl, examples
+from variorum.machine.progress import duration
 from variorum.schemas.secrets import remember
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _show(panel: Panel, as_json: bool) -> None:
         found = {"coverage": asdict(done), "raters": [asdict(one) for one in people], "agreement": asdict(alike)}
         terminal.print_json({"panel": panel.key, **found})
         return
-    left = "" if not done.seconds else f", about {terminal.duration(done.seconds)}"
+    left = "" if not done.seconds else f", about {duration(done.seconds)}"
     terminal.say(
         f"panel {panel.key}: {done.complete} of {done.questions} questions are complete, {done.answers} answers are "
         f"missing{left}"

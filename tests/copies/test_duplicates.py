@@ -116,6 +116,24 @@ def test_detail_then_size_then_licence_then_id_decides_what_stays():
     assert columns(by_id, "keep", "group", "keeper") == [[False, True], [0, 0], ["a", "a"]]
 
 
+@pytest.mark.parametrize(
+    ("kept", "gone"),
+    [
+        ("b/horse.jpg", "a/copy_of_horse.jpg"),
+        ("horse.jpg", "horse - Copy.jpg"),
+        ("horse.jpg", "horse (1).jpg"),
+        ("horse_at_dusk.jpg", "copy 2.jpg"),
+        ("z/horse.jpg", "a/horse_2.jpg"),
+        ("photocopy.jpg", "photocopier.jpg"),  # a word that only contains it
+    ],
+)
+def test_of_equal_copies_the_one_with_the_plainest_name_stays(kept, gone):
+    table = edition([render(1), render(1)], id=["b", "a"], origin=[kept, gone])
+    assert columns(scored(STEP, table), "keeper") == [["b", "b"]]
+    better = edition([copy(render(1), "blur"), render(1)], id=["b", "a"], origin=[kept, gone])
+    assert columns(scored(STEP, better), "keeper") == [["a", "a"]]
+
+
 @pytest.mark.parametrize("share", [1.5, 2, 5.5])
 def test_an_enlargement_never_stays_for_the_sharp_picture(share):
     pictures = [picture for picture in crops()[::6] if pdq(picture)[1] >= LEAST_QUALITY]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -76,6 +77,7 @@ def test_a_flow_makes_what_threads_make(server, photos, tmp_path):
     assert "negative_0" in str(artifacts("counts")[0].data)
     assert "d@1.0.0" in str(artifacts("card")[0].data)
     assert artifacts("units")[-1].data == 100.0
+    assert re.fullmatch(r"making pictures: (\d+) of \1, in \d+ s", artifacts("units")[-1].description)
     receipts = {path: path.stat().st_mtime_ns for path in (tmp_path / "flow" / "units").iterdir()}
     assert flow(what, str(tmp_path / "flow")) == manifest
     assert receipts == {path: path.stat().st_mtime_ns for path in (tmp_path / "flow" / "units").iterdir()}

@@ -1,12 +1,16 @@
 """What the command line shows: tables that fit, whole words, and progress with and without a terminal."""
 
+import io
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.terminal import amount, duration, lines, parts_that_fit, shortened, widths_of
+from variorum.flows.terminal import amount, lines, parts_that_fit, shortened, widths_of
+from variorum.machine.progress import duration
 from variorum.report.figures import Shown
 
 WIDE = Shown(
@@ -97,7 +101,7 @@ def told(total: int, steps, seconds: float, unit: str = "") -> list[str]:
     """The lines of a phase in which each step takes so long."""
     said, clock = [], Clock()
     progress = lines(unit, said.append, clock)
-    progress.start("making pictures of", total)
+    progress.start("making pictures", total)
     for number in steps:
         clock.now += seconds
         progress.advance(number)
@@ -107,24 +111,24 @@ def told(total: int, steps, seconds: float, unit: str = "") -> list[str]:
 def test_a_long_phase_tells_every_five_percent():
     said = told(1000, [1] * 1000, 0.5)
     assert len(said) == 20
-    assert said[0] == "making pictures of: 50 of 1000, 5 %, 2.0/s, 7 min 55 s left"
-    assert said[-1] == "making pictures of: 1000 of 1000, 100 %, in 8 min 20 s"
+    assert said[0] == "making pictures: 50 of 1000, 5 %, 2.0/s, 7 min 55 s left"
+    assert said[-1] == "making pictures: 1000 of 1000, 100 %, in 8 min 20 s"
 
 
 def test_a_slow_phase_tells_every_thirty_seconds():
     said = told(100_000, [1] * 120, 1.0)
     assert len(said) == 4
-    assert said[1].startswith("making pictures of: 60 of 100000, 0 %, 1.0/s, 27 h 45 min left")
+    assert said[1].startswith("making pictures: 60 of 100000, 0 %, 1.0/s, 27 h 45 min left")
 
 
 def test_a_short_phase_tells_its_end_alone():
-    assert told(50, [1] * 50, 0.001) == ["making pictures of: 50 of 50, 100 %, in 0 s"]
+    assert told(50, [1] * 50, 0.001) == ["making pictures: 50 of 50, 100 %, in 0 s"]
 
 
 def test_nothing_to_do_says_nothing():
     said, clock = [], Clock()
     progress = lines("", said.append, clock)
-    progress.start("making pictures of", 20, 20)  # all of it kept from before
+    progress.start("making pictures", 20, 20)  # all of it kept from before
     progress.start("scoring", 0)
     progress.advance(0)
     assert said == []
@@ -133,11 +137,41 @@ def test_nothing_to_do_says_nothing():
 def test_the_rate_is_that_of_this_run():
     said, clock = [], Clock()
     progress = lines("", said.append, clock)
-    progress.start("making pictures of", 100, 80)
+    progress.start("making pictures", 100, 80)
     for _ in range(10):
         clock.now += 1
         progress.advance(1)
-    assert said[0] == "making pictures of: 85 of 100, 85 %, 1.0/s, 15 s left"
+    assert said[0] == "making pictures: 85 of 100, 85 %, 1.0/s, 15 s left"
+
+
+def test_bars_fit_with_whole_words_and_stand_nowhere_at_their_end(monkeypatch):
+    written = io.StringIO()
+    shown = Console(file=written, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(terminal, "console", lambda **_: shown)
+    with terminal.bars() as progress:
+        progress.start("measuring leakage.trained_on", 12_000, 2_000)
+        progress.advance(9_000)
+        progress.start_unlike("sealing the edition", 1)  # meanwhile the other isn't over
+        progress.start("kept from before", 5, 5)
+    first, second = drawn(written)[-2:]
+    assert first.startswith("measuring leakage.trained_on ━")
+    assert first.endswith(" 11000 of 12000 0 s so far")
+    assert second.startswith("sealing the edition  ")
+    assert second.endswith(" 0 of 1 0 s so far")
+    assert len(first) == len(second) == 80
+    written.truncate(0)
+    with terminal.bars() as progress:
+        progress.start("measuring", 120)
+        progress.advance(120)
+        progress.start_unlike("sealing the edition", 1)
+        progress.advance(1)  # in no time
+    assert drawn(written)[-1].split() == ["measuring", "120", "of", "120", "in", "0", "s"]
+
+
+def drawn(written: io.StringIO) -> list[str]:
+    """The lines that were drawn one after the other, without what moves the cursor."""
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()).splitlines()
+    return [line for line in lines if line.strip("\r\0")]
 
 
 def test_amounts_and_durations_in_words():

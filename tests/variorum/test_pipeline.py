@@ -128,6 +128,37 @@ def test_every_phase_ends_at_its_total_also_where_references_are_measured(folder
     assert all(done == total for done, total in phases.done.values())
 
 
+def test_nothing_counts_as_done_before_its_work_is(folder, tmp_path, monkeypatch):
+    """Sources are read ahead of the generators, and detectors take turns on batches."""
+    from acme_components.bright import Bright
+    from acme_components.negative import Negative
+
+    phases, ahead = Phases(), []
+    edit, measure = Negative.edit, Bright.measure
+    begun = {"making pictures": 0, "measuring": 0}
+
+    def watched(what):
+        ahead.append(phases.done[what][0] - begun[what])
+        begun[what] += 1
+
+    def edited(self, sample, of):
+        watched("making pictures")
+        return edit(self, sample, of)
+
+    def measured(self, samples, ctx):
+        for row in measure(self, samples, ctx):
+            watched("measuring")
+            yield row
+
+    monkeypatch.setattr(Negative, "edit", edited)
+    monkeypatch.setattr(Bright, "measure", measured)
+    steps = {"curate": [{"name": "bright"}, {"name": "quality"}], "evaluate": [], "samples_per_shard": UNITS}
+    run(Job(recipe(folder, **steps), str(tmp_path / "store")), progress=phases)
+    assert begun == {"making pictures": UNITS, "measuring": 2 * UNITS}
+    assert max(ahead) <= 0
+    assert all(done == total for done, total in phases.done.values())
+
+
 def test_a_run_with_one_threshold_changed_measures_nothing(folder, tmp_path, counted):
     url = str(tmp_path / "store")
     run(Job(recipe(folder), url), Threads(2))

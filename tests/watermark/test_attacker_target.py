@@ -60,7 +60,7 @@ def service(folder, memo, *, mark=STDM, material=None, attack=None, seed=1, fram
 
 def samples(folder, target):
     found = source(folder)
-    return list(decoded(found.read(0, found.size(target.ctx), target.ctx), lambda _: None))
+    return list(decoded(found.read(0, found.size(target.ctx), target.ctx)))
 
 
 def test_half_of_the_source_is_the_attackers_and_is_never_attacked(folder, tmp_path):
@@ -245,7 +245,7 @@ def test_an_edition_with_attackers(folder, tmp_path):
                                   {"name": "copied_residual", "photographs": 4}]}],
     })  # fmt: skip
     ctx = Context(1, models("embedded"), DiskMemo(tmp_path / "memo"), let_through(recipe.source, ()))
-    items = decoded(recipe.source.read(0, 8, ctx), lambda _: None)
+    items = decoded(recipe.source.read(0, 8, ctx))
     for generator in recipe.generate:
         items = generator.generate([item for item in items if isinstance(item, Sample)], ctx)
         items = list(items)
@@ -257,7 +257,7 @@ def test_an_edition_with_attackers(folder, tmp_path):
         "original", "spread_spectrum", "spread_spectrum_averaging_0.5", "original_averaging_0.5_spread_spectrum",
         "spread_spectrum_paste_0.5", "original_copied_residual_0.5_spread_spectrum",
     }  # fmt: skip
-    ids = [sample.id for sample in decoded(recipe.source.read(0, 8, ctx), lambda _: None)]
+    ids = [sample.id for sample in decoded(recipe.source.read(0, 8, ctx))]
     free = sum(not attackers(identity, 1) for identity in ids)
     assert 0 < free < 8
     for variant, kinds in cells.items():

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from variorum.machine.progress import QUIET, Progress
+from variorum.machine.progress import QUIET, Pace, Progress
+
+FORM = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
 class Bars(Progress):
@@ -25,20 +27,38 @@ class Bars(Progress):
         self._kind = _tqdm()
         notebook = in_notebook()
         hidden = sys.stderr is None or (False if notebook else None)  # None: unless it is a terminal
-        self._options = {"unit": unit or " ", "unit_scale": bool(unit), "leave": not notebook, "disable": hidden}
+        self._options = {
+            "bar_format": FORM,
+            "unit": unit or " ",
+            "unit_scale": bool(unit),
+            "leave": not notebook,
+            "disable": hidden,
+        }
         self._lock = Lock()
         self._bar: Any = None
+        self._pace = Pace(0)
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Show the bar of the next phase."""
+        self._start(what, total, done)
+
+    def start_unlike(self, what: str, total: int) -> None:
+        """Show the bar of the next phase, without a time left."""
+        self._start(what, total, 0, alike=False)
+
+    def _start(self, what: str, total: int, done: int, *, alike: bool = True) -> None:
         with self._lock:
             self._close()
-            self._bar = self._kind(total=total, initial=done, desc=what, **self._options)
+            self._pace = Pace(total, done, alike=alike)
+            if total > done:
+                self._bar = self._kind(total=total, initial=done, desc=what, **self._options)
 
     def advance(self, steps: int) -> None:
         """Move the bar of this phase."""
         with self._lock:
             if self._bar is not None:
+                self._pace.advance(steps)
+                self._bar.set_postfix_str(self._pace.time(), refresh=False)
                 self._bar.update(steps)
 
     def close(self) -> None:

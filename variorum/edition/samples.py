@@ -11,7 +11,6 @@ from typing import Any
 
 from variorum.edition.lenders import keys_of
 from variorum.edition.shards import KEY, PICTURES
-from variorum.machine.progress import Advance
 from variorum.picture_facts import picture_facts
 from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, need_memory, upright_size
 from variorum.schemas.annotations import CHECKS, STATES, Annotations, LabelState, Object, Text
@@ -385,7 +384,7 @@ def _mapping(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sample | Failure]:
+def decoded(items: Iterable[Sample | Failure]) -> Iterator[Sample | Failure]:
     """A source's samples with pixels, and with what their files say of them.
 
     A picture that can't be decoded becomes a Failure. A sample with only a prompt is passed on.
@@ -397,7 +396,6 @@ def decoded(items: Iterable[Sample | Failure], advance: Advance) -> Iterator[Sam
             yield _decoded(item, item.image)
         else:
             yield replace(item, photograph=photograph_of(item))
-        advance(1)
 
 
 def photograph_of(sample: Sample) -> str:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from variorum.annotations import with_mask
+from variorum.pixels import UndecodableImage, decode_mask
 from variorum.schemas.annotations import Object
+from variorum.schemas.sample import Sample
 
+MASK = "mask.png"
+"""Member of a picture of one object, with the object white."""
 PARTS = ("bbox", "category", "area", "iscrowd", "id", "score", "segmentation", "origin", "check")
 """The lists of `object_lists`."""
 
@@ -31,6 +36,31 @@ def object_lists(objects: Sequence[Object], category: Callable[[str], Any]) -> d
         "origin": [one.origin for one in objects],
         "check": [one.check for one in objects],
     }
+
+
+def masked_object(sample: Sample, size: tuple[int, int]) -> Object | None:
+    """The object of a picture that has a mask and no annotations: its region, with box and area, and the first label.
+
+    None without a mask, or if nothing of it is white.
+
+    Args:
+        sample: as it is read from a shard.
+        size: height and width of the picture.
+
+    Raises:
+        ValueError: the mask can't be read, or is of another size.
+    """
+    data = sample.extras.get(MASK)
+    if not isinstance(data, bytes):
+        return None
+    try:
+        mask = decode_mask(data)
+    except UndecodableImage as error:
+        raise ValueError(str(error)) from None
+    if mask.shape != size:
+        raise ValueError(f"a mask of {mask.shape[1]} x {mask.shape[0]} pixels")
+    label = sample.labels[0] if sample.labels else ""
+    return with_mask(Object((0.0, 0.0, 0.0, 0.0), label), mask > 127)
 
 
 def relative_box(item: Object, size: tuple[int, int]) -> list[float]:

@@ -27,7 +27,7 @@ from variorum.edition.tables import (
 )
 from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
-from variorum.machine.progress import Advance
+from variorum.machine.progress import Advance, counted
 from variorum.machine.retrying import changed
 from variorum.machine.together import each
 from variorum.models.device import gpu_used
@@ -67,7 +67,7 @@ class Build:
     """The recipe's units; `then` are the components that will work on the edition, whose models are checked too."""
 
     name = "unit"
-    doing = "making pictures of"
+    doing = "making pictures"
     uses_models = True
 
     def __init__(self, job: Job, then: Sequence[Component] = ()) -> None:
@@ -104,13 +104,14 @@ class Build:
     def make(self, part: Unit, advance: Advance) -> Receipt:
         """See `_make`."""
         try:
-            return self._make(part, advance)
+            with counted(part.samples, advance) as reached:
+                return self._make(part, reached)
         except SourceChanged:
             reopened.cache_clear()  # a worker that lives on looks at the data again
             raise
 
     @running_out()
-    def _make(self, part: Unit, advance: Advance) -> Receipt:
+    def _make(self, part: Unit, reached: Advance) -> Receipt:
         """Make a unit's pictures, write its shards and table, and store the receipt.
 
         Decoding, any generators, and encoding with writing each have a thread; bounded queues join them.
@@ -125,7 +126,6 @@ class Build:
         making = replace(ctx, memo=used)
         done = store.receipt(part.key)
         if done and store.whole(done.files()):  # another process has made it meanwhile
-            advance(part.samples)
             return done
         if part.key not in self.job.plan.keys:  # planned in another process, from other data or models
             raise changed(f"source {recipe.source.component_name()}", "this process plans other units")
@@ -139,8 +139,9 @@ class Build:
         unused: list[Failure] = []  # of the generators' thread: one list for both would say who is faster
         failures: list[Failure] = []
         roots: dict[str, str] = {}
-        read = decoded(recipe.source.read(part.start, part.stop, ctx), advance)
-        pictures = prefetch(in_splits(read, recipe.splits), AHEAD)
+        read = decoded(recipe.source.read(part.start, part.stop, ctx))
+        finished = Finished(reached)
+        pictures = prefetch(finished.noted(in_splits(read, recipe.splits)), AHEAD)
         items: Iterator[Sample | Failure] = pictures
         for generator, others in zip(recipe.generate, self.job.lending, strict=True):
             items = generator.generate(_samples(items, unused, roots), replace(making, source=others))
@@ -153,6 +154,7 @@ class Build:
             closing(prefetch(items, AHEAD) if recipe.generate else pictures) as made_items,
         ):
             for item in made_items:
+                finished.before(_root(item, roots))
                 if isinstance(item, Failure):
                     failures.append(without_pixels(item))
                     continue
@@ -190,6 +192,28 @@ class Build:
                 made=made,
             )
         )
+
+
+class Finished:
+    """Reports a unit's source samples when all that is made of them has come, though they are read well before.
+
+    Args:
+        reached: gets the number of those that are done.
+    """
+
+    def __init__(self, reached: Advance) -> None:
+        self._reached = reached
+        self._places: dict[str, int] = {}
+
+    def noted(self, items: Iterable[Sample | Failure]) -> Iterator[Sample | Failure]:
+        """The same items, whose order is noted."""
+        for place, item in enumerate(items):
+            self._places[item.id] = place
+            yield item
+
+    def before(self, root: str) -> None:
+        """Report the samples before this one, as generators keep their order."""
+        self._reached(self._places.get(root, 0))
 
 
 class Shards:

@@ -70,7 +70,7 @@ class LetThrough(Source):
                     yield item
 
         with memo.cleared_if(lambda: any(withheld)):
-            read = in_splits(decoded(self.of.read(position, position + 1, ctx), lambda _: None), ctx.splits)
+            read = in_splits(decoded(self.of.read(position, position + 1, ctx)), ctx.splits)
             found = passing(read)
             for number, generator in enumerate(self.generators):
                 before = let_through(self.of, self.generators[:number])

@@ -7,9 +7,11 @@ that they depend on.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeGuard
 
 from variorum.edition.samples import decoded, picture_pixels, read_sample
@@ -17,7 +19,7 @@ from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import check_names, columns_of, keep_columns, keep_rows
 from variorum.machine.prefetch import prefetch
-from variorum.machine.progress import Advance
+from variorum.machine.progress import Advance, Costs, counted
 from variorum.models.memory import running_out
 from variorum.schemas.component import Component, Context, Detector, Evaluation, Row, Source
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError
@@ -74,6 +76,7 @@ class Measure:
         self.pieces = pieces
         self.doing = doing
         self.shards = shards
+        self._costs = Costs()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "pieces": (), "then": ()}  # each piece travels on its own
@@ -97,8 +100,13 @@ class Measure:
         """Raise ModelUnavailable if a model is missing, those of later components included."""
         check_models([*self.measurers.values(), *self.then], self.job.ctx)
 
-    @running_out()
     def make(self, part: Piece, advance: Advance) -> Tables:
+        """See `_make`."""
+        with counted(part.samples, advance) as reached:
+            return self._make(part, reached)
+
+    @running_out()
+    def _make(self, part: Piece, reached: Advance) -> Tables:
         """Measure a piece with all components whose tables are missing, in one pass over the pictures.
 
         Raises:
@@ -113,26 +121,36 @@ class Measure:
         }
         todo = {name: measurer for name, measurer in self.measurers.items() if name not in kept}
         if not todo:
-            advance(part.samples)
             return Tables(tables=kept)
         rows: dict[str, list[Row]] = {name: [] for name in todo}
         waiting: dict[str, list[Sample]] = {name: [] for name in todo}
         pictures: list[tuple[str, str]] = []
+        looked = dict.fromkeys(todo, 0)
+        wanted = {name: len(part.chosen[name]) if name in part.chosen else part.samples for name in todo}
+        turns = sorted(todo, key=lambda name: bool(todo[name].uses()))  # models last, so the others' cost is known
+
+        def tell(name: str, began: float, steps: int, *, ended: bool) -> None:
+            self._costs.spent(name, time.monotonic() - began, steps, ended=ended)
+            share = self._costs.done({**looked, name: looked[name] + steps}, wanted)
+            reached(int(share * part.samples))
 
         def look(name: str) -> None:
-            asking = replace(ctx, chosen=part.chosen.get(name, {}))
-            rows[name] += _measured_or_named(todo[name], waiting[name], asking)
+            asking, began = replace(ctx, chosen=part.chosen.get(name, {})), time.monotonic()
+            noted = partial(tell, name, began, ended=False)
+            rows[name] += _measured_or_named(todo[name], waiting[name], asking, noted)
+            tell(name, began, len(waiting[name]), ended=True)
+            looked[name] += len(waiting[name])
             waiting[name] = []
 
-        with closing(prefetch(self._samples(part, part.wanted(todo), advance), AHEAD)) as samples:
+        with closing(prefetch(self._samples(part, part.wanted(todo)), AHEAD)) as samples:
             for sample, sha256 in samples:
                 pictures.append((sample.id, sha256))
-                for name in todo:
+                for name in turns:
                     if name not in part.chosen or sample.id in part.chosen[name]:
                         waiting[name].append(sample)
                         if len(waiting[name]) == BATCH:
                             look(name)
-        for name in todo:
+        for name in turns:
             if waiting[name]:
                 look(name)
         for name, measurer in todo.items():
@@ -141,13 +159,13 @@ class Measure:
             kept[name] = info
         return Tables(tables=kept)
 
-    def _samples(self, part: Piece, wanted: Collection[str] | None, advance: Advance) -> Iterator[tuple[Sample, str]]:
+    def _samples(self, part: Piece, wanted: Collection[str] | None) -> Iterator[tuple[Sample, str]]:
         if part.shard:
             keyed = any(isinstance(measurer, Detector) for measurer in self.measurers.values())
-            return shard_samples(part.shard, self.shards or self.job.store, advance, check=keyed, wanted=wanted)
+            return shard_samples(part.shard, self.shards or self.job.store, check=keyed, wanted=wanted)
         source = references_of(self.job.component(part.owner, self.kind))[part.reference]
         stop = part.start + part.samples
-        found = source_pictures(part.reference, source, part.start, stop, self.job.ctx, advance)
+        found = source_pictures(part.reference, source, part.start, stop, self.job.ctx)
         return ((sample, "") for sample in found)
 
 
@@ -159,7 +177,6 @@ def measures(step: object) -> TypeGuard[Measurer]:
 def shard_samples(
     shard: ShardInfo,
     store: Store,
-    advance: Advance = lambda _: None,
     *,
     check: bool = True,
     wanted: Collection[str] | None = None,
@@ -169,26 +186,20 @@ def shard_samples(
     Args:
         shard: which is hashed, if this process hasn't done so yet.
         store: has it.
-        advance: called with 1 for each sample.
         check: whether each picture is hashed too, because its sha256 becomes a key.
         wanted: ids of the pictures to read; None for all. The shard isn't touched if it is empty.
     """
     if wanted is not None and not wanted:
-        advance(shard.samples)
         return
     path = store.path(shard)
     for key, members in read_shard(path):
         if wanted is not None and key not in wanted:
-            advance(1)
             continue
         sample, sha256 = read_sample(f"{path}, sample {key}", members, check=check)
         yield replace(sample, image=picture_pixels(f"{path}, sample {key}", sample.image)), sha256
-        advance(1)
 
 
-def source_pictures(
-    name: str, source: Source, start: int, stop: int, ctx: Context, advance: Advance = lambda _: None
-) -> Iterator[Sample]:
+def source_pictures(name: str, source: Source, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
     """Samples `start` to `stop - 1` of a source with decoded pixels; unreadable ones are skipped with a warning.
 
     Args:
@@ -197,13 +208,12 @@ def source_pictures(
         start: position of the first.
         stop: position after the last.
         ctx: for the source.
-        advance: called with 1 for each sample.
 
     Raises:
         SourceError: none of them can be read, or the source has no pictures.
     """
     read, why = 0, "there are none"
-    for item in decoded(source.read(start, stop, ctx), advance):
+    for item in decoded(source.read(start, stop, ctx)):
         if isinstance(item, Failure):
             why = item.detail or item.reason
             log.warning("%s: %s is left out: %s", name, item.origin or item.id, why)
@@ -216,14 +226,16 @@ def source_pictures(
         raise SourceError(f"{name}: no sample of {start} to {stop - 1} can be read: {why}")
 
 
-def _measured_or_named(measurer: Measurer, samples: Sequence[Sample], ctx: Context) -> list[Row]:
+def _measured_or_named(
+    measurer: Measurer, samples: Sequence[Sample], ctx: Context, noted: Advance = lambda _: None
+) -> list[Row]:
     """Return the result of `_measured`. An error of a model names the picture that is to blame.
 
     For that, the batch is tried again one by one. If its first and its last picture both fail alone, no picture is to
     blame.
     """
     try:
-        return _measured(measurer, samples, ctx)
+        return _measured(measurer, samples, ctx, noted)
     except ModelFailed as error:
         failing = next((sample for sample in samples if _fails(measurer, sample, ctx)), None)
         if failing is None:
@@ -242,9 +254,16 @@ def _fails(measurer: Measurer, sample: Sample, ctx: Context) -> bool:
     return False
 
 
-def _measured(measurer: Measurer, samples: Sequence[Sample], ctx: Context) -> list[Row]:
+def _measured(
+    measurer: Measurer, samples: Sequence[Sample], ctx: Context, noted: Advance = lambda _: None
+) -> list[Row]:
+    """The rows of some samples. Of a detector, which has one row per sample, `noted` gets the number of each row."""
     given, part = measurer.measure(samples, ctx), "curate" if isinstance(measurer, Detector) else "evaluate"
-    found = list(given) if isinstance(given, Iterable) else [given]
+    found: list[Row] = []
+    for row in given if isinstance(given, Iterable) else [given]:
+        found.append(row)
+        if part == "curate" and len(found) < len(samples):
+            noted(len(found))
     if odd := [row for row in found if not isinstance(row, Mapping)]:
         raise RecipeError(
             f"{part}.{measurer.component_name()}: measure gave {type(odd[0]).__name__}; it must yield mappings from "

@@ -49,7 +49,7 @@ class Stage(Protocol[P, R_co]):
     name: str
     """One word for a part: `unit`."""
     doing: str
-    """Text of the progress report: `making pictures of`."""
+    """Text of the progress report: `making pictures`."""
     uses_models: bool
     """Whether `make` may want a GPU."""
     job: Job

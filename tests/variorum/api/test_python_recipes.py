@@ -280,6 +280,9 @@ class Bar:
         self.total, self.done, self.what, self.open = total, initial, desc, True
         Bar.seen.append(self)
 
+    def set_postfix_str(self, said, refresh) -> None:
+        assert said.endswith((" left", " so far")) or said.startswith("in ")
+
     def update(self, steps) -> None:
         assert self.open
         self.done += steps
@@ -294,7 +297,10 @@ def test_a_bar_for_each_phase(file, monkeypatch):
     va.run(file, store="new", progress=False, generate=[], seed=1)
     assert Bar.seen == []
     va.run(file, store="new", generate=[])
-    assert [bar.what for bar in Bar.seen] == ["making pictures of", "measuring", "scoring", "releasing", "evaluating"]
+    assert [bar.what for bar in Bar.seen] == [
+        *("making pictures", "sealing the edition", "measuring", "scoring", "deciding", "releasing"),
+        *("sealing the release", "evaluating", "computing figures", "writing the card"),
+    ]
     assert all(bar.done == bar.total and not bar.open for bar in Bar.seen)
 
 

@@ -22,11 +22,13 @@ from variorum.exchange.coco.export import IGNORED, export_coco
 from variorum.exchange.coco.parts import ANNOTATIONS, PICTURES, licence_entry
 from variorum.exchange.folders import NOTE, folder_names
 from variorum.models.coco import CATEGORIES
+from variorum.pipeline import Job, run
 from variorum.pixels import decode
 from variorum.report.coco_objects import categories, inside, marked
 from variorum.schemas.annotations import Object
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import StoreError
+from variorum.schemas.recipe import Recipe
 from variorum.sources.coco import Coco
 from variorum.stages.job import open_context
 
@@ -340,3 +342,27 @@ def test_pictures_of_other_formats_become_png(tmp_path):
     for one in data["images"]:
         path = folder / PICTURES / one["file_name"]
         assert np.array_equal(decode(path.read_bytes()), decode(held[path.stem].image))
+
+
+def test_pictures_with_a_mask_and_a_class_have_its_box_region_and_area(tmp_path):
+    shapes = {"cat": [(3, 4, 20, 9)], "dog": [(0, 0, 5, 5), (30, 20, 8, 6)]}
+    folder, masks = tmp_path / "photos", tmp_path / "masks"
+    for name, boxes in {**shapes, "nothing": []}.items():
+        (folder / name).mkdir(parents=True)
+        (masks / name).mkdir(parents=True)
+        pixels, mask = np.full((32, 48, 3), 90, np.uint8), np.zeros((32, 48), np.uint8)
+        for x, y, wide, high in boxes:
+            mask[y : y + high, x : x + wide] = 255
+        Image.fromarray(pixels).save(folder / name / "one.png")
+        Image.fromarray(mask).save(masks / name / "one.png")
+    source = {"name": "image_folder", "path": str(folder), "masks": str(masks)}
+    recipe = Recipe.parse({"dataset": "d", "version": "1.0.0", "source": source})
+    job = Job(recipe, str(tmp_path / "store"))
+    exported = export_coco(run(job), job.store, tmp_path / "out")
+    assert [(one.pictures, one.boxes, one.left_out) for one in exported] == [(3, 2, {})]
+    with contextlib.redirect_stdout(io.StringIO()):
+        api = COCO(str(tmp_path / "out" / exported[0].folder / ANNOTATIONS))
+    found = {api.cats[one["category_id"]]["name"]: one for one in api.dataset["annotations"]}
+    assert {name: one["bbox"] for name, one in found.items()} == {"cat": [3, 4, 20, 9], "dog": [0, 0, 38, 26]}
+    for name, one in found.items():
+        assert api.annToMask(one).sum() == one["area"] == sum(wide * high for _, _, wide, high in shapes[name])

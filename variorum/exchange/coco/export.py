@@ -16,6 +16,7 @@ from variorum.annotations import decode_mask
 from variorum.edition.store import Store
 from variorum.exchange.coco.parts import ANNOTATIONS, Part
 from variorum.exchange.folders import Exported, exported, folder_names, place_export
+from variorum.exchange.objects import MASK, masked_object
 from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.machine.progress import QUIET, Progress
 from variorum.report.coco_objects import Marked, categories, marked
@@ -45,6 +46,8 @@ def export_coco(
 ) -> Sequence[Exported]:
     """Write an edition's accepted pictures and their objects into a new folder; it appears when it is complete.
 
+    In an edition without objects, the masks of pictures with one object each give box, region and area.
+
     Args:
         manifest: the edition.
         store: its store.
@@ -55,21 +58,31 @@ def export_coco(
         ignore: objects with these checks become crowds.
 
     Raises:
-        StoreError: no such variant or split, an edition without objects, or a folder with something else in it.
+        StoreError: no such variant or split, an edition without objects and masks, or a folder with other files.
         CorruptShard: a picture can't be read.
     """
     selection = Selection(manifest, store, variants, split)
     note = selection.note("coco", REVISION, ignore=sorted(ignore))
-    if not annotation_counts(manifest, store).objects.number:
+    boxes = bool(annotation_counts(manifest, store).objects.number)
+    if not boxes and not (MASK in manifest.members and manifest.classes):
         raise StoreError(
-            f"{selection.name} has no pictures with objects; COCO's format is for pictures with boxes, from a source "
-            "that has them, such as coco"
+            f"{selection.name} has no pictures with objects; COCO's format is for pictures with boxes or with masks "
+            "and a class, from a source that has them, such as coco; for labels alone: --as image_folder"
         )
-    return place_export(folder, note, lambda made: _write(made, selection, selection.pictures(progress), ignore))
+
+    def write(made: Path) -> Sequence[Exported]:
+        return _write(made, selection, selection.pictures(progress), ignore, masks=not boxes)
+
+    return place_export(folder, note, write)
 
 
 def _write(
-    folder: Path, selection: Selection, pictures: Iterator[ExportedPicture], ignore: Collection[Check]
+    folder: Path,
+    selection: Selection,
+    pictures: Iterator[ExportedPicture],
+    ignore: Collection[Check],
+    *,
+    masks: bool,
 ) -> list[Exported]:
     listed, ids = categories(selection.classes)
     names = folder_names([name for name, found in selection.manifest.counts.items() if found.get("accepted")])
@@ -78,7 +91,8 @@ def _write(
     left_out: dict[str, Counter[str]] = {name: Counter() for name in chosen}
     for number, one in enumerate(pictures, 1):
         part, counts = parts[one.sample.variant], left_out[one.sample.variant]
-        found, missed = marked(one.sample.annotations.objects, selection.index, *one.size)
+        objects = _from_mask(one, counts) if masks else one.sample.annotations.objects
+        found, missed = marked(objects, selection.index, *one.size)
         counts += missed
         part.made += bool(one.sample.ops)
         entries = list(_annotations(found, ids, one.size, counts, ignore))
@@ -95,6 +109,16 @@ def _closed(root: Path, part: Part, variant: str, place: str, left_out: Mapping[
     return exported(
         root, place, [ANNOTATIONS], pictures=part.pictures, boxes=part.boxes, variant=variant, left_out=left_out
     )
+
+
+def _from_mask(one: ExportedPicture, left_out: Counter[str]) -> Sequence[Object]:
+    """The object that a picture's mask shows, if there is one."""
+    try:
+        found = masked_object(one.sample, one.size)
+    except ValueError:
+        left_out[BAD_MASKS] += 1
+        return ()
+    return () if found is None else (found,)
 
 
 def _entry(one: ExportedPicture) -> dict[str, Any]:

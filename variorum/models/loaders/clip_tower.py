@@ -61,6 +61,9 @@ class ClipTower:
     Pictures go through one by one, which costs no time on a CPU, so a vector depends on its picture alone.
     """
 
+    at_once = 1
+    """Pictures that are worth giving it at a time."""
+
     def __init__(self, session: Any) -> None:
         self._session = session
         self._input = session.get_inputs()[0].name

@@ -65,7 +65,7 @@ def queue(
         RecipeError: a setting names an unknown class or column, or there can be no questions of a kind.
         SourceError: a known answer names an unknown subject, or is there with yes and with no.
     """
-    progress.start("choosing questions", len(settings.kinds) + 1)
+    progress.start_unlike("choosing questions", len(settings.kinds) + 1)
     pictures = Pictures.read(manifest, ledger, store)
     progress.advance(1)
     table = questions_of(

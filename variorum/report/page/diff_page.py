@@ -12,6 +12,7 @@ from variorum.edition.store import Store
 from variorum.report.diff import Change, diff
 from variorum.report.page.choice import choose
 from variorum.report.page.facts import title_of
+from variorum.report.page.kept_copies import Kept, kept_instead
 from variorum.report.page.parts import Parts, Where, class_names, name_of, side_for
 from variorum.report.page.picture_records import Entry, Place
 from variorum.report.page.table import numbers, texts
@@ -36,9 +37,13 @@ def diff_page(one: tuple[Manifest, Store], other: tuple[Manifest, Store], *, mos
     counts: list[Json] = [[kind, number] for kind, number in sorted(counted.items())]
     total, changes = len(changes), _chosen(changes, most)
     notes = [f"{len(changes):,} of {total:,} changes, evenly from all kinds."] if len(changes) < total else []
-    sides = [(manifest, _rows(manifest, changes, where)) for manifest, where in (one, other)]
+    dropped = [change.id for change in changes if change.kind == "dropped"]
+    kept = kept_instead(second, dropped, other_store)
+    shown = [*(change.id for change in changes), *(one.id for one in kept.values())]
+    sides = [(manifest, _rows(manifest, shown, where)) for manifest, where in (one, other)]
+    kept = {copy: one for copy, one in kept.items() if _is_there(sides[1][1].get(one.id))}
     places = [(Where(*pair), rows) for pair, (_, rows) in zip((one, other), sides, strict=True)]
-    entries = _entries(changes, places)
+    entries = _entries(changes, places, kept)
     pictures, side = side_for(entries)
     warning = second.warning or first.warning
     facts: dict[str, Json] = {
@@ -58,7 +63,7 @@ def diff_page(one: tuple[Manifest, Store], other: tuple[Manifest, Store], *, mos
         "blur": blur,
         "warning": warning,
     }
-    columns = _columns(changes, sides)
+    columns = _columns(changes, sides, kept)
     return Parts(facts, {"rows": len(changes), "columns": list(columns)}, entries, pictures, warning)
 
 
@@ -71,34 +76,59 @@ def _chosen(changes: list[Change], most: int) -> list[Change]:
     return [changes[i] for i in choose(groups, families, np.zeros(len(changes), bool), most)]
 
 
-def _rows(manifest: Manifest, changes: Sequence[Change], store: Store) -> Mapping[str, Mapping[str, Any]]:
-    """By id, an edition's rows of the changed pictures."""
+def _rows(manifest: Manifest, shown: Sequence[str], store: Store) -> Mapping[str, Mapping[str, Any]]:
+    """By id, an edition's rows of some pictures."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     rows = edition_rows(manifest, store, COLUMNS)
-    ids = pa.array([change.id for change in changes], pa.string())
+    ids = pa.array(shown, pa.string())
     return {row["id"]: row for row in rows.filter(pc.is_in(rows["id"], value_set=ids)).to_pylist()}
 
 
-def _entries(changes: Sequence[Change], where: Sequence[tuple[Where, Mapping[str, Mapping[str, Any]]]]) -> list[Entry]:
+def _is_there(row: Mapping[str, Any] | None) -> bool:
+    return row is not None and row["status"] == "accepted"
+
+
+def _entries(
+    changes: Sequence[Change], where: Sequence[tuple[Where, Mapping[str, Mapping[str, Any]]]], kept: Mapping[str, Kept]
+) -> list[Entry]:
+    """The rows of the page. After a dropped copy comes the picture that stays instead."""
+
     def place(there: Where, row: Mapping[str, Any] | None) -> Place | None:
-        return there.place(row) if row and row["status"] == "accepted" else None
+        return there.place(row) if row and _is_there(row) else None
 
     entries = []
     for change in changes:
+        instead = kept.get(change.id)
         sides = [rows.get(change.id) for _, rows in where]
         hidden = any(row and row["status"] == "withheld" for row in sides)  # in one edition, so in both
+        if instead:
+            sides[1] = where[1][1][instead.id]
         places = tuple(None if hidden else place(there, row) for (there, _), row in zip(where, sides, strict=True))
-        what = {"change": change.kind, "why": change.why, "before": list(change.before), "after": list(change.after)}
+        what: dict[str, Any] = {
+            "change": change.kind,
+            "why": change.why,
+            "before": list(change.before),
+            "after": list(change.after),
+        }
+        what |= {"kept_instead": instead.record()} if instead else {}
         entries.append(Entry(places, {"difference": {name: value for name, value in what.items() if value}}))
     return entries
 
 
 def _columns(
-    changes: Sequence[Change], sides: Sequence[tuple[Manifest, Mapping[str, Mapping[str, Any]]]]
+    changes: Sequence[Change],
+    sides: Sequence[tuple[Manifest, Mapping[str, Mapping[str, Any]]]],
+    kept: Mapping[str, Kept],
 ) -> list[dict[str, Json]]:
     (first, before), (second, after) = sides
+    instead = [kept.get(change.id) for change in changes]
+    copies = [
+        texts("kept instead", [after[one.id]["origin"] or one.id if one else None for one in instead]),
+        texts("found by", [one.found_by if one else None for one in instead]),
+        numbers("distance", [one.distance if one else None for one in instead]),
+    ]
     rows = [after.get(change.id) or before[change.id] for change in changes]
     named, named_before = class_names(second), class_names(first)
     there = {change.id: i for i, change in enumerate(changes)}
@@ -121,4 +151,5 @@ def _columns(
         texts("why", [change.why for change in changes]),
         texts("before", [spoken(change, change.before, named_before) for change in changes]),
         texts("after", [spoken(change, change.after, named) for change in changes]),
+        *(copies if kept else ()),
     ]

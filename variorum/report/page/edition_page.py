@@ -20,6 +20,7 @@ from variorum.report.answers import model_answers
 from variorum.report.page.choice import choose
 from variorum.report.page.embedding_map import ABOUT, embedding_map
 from variorum.report.page.facts import facts_of
+from variorum.report.page.kept_copies import kept_instead
 from variorum.report.page.likeness import likenesses
 from variorum.report.page.models import model_columns
 from variorum.report.page.parts import Parts, Where, class_names, shown_classes, side_for
@@ -93,6 +94,7 @@ def edition_page(
     entries, lost = _entries(manifest, base, chosen, details, said, store)
     pictures, side = side_for(entries)
     columns = _columns(manifest, chosen, details, said, shown_classes(manifest))
+    _beside_kept(columns, manifest, chosen, store)
     if ledger:
         measured, all_of_them = detector_columns(ledger, ids, shown_classes(manifest), store)
         columns += [one for one in measured if one["name"] not in {own["name"] for own in columns}]
@@ -307,6 +309,23 @@ def _originals(sources: Sequence[str], variants: Sequence[str]) -> list[int]:
     """For each row, the row of the original picture of the same source; -1 if that isn't there."""
     found = {source: row for row, source in enumerate(sources) if variants[row] == ORIGINAL}
     return [found.get(source, -1) for source in sources]
+
+
+def _beside_kept(columns: list[dict[str, Json]], manifest: Manifest, chosen: Any, store: Store) -> None:
+    """Put each dropped copy of a source picture beside the picture that stays instead, with what found it."""
+    ids, states, variants, origins = (chosen[name].to_pylist() for name in ("id", "status", "variant", "origin"))
+    rows = {one: row for row, one in enumerate(ids)}
+    dropped = [row for row, status in enumerate(states) if (status, variants[row]) == ("dropped", ORIGINAL)]
+    kept = kept_instead(manifest, [ids[row] for row in dropped], store)
+    beside = {row: kept[ids[row]] for row in dropped if ids[row] in kept and kept[ids[row]].id in rows}
+    if not beside:
+        return
+    (source,) = (one for one in columns if one["name"] == "source")
+    values: Any = source["values"]
+    source |= numbers("source", [rows[beside[row].id] if row in beside else of for row, of in enumerate(values)])
+    names = {row: origins[rows[one.id]] or one.id for row, one in beside.items()}
+    columns.append(texts("kept instead", [names.get(row) for row in range(len(ids))]))
+    columns.append(texts("found by", [beside[row].found_by if row in beside else None for row in range(len(ids))]))
 
 
 def _idle(one: dict[str, Json]) -> bool:

@@ -74,7 +74,7 @@ def places(embeddings: Reals, progress: Progress) -> Floats:
     units = embeddings[finite].astype(np.float32)
     if len(units) < FEWEST:
         return found
-    progress.start(f"arranging {len(units)} pictures on a map", 3)
+    progress.start_unlike("arranging a map", 3)
     units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)
     with threadpool_limits(1):  # the number of threads changes sums of floats, so the map
         reduced = _components(units)

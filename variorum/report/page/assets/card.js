@@ -23,7 +23,7 @@
         element("img", { alt: "", decoding: "async", draggable: "false" }),
       );
       const side = (number) =>
-        grid.data.diff ? element("span", { class: "side", text: ["before", "after"][number] }) : null;
+        grid.data.diff ? element("span", { class: "side", "data-side": ["before", "after"][number] }) : null;
       const pictures = this.images.map((image, number) => element("div", { class: "picture" }, image, side(number)));
       this.flag = element("span", { class: "flag", hidden: true });
       pictures[0].append(this.flag);
@@ -61,6 +61,7 @@
       const column = data.columns.get(sort);
       this.value.textContent = column && !["class", "variant"].includes(sort) ? column.text(row) || "–" : "";
       this.value.hidden = !this.value.textContent;
+      for (const side of this.element.querySelectorAll(".side")) side.textContent = data.side(side.dataset.side, row);
       this.value.title = this.value.textContent && `${sort}: ${this.value.textContent}`;
       this.element.setAttribute("aria-label", (context ? "original, " : "") + data.about(row));
       this.flagged();
@@ -100,7 +101,8 @@
     const moved = classes[0] && classes[1] && classes[0] !== classes[1];
     const label = moved ? classes.join(" → ") : data.text("class", row);
     const variant = data.text("variant", row);
-    return [variant && variant !== "original" ? `${label} · ${variant}` : label, data.text("why", row)];
+    const why = [data.text("why", row), data.text("found by", row)].filter(Boolean).join(" · ");
+    return [variant && variant !== "original" ? `${label} · ${variant}` : label, why];
   }
 
   /** A card's texts beside its original: the class only where it differs from the original's. */

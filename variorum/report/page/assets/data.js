@@ -151,6 +151,12 @@
       return (variant ? variant.codes[a] - variant.codes[b] : 0) || a - b;
     }
 
+    /** The name of a side of a change. Beside a dropped copy stands the picture that was kept. */
+    side(name, row) {
+      if (!this.diff || !this.text("kept instead", row)) return name;
+      return name === "after" ? "kept instead" : "dropped";
+    }
+
     /** What a picture is, in a line, as alternative text. */
     about(row) {
       const names = this.diff ? ["change", "class", "variant", "why"] : ["class", "variant", "status", "action"];

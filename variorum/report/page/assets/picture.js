@@ -30,9 +30,9 @@
       const other = data.diff ? 2 * row : data.original(row) === row ? -1 : data.original(row);
       const asked = (this.asked = Symbol()); // meanwhile another row may be shown
       const names = data.diff
-        ? ["before", "after"].map((side) => [side, data.text(side, row)].filter(Boolean).join(": "))
+        ? ["before", "after"].map((side) => [data.side(side, row), data.text(side, row)].filter(Boolean).join(": "))
         : [
-            "original",
+            data.text("kept instead", row) ? "kept instead" : "original",
             [data.text("variant", row) || "picture", badge(verdict(data, row)).replace(/^\W+/, "")]
               .filter(Boolean)
               .join(", "),

@@ -4,7 +4,7 @@
     Variorum;
   const VERDICT = ["status", "reason", "action", "verdict_reason", "by", "given", "proposed", "marks.tags", "marks.note"];
   const CODES = ["status", "reason", "action", "verdict_reason"];
-  const CHANGE = ["change", "why", "before", "after"];
+  const CHANGE = ["change", "why", "before", "after", "kept instead", "found by"];
 
   /** The panel in a dialog. `sequence()` gives the rows that arrows go through; `moved(row)` is called, with -1 at the end. */
   class RecordPanel {
@@ -155,7 +155,7 @@
       const { data } = this;
       const list = element("dl", { class: "facts" });
       const first = data.diff ? CHANGE : [];
-      for (const name of new Set([...first, ...VERDICT, "split", "config", "origin", "licence"])) {
+      for (const name of new Set([...first, ...VERDICT, "kept instead", "found by", "split", "config", "origin", "licence"])) {
         const text = data.text(name, row);
         const said = CODES.includes(name) ? data.word(data.raw(name, row)) : "";
         if (text)
