@@ -57,7 +57,7 @@ class Duplicates(Detector):
     of, by file, pixels or hash. `copies` counts the pictures that this one stands for, itself included. `conflict`:
     the group has two labels. `cosine_cut` is the cut, and `cosine_false_rate` the expected share of the pairs of
     different pictures beyond it, NaN if unknown."""
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     copies: ClassVar[str] = "copy_of"
     late: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})
 
