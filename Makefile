@@ -12,7 +12,7 @@ AGAIN := --reruns 1 -rR
 # wheels: they are built, with pinned tools.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 # uv takes a tenth of pip's time. It doesn't read pip's configuration, so pip is asked where uv finds nothing.
-quickly = { $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || $(INSTALL) $(1); }
+quickly = { $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $(1) 2>/dev/null || { echo '   uv finds not all of it: by pip, which takes longer'; $(INSTALL) $(1); }; }
 pinned = --require-hashes --no-deps -r <(awk '/^\# dev/ {next_dev = 1; next} /^[^ ]/ {dev = next_dev; next_dev = 0; keep = $(1)} keep' constraints.txt)
 BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1

@@ -172,14 +172,15 @@ def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
     from variorum.edition.editions import folder_of, read_beside
     from variorum.report.card import evaluation_tables, evaluations
 
-    tables = evaluation_tables(recipe, manifest, store)
+    found = evaluations(recipe, manifest, store)
+    tables = evaluation_tables(recipe, manifest, found)
     for shown in tables:
         print_shown(shown)
     if tables:
         there = read_beside(manifest, "README.md", store) is not None
         where = f"in {folder_of(manifest, store)}/README.md" if there else "in the card: `variorum card`"
         say(f"notes, intervals and all other figures {where}")
-    for name, kept in evaluations(recipe, manifest, store).items():
+    for name, kept in found.items():
         models, unscored = kept["figures"].get("classifiers"), kept["figures"].get("unscored")
         by_model = [one for one in models.values() if isinstance(one, dict)] if isinstance(models, dict) else []
         if unscored and by_model and not any(one.get("n") for one in by_model):

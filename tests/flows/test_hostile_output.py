@@ -34,6 +34,7 @@ def test_tables_and_lines_hold_no_control_characters_and_no_markup(monkeypatch, 
     monkeypatch.setattr(
         "variorum.report.card.evaluation_tables", lambda *_: [Shown(HOSTILE, ("a", "b"), [(HOSTILE, "")])]
     )
+    monkeypatch.setattr("variorum.report.card.evaluations", lambda *_: {HOSTILE: {"figures": {}}})
     monkeypatch.setattr("variorum.edition.editions.folder_of", lambda *_: HOSTILE)
     monkeypatch.setattr("variorum.edition.editions.read_beside", lambda *_: b"a card")
     terminal_editions.print_evaluations(None, None, None)

@@ -215,7 +215,7 @@ def test_the_reader_of_the_output_is_gone(folder, words):
 def test_output_that_cannot_be_written(folder):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", "from variorum.flows.cli import main; main()", "components"],
+            [sys.executable, "-c", "from variorum.flows.cli import command; command()", "components"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

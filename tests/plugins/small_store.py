@@ -95,10 +95,10 @@ def problems(store: Path, name: str, expected: str = "") -> list[str]:
 
 
 def snapshot(folder: Path, leave_out: Path | None = None) -> dict[str, tuple[Any, ...]]:
-    """Kind, size, time of change and content of everything in a folder, except in one folder of it."""
+    """Kind, size, time of change and content of all in a folder, except Python's caches and one folder of it."""
     found: dict[str, tuple[Any, ...]] = {}
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if Path(place, name) != leave_out]
+        folders[:] = [name for name in folders if Path(place, name) != leave_out and name != "__pycache__"]
         for path in (Path(place, name) for name in (*folders, *files)):
             status = path.lstat()
             content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -11,8 +11,9 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from variorum.edition.store import Store
 from variorum.edition.tables import read_table
 from variorum.machine import retrying as steady
 from variorum.machine.memo import DiskMemo
-from variorum.machine.progress import Progress
 from variorum.pipeline import Job, build
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import SourceChanged, SourceError, TemporaryError
@@ -37,6 +37,7 @@ from variorum.sources.folders import metadata_files
 from variorum.sources.image_folder import ImageFolder
 from variorum.sources.imagenet import ImageNet
 from variorum.sources.samples import Samples
+from variorum.stages.build import decoded
 from variorum.stages.job import models
 
 CHANGED = "it has changed since the run began"
@@ -85,27 +86,34 @@ def job(folder: Path, store: Path) -> Job:
     return Job(Recipe.parse(recipe), str(store))
 
 
-class After(Progress):
+@pytest.fixture
+def after(monkeypatch) -> Callable[[int, Callable[[], object]], None]:
     """Does something, in the thread that reads, when a number of pictures has been read."""
 
-    def __init__(self, number: int, action: Callable[[], object]) -> None:
-        self.left, self.action = number, action
+    def watch(number: int, action: Callable[[], object]) -> None:
+        read = count(1)
 
-    def advance(self, steps: int) -> None:
-        self.left -= steps
-        if self.left == 0:
-            self.action()
+        def watched(items: Iterable[Sample | Failure]) -> Iterator[Sample | Failure]:
+            for item in decoded(items):
+                if next(read) == number:
+                    action()
+                yield item
+
+        monkeypatch.setattr("variorum.stages.build.decoded", watched)
+
+    return watch
 
 
 # ── while an edition is built ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("read_before", [1, 5, 11])
-def test_a_drive_that_drops_out_and_comes_back(root, tmp_path, own_cache, read_before):
+def test_a_drive_that_drops_out_and_comes_back(root, tmp_path, own_cache, after, read_before):
     undisturbed = build(job(root, tmp_path / "undisturbed")).digest()
     away = tmp_path / "away"
+    after(read_before, lambda: root.rename(away))
     with pytest.raises(TemporaryError, match=r"the folder .*photos is gone.*run the same command again") as caught:
-        build(job(root, tmp_path / "store"), progress=After(read_before, lambda: root.rename(away)))
+        build(job(root, tmp_path / "store"))
     assert "\n" not in str(caught.value)
     away.rename(root)
     manifest = build(job(root, tmp_path / "store"))
@@ -136,10 +144,11 @@ def cut(root: Path) -> None:
 
 
 @pytest.mark.parametrize("attack", [change, remove, replace_by_fifo, replace_by_link_to_itself, cut])
-def test_a_picture_that_changes_between_plan_and_reading(root, tmp_path, own_cache, attack):
+def test_a_picture_that_changes_between_plan_and_reading(root, tmp_path, own_cache, after, attack):
     store = tmp_path / "store"
+    after(2, lambda: attack(root))
     with pytest.raises(SourceChanged, match=rf"05\.png: {CHANGED}") as caught:
-        build(job(root, store), progress=After(2, lambda: attack(root)))
+        build(job(root, store))
     assert "\n" not in str(caught.value)
     manifest = build(job(root, store))
     assert manifest.digest() == build(job(root, tmp_path / "undisturbed")).digest()

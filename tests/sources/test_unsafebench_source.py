@@ -174,6 +174,7 @@ def test_a_gated_dataset_says_what_to_do_and_shows_no_token(ctx, monkeypatch):
 
     monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
     monkeypatch.setattr(datasets, "load_dataset_builder", gated)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
         SourceError, match=r"ask for access at https://huggingface.co/datasets/yiting/UnsafeBench"
     ) as error:

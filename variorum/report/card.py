@@ -261,17 +261,18 @@ def render_detectors(manifest: Manifest) -> str:
 
 def render_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> str:
     """The evaluations' figures as Markdown, by their templates or as plain tables."""
-    return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, store))
+    return "\n".join(text for text, _ in _evaluation_parts(recipe, manifest, evaluations(recipe, manifest, store)))
 
 
-def evaluation_tables(recipe: Recipe, manifest: Manifest, store: Store) -> list[Shown]:
-    """The titled tables of each evaluation, as in the card."""
-    parts = _evaluation_parts(recipe, manifest, store)
+def evaluation_tables(recipe: Recipe, manifest: Manifest, found: Mapping[str, Any]) -> list[Shown]:
+    """The titled tables of the `evaluations` found, as in the card."""
+    parts = _evaluation_parts(recipe, manifest, found)
     return [table for _, tables in parts for table in tables if table.title]
 
 
-def _evaluation_parts(recipe: Recipe, manifest: Manifest, store: Store) -> Iterator[tuple[str, list[Shown]]]:
-    found = evaluations(recipe, manifest, store)
+def _evaluation_parts(
+    recipe: Recipe, manifest: Manifest, found: Mapping[str, Any]
+) -> Iterator[tuple[str, list[Shown]]]:
     drawn = evaluation_plots(recipe.evaluate, found, variants(manifest))
     return _shown_evaluations(found, drawn, manifest, templates_of(recipe))
 

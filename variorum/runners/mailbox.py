@@ -66,8 +66,8 @@ def put(path: Path, content: bytes) -> None:
     partial.rename(path)
 
 
-def touch_often(file: Path, wait: Callable[[float], bool]) -> None:
-    """Touch a file in the background until `wait`, called with the seconds of a pause, returns True."""
+def touch_often(file: Path, wait: Callable[[float], bool]) -> threading.Thread:
+    """Touch a file in a thread, which is returned, until `wait`, called with the seconds of a pause, returns True."""
 
     def touch() -> None:
         while True:
@@ -76,7 +76,9 @@ def touch_often(file: Path, wait: Callable[[float], bool]) -> None:
             if wait(PULSE):
                 return
 
-    threading.Thread(target=touch, daemon=True).start()
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    return thread
 
 
 def _end_with_command(box: Path) -> None:

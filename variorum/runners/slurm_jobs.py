@@ -126,7 +126,8 @@ class Jobs:
             ) from error
         self._folder = folder
         self._over.clear()
-        touch_often(folder / "command", self._over.wait)
+        touching = touch_often(folder / "command", self._over.wait)
+        self._stack.callback(touching.join)  # before the folder is removed
         return folder
 
     def _executor(self, folder: Path) -> Any:

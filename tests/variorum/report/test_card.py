@@ -17,7 +17,7 @@ from variorum.edition.editions import folder_of, read_beside, resolve, write_bes
 from variorum.edition.store import Store
 from variorum.edition.verdicts import read_verdicts, verdicts_of
 from variorum.pipeline import Job, build, curate, evaluate, release, run
-from variorum.report.card import evaluation_tables, header_text, render_card, write_card
+from variorum.report.card import evaluation_tables, evaluations, header_text, render_card, write_card
 from variorum.report.card_plots import plots_of
 from variorum.report.contact_sheet import contact_sheet
 from variorum.report.figures import Shown, flat_figures, inert, markdown, table_cell
@@ -417,13 +417,15 @@ def evaluated(photos, tmp_path, *evaluations):
 def test_figures_without_a_template_stand_as_a_plain_table(photos, tmp_path):
     job, manifest = evaluated(photos, tmp_path, "brightness")
     assert "### brightness" not in write_card(job.recipe, manifest, job.store)  # there are no figures yet
-    assert evaluation_tables(job.recipe, manifest, job.store) == []
+    assert evaluation_tables(job.recipe, manifest, evaluations(job.recipe, manifest, job.store)) == []
     figures = evaluate(job, manifest)["brightness"]
     text = write_card(job.recipe, manifest, job.store)
     rows = [(name, f"{value:.4g}") for name, value in figures.items()]
     assert len(rows) == 3
     assert f"### brightness\n\n{markdown(('figure', 'value'), rows)}\n" in text
-    assert evaluation_tables(job.recipe, manifest, job.store) == [Shown("brightness", ("figure", "value"), rows)]
+    assert evaluation_tables(job.recipe, manifest, evaluations(job.recipe, manifest, job.store)) == [
+        Shown("brightness", ("figure", "value"), rows)
+    ]
 
 
 def test_a_templates_tables_are_those_of_the_terminal(photos, tmp_path):
@@ -453,7 +455,7 @@ def test_a_templates_tables_are_those_of_the_terminal(photos, tmp_path):
     }
     write_beside(manifest, "evaluation-accuracy_drop.json", json.dumps(record).encode(), job.store)
     text = render_card(job.recipe, manifest, job.store)
-    plain, overview, drops = evaluation_tables(job.recipe, manifest, job.store)
+    plain, overview, drops = evaluation_tables(job.recipe, manifest, evaluations(job.recipe, manifest, job.store))
     assert (plain.title, overview.title) == ("brightness", "Accuracy drop")
     assert overview.rows == [("classifier_small", "75.0 % of 12", "75.0", "", "25.0 [20.0, 30.0]")]
     assert drops.title.startswith("Accuracy drop: classifier_small, classifier_small@sha256:aaaaaaaaaaaa")
@@ -507,7 +509,10 @@ def judged(photos, tmp_path, **more):
 def test_a_card_says_what_classifiers_are_how_they_differ_and_how_sure_they_are(photos, tmp_path):
     job, manifest, _ = judged(photos, tmp_path)
     text = render_card(job.recipe, manifest, job.store)
-    tables = {table.title: table for table in evaluation_tables(job.recipe, manifest, job.store)}
+    tables = {
+        table.title: table
+        for table in evaluation_tables(job.recipe, manifest, evaluations(job.recipe, manifest, job.store))
+    }
     assert list(tables) == [
         "Accuracy drop",
         "Differences between classifiers, pp",
