@@ -38,6 +38,8 @@ PLOTS = 60
 PIXELS = 40_000_000
 FENCE = re.compile(r"(`{3,})[^`]*|(~{3,}).*")
 MARKUP = re.compile(r"<[A-Za-z/!?]")
+FOLDED = re.compile(r"</?(?:details|summary)>")
+"""What folds a part of a card away; without attributes it does nothing else."""
 AUTOLINK = re.compile(r"<https?://[^\s<>]+>")
 LINK = re.compile(r"\]\(\s*<?([^\s)>]*)|^\s*\[[^\]]+\]:\s*<?([^\s>]*)", re.MULTILINE)
 PAGE = re.compile(r"https?://.*|mailto:.*|#.*|[A-Za-z0-9_.-][A-Za-z0-9_./#-]*|")
@@ -91,7 +93,7 @@ def unfit(text: bytes, manifest: Manifest) -> str:
     """Why an author's card can't be shown beside an edition; `""` if it can.
 
     Loaders take the files and types from its header, so that must be the edition's own. Viewers of Markdown show HTML
-    as such, so there may be none, and links may lead to pages only.
+    as such, so there may be none but what folds a part away, and links may lead to pages only.
     """
     if {match.decode() for match in DIGEST.findall(text)} != {manifest.digest()}:
         return "it doesn't name this edition's digest"
@@ -104,7 +106,7 @@ def unfit(text: bytes, manifest: Manifest) -> str:
         Path(folder, CARD).write_bytes(text)
         if check_header(folder, manifest):
             return "its header would have loaders read other files or types"
-    prose = AUTOLINK.sub("", _prose(body))
+    prose = FOLDED.sub("", AUTOLINK.sub("", _prose(body)))
     if MARKUP.search(prose):
         return "it has HTML in it"
     if prose.count("![") != len(IMAGE.findall(prose)):
