@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from variorum.edition.editions import folder_of, read_beside
+from variorum.edition.editions import files_of, folder_of, read_beside
 from variorum.edition.store import Store
 from variorum.edition.verify import verify
 from variorum.machine.progress import QUIET, Progress
@@ -22,8 +22,7 @@ def verify_edition(manifest: Manifest, store: Store, progress: Progress = QUIET,
         progress: receives the bytes read.
         digest: the one that the edition must have, from a trusted source; 64 hexadecimal digits.
     """
-    shards = [shard for group in manifest.shards.values() for shard in group]
-    progress.start("checking", sum(info.size for info in [*shards, *manifest.rows]))
+    progress.start("checking", sum(info.size for info, _ in files_of(manifest)))
     problems = verify(manifest, store, progress.advance, digest)
     header = check_header(folder_of(manifest, store), manifest)
     if problems or all(read_beside(manifest, name, store) is None for name in ("README.md", FILE)):
