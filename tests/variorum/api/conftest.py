@@ -48,3 +48,12 @@ def here(workplace, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("VARIORUM_CACHE", str(workplace / "cache"))
     return tmp_path / "here"
+
+
+@pytest.fixture(scope="module")
+def kept_apart(tmp_path_factory):
+    """Pictures that are given from Python are kept in a folder of the tests; the models stay where they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setattr("variorum.api.given.cache_dir", lambda: folder)
+        yield folder

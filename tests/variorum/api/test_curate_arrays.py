@@ -27,14 +27,7 @@ SMALL = {"curate.features.encoder": "encoder"}
 QUICK = {"curate.features": None, "curate.probabilities": None, "curate.training_dynamics": None}
 """Leaves only damage to be found, which takes no model."""
 
-
-@pytest.fixture(scope="module", autouse=True)
-def kept_apart(tmp_path_factory):
-    """The arrays are kept in a folder of the tests; the models stay where they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setattr("variorum.api.given.cache_dir", lambda: folder)
-        yield folder
+pytestmark = pytest.mark.usefixtures("kept_apart")
 
 
 @pytest.fixture(scope="module")

@@ -28,13 +28,7 @@ from variorum.schemas.errors import SourceError
 
 QUICK = {"curate.features": None, "curate.probabilities": None, "curate.training_dynamics": None}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def kept_apart(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setattr("variorum.api.given.cache_dir", lambda: folder)
-        yield folder
+pytestmark = pytest.mark.usefixtures("kept_apart")
 
 
 @pytest.fixture(scope="module")
