@@ -71,11 +71,11 @@ def focused(page: Page) -> str:
 
 def wait_for_focus(page: Page, row: str) -> None:
     """A closed panel gives the focus back a moment later."""
-    page.wait_for_function("row => document.activeElement.ariaLabel?.endsWith(row)", arg=row)
+    wait_for(lambda: page.evaluate("row => !!document.activeElement.ariaLabel?.endsWith(row)", row), True)
 
 
 def wait_for_address(page: Page, part: str) -> str:
-    page.wait_for_function("part => location.hash.includes(part)", arg=part)
+    wait_for(lambda: page.evaluate("part => location.hash.includes(part)", part), True)
     return page.url
 
 
@@ -126,7 +126,7 @@ def test_pictures_far_below_come_when_they_are_scrolled_to(opened):
     loaded = (
         "() => [...document.querySelectorAll('.card img[src]')].filter(one => one.complete && one.naturalWidth > 0)"
     )
-    page.wait_for_function(f"({loaded})().length > 20")
+    wait_for(lambda: page.evaluate(f"({loaded})().length > 20"), True)
 
 
 def test_filters_narrow_and_chips_take_them_back(opened):
@@ -232,10 +232,10 @@ def test_the_panel_shows_the_record_its_checks_and_its_family(opened):
     expect(record).to_contain_text("attribute_edit", use_inner_text=True)  # out of a text that holds JSON
     page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
     record.get_by_text("Copy JSON").click()
-    page.wait_for_function("window.copied")
+    wait_for(lambda: page.evaluate("!!window.copied"), True)
     assert json.loads(page.evaluate("window.copied")) == sample_page.record(8, told=None)
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#record .what bdi').textContent === '00000009'")
+    shows_record(page, "00000009")
     panel.locator(".strips button").first.click()
     shows_record(page, "00000005")
     wait_for_address(page, "open=00000005")
@@ -274,7 +274,7 @@ def test_everything_by_keyboard_alone(opened):
     page.keyboard.press("Enter")
     shows_record(page, "00000001")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#record .what bdi').textContent === '00000002'")
+    shows_record(page, "00000002")
     page.keyboard.press("Escape")
     wait_for_focus(page, "00000002")
     page.keyboard.press("/")
@@ -445,7 +445,7 @@ def test_the_map_is_read_by_keyboard_and_by_pointing(opened):
     page.keyboard.press("Enter")
     record_of(page)
     page.keyboard.press("Escape")
-    page.wait_for_function("document.activeElement.tagName === 'CANVAS'")
+    wait_for(lambda: page.evaluate("document.activeElement.tagName"), "CANVAS")
 
 
 def test_a_difference_shows_before_and_after(opened):

@@ -73,7 +73,7 @@ def test_original_and_edit_lie_under_a_wipe_with_mask_and_boxes(opened):
     expect(stage.locator(".pane")).to_have_count(2)
     expect(stage.locator(".mask").first).to_be_visible()  # what is on stays on
     page.keyboard.press("Escape")
-    page.wait_for_function("document.activeElement.ariaLabel?.endsWith('00000004')")
+    wait_for(lambda: page.evaluate("!!document.activeElement.ariaLabel?.endsWith('00000004')"), True)
 
 
 def test_pictures_like_this_one_lead_to_them(opened):
