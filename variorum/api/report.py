@@ -6,13 +6,11 @@ under a key of all that decides it, so the same question asked again is answered
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any
 
-from variorum.api.report_checks import Request, requested
+from variorum.api.report_checks import requested
 from variorum.api.report_object import Report
 from variorum.api.report_plan import ReportPlan
 
@@ -20,18 +18,6 @@ if TYPE_CHECKING:
     from variorum.api.edition import Named
     from variorum.edition.store import Store
     from variorum.machine.progress import Progress
-
-log = logging.getLogger(__name__)
-Models = "str | object | Sequence[Any] | Mapping[str, Any]"
-
-
-@overload
-def report(models: Any, editions: Named | Sequence[Named] | None = None, *, plan: Literal[True], **more: Any) -> ReportPlan: ...
-
-
-@overload
-def report(models: Any, editions: Named | Sequence[Named] | None = None, **more: Any) -> Report: ...
-
 
 def report(
     models: Any,

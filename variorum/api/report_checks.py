@@ -5,30 +5,30 @@ from __future__ import annotations
 import hashlib
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
 from variorum.api.arguments import whole_number
-from variorum.api.edition import Edition, store_of
+from variorum.api.edition import Edition
 from variorum.api.progress import shown
-from variorum.api.report_editions import Held, named, of_suite
-from variorum.api.report_models import MOST, UnderTest, under_test
+from variorum.api.report_editions import Held, of_suite
+from variorum.api.report_models import UnderTest, under_test
 from variorum.api.report_object import FILES, Report, folder, place
 from variorum.api.report_plan import PlannedEdition, PlannedModel, ReportPlan
-from variorum.api.report_work import FILTERED, Asking, figure_of
+from variorum.api.report_work import Asking, figure_of
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import store_for_tables
-from variorum.kit.predicted.answers import in_order_of, outputs_of
+from variorum.kit.predicted.answers import outputs_of
 from variorum.models.brought import BroughtModel
 from variorum.report.profile import document
 from variorum.report.profile.document import NotMeasured
-from variorum.schemas.canonical import digest
+from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.suite import RowSpec, Suite
@@ -87,7 +87,7 @@ class Request:
     @cached_property
     def key(self) -> str:
         """Digest of all that decides the report's bytes; all editions are there."""
-        editions = [[key, one.manifest.digest() if one.manifest else ""] for key, one in self.held.items()]
+        editions: list[Json] = [[key, one.manifest.digest() if one.manifest else ""] for key, one in self.held.items()]
         return digest(
             {
                 "report": [REVISION, code()],
@@ -96,7 +96,13 @@ class Request:
                 "editions": editions,
                 "models": [list(self.under.identity(name)) for name in self.under.names],
                 "not_measured": [one.model_dump(mode="json") for one in self.not_measured],
-                "settings": [self.reference, list(self.below), list(self.worse), self.profile, self.command],
+                "settings": {
+                    "reference": self.reference,
+                    "below": list(self.below),
+                    "worse": list(self.worse),
+                    "profile": self.profile,
+                    "command": self.command,
+                },
             }
         )
 
@@ -166,9 +172,9 @@ class Request:
             due += sum(one.pictures or 0 for one in later if not self._filtered(name, one))
             called, pin = self.under.identity(name)
             models.append(PlannedModel(called, pin, due, seen, seconds.get(name)))
-        for key, one in self.held.items():
-            without = tuple(self.under.called[name] for name in self.under.names if self._filtered(name, one))
-            editions.append(PlannedEdition(key, one.name, one.state, one.pictures, one.seconds, without))
+        for key, held in self.held.items():
+            without = tuple(self.under.called[name] for name in self.under.names if self._filtered(name, held))
+            editions.append(PlannedEdition(key, held.name, held.state, held.pictures, held.seconds, without))
         path = place(self.key, self.store) if not later else ""
         suite = f"{self.suite.suite} {self.suite.version}"
         rows = tuple(row.id for row in self.rows)
@@ -293,7 +299,15 @@ def requested(
         store=_place(store, held, built=source is not None),
         profile=profile,
         workers=workers,
-        command=_command(under, chosen if named_suite else None, held, photographs.source if photographs else "", called, below, worse),
+        command=_command(
+            under,
+            chosen if named_suite else None,
+            held,
+            photographs.source if photographs else "",
+            called,
+            below,
+            worse,
+        ),
     )
 
 
@@ -324,9 +338,7 @@ def _reference(reference: str | None, under: UnderTest) -> str:
     for name, called in under.called.items():
         if reference in (name, called):
             return called
-    raise RecipeError(
-        f"reference: {cut(repr(reference))} is none of the models: {', '.join(under.called.values())}"
-    )
+    raise RecipeError(f"reference: {cut(repr(reference))} is none of the models: {', '.join(under.called.values())}")
 
 
 def _of_source(
@@ -350,18 +362,20 @@ def _filtered_rows(
 ) -> Iterator[NotMeasured]:
     """Rows of editions that every model filtered."""
     without = {one.id for one in lacking}
-    alone = {
-        key
-        for key, one in held.items()
-        if all(under.filtered(name, filters_of(one)) for name in under.names)
-    }
+    alone = {key for key, one in held.items() if all(under.filtered(name, filters_of(one)) for name in under.names)}
     for row in rows_of(suite):
         if row.edition in alone and row.id not in without:
-            yield NotMeasured(id=row.id, title=row.title, why_not="filtered by every model of this report", way_out=OTHERS)
+            yield NotMeasured(
+                id=row.id, title=row.title, why_not="filtered by every model of this report", way_out=OTHERS
+            )
 
 
 def _check_guards(
-    below: Sequence[str], worse: Sequence[str], rows: Sequence[RowSpec], without: Sequence[NotMeasured], under: UnderTest
+    below: Sequence[str],
+    worse: Sequence[str],
+    rows: Sequence[RowSpec],
+    without: Sequence[NotMeasured],
+    under: UnderTest,
 ) -> None:
     """Check that limits name rows that can be measured, and models of the report. Raises RecipeError."""
     if not below and not worse:
@@ -372,8 +386,8 @@ def _check_guards(
         row = str(text).rpartition("=")[0].rpartition(":")[2]
         if reason := next((one for one in without if one.id == row), None):
             raise RecipeError(
-                f"{cut(str(text))}: the row {row!r} can't be measured: {reason.why_not}; {reason.way_out}, or leave the "
-                "limit out"
+                f"{cut(str(text))}: the row {row!r} can't be measured: {reason.why_not}; {reason.way_out}, or leave "
+                "the limit out"
             )
     read_guards(below, worse, [row.id for row in rows], list(under.called.values()))
 

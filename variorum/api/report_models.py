@@ -138,8 +138,8 @@ def _refuse_twins(found: UnderTest) -> None:
         same = _what(name, found)
         if same in seen:
             raise RecipeError(
-                f"report: {cut(repr(found.called[seen[same]]))} and {cut(repr(found.called[name]))} are the same model: "
-                "their weights and their preprocessing are equal; leave one out, or give one another preprocessing"
+                f"report: {cut(repr(found.called[seen[same]]))} and {cut(repr(found.called[name]))} are the same "
+                "model: their weights and their preprocessing are equal; leave one out, or give one another preprocessing"
             )
         seen[same] = name
 

@@ -106,7 +106,9 @@ class Report:
         for other in self.content.not_measured:
             if other.id == name:
                 raise RecipeError(f"row {name!r} wasn't measured: {other.why_not}; {other.way_out}")
-        raise RecipeError(f"there is no row {cut(repr(name))}; there are: {', '.join(one.id for one in self.content.rows)}")
+        raise RecipeError(
+            f"there is no row {cut(repr(name))}; there are: {', '.join(one.id for one in self.content.rows)}"
+        )
 
     def check(
         self,
@@ -141,15 +143,15 @@ class Report:
         return found
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page: one file that needs no network. Returns its path. Raises StoreError if it can't be written."""
+        """Write the page, one file that needs no network; returns its path. Raises StoreError."""
         return self._write(path, FILES[0])
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write all figures as JSON with a digest. Returns its path. Raises StoreError if it can't be written."""
+        """Write all figures as JSON with a digest; returns its path. Raises StoreError."""
         return self._write(path, FILES[1])
 
     def to_markdown(self, path: str | os.PathLike[str]) -> Path:
-        """Write the table for a paper's appendix. Returns its path. Raises StoreError if it can't be written."""
+        """Write the table for a paper's appendix; returns its path. Raises StoreError."""
         return self._write(path, FILES[2])
 
     def data(self, name: str) -> bytes:
@@ -169,11 +171,17 @@ class Report:
 
     def show(self) -> None:
         """Print the table."""
-        print(self)
+        print(self)  # noqa: T201 - that is what was asked for
 
     def lines(self) -> list[list[str]]:
         """The table as texts, with its head: a line per row, with each model's value, interval and verdict."""
-        head = ["", *(one.short + (" (reference)" if one.name == self.content.reference else "") for one in self.content.models)]
+        head = [
+            "",
+            *(
+                one.short + (" (reference)" if one.name == self.content.reference else "")
+                for one in self.content.models
+            ),
+        ]
         found = [head]
         for row in self.content.rows:
             cells = [self._cell(row, model) for model in self.models]
@@ -191,7 +199,9 @@ class Report:
     def __str__(self) -> str:
         lines = self.lines()
         widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-        table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        table = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
         warned = [f"{one.name}: {one.warning}" for one in self.content.models if one.warning]
         without = [f"not measured: {one.title}: {one.why_not}" for one in self.content.not_measured]
         guarded = [said(one) for one in self.guards]
@@ -203,7 +213,9 @@ class Report:
     def _repr_html_(self) -> str:
         """A link; and a frame if the page lies below the working folder, from where a notebook's server serves it."""
         inside = from_here(self.path)
-        address = quote(os.fsencode(inside)) if inside else self.path if "://" in self.path else Path(self.path).as_uri()
+        address = (
+            quote(os.fsencode(inside)) if inside else self.path if "://" in self.path else Path(self.path).as_uri()
+        )
         address = escaping.escape(address, quote=True)
         link = f'<a href="{address}" target="_blank">{html.text(inside or self.path)}</a>'
         if inside:

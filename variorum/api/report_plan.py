@@ -85,7 +85,9 @@ class ReportPlan:
     def seconds(self) -> float | None:
         """Return the time for building and asking on this machine with one worker; None if it isn't known."""
         building = [one.seconds for one in self.editions]
-        asking = [0.0 if not one.passes else None if one.seconds is None else one.passes * one.seconds for one in self.models]
+        asking = [
+            0.0 if not one.passes else None if one.seconds is None else one.passes * one.seconds for one in self.models
+        ]
         known = [one for one in (*building, *asking) if one is not None]
         return sum(known) if len(known) == len(building) + len(asking) else None
 
@@ -116,9 +118,7 @@ class ReportPlan:
         """All of it as JSON values."""
         return {
             "suite": self.suite,
-            "editions": [
-                {name: getattr(one, name) for name in PlannedEdition.__slots__} for one in self.editions
-            ],
+            "editions": [{name: getattr(one, name) for name in PlannedEdition.__slots__} for one in self.editions],
             "models": [{name: getattr(one, name) for name in PlannedModel.__slots__} for one in self.models],
             "rows": list(self.rows),
             "not_measured": [one.model_dump() for one in self.not_measured],

@@ -1,6 +1,6 @@
 """Ask the models of a report about an edition.
 
-Answers are kept by model and shard, so a report that was killed goes on where it was, and no model sees a picture twice.
+Answers are kept by model and shard: a report that was killed goes on where it was, and no model sees a picture twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from variorum.api.report_models import UnderTest
 from variorum.evaluation.classifiers.evaluator import Evaluator, job_on, store_for_tables, temporary_store
 from variorum.evaluation.classifiers.pictures import Pictures, pictures_of
 from variorum.machine.progress import Progress
-from variorum.report.rows import edition_rows
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import component_class
 from variorum.schemas.rows import Answers, Figure
@@ -131,10 +130,13 @@ class Asking:
             found = {(one.figure, one.model): one for one in evaluation.rows(Table(joined, name), self.job.judging)}
             for row in rows:
                 figure = row.of.partition(".")[2]
-                yield row, {
-                    self.under.called[one]: self._named(one, figure, found.get((figure, one)))
-                    for one in self.under.names
-                }
+                yield (
+                    row,
+                    {
+                        self.under.called[one]: self._named(one, figure, found.get((figure, one)))
+                        for one in self.under.names
+                    },
+                )
 
     def _named(self, name: str, figure: str, found: Answers | None) -> Answers:
         """A model's answers under the name that it has in the report; or why there are none."""
