@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.machine.progress import Progress
 
+
 def report(
     models: Any,
     editions: Named | Sequence[Named] | None = None,

@@ -63,6 +63,7 @@ class Request:
         profile: of the models.
         workers: parts at a time.
         command: how to make it again.
+        told: the plan, once it is made.
     """
 
     under: UnderTest
@@ -77,6 +78,7 @@ class Request:
     profile: str
     workers: int
     command: str
+    told: ReportPlan | None = None
 
     @property
     def rows(self) -> list[RowSpec]:
@@ -120,9 +122,16 @@ class Request:
             return None
 
     def planned(self) -> ReportPlan:
-        """Check the models with one picture each, and say what the report takes."""
-        with ExitStack() as stack:
-            return self.plan(self.asking(stack))
+        """Say what the report takes; models that have pictures to see are loaded and shown one each, once.
+
+        Raises:
+            VariorumError: what can't work, see `plan`.
+        """
+        if self.told is None:
+            with ExitStack() as stack:
+                kept = self.kept()
+                self.told = self._finished(kept) if kept else self.plan(self.asking(stack))
+        return self.told
 
     def made(self, progress: bool | Progress = True) -> Report:
         """Check, build, ask, and write; a report that is in the store is read from there."""
@@ -130,17 +139,25 @@ class Request:
             return found
         from variorum.api.report_writing import written
 
+        self.planned()
         with ExitStack() as stack, shown(progress) as receiver:
-            planned = self.plan(self.asking(stack))
-            log.info("%s", planned)
             runner = Threads(self.workers)
             self.held = {key: one.made(runner, receiver) for key, one in self.held.items()}
             asking = self.asking(stack)
             for one in asking.values():
                 self._check_classes(one)
-            if found := self.kept():  # what was built was there under another name
-                return found
-            return written(self, asking, Threads(self.workers, stops=(Exception,)), receiver)
+            return self.kept() or written(self, asking, Threads(self.workers, stops=(Exception,)), receiver)
+
+    def _finished(self, report: Report) -> ReportPlan:
+        """The plan of a report that is there already."""
+        models = tuple(PlannedModel(one.name, one.pin, 0, 0, 0) for one in report.content.models)
+        editions = tuple(PlannedEdition(key, one.name, one.state, one.pictures, 0) for key, one in self.held.items())
+        rows = tuple(row.id for row in report.content.rows)
+        return ReportPlan(self._suite, editions, models, rows, report.content.not_measured, report.path, finished=True)
+
+    @property
+    def _suite(self) -> str:
+        return f"{self.suite.suite} {self.suite.version}"
 
     def asking(self, stack: ExitStack) -> dict[str, Asking]:
         """By key, the models' work on the editions whose pictures are here."""
@@ -176,9 +193,8 @@ class Request:
             without = tuple(self.under.called[name] for name in self.under.names if self._filtered(name, held))
             editions.append(PlannedEdition(key, held.name, held.state, held.pictures, held.seconds, without))
         path = place(self.key, self.store) if not later else ""
-        suite = f"{self.suite.suite} {self.suite.version}"
         rows = tuple(row.id for row in self.rows)
-        return ReportPlan(suite, tuple(editions), tuple(models), rows, self.not_measured, path)
+        return ReportPlan(self._suite, tuple(editions), tuple(models), rows, self.not_measured, path)
 
     def _filtered(self, name: str, held: Held) -> bool:
         return self.under.filtered(name, filters_of(held))

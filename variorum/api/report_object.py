@@ -134,8 +134,8 @@ class Report:
         """
         from variorum.report.profile.guards import failed, judged, read_guards
 
-        given = [[f"{name}={limit}" for name, limit in (some or {}).items()] for some in (below, worse)]
-        wanted = read_guards(*given, [row.id for row in self.content.rows], self.models)
+        least, most = ([f"{name}={limit}" for name, limit in (some or {}).items()] for some in (below, worse))
+        wanted = read_guards(least, most, [row.id for row in self.content.rows], self.models)
         found = judged(wanted, self.content.rows, self.content.reference)
         if failed(found, strict):
             lost = [one for one in found if one.outcome == "failed" or (strict and one.outcome == "undecided")]

@@ -61,7 +61,8 @@ class ReportPlan:
         models: in their order.
         rows: ids of the rows that are measured.
         not_measured: rows that can't be measured, with the reason and what to do about it.
-        path: of the page.
+        path: of the page; `""` before its editions are built.
+        finished: the report is there already.
     """
 
     suite: str
@@ -70,6 +71,7 @@ class ReportPlan:
     rows: tuple[str, ...]
     not_measured: tuple[NotMeasured, ...] = ()
     path: str = field(default="", compare=False)
+    finished: bool = False
 
     @property
     def passes(self) -> int:
@@ -99,13 +101,15 @@ class ReportPlan:
             size = "an unknown number of pictures" if one.pictures is None else f"{most}{one.pictures:,} pictures"
             without = f"; not by {', '.join(one.without)}, which decided what is in it" if one.without else ""
             found.append(("edition", f"{one.name} ({one.key}): {one.state}, {size}{without}"))
-        for model in self.models:
+        for model in () if self.finished else self.models:
             kept = f", {model.kept:,} answers kept" if model.kept else ""
             asked = "" if model.pin else "; asked each time, as it has no revision"
             found.append(("model", f"{model.name}: {model.passes:,} forward passes{kept}{asked}"))
         found.append(("rows", ", ".join(self.rows)))
         found += [("not measured", f"{row.title}: {row.why_not}; {row.way_out}") for row in self.not_measured]
-        return [*found, ("passes", f"{self.passes:,}, {self._time()}"), ("page", self.path)]
+        if self.finished:
+            return [*found, ("page", f"{self.path}, which is there already")]
+        return [*found, ("passes", f"{self.passes:,}, {self._time()}"), *([("page", self.path)] if self.path else [])]
 
     def _time(self) -> str:
         """How long it takes, for people."""
@@ -126,6 +130,7 @@ class ReportPlan:
             "kept": self.kept,
             "seconds": self.seconds,
             "path": self.path,
+            "finished": self.finished,
         }
 
     def __str__(self) -> str:
