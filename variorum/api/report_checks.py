@@ -301,6 +301,7 @@ def requested(
         )
     for row in measured:
         figure_of(row.of)
+    held = {key: one for key, one in held.items() if any(row.edition == key for row in measured)}
     below, worse = tuple(fail_below), tuple(fail_worse)
     _check_guards(below, worse, measured, without, under)
     return Request(
