@@ -49,6 +49,11 @@ class UnderTest:
         return self.choice.names
 
     @property
+    def lasting(self) -> tuple[str, ...]:
+        """Return those whose answers are kept."""
+        return tuple(name for name in self.names if name not in self.choice.uncached)
+
+    @property
     def kept(self) -> bool:
         """Return whether the answers of all of them are kept, and so the report."""
         return not self.choice.uncached

@@ -91,20 +91,20 @@ class NetworkScores:
     """
 
     def __init__(self, network: Any, prepare: Callable[[Any], Any], device: Any, dtype: Any) -> None:
-        self._network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
+        self.network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
 
     def __call__(self, images: Sequence[Pixels]) -> Any:
         """The scores."""
         import torch
 
         with torch.inference_mode():
-            return _scores_in(self._network(self._batch(images)))
+            return _scores_in(self.network(self._batch(images)))
 
     def embed(self, images: Sequence[Pixels]) -> Any:
         """The embeddings `[N, d]`, as `penultimate` takes them, or None."""
         import torch
 
-        network = getattr(self._network, "_orig_mod", self._network)
+        network = getattr(self.network, "_orig_mod", self.network)
         with torch.inference_mode():
             batch = self._batch(images)
             return penultimate(network, lambda: _scores_in(network(batch)))
