@@ -7,7 +7,7 @@ import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +17,7 @@ from variorum.api.arguments import whole_number
 from variorum.api.edition import Edition
 from variorum.api.evaluate import classifies
 from variorum.api.progress import shown
-from variorum.api.report_editions import Held, of_suite
+from variorum.api.report_editions import Held, named, of_suite
 from variorum.api.report_models import UnderTest, under_test
 from variorum.api.report_object import FILES, Report, folder, place
 from variorum.api.report_plan import PlannedEdition, PlannedModel, ReportPlan
@@ -33,7 +33,7 @@ from variorum.report.profile.document import NotMeasured
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut
-from variorum.schemas.suite import RowSpec, Suite
+from variorum.schemas.suite import MOST_ROWS, RowSpec, Suite, SuiteEdition
 from variorum.schemas.uses import deciding_models
 from variorum.stages.job import Profile, installed_version
 from variorum.stages.stage import Threads
@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 
 REVISION = 1
 """Raise it when the same answers start to give another report."""
+KNOWN = "robustness"
+"""The suite whose rows editions get that are named without one."""
+FEWER = "name fewer editions"
 OTHERS = "name other models, or editions that other models filtered"
 WAYS_OUT = {
     "embedding": "bring a PyTorch network whose last layer is linear, or a function with an attribute embed",
@@ -233,7 +236,8 @@ class Request:
         later = any(one.state != "sealed" for one in self.wanted.values())
         passes = [one.passes() for one in asking.values()]
         new = [name for name in self.under.names if later or any(one[name] for one in passes)]
-        table, took, picture = self.under.table, dict[str, float | None](), None
+        table, took = self.under.table, dict[str, float | None]()
+        picture: Any = None
         needed = {need for row in self.rows for need in needs_of(row.of)}
         table.check(new)
         for name in new:
@@ -417,6 +421,50 @@ def _of_source(
         if where[row.edition].why_not
     ]
     return of_suite(jobs, next(one.job.store for one in jobs if one.job)), jobs[0].photographs, lacking
+
+
+def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str, Held], Suite, list[NotMeasured]]:
+    """The editions that somebody names, and the rows that their recipes are made for, as a suite.
+
+    Raises:
+        RecipeError: an edition is of another major version of its recipe.
+        SourceError: there is no row for an edition.
+    """
+    from variorum.api.edition_rows import rows_for
+
+    known = suite or load_suite(KNOWN)
+    held: dict[str, Held] = {}
+    rows: list[RowSpec] = []
+    for one in named(editions, store):
+        key = one.key if one.key not in held else f"{one.key[:50]}_{len(held) + 1}"
+        held[key] = replace(one, key=key)
+        assert one.manifest
+        mine = rows_for(one.manifest, one.store, known, key)
+        if not mine:
+            raise SourceError(
+                f"{one.name} has no labels, objects or captions, so answers can't be scored; make it from a labelled "
+                "source"
+            )
+        taken = {row.id for row in rows_of(known.model_copy(update={"rows": tuple(rows)}))}
+        rows += [row if row.id not in taken else _renamed(row, key, one.name) for row in mine]
+    asked = known.model_copy(
+        update={
+            "suite": known.suite if suite else "editions",
+            "editions": {key: SuiteEdition(recipe=one.name.partition("@")[0]) for key, one in held.items()},
+            "rows": tuple(rows[:MOST_ROWS]),
+        }
+    )
+    lacking = [
+        NotMeasured(id=row.id, title=row.title, why_not=f"a report has {MOST_ROWS} rows at most", way_out=FEWER)
+        for row in rows[MOST_ROWS:]
+    ]
+    return held, asked, lacking
+
+
+def _renamed(row: RowSpec, key: str, name: str) -> RowSpec:
+    """A row whose id another edition's row has already."""
+    under = tuple(_renamed(one, key, name) for one in row.under)
+    return row.model_copy(update={"id": f"{key}_{row.id}"[:64], "title": f"{row.title}, {name}", "under": under})
 
 
 def _filtered_rows(

@@ -207,7 +207,7 @@ class Asking:
         return replace(found, model=called)
 
 
-def about(part: str, name: str) -> Evaluation:
+def about(part: str, name: str) -> Any:
     """An evaluation of this name about one model, whichever of its fields names models."""
     usual: Any = component_class("evaluate", part)()
     judged = set(judged_models(usual))
