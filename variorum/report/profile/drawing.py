@@ -122,9 +122,7 @@ def _over_numbers(
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
         parts.append(f'<text x="{LEFT - 7}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
     if chance is not None:
-        parts.append(
-            f'<line class="chance" x1="{LEFT}" x2="{width - RIGHT}" y1="{y(chance):.1f}" y2="{y(chance):.1f}"/>'
-        )
+        parts.append(f'<line class="chance" x1="{LEFT}" x2="{width - RIGHT}" y1="{y(chance):.1f}" y2="{y(chance):.1f}"/>')
     every = -(-len(curve.at) // (LABELS if width == WIDTH else LABELS // 2))
     for number, at in enumerate(curve.at):
         if number % every == 0:
@@ -143,7 +141,9 @@ def _over_numbers(
     return _svg(width, TOP + HEIGHT + BELOW, parts)
 
 
-def _over_texts(curve: Curve, lines: Sequence[tuple[int, Line]], scale: float, chance: float | None, width: int) -> str:
+def _over_texts(
+    curve: Curve, lines: Sequence[tuple[int, Line]], scale: float, chance: float | None, width: int
+) -> str:
     """Names on the left, one below the other, and beside each the models' values, one line for each."""
     left = NAMES if width == WIDTH else NAMES // 2 + 30
     block = STEP * max(1, len(lines)) + 9

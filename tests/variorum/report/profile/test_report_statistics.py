@@ -59,9 +59,7 @@ ANSWERS = st.integers(2, 6).flatmap(
 @given(ANSWERS, st.booleans())
 def test_swapping_is_exact_with_few_differences(cells, ragged):
     """Against a brute force that really swaps the answers of photographs."""
-    top, bottom = np.array([[[cell[0], sum(cell) if ragged else 6] for cell in row] for row in cells], float).transpose(
-        2, 0, 1
-    )
+    top, bottom = np.array([[[cell[0], sum(cell) if ragged else 6] for cell in row] for row in cells], float).transpose(2, 0, 1)
     width = top.shape[1] // 2
     one, other = (top[:, :width], bottom[:, :width]), (top[:, width:], bottom[:, width:])
     assume(one[1].sum() and other[1].sum())
@@ -131,10 +129,7 @@ def rows_of(kind: str, n: int, rng: np.random.Generator, rows: int, means: tuple
         tops = [rng.binomial(each, np.clip(easy * mean * 1.5, 0, 1)) for mean in means]
         if kind == "ragged":
             asked_of = [rng.binomial(each, 0.6, (n, 1)) for _ in means]
-            tops = [
-                rng.binomial(pictures, np.clip(easy * mean * 1.5, 0, 1))
-                for pictures, mean in zip(asked_of, means, strict=True)
-            ]
+            tops = [rng.binomial(pictures, np.clip(easy * mean * 1.5, 0, 1)) for pictures, mean in zip(asked_of, means, strict=True)]
         else:
             asked_of = [np.full((n, 1), each)] * 2
         made.append(asked(f"r{row}", {name: answers(*one) for name, *one in zip(TWINS, tops, asked_of, strict=True)}))
