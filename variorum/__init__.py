@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from variorum.api.listing import components, diff, verify
     from variorum.api.page import view
     from variorum.api.recipes import plan, run
+    from variorum.api.report import report
     from variorum.schemas import errors
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _WHERE = {
     "leaderboard": "api.leaderboard",
     "open": "api.edition",
     "plan": "api.recipes",
+    "report": "api.report",
     "run": "api.recipes",
     "verify": "api.listing",
     "view": "api.page",
@@ -51,6 +53,7 @@ __all__ = [
     "leaderboard",
     "open",
     "plan",
+    "report",
     "run",
     "verify",
     "view",

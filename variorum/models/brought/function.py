@@ -51,7 +51,8 @@ def from_function(
     Args:
         function: from a list of RGB uint8 pictures `[H, W, 3]`, of any sizes, to logits or probabilities `[N, K]`. It
             gets copies that it may write into. It runs as it is: on its own device, with gradients if it wants them.
-            Or an object of a library, as `adapted` takes it: a network, or a classifier with `predict_proba`.
+            Or an object of a library, as `adapted` takes it: a network, or a classifier with `predict_proba`. Its
+            attribute `embed`, if there is one, is a function from the same pictures to embeddings `[N, d]`.
         name: for tables and cards; by default the function's own name.
         classes: of its outputs, in their order: wnids, names, or indices. By default its attribute `classes`; without
             them a function of 1000 outputs is taken to be in ImageNet's order.
@@ -90,11 +91,19 @@ def from_function(
         raise RecipeError(f"model {name!r}: batch must be 1 or more, not {batch}")
     own = texts["revision"]
     if network is None:
-        return BroughtModel(name, own, names, texts["preprocessing"], OnCopies(function), len(names), batch, file)
+        embed = getattr(function, "embed", None)
+        if embed is not None and not callable(embed):
+            raise RecipeError(f"model {name!r}: its embed must be a function from pictures to embeddings [N, d]")
+        embed = embed and OnCopies(embed)
+        return BroughtModel(
+            name, own, names, texts["preprocessing"], OnCopies(function), len(names), batch, file, embed=embed
+        )
     names = names or checked_classes(network.classes, name)
     own += f"{',' if ';' in own else ';'}as:{network.identity}" if own else ""
     return BroughtModel(
-        name, own, names, texts["preprocessing"], network.scores, len(names), batch, file, kind=network.kind
+        *(name, own, names, texts["preprocessing"], network.scores, len(names), batch, file),
+        kind=network.kind,
+        embed=network.embed,
     )
 
 
