@@ -28,8 +28,9 @@ from variorum.kit.predicted.answers import outputs_of
 from variorum.models.brought import BroughtModel
 from variorum.report.profile import document
 from variorum.report.profile.document import NotMeasured
+from variorum.report.profile.guards import read_guards
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.errors import RecipeError, SourceError, UnknownName
 from variorum.schemas.lookup import cut
 from variorum.schemas.suite import RowSpec, Suite
 from variorum.schemas.uses import deciding_models
@@ -282,6 +283,8 @@ def requested(
         raise RecipeError("report: give editions or a source of photographs, not both")
     named_suite = suite is not None or source is not None
     chosen = load_suite(str(suite)) if suite is not None else load_suite("quick") if source is not None else None
+    if chosen and (fail_below or fail_worse):
+        read_guards(fail_below, fail_worse, [row.id for row in rows_of(chosen)], None)
     under = under_test(models, classes, preprocess, profile)
     called = _reference(reference, under)
     if source is not None:
@@ -354,7 +357,7 @@ def _reference(reference: str | None, under: UnderTest) -> str:
     for name, called in under.called.items():
         if reference in (name, called):
             return called
-    raise RecipeError(f"reference: {cut(repr(reference))} is none of the models: {', '.join(under.called.values())}")
+    raise UnknownName(f"reference: {cut(repr(reference))} is none of the models: {', '.join(under.called.values())}")
 
 
 def _of_source(
@@ -396,8 +399,6 @@ def _check_guards(
     """Check that limits name rows that can be measured, and models of the report. Raises RecipeError."""
     if not below and not worse:
         return
-    from variorum.report.profile.guards import read_guards
-
     for text in (*below, *worse):
         row = str(text).rpartition("=")[0].rpartition(":")[2]
         if reason := next((one for one in without if one.id == row), None):
