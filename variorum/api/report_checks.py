@@ -7,7 +7,7 @@ import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from variorum.api.arguments import whole_number
 from variorum.api.edition import Edition
+from variorum.api.evaluate import classifies
 from variorum.api.progress import shown
-from variorum.api.report_editions import Held, of_suite
+from variorum.api.report_editions import Held, named, of_suite
 from variorum.api.report_models import UnderTest, under_test
 from variorum.api.report_object import FILES, Report, folder, place
 from variorum.api.report_plan import PlannedEdition, PlannedModel, ReportPlan
-from variorum.api.report_work import Asking, figure_of
+from variorum.api.report_work import CLASSES, LACKING, Asking, figure_of, needs_of, of_answers
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import store_for_tables
 from variorum.kit.predicted.answers import outputs_of
 from variorum.models.brought import BroughtModel
+from variorum.models.gives import gives
 from variorum.report.profile import document
 from variorum.report.profile.document import NotMeasured
 from variorum.report.profile.guards import read_guards
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import RecipeError, SourceError, UnknownName
 from variorum.schemas.lookup import cut
-from variorum.schemas.suite import RowSpec, Suite
+from variorum.schemas.suite import MOST_ROWS, RowSpec, Suite, SuiteEdition
 from variorum.schemas.uses import deciding_models
 from variorum.stages.job import Profile, installed_version
 from variorum.stages.stage import Threads
@@ -45,7 +47,15 @@ log = logging.getLogger(__name__)
 
 REVISION = 1
 """Raise it when the same answers start to give another report."""
+KNOWN = "robustness"
+"""The suite whose rows editions get that are named without one."""
+FEWER = "name fewer editions"
 OTHERS = "name other models, or editions that other models filtered"
+WAYS_OUT = {
+    "embedding": "bring a PyTorch network whose last layer is linear, or a function with an attribute embed",
+    "boxes": "name a detector, such as detector, or bring one",
+}
+"""By what no model gives, what to do."""
 
 
 @dataclass(eq=False)
@@ -65,6 +75,8 @@ class Request:
         workers: parts at a time.
         command: how to make it again.
         told: the plan, once it is made.
+        lacks: by model, what it doesn't give that rows need, once it was tried.
+        not_given: rows for which no model gives what they need.
     """
 
     under: UnderTest
@@ -80,11 +92,13 @@ class Request:
     workers: int
     command: str
     told: ReportPlan | None = None
+    lacks: dict[str, frozenset[str]] = field(default_factory=dict)
+    not_given: tuple[NotMeasured, ...] = ()
 
     @property
     def rows(self) -> list[RowSpec]:
         """Return the rows that can be measured, under-rows behind the row that they stand below."""
-        without = {one.id for one in self.not_measured}
+        without = {one.id for one in (*self.not_measured, *self.not_given)}
         return [row for row in rows_of(self.suite) if row.id not in without]
 
     @cached_property
@@ -131,7 +145,7 @@ class Request:
         if self.told is None:
             with ExitStack() as stack:
                 kept = self.kept()
-                self.told = self._finished(kept) if kept else self.plan(self.asking(stack))
+                self.told = self._finished(kept) if kept else self.plan(stack)
         return self.told
 
     def made(self, progress: bool | Progress = True) -> Report:
@@ -143,10 +157,10 @@ class Request:
         self.planned()
         with ExitStack() as stack, shown(progress) as receiver:
             runner = Threads(self.workers)
-            self.held = {key: one.made(runner, receiver) for key, one in self.held.items()}
+            self.held |= {key: one.made(runner, receiver) for key, one in self.wanted.items()}
             asking = self.asking(stack)
             for one in asking.values():
-                self._check_classes(one)
+                self._check_classes(one, one.names)
             return self.kept() or written(self, asking, Threads(self.workers, stops=(Exception,)), receiver)
 
     def _finished(self, report: Report) -> ReportPlan:
@@ -160,86 +174,121 @@ class Request:
     def _suite(self) -> str:
         return f"{self.suite.suite} {self.suite.version}"
 
+    @property
+    def wanted(self) -> dict[str, Held]:
+        """Return the editions that rows are about."""
+        keys = {row.edition for row in self.rows}
+        return {key: one for key, one in self.held.items() if key in keys}
+
     def asking(self, stack: ExitStack) -> dict[str, Asking]:
         """By key, the models' work on the editions whose pictures are here."""
-        there = {key: one for key, one in self.held.items() if one.state == "sealed"}
         return {
-            key: Asking(one, [row for row in self.rows if row.edition == key], self.under, stack)
-            for key, one in there.items()
+            key: Asking(one, [row for row in self.rows if row.edition == key], self.under, self.lacks, stack)
+            for key, one in self.wanted.items()
+            if one.state == "sealed"
         }
 
-    def plan(self, asking: Mapping[str, Asking]) -> ReportPlan:
+    def plan(self, stack: ExitStack) -> ReportPlan:
         """Check the models, then count.
 
         Raises:
-            RecipeError: a model isn't a classifier, or lacks a class.
+            RecipeError: a model gives nothing that a row needs, or lacks a class; or a limit is of a row that can't be
+                measured.
             SourceError: an edition has no pictures, or no labels.
             ModelUnavailable: a model can't be loaded.
             ModelFailed: a model raised on a picture.
         """
+        asking = self.asking(stack)
         for one in asking.values():
             one.pictures  # noqa: B018 - raises
-        passes = {key: one.passes() for key, one in asking.items()}
-        later = [one for one in self.held.values() if one.state != "sealed"]
-        new = [name for name in self.under.names if later or any(one[name] for one in passes.values())]
-        seconds = self._check_models(new, asking, passes)
+        seconds = self._try_models(asking)
+        self.not_given = tuple(self._not_given())
+        check_guards(self.below, self.worse, self.rows, [*self.not_measured, *self.not_given], self.under)
+        asking = self.asking(stack)
+        for one in asking.values():
+            self._check_classes(one, [name for name in one.names if name in seconds])
+        later = [one for one in self.wanted.values() if one.state != "sealed"]
+        for held in later:
+            self._check_classes_of_source(held, list(seconds))
         models, editions = [], []
         for name in self.under.names:
-            due = sum(one[name] for one in passes.values())
+            due = sum(one.passes()[name] for one in asking.values())
             seen = sum(one.size(name) for one in asking.values()) - due
             due += sum(one.pictures or 0 for one in later if not self._filtered(name, one))
             called, pin = self.under.identity(name)
             models.append(PlannedModel(called, pin, due, seen, seconds.get(name)))
-        for key, held in self.held.items():
+        for key, held in self.wanted.items():
             without = tuple(self.under.called[name] for name in self.under.names if self._filtered(name, held))
             editions.append(PlannedEdition(key, held.name, held.state, held.pictures, held.seconds, without))
         path = place(self.key, self.store) if not later else ""
         rows = tuple(row.id for row in self.rows)
-        return ReportPlan(self._suite, tuple(editions), tuple(models), rows, self.not_measured, path)
+        lacking = (*self.not_measured, *self.not_given)
+        return ReportPlan(self._suite, tuple(editions), tuple(models), rows, lacking, path)
 
     def _filtered(self, name: str, held: Held) -> bool:
         return self.under.filtered(name, filters_of(held))
 
-    def _check_models(
-        self, new: Sequence[str], asking: Mapping[str, Asking], passes: Mapping[str, Mapping[str, int]]
-    ) -> dict[str, float]:
-        """Load the models that have pictures to see, show one to each that has seen none, and match their classes.
+    def _try_models(self, asking: Mapping[str, Asking]) -> dict[str, float | None]:
+        """Load the models that have pictures to see, show one to each that has seen none, and note what it lacks.
 
         Returns:
-            By model, the seconds that its picture took.
+            By model, the seconds that its picture took; None for one that has seen some before.
         """
-        table, took = self.under.table, dict[str, float]()
-        table.check(new)
+        later = any(one.state != "sealed" for one in self.wanted.values())
+        passes = [one.passes() for one in asking.values()]
+        new = [name for name in self.under.names if later or any(one[name] for one in passes)]
+        table, took = self.under.table, dict[str, float | None]()
         picture: Any = None
+        needed = {need for row in self.rows for need in needs_of(row.of)}
+        table.check(new)
         for name in new:
-            model = table.get(name)
-            if not isinstance(model, BroughtModel) and not all(
-                hasattr(model, part) for part in ("classes", "preprocessing")
-            ):
-                raise RecipeError(
-                    f"report: alias {cut(repr(name))} isn't a classifier; name a model that returns scores of classes"
-                )
+            model: Any = table.get(name)
+            lacks = set() if classifies(model) else {CLASSES}
             begun = any(one.begun(name) for one in asking.values())
-            if not begun:
+            if not begun or needed - {CLASSES}:
                 picture = self._picture() if picture is None else picture
+            took[name] = None
+            if not begun and CLASSES not in lacks:
                 start = perf_counter()
                 model([picture])
                 took[name] = perf_counter() - start
+            if more := needed - {CLASSES}:
+                lacks |= more - gives(model, picture)
+            if not needed - lacks:
+                raise RecipeError(
+                    f"report: {cut(repr(name))} {' and '.join(LACKING.get(one, f'gives no {one}') for one in lacks)}, "
+                    "so no row can be measured of it; name a model that returns scores of classes"
+                )
+            self.lacks[name] = frozenset(lacks)
             if isinstance(model, BroughtModel) and model.kind:
                 log.info("model %s is a %s; preprocessing: %s", model.name, model.kind, model.preprocessing)
-        for one in asking.values():
-            self._check_classes(one, new)
-        for held in self.held.values():
-            if held.job and held.state == "to build":
-                ctx = held.job.judging
-                for name in new:
-                    outputs_of(name, table.get(name), ctx, {one.id for one in ctx.classes})
         return took
 
-    def _check_classes(self, asking: Asking, names: Sequence[str] | None = None) -> None:
+    def _not_given(self) -> Iterator[NotMeasured]:
+        """Rows for which no model gives what they need."""
+        for row in self.rows:
+            lacking = [
+                next((need for need in needs_of(row.of) if need in self.lacks.get(name, ())), "")
+                for name in self.under.names
+            ]
+            if all(lacking):
+                why_not = LACKING.get(lacking[0], f"gives no {lacking[0]}")
+                way_out = WAYS_OUT.get(lacking[0], "name a model that does")
+                yield NotMeasured(id=row.id, title=row.title, why_not=f"no model here: {why_not}", way_out=way_out)
+
+    def _check_classes(self, asking: Asking, names: Sequence[str]) -> None:
         """Raise RecipeError if a model lacks a class of an edition's pictures."""
-        for name in asking.names if names is None else [one for one in names if one in asking.names]:
+        for name in names:
             outputs_of(name, self.under.table.get(name), asking.job.judging, asking.pictures.classes)
+
+    def _check_classes_of_source(self, held: Held, names: Sequence[str]) -> None:
+        """Raise RecipeError if a model lacks a class of the photographs of an edition that is to be built."""
+        if held.job is None or not any(of_answers(row.of) for row in self.rows if row.edition == held.key):
+            return
+        ctx = held.job.judging
+        for name in names:
+            if CLASSES not in self.lacks.get(name, ()):
+                outputs_of(name, self.under.table.get(name), ctx, {one.id for one in ctx.classes})
 
     def _picture(self) -> Any:
         """A picture to show to each model before the work: the first of the editions, or of the photographs."""
@@ -304,8 +353,9 @@ def requested(
         )
     for row in measured:
         figure_of(row.of)
+    held = {key: one for key, one in held.items() if any(row.edition == key for row in measured)}
     below, worse = tuple(fail_below), tuple(fail_worse)
-    _check_guards(below, worse, measured, without, under)
+    check_guards(below, worse, measured, without, under)
     return Request(
         under=under,
         suite=chosen,
@@ -376,6 +426,50 @@ def _of_source(
     return of_suite(jobs, next(one.job.store for one in jobs if one.job)), jobs[0].photographs, lacking
 
 
+def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str, Held], Suite, list[NotMeasured]]:
+    """The editions that somebody names, and the rows that their recipes are made for, as a suite.
+
+    Raises:
+        RecipeError: an edition is of another major version of its recipe.
+        SourceError: there is no row for an edition.
+    """
+    from variorum.api.edition_rows import rows_for
+
+    known = suite or load_suite(KNOWN)
+    held: dict[str, Held] = {}
+    rows: list[RowSpec] = []
+    for one in named(editions, store):
+        key = one.key if one.key not in held else f"{one.key[:50]}_{len(held) + 1}"
+        held[key] = replace(one, key=key)
+        assert one.manifest
+        mine = rows_for(one.manifest, one.store, known, key)
+        if not mine:
+            raise SourceError(
+                f"{one.name} has no labels, objects or captions, so answers can't be scored; make it from a labelled "
+                "source"
+            )
+        taken = {row.id for row in rows_of(known.model_copy(update={"rows": tuple(rows)}))}
+        rows += [row if row.id not in taken else _renamed(row, key, one.name) for row in mine]
+    asked = known.model_copy(
+        update={
+            "suite": known.suite if suite else "editions",
+            "editions": {key: SuiteEdition(recipe=one.name.partition("@")[0]) for key, one in held.items()},
+            "rows": tuple(rows[:MOST_ROWS]),
+        }
+    )
+    lacking = [
+        NotMeasured(id=row.id, title=row.title, why_not=f"a report has {MOST_ROWS} rows at most", way_out=FEWER)
+        for row in rows[MOST_ROWS:]
+    ]
+    return held, asked, lacking
+
+
+def _renamed(row: RowSpec, key: str, name: str) -> RowSpec:
+    """A row whose id another edition's row has already."""
+    under = tuple(_renamed(one, key, name) for one in row.under)
+    return row.model_copy(update={"id": f"{key}_{row.id}"[:64], "title": f"{row.title}, {name}", "under": under})
+
+
 def _filtered_rows(
     suite: Suite, held: Mapping[str, Held], under: UnderTest, lacking: Sequence[NotMeasured]
 ) -> Iterator[NotMeasured]:
@@ -389,7 +483,7 @@ def _filtered_rows(
             )
 
 
-def _check_guards(
+def check_guards(
     below: Sequence[str],
     worse: Sequence[str],
     rows: Sequence[RowSpec],

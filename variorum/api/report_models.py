@@ -49,6 +49,11 @@ class UnderTest:
         return self.choice.names
 
     @property
+    def lasting(self) -> tuple[str, ...]:
+        """Return those whose answers are kept."""
+        return tuple(name for name in self.names if name not in self.choice.uncached)
+
+    @property
     def kept(self) -> bool:
         """Return whether the answers of all of them are kept, and so the report."""
         return not self.choice.uncached
@@ -105,7 +110,7 @@ def under_test(
         SourceError: the file of classes can't be read.
         ModelUnavailable: one isn't on this machine and can't be downloaded.
     """
-    choice = chosen_models(models, classes=read_classes(classes), preprocess=preprocess)
+    choice = chosen_models(models, classes=read_classes(classes), preprocess=preprocess, call="report")
     if len(choice.names) > MOST:
         raise RecipeError(f"report: {len(choice.names)} models are given; a report compares {MOST} at most")
     table = known_models(profile, choice.brought)
@@ -139,7 +144,7 @@ def _refuse_twins(found: UnderTest) -> None:
         if same in seen:
             raise RecipeError(
                 f"report: {cut(repr(found.called[seen[same]]))} and {cut(repr(found.called[name]))} are the same "
-                "model: their weights and their preprocessing are equal; leave one out, or give one another preprocessing"
+                "model: their weights and preprocessing are equal; leave one out, or give one another preprocessing"
             )
         seen[same] = name
 

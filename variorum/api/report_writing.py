@@ -113,7 +113,7 @@ def _content(request: Request, asking: Mapping[str, Asking], asked: Sequence[Ask
             draws=DRAWS,
         ),
         rows=tuple(rows),
-        not_measured=(*request.not_measured, *lacking),
+        not_measured=(*request.not_measured, *request.not_given, *lacking),
         guards=judged(wanted, rows, request.reference),
         command=request.command,
         credits=tuple(_credits(rows, tables)),
@@ -135,8 +135,6 @@ def _way_out(why_not: str) -> str:
         return "give more photographs"
     if why_not == FILTERED:
         return "name other models, or editions that other models filtered"
-    if why_not.startswith("gives no"):
-        return f"name a model that {why_not.replace('gives no', 'gives an' if why_not[9:10] in 'aeiou' else 'gives')}"
     return "name editions with such pictures"
 
 

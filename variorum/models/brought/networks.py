@@ -91,20 +91,20 @@ class NetworkScores:
     """
 
     def __init__(self, network: Any, prepare: Callable[[Any], Any], device: Any, dtype: Any) -> None:
-        self._network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
+        self.network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
 
     def __call__(self, images: Sequence[Pixels]) -> Any:
         """The scores."""
         import torch
 
         with torch.inference_mode():
-            return _scores_in(self._network(self._batch(images)))
+            return _scores_in(self.network(self._batch(images)))
 
     def embed(self, images: Sequence[Pixels]) -> Any:
         """The embeddings `[N, d]`, as `penultimate` takes them, or None."""
         import torch
 
-        network = getattr(self._network, "_orig_mod", self._network)
+        network = getattr(self.network, "_orig_mod", self.network)
         with torch.inference_mode():
             batch = self._batch(images)
             return penultimate(network, lambda: _scores_in(network(batch)))
@@ -120,11 +120,25 @@ class NetworkScores:
 def network_scores(network: Any, prepare: Callable[[Any], Any], name: str) -> NetworkScores:
     """From pictures to the outputs `[N, K]` of somebody's network, in evaluation mode and without gradients.
 
+    Args:
+        network: as `NetworkScores` takes it; see `settled`.
+        prepare: from a PIL picture to `[C, H, W]`.
+        name: of the model, for errors.
+
+    Raises:
+        ModelUnavailable: it can't be copied, or doesn't fit into the GPU's memory.
+    """
+    network, device, dtype = settled(network, name)
+    return NetworkScores(network, prepare, device, dtype)
+
+
+def settled(network: Any, name: str) -> tuple[Any, Any, Any]:
+    """A network in evaluation mode on the best device or its own GPU, that device, and the type of its numbers.
+
     The network itself isn't changed: where it is in training mode or on another device, a copy is taken.
 
     Args:
-        network: as `NetworkScores` takes it.
-        prepare: from a PIL picture to `[C, H, W]`.
+        network: somebody's.
         name: of the model, for errors.
 
     Raises:
@@ -145,8 +159,7 @@ def network_scores(network: Any, prepare: Callable[[Any], Any], name: str) -> Ne
                     f"model {name!r} can't be copied ({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
                     f"call its .eval() and .to({str(device)!r}) first"
                 ) from error
-    dtype = next((one.dtype for one in tensors if one.is_floating_point()), torch.float32)
-    return NetworkScores(network, prepare, device, dtype)
+    return network, device, next((one.dtype for one in tensors if one.is_floating_point()), torch.float32)
 
 
 def stacked(prepared: Sequence[Any]) -> Any:

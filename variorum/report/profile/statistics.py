@@ -126,15 +126,14 @@ def percentile(draws: Floats, n: int) -> tuple[float, float]:
 def interval(kind: Kind, value: float, draws: Floats, n: int) -> tuple[float, float]:
     """The 95 % interval of a value, or of a difference, from its draws over `n` photographs.
 
-    A `whole` has the basic interval, which mirrors the percentiles at the value, since resampling raises figures such
-    as a calibration error. A `least` has the wider of both at each end: choosing the least of equal groups pushes the
-    draws down, so that the percentiles miss the truth, and mirroring misses it where groups differ.
+    A `whole` or a `least` has the wider of the percentile and the basic interval at each end. The basic one mirrors the
+    percentiles at the value: resampling raises a calibration error and lowers the least of equal groups, so that the
+    percentiles alone miss the truth. Where nothing is raised or lowered, the basic one alone is too narrow.
     """
     low, high = percentile(draws, n)
     if kind in ("share", "bound"):
         return low, high
-    mirrored = 2 * value - high, 2 * value - low
-    return mirrored if kind == "whole" else (min(low, mirrored[0]), max(high, mirrored[1]))
+    return min(low, 2 * value - high), max(high, 2 * value - low)
 
 
 def seen(draws: Floats, n: int) -> float:
