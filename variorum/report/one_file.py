@@ -11,8 +11,10 @@ import re
 from functools import cache
 from typing import Any
 
-from variorum.report.figures import seen
+from variorum.report.figures import UNSEEN, seen
 from variorum.report.page.html import POLICY, hashed
+
+BREAKS = re.compile("[\t-\r\x85\u2028\u2029]")
 
 
 def one_file(name: str, /, *, images: str = "'none'", **values: Any) -> str:
@@ -54,7 +56,14 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: seen(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
+        finalize=_shown,
     )
     environment.filters["breaking"] = breaking
     return environment
+
+
+def _shown(value: object) -> object:
+    """A text with its line breaks as spaces and � for what can't be seen; all else, and markup, as it is."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return UNSEEN.sub("\ufffd", BREAKS.sub(" ", value))

@@ -60,14 +60,14 @@ def track(value: Value, number: int, scale: float, chance: float | None) -> str:
     parts = [] if floor is None else [_line("chance", _x(floor, scale), _x(floor, scale), "8%", "92%")]
     parts.append(_line("bar", _x(value.low, scale), _x(value.high, scale), "50%", "50%"))
     parts.append(f'<use href="#s{number}" x="{_x(value.value, scale)}" y="50%"/>')
-    return f'<svg class="track" aria-hidden="true">{"".join(parts)}</svg>'
+    return _on("track", parts)
 
 
 def ticks(values: Sequence[tuple[int, float]], scale: float, chance: float | None) -> str:
     """All models' values as ticks on one track."""
     parts = [] if chance is None else [_line("chance", _x(chance, scale), _x(chance, scale), "8%", "92%")]
     parts += [_line(f"tick c{number}", _x(one, scale), _x(one, scale), "14%", "86%") for number, one in values]
-    return f'<svg class="track" aria-hidden="true">{"".join(parts)}</svg>'
+    return _on("track", parts)
 
 
 def half(differences: Sequence[Difference]) -> int:
@@ -85,7 +85,7 @@ def difference(one: Difference, number: int, points: int) -> str:
     parts += ['<use class="cut" href="#cl" x="0" y="50%"/>'] if one.low < -points else []
     parts += ['<use class="cut" href="#cr" x="100%" y="50%"/>'] if one.high > points else []
     parts.append(f'<use href="#s{number}" x="{value}" y="50%"/>')
-    return f'<svg class="d" aria-hidden="true">{"".join(parts)}</svg>'
+    return _on("d", parts)
 
 
 def curves(curve: Curve, numbers: Mapping[str, int], scale: float, chance: float | None) -> Iterator[tuple[str, str]]:
@@ -181,6 +181,10 @@ def _joined(found: Sequence[tuple[float, CurvePoint]], y: Any) -> str:
 
 def _svg(width: int, height: float, parts: Sequence[str]) -> str:
     return f'<svg viewBox="0 0 {width} {height:g}" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def _on(kind: str, parts: Sequence[str]) -> str:
+    return f'<span class="{kind}"><svg aria-hidden="true">{"".join(parts)}</svg></span>'
 
 
 def _line(kind: str, left: str, right: str, top: str, bottom: str) -> str:
