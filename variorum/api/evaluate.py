@@ -25,7 +25,7 @@ from variorum.evaluation.classifiers.evaluator import (
 from variorum.evaluation.classifiers.figures import Given, figures
 from variorum.evaluation.classifiers.pictures import Pictures, pictures_of
 from variorum.evaluation.classifiers.ranking import Answered, edition_name, ranked
-from variorum.kit.predicted.answers import in_order_of, outputs_of
+from variorum.kit.predicted.answers import PREDICTED, in_order_of, outputs_of
 from variorum.machine.progress import Progress
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.filters import weights_of
@@ -144,7 +144,8 @@ def evaluate(
         ]
         _check(job, found, pictures, [one for group in groups for one in group.new()])
         for group in groups:
-            answers |= group.ask(Threads(workers, stops=(Exception,)), receiver)
+            asked = group.ask(Threads(workers, stops=(Exception,)), receiver)
+            answers |= {one: table.select(PREDICTED) for one, table in asked.items()}
     facts = {one: _facts(job, answers[one], one, chosen) for one in chosen.names}
     results = _results(job, manifest, pictures, {one: answers[one] for one in chosen.names}, facts)
     if save:

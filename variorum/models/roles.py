@@ -57,6 +57,13 @@ class Encoder(Protocol):
         """Embeddings `[N, d]` of any length, not normalised; `[0, d]` without pictures."""
 
 
+class Embeds(Protocol):
+    """A classifier that also gives its embedding, as the aliases `classifier_*` and `judge` and most networks do."""
+
+    def features(self, images: Sequence[Pixels]) -> Singles | None:
+        """Embeddings `[N, d]` of any length: what the last layer gets; None from a model that gives none."""
+
+
 class Perceptual(Protocol):
     """Alias `perceptual`: how different two pictures look is the squared distance of their embeddings."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.penultimate import penultimate
 from variorum.models.preprocessing import centre, normalised, sentence, shorter_side, stretched
 from variorum.models.pretrained import load_pretrained, one_error, state_of
 from variorum.models.table_entries import Entry, StrictModel
@@ -99,6 +100,15 @@ class ImageClassification:
     def _probabilities(self, images: Sequence[Pixels]) -> Singles:
         probabilities: Singles = self.logits(images).softmax(-1).cpu().numpy()
         return probabilities
+
+    def features(self, images: Sequence[Pixels]) -> Singles | None:
+        """Embeddings `[N, d]`: what the last linear layer gets; None if that doesn't give the logits."""
+        parts = [self.embed(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
+        return None if not parts or parts[0] is None else np.concatenate([part.cpu().numpy() for part in parts])
+
+    def embed(self, images: Sequence[Pixels]) -> Any:
+        """Embeddings `[N, d]` of one batch, a float32 tensor, or None."""
+        return penultimate(self._model, lambda: self.logits(images))
 
     def logits(self, images: Sequence[Pixels]) -> Any:
         """Logits `[N, K]` of one batch, a float32 tensor."""
@@ -245,6 +255,10 @@ class GreyCNN:
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, K]` in the order of `classes`."""
         return outputs(lambda batch: self._module(batch).softmax(-1), self._options, images, len(self.classes))
+
+    def features(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, 128]`, non-negative: what the last layer gets."""
+        return GreyCNNEncoder(self._module, self._options)(images)
 
 
 class GreyCNNEncoder:

@@ -87,6 +87,10 @@ class EfficientNetLite:
         """Probabilities `[N, 1000]` in ImageNet index order."""
         return softmax(outputs(self._session, self._options, images, "logits"))
 
+    def features(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, 1280]`, non-negative: what the last layer gets."""
+        return outputs(self._session, self._options, images, "embedding")
+
 
 class EfficientNetLiteEncoder:
     """A `roles.Encoder`."""
