@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -99,7 +99,7 @@ class Request:
     def rows(self) -> list[RowSpec]:
         """Return the rows that can be measured, under-rows behind the row that they stand below."""
         without = {one.id for one in (*self.not_measured, *self.not_given)}
-        return [row for row in rows_of(self.suite) if row.id not in without]
+        return [row for row in _with_sections(rows_of(self.suite)) if row.id not in without]
 
     @cached_property
     def key(self) -> str:
@@ -438,6 +438,8 @@ def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str,
     known = suite or load_suite(KNOWN)
     held: dict[str, Held] = {}
     rows: list[RowSpec] = []
+    order = {row.id: place for place, row in enumerate(known.rows)}
+    sections = {row.id: row.section for row in _with_sections(known.rows)}
     for one in named(editions, store):
         key = one.key if one.key not in held else f"{one.key[:50]}_{len(held) + 1}"
         held[key] = replace(one, key=key)
@@ -448,8 +450,10 @@ def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str,
                 f"{one.name} has no labels, objects or captions, so answers can't be scored; make it from a labelled "
                 "source"
             )
-        taken = {row.id for row in rows_of(known.model_copy(update={"rows": tuple(rows)}))}
+        taken = {row.id for row in rows}
+        mine = tuple(row.model_copy(update={"section": row.section or sections.get(row.id, "")}) for row in mine)
         rows += [row if row.id not in taken else _renamed(row, key, one.name) for row in mine]
+    rows.sort(key=lambda row: order.get(row.id.removeprefix(f"{row.edition}_"), len(order)))
     asked = known.model_copy(
         update={
             "suite": known.suite if suite else "editions",
@@ -462,6 +466,14 @@ def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str,
         for row in rows[MOST_ROWS:]
     ]
     return held, asked, lacking
+
+
+def _with_sections(rows: Iterable[RowSpec]) -> Iterator[RowSpec]:
+    """Rows with the section that each is in, so that one may be left out."""
+    section = ""
+    for row in rows:
+        section = row.section or section
+        yield row.model_copy(update={"section": section})
 
 
 def _renamed(row: RowSpec, key: str, name: str) -> RowSpec:
