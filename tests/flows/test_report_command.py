@@ -144,6 +144,7 @@ def test_the_plan_alone_sees_one_picture_of_each_model_and_writes_nothing(say, w
         (("shats", "--model", WARM), 1, "did you mean shots"),
         (("lab/shots", "--model", WARM), 1, "lab/shots@1.0.0"),
         (("shots", "--model", "module:mine.py:other"), 1, "astronaut"),
+        (("shots", "--model", "classifier_small"), 1, "none of the 3 classes (astronaut, chelsea, coffee)"),
         (("bare", "--model", WARM), 1, "has no labels"),
         (("shots", "--model", WARM, "--to", "report.txt"), 2, ".html"),
         (("shots", "--model", WARM, "--to", "mine.py/report.html"), 1, "can't be written"),

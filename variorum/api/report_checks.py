@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,7 +25,8 @@ from variorum.api.report_work import CLASSES, LACKING, Asking, figure_of, needs_
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import store_for_tables
-from variorum.kit.predicted.answers import outputs_of
+from variorum.kit.labels.matching import shortened
+from variorum.kit.predicted.answers import label_indices, outputs_of
 from variorum.models.brought import BroughtModel
 from variorum.models.gives import gives
 from variorum.report.profile import document
@@ -42,6 +43,7 @@ from variorum.stages.suite_files import load_suite, rows_of
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
+    from variorum.schemas.component import Context
 
 log = logging.getLogger(__name__)
 
@@ -279,7 +281,7 @@ class Request:
     def _check_classes(self, asking: Asking, names: Sequence[str]) -> None:
         """Raise RecipeError if a model lacks a class of an edition's pictures."""
         for name in names:
-            outputs_of(name, self.under.table.get(name), asking.job.judging, asking.pictures.classes)
+            check_classes(name, self.under.table.get(name), asking.job.judging, asking.pictures.classes)
 
     def _check_classes_of_source(self, held: Held, names: Sequence[str]) -> None:
         """Raise RecipeError if a model lacks a class of the photographs of an edition that is to be built."""
@@ -288,7 +290,7 @@ class Request:
         ctx = held.job.judging
         for name in names:
             if CLASSES not in self.lacks.get(name, ()):
-                outputs_of(name, self.under.table.get(name), ctx, {one.id for one in ctx.classes})
+                check_classes(name, self.under.table.get(name), ctx, {one.id for one in ctx.classes})
 
     def _picture(self) -> Any:
         """A picture to show to each model before the work: the first of the editions, or of the photographs."""
@@ -332,7 +334,7 @@ def requested(
         raise RecipeError("report: give editions or a source of photographs, not both")
     named_suite = suite is not None or source is not None
     chosen = load_suite(str(suite)) if suite is not None else load_suite("quick") if source is not None else None
-    if chosen and (fail_below or fail_worse):
+    if chosen and source is not None:
         read_guards(fail_below, fail_worse, [row.id for row in rows_of(chosen)], None)
     under = under_test(models, classes, preprocess, profile)
     called = _reference(reference, under)
@@ -378,6 +380,24 @@ def requested(
             worse,
         ),
     )
+
+
+def check_classes(name: str, model: Any, ctx: Context, occurring: Collection[str]) -> None:
+    """Raise RecipeError if a model lacks a class that pictures have, or if one for ImageNet's classes knows none.
+
+    Args:
+        name: of the model.
+        model: a classifier.
+        ctx: has the edition's classes.
+        occurring: ids of those that pictures have.
+    """
+    classes = sorted(occurring)
+    if outputs_of(name, model, ctx, occurring) is None and not label_indices(classes):
+        raise RecipeError(
+            f"model {cut(repr(name))}: none of the {len(classes)} classes ({', '.join(shortened(classes))}) is one of "
+            "its outputs, which are ImageNet's thousand; give the classes their names there, such as 'tabby', or take "
+            "a model of these classes"
+        )
 
 
 def code() -> str:
