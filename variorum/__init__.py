@@ -32,17 +32,19 @@ _WHERE = {
     "components": "api.listing",
     "curate": "api.curate",
     "diff": "api.listing",
-    "errors": "schemas",
+    "errors": "schemas.errors",
     "evaluate": "api.evaluate",
     "leaderboard": "api.leaderboard",
     "open": "api.edition",
     "plan": "api.recipes",
-    "report": "api.report",
+    "report": "report",
     "run": "api.recipes",
     "verify": "api.listing",
     "view": "api.page",
 }
 """By name, the module that has it."""
+_MODULES = ("errors", "report")
+"""Names that stand for the module itself; `report` can be called."""
 __all__ = [
     "Edition",
     "components",
@@ -62,10 +64,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
-        if name == "errors":
-            value: Any = importlib.import_module("variorum.schemas.errors")
-        else:
-            value = getattr(importlib.import_module(f"variorum.{_WHERE[name]}"), name)
+        found: Any = importlib.import_module(f"variorum.{_WHERE[name]}")
+        value = found if name in _MODULES else getattr(found, name)
         globals()[name] = value  # the next look-up doesn't come here
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_near(name)}", name=name, obj=None)
