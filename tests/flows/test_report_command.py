@@ -137,6 +137,7 @@ def test_the_plan_alone_sees_one_picture_of_each_model_and_writes_nothing(say, w
         (("shots", "--model", WARM, "--reference", ALWAYS), 2, "is none of the models"),
         (("shots", "--model", WARM, "--fail-below", "orignals=3"), 2, "Do you mean originals?"),
         (("shots", "--model", WARM, "--fail-below", "judge:originals=3"), 2, "no model is called 'judge'"),
+        (("shots", "--model", WARM, "--fail-worse", "originals=3"), 1, "which isn't compared with itself"),
         (("shots", "--model", WARM, "--fail-worse", "originals=x"), 1, "a number from 0 to 100"),
         (("--suite", "quik", "--source", "photos", "--model", WARM), 2, "did you mean quick?"),
         (("--suite", "none.yaml", "--source", "photos", "--model", WARM), 1, "none.yaml: no such file"),

@@ -31,7 +31,7 @@ from variorum.models.brought import BroughtModel
 from variorum.models.gives import gives
 from variorum.report.profile import document
 from variorum.report.profile.document import NotMeasured
-from variorum.report.profile.guards import read_guards
+from variorum.report.profile.guards import Wanted, read_guards
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import RecipeError, SourceError, UnknownName
 from variorum.schemas.lookup import cut
@@ -205,7 +205,7 @@ class Request:
             one.pictures  # noqa: B018 - raises
         seconds = self._try_models(asking)
         self.not_given = tuple(self._not_given())
-        check_guards(self.below, self.worse, self.rows, [*self.not_measured, *self.not_given], self.under)
+        self.guards(self.rows, [*self.not_measured, *self.not_given])
         asking = self.asking(stack)
         for one in asking.values():
             self._check_classes(one, [name for name in one.names if name in seconds])
@@ -226,6 +226,10 @@ class Request:
         rows = tuple(row.id for row in self.rows)
         lacking = (*self.not_measured, *self.not_given)
         return ReportPlan(self._suite, tuple(editions), tuple(models), rows, lacking, path)
+
+    def guards(self, rows: Iterable[RowSpec | document.Row], without: Sequence[NotMeasured]) -> tuple[Wanted, ...]:
+        """Read the limits. Raises RecipeError if one is of a row without figures, or of a model that isn't there."""
+        return check_guards(self.below, self.worse, [row.id for row in rows], without, self.under, self.reference)
 
     def _filtered(self, name: str, held: Held) -> bool:
         return self.under.filtered(name, filters_of(held))
@@ -357,7 +361,7 @@ def requested(
         figure_of(row.of)
     held = {key: one for key, one in held.items() if any(row.edition == key for row in measured)}
     below, worse = tuple(fail_below), tuple(fail_worse)
-    check_guards(below, worse, measured, without, under)
+    check_guards(below, worse, [row.id for row in measured], without, under, called)
     return Request(
         under=under,
         suite=chosen,
@@ -518,21 +522,28 @@ def _filtered_rows(
 def check_guards(
     below: Sequence[str],
     worse: Sequence[str],
-    rows: Sequence[RowSpec],
+    rows: Iterable[str],
     without: Sequence[NotMeasured],
     under: UnderTest,
-) -> None:
-    """Check that limits name rows that can be measured, and models of the report. Raises RecipeError."""
-    if not below and not worse:
-        return
+    reference: str,
+) -> tuple[Wanted, ...]:
+    """Read the limits, which must name rows that can be measured, and models of the report. Raises RecipeError."""
+    names = list(under.called.values())
     for text in (*below, *worse):
-        row = str(text).rpartition("=")[0].rpartition(":")[2]
+        row = str(text).rpartition("=")[0].rpartition(":")[2].strip()
         if reason := next((one for one in without if one.id == row), None):
             raise RecipeError(
                 f"{cut(str(text))}: the row {row!r} can't be measured: {reason.why_not}; {reason.way_out}, or leave "
                 "the limit out"
             )
-    read_guards(below, worse, [row.id for row in rows], list(under.called.values()))
+    wanted = read_guards(below, worse, list(rows), names)
+    for one in wanted:
+        if one.kind == "worse" and (one.model == reference or len(names) == 1):
+            raise RecipeError(
+                f"{one}: {cut(reference)} is the reference, which isn't compared with itself; name another model, or "
+                "another reference"
+            )
+    return wanted
 
 
 def _place(store: Any, held: Mapping[str, Held], *, built: bool) -> Store:
