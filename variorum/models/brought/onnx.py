@@ -115,9 +115,9 @@ def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tu
 
     @cache
     def other() -> _Scores:  # another session, as a further output may change the last bits of the scores
-        from onnx import TensorProto, helper
+        from onnx import ValueInfoProto
 
-        graph.graph.output.append(helper.make_tensor_value_info(inner, TensorProto.FLOAT, None))
+        graph.graph.output.append(ValueInfoProto(name=inner))
         session = open_session(graph.SerializeToString(), len(os.sched_getaffinity(0)), where)
         return _Scores(session, inputs[0].name, inner, prepare, fixed)
 
