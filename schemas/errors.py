@@ -8,6 +8,7 @@
     ├── ModelUnavailable          a model's weights are missing or unusable here, or memory is too small
     ├── ModelFailed               a model under test raised, or gave something else than scores of its classes
     ├── TooManyFailures           a unit failed past the recipe's failure rate
+    ├── GuardFailed               a limit that a report should keep isn't kept
     └── StoreError                the store can't be written, read or trusted
         ├── VersionDrift          a sealed version already exists with other content
         └── CorruptShard          bytes on disk don't match the hash in their name
@@ -55,6 +56,10 @@ class ModelFailed(VariorumError):
 
 class TooManyFailures(VariorumError):
     """More samples of a unit failed than the recipe's `max_failure_rate` allows."""
+
+
+class GuardFailed(VariorumError):
+    """A model's value in a report is beyond a limit that was set for it."""
 
 
 class StoreError(VariorumError):

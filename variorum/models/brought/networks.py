@@ -91,7 +91,7 @@ class NetworkScores:
     """
 
     def __init__(self, network: Any, prepare: Callable[[Any], Any], device: Any, dtype: Any) -> None:
-        self._network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
+        self.network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
         compiled = hasattr(network, "_orig_mod")  # hooks would compile it again
         self._asked = None if compiled else Penultimate(network, self._scores)
 
@@ -107,7 +107,7 @@ class NetworkScores:
         import torch
 
         with torch.inference_mode():
-            return _scores_in(self._network(self._batch(images)))
+            return _scores_in(self.network(self._batch(images)))
 
     def _batch(self, images: Sequence[Pixels]) -> Any:
         import torch
