@@ -50,6 +50,7 @@ class Shown:
         p_label: probability of the label; NaN where it isn't known.
         said: name of the class that the model answered; `""` where it isn't known.
         right: whether that is right.
+        label: name of the class that is right; empty, or `""`, where it isn't known.
     """
 
     ids: Sequence[str]
@@ -58,6 +59,7 @@ class Shown:
     p_label: NDArray[np.float32]
     said: Sequence[str]
     right: NDArray[np.bool_]
+    label: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +101,11 @@ class Answers:
 
 @runtime_checkable
 class Rows(Protocol):
-    """An evaluation that offers rows of a report."""
+    """An evaluation that offers rows of a report.
+
+    With the class variable `measured_as = "answers"` it reads the table that `kit/predicted/answers.py` measures of
+    each model once for all such evaluations; without it, the table of its own `measure`.
+    """
 
     offers: ClassVar[Mapping[str, Figure]]
     """Its figures by name. A suite calls them `accuracy_drop.edits`: the component, a dot, the figure."""

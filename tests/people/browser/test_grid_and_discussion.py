@@ -125,7 +125,7 @@ def test_a_second_press_of_enter_confirms_nothing_that_was_not_seen(asked, opene
     page = opened(asked.url)
     join_page(page, "Ada")
     pictures = open_grid(page)
-    page.wait_for_function("Variorum.gridMode.coming.length > 0")
+    page.wait_for_function("() => Variorum.gridMode.coming.length > 0")
     for _ in range(3):
         page.keyboard.press("Enter")
     following(page, pictures)
