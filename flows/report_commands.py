@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,16 +9,13 @@ import typer
 
 from variorum.flows import endings, terminal
 from variorum.flows.options import Profile, ProfileName, StoreUrl, Workers, examples
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import UnknownName
 from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.api.report_object import Report
 
 commands = typer.Typer()
-MOST_MODELS = 10
-QUICK = "quick"
-"""The suite of `--source` alone."""
 
 
 def _suite_names(incomplete: str) -> list[str]:
@@ -50,8 +45,7 @@ def report(
         typer.Option(
             "--model",
             metavar="NAME",
-            help=f"A model: an alias, timm:…, torchvision:…, hf:…, onnx:…, module:…. May be repeated, {MOST_MODELS} "
-            "times at most.",
+            help="A model: an alias, timm:…, torchvision:…, hf:…, onnx:…, module:…. May be repeated, up to 10 times.",
         ),
     ] = None,
     suite: Annotated[
@@ -59,7 +53,7 @@ def report(
         typer.Option(
             "--suite",
             metavar="NAME|FILE",
-            help=f"Ask the rows of this suite; with --source alone {QUICK}.",
+            help="Ask the rows of this suite; with --source alone quick.",
             autocompletion=_suite_names,
         ),
     ] = None,
@@ -125,26 +119,31 @@ def report(
     from variorum.flows.browser import open_page
     from variorum.report.profile.guards import failed
 
-    editions, models, below, worse = editions or [], models or [], fail_below or [], fail_worse or []
-    suite = suite or (QUICK if source is not None and not editions else None)
-    check_models(models, reference, profile.value)
-    check_rows(editions, suite, models, below, worse)
+    if not models:
+        raise typer.BadParameter("is missing; name a model, such as --model module:mine.py:load", param_hint="--model")
+    if bool(editions) == (source is not None):
+        raise typer.BadParameter(
+            "say once which pictures: --source FOLDER, with photographs in folders by class, or editions by name"
+        )
     if not plan:
         check_files(to, to_json)
-    asked = requested(
-        models,
-        editions or None,
-        suite=suite,
-        source=source,
-        reference=reference,
-        classes=classes,
-        preprocess=preprocess,
-        store=store,
-        profile=profile.value,
-        workers=workers,
-        fail_below=below,
-        fail_worse=worse,
-    )
+    try:
+        asked = requested(
+            models,
+            editions or None,
+            suite=suite,
+            source=source,
+            reference=reference,
+            classes=classes,
+            preprocess=preprocess,
+            store=store,
+            profile=profile.value,
+            workers=workers,
+            fail_below=fail_below or (),
+            fail_worse=fail_worse or (),
+        )
+    except UnknownName as error:
+        raise typer.BadParameter(str(error)) from None
     planned = asked.planned()
     if plan and to_json == "-":
         terminal.print_json(planned.as_json())
@@ -168,66 +167,6 @@ def report(
         open_page(files[0])
     if failed(found.guards, strict):
         raise typer.Exit(endings.GUARD)
-
-
-@contextmanager
-def usage() -> Iterator[None]:
-    """Make an error in names that the command line holds one of usage, which ends with its own exit code."""
-    try:
-        yield
-    except RecipeError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def check_models(models: Sequence[str], reference: str | None, profile: str) -> None:
-    """Check the names of the models. Nothing is loaded, and no file of a model is run.
-
-    Raises:
-        typer.BadParameter: there is none, one is unknown or given twice, they are too many, or the reference is none
-            of them.
-    """
-    from variorum.models.brought.names import PREFIXES
-    from variorum.stages.job import models as models_of
-
-    if not models:
-        raise typer.BadParameter("is missing; name a model, such as --model module:mine.py:load", param_hint="--model")
-    if len(models) > MOST_MODELS:
-        raise typer.BadParameter(f"{len(models)} models are given; a report has {MOST_MODELS} at most")
-    if twice := next((name for name in models if models.count(name) > 1), None):
-        raise typer.BadParameter(f"model {cut(twice)} is given twice")
-    if reference is not None and reference not in models:
-        raise typer.BadParameter(
-            f"{cut(reference)} is none of the models: {', '.join(models)}", param_hint="--reference"
-        )
-    table = models_of(profile)
-    with usage():
-        for name in models:
-            if name.partition(":")[0] not in PREFIXES:
-                table.entry(name)
-
-
-def check_rows(
-    editions: Sequence[str], suite: str | None, models: Sequence[str], below: Sequence[str], worse: Sequence[str]
-) -> None:
-    """Check that there are pictures to ask about, that there is the suite, and that limits name rows of it.
-
-    Raises:
-        typer.BadParameter: one of them isn't so.
-        RecipeError: the suite's file isn't a suite.
-    """
-    from variorum.report.profile.guards import read_guards
-    from variorum.stages.suite_files import load_suite, suite_names
-
-    if suite is None and not editions:
-        raise typer.BadParameter(
-            "no pictures are named: give --source FOLDER, a folder of photographs in folders by class, or an edition"
-        )
-    if suite is None:
-        return
-    with usage() if suite not in suite_names() and not Path(suite).exists() else nullcontext():
-        rows = load_suite(suite).rows
-    with usage():
-        read_guards(below, worse, [one.id for row in rows for one in (row, *row.under)], models)
 
 
 def check_files(to: Path | None, to_json: str | None) -> None:

@@ -2,6 +2,7 @@
 
     VariorumError                 one clear line for the user: what is wrong, the value, how to fix it
     ├── RecipeError               a recipe, an override or a component's field is wrong
+    │   └── UnknownName           a model, a suite or a row is named that isn't there
     ├── SourceError               the data behind a source is missing or unusable
     │   └── SourceChanged         it changed while it was read
     ├── TemporaryError            a disk, a network or the machine failed; the same command may succeed
@@ -32,6 +33,10 @@ class VariorumError(Exception):
 
 class RecipeError(VariorumError):
     """A recipe, an override or a component's field is wrong."""
+
+
+class UnknownName(RecipeError):
+    """A model, a suite or a row of a report is named that isn't there; the message says which there are."""
 
 
 class SourceError(VariorumError):

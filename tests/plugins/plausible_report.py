@@ -36,7 +36,14 @@ ROWS: tuple[tuple[str, str, str, str, str, tuple[float | str, ...]], ...] = (
     ("position", "Position and turn", "One thing changes", "edits", "accuracy_drop.edits", (0.1, 0.2, 0.3)),
     ("corruptions", "Common corruptions", "Camera and weather", "corrupted", "corruption_error.right", (1, 2, 3, 4, 5)),
     ("low_light", "Low light", "Camera and weather", "dark", "accuracy_drop.edits", (1, 2, 3)),
-    ("translation", "Translation", "Camera and weather", "moved", "translation_consistency.agreement", (-16, -4, 4, 16)),
+    (
+        "translation",
+        "Translation",
+        "Camera and weather",
+        "moved",
+        "translation_consistency.agreement",
+        (-16, -4, 4, 16),
+    ),
     ("cue_conflict", "Cue conflict", "What it looks at", "cues", "shape_bias.shape", ()),
     ("few_shot", "Five classes, one example", "What it looks at", "shots", "few_shot_accuracy.accuracy", ()),
     ("calibration", "Calibration", "Its own word", "edits", "accuracy_drop.calibration", ()),
@@ -45,14 +52,20 @@ MEASURES = {"shape_bias.shape": "decisions by shape", "translation_consistency.a
 LABELS = ("tabby", "espresso", "space suit", "missile", "lighthouse", "soup bowl", "lynx", "mask")
 
 
-def report(models: Sequence[str] = ("timm:resnet50.a1_in1k", "torchvision:resnet50", "module:mine.py:load"), n: int = 96, rows: int = 10) -> Report:
+def report(
+    models: Sequence[str] = ("timm:resnet50.a1_in1k", "torchvision:resnet50", "module:mine.py:load"),
+    n: int = 96,
+    rows: int = 10,
+) -> Report:
     """A report with ten rows and one below them, or with as many rows as asked for."""
     made, chance = list[Row](), random.Random(1)
     for number in range(rows):
         identity, title, section, edition, of, at = ROWS[number % len(ROWS)]
         again = f"_{number // len(ROWS)}" if number >= len(ROWS) else ""
         row = _row(chance, models, n, of, at)
-        made.append(row.model_copy(update={"id": identity + again, "title": title, "section": section, "edition": edition}))
+        made.append(
+            row.model_copy(update={"id": identity + again, "title": title, "section": section, "edition": edition})
+        )
     if rows == len(ROWS):
         below = _row(chance, models, n, "accuracy_drop.calibration", ())
         update = {"id": "tempered", "title": "with temperature", "section": "Its own word", "under": "calibration"}
@@ -79,26 +92,74 @@ def report(models: Sequence[str] = ("timm:resnet50.a1_in1k", "torchvision:resnet
         editions=tuple(
             EditionFacts(key=key, name=f"{name}@1.0.0-dev", digest=f"{number}" * 64, pictures=1108, photographs=n)
             for number, (key, name) in enumerate(
-                {"edits": "imagenet_e", "corrupted": "imagenet_c", "dark": "low_light", "moved": "translation", "cues": "cue_conflict", "shots": "few_shot"}.items()
+                {
+                    "edits": "imagenet_e",
+                    "corrupted": "imagenet_c",
+                    "dark": "low_light",
+                    "moved": "translation",
+                    "cues": "cue_conflict",
+                    "shots": "few_shot",
+                }.items()
             )
         ),
         work=Work(pictures=11_904, answers=35_712, draws=4000),
         rows=tuple(made),
         not_measured=(
-            NotMeasured(id="detection", title="Average precision of detectors", why_not="the photographs have no boxes", way_out="add a COCO file: `--source photos --boxes boxes.json`"),
-            NotMeasured(id="reviewed", title="Accuracy by reviewed labels", why_not="nobody has reviewed these labels", way_out="`variorum review`, about 40 minutes for 96 photographs"),
+            NotMeasured(
+                id="detection",
+                title="Average precision of detectors",
+                why_not="the photographs have no boxes",
+                way_out="add a COCO file: `--source photos --boxes boxes.json`",
+            ),
+            NotMeasured(
+                id="reviewed",
+                title="Accuracy by reviewed labels",
+                why_not="nobody has reviewed these labels",
+                way_out="`variorum review`, about 40 minutes for 96 photographs",
+            ),
         ),
         guards=(
-            Guard(row="background", model=models[0], limit=50, kind="below", outcome="kept", value=65.6, low=59.6, high=71.6),
-            Guard(row="low_light", model=models[-1], limit=5, kind="worse", outcome="failed", value=-12.6, low=-18.6, high=-6.2),
+            Guard(
+                row="background",
+                model=models[0],
+                limit=50,
+                kind="below",
+                outcome="kept",
+                value=65.6,
+                low=59.6,
+                high=71.6,
+            ),
+            Guard(
+                row="low_light",
+                model=models[-1],
+                limit=5,
+                kind="worse",
+                outcome="failed",
+                value=-12.6,
+                low=-18.6,
+                high=-6.2,
+            ),
         ),
         limits=(
-            Limit(title="Nothing about other photographs.", text="96 photographs of 24 classes, chosen by whoever made the folder. Intervals cover chance in drawing such photographs, not a biased choice."),
-            Limit(title="No overall score.", text="A model that wins ten rows and loses one may be the worse one for you: which row counts is yours to say, with --fail-below."),
-            Limit(title="≈ is not “as good as”.", text="With 96 photographs a difference of less than about 8 points is rarely seen."),
-            Limit(title="Edits are not the world.", text="An edited background is a picture that nobody took. Rows from one technique share its artefacts."),
+            Limit(
+                title="Nothing about other photographs.",
+                text="Intervals cover chance in drawing such photographs, not a biased choice.",
+            ),
+            Limit(
+                title="No overall score.",
+                text="Which row counts is yours to say, with --fail-below.",
+            ),
+            Limit(
+                title="≈ is not “as good as”.",
+                text="With 96 photographs a difference of less than about 8 points is rarely seen.",
+            ),
+            Limit(
+                title="Edits are not the world.",
+                text="An edited background is a picture that nobody took. Rows from one technique share its artefacts.",
+            ),
         ),
-        command="variorum report --suite robustness --source photos \\\n" + " \\\n".join(f"  --model {name}" for name in models),
+        command="variorum report --suite robustness --source photos \\\n"
+        + " \\\n".join(f"  --model {name}" for name in models),
         credits=("NASA (public domain)", "Rachel Michetti (CC0)"),
         lead=lead,
     )
@@ -135,7 +196,11 @@ def _row(chance: random.Random, models: Sequence[str], n: int, of: str, at: Sequ
     differences = []
     for one, other in permutations(centre, 2):
         gap = (centre[one] - centre[other]) * (-1 if lower else 1)
-        differences.append(Difference(of=one, to=other, n=n, **_ends(gap, wide), p=0.01, holm=0.2, verdict=_verdict(gap, wide, n, none=none)))
+        differences.append(
+            Difference(
+                of=one, to=other, n=n, **_ends(gap, wide), p=0.01, holm=0.2, verdict=_verdict(gap, wide, n, none=none)
+            )
+        )
     curve = None
     if at:
         series = ("left", "right") if at == (0.1, 0.2, 0.3) else ("",)
@@ -143,7 +208,13 @@ def _row(chance: random.Random, models: Sequence[str], n: int, of: str, at: Sequ
             by={str: "background", float: "share of the picture", int: "severity"}[type(at[0])],
             at=tuple(at),
             lines=tuple(
-                Line(model=name, series=one, points=tuple(CurvePoint(**_ends(max(2.0, middle + 12 - 8 * step), wide), n=n) for step in range(len(at))))
+                Line(
+                    model=name,
+                    series=one,
+                    points=tuple(
+                        CurvePoint(**_ends(max(2.0, middle + 12 - 8 * step), wide), n=n) for step in range(len(at))
+                    ),
+                )
                 for one in series
                 for name, middle in centre.items()
             ),
@@ -194,4 +265,11 @@ def _picture(chance: random.Random, of: str, models: Sequence[str], number: int)
         right = chance.random() < 0.5
         answer = label if right else chance.choice(LABELS[4:])
         said.append(Said(model=name, answer=answer, p_label=round(chance.random(), 2), right=right))
-    return Picture(edition="", id=f"{of}.{number}", photograph=f"photo{number}", column="background_plain", label=label, said=tuple(said))
+    return Picture(
+        edition="",
+        id=f"{of}.{number}",
+        photograph=f"photo{number}",
+        column="background_plain",
+        label=label,
+        said=tuple(said),
+    )

@@ -21,6 +21,8 @@ BUILT = re.compile(r"(.+)_[0-9a-f]{12}")
 """Name of an edition that was built for a suite: the suite's, the key and a digest."""
 MOST_FAMILIES = 6
 """Families of edits that get a row each; more get one row."""
+OWN = ("originals", "reviewed", "detection", "retrieval", "calibration")
+"""Rows that no family of edits may be called."""
 NUMBER = re.compile(r"[-_+]*\d.*")
 """What a variant's name has beyond that of its family: `haze_0.33`, `low_light_4`."""
 
@@ -45,11 +47,17 @@ def rows_for(manifest: Manifest, store: Store, suite: Suite, key: str) -> tuple[
     known = next((name for name in suite.editions if makers and makers == _makers_in(suite, name)), "")
     _check_major(manifest, suite.editions[known].recipe if known else manifest.dataset, known)
     variants = {name for name, counts in manifest.counts.items() if counts.get("accepted")}
-    if known:
-        found = [row for row in suite.rows if row.edition == known]
-    else:
-        found = list(_own_rows(key, manifest, store, variants))
+    found = _rows_of(suite, known) if known else _own_rows(manifest, store, variants)
     return tuple(row.model_copy(update={"edition": key}) for row in found if _has(variants, row))
+
+
+def _rows_of(suite: Suite, key: str) -> Iterator[RowSpec]:
+    """The rows of one of a suite's editions, each with the heading that it stands below there."""
+    section = ""
+    for row in suite.rows:
+        section = row.section or section
+        if row.edition == key:
+            yield row.model_copy(update={"section": section})
 
 
 def _makers(manifest: Manifest) -> list[str]:
@@ -81,38 +89,28 @@ def _has(variants: Collection[str], row: RowSpec) -> bool:
     return not row.variants or any(fnmatchcase(one, pattern) for one in variants for pattern in row.variants)
 
 
-def _own_rows(key: str, manifest: Manifest, store: Store, variants: Collection[str]) -> Iterator[RowSpec]:
+def _own_rows(manifest: Manifest, store: Store, variants: Collection[str]) -> Iterator[RowSpec]:
     """Rows of an edition that no suite knows."""
-    counts = annotation_counts(manifest, store)
-    classified = {"edition": key, "chance": "classes"}
-    if manifest.classes:
-        if "original" in variants:
-            yield _row(id="originals", title="Originals", of="accuracy_drop.originals", **classified)
-        for name, members in _families(sorted(set(variants) - set(BASELINES))).items():
-            yield _row(
-                id=name,
-                title=name.replace("_", " ").capitalize(),
-                of="accuracy_drop.edits",
-                variants=members,
-                curve=["variant"],
-                **classified,
-            )
+    counts, edits = annotation_counts(manifest, store), sorted(set(variants) - set(BASELINES))
+    if manifest.classes and "original" in variants:
+        yield _row("originals", "Originals", "As they are", "accuracy_drop.originals", chance="classes")
     if "labels.json" in manifest.members:
-        yield _row(id="reviewed", title="By reviewed labels", of="multi_label_accuracy.accuracy", edition=key)
+        yield _row("reviewed", "By reviewed labels", "As they are", "multi_label_accuracy.real")
+    for name, members in _families(edits).items() if manifest.classes else ():
+        title = name.replace("_", " ").capitalize()
+        shown = {"variants": members, "curve": ["variant"], "chance": "classes"}
+        yield _row(name, title, "One thing changes", "accuracy_drop.edits", **shown)
     if counts.objects.number:
-        yield _row(
-            id="detection", title="Detection", of="detection_ap.ap", edition=key, needs=["objects", "boxes_of_model"]
-        )
-    if counts.captions.number:
-        yield _row(
-            id="retrieval", title="Retrieval", of="retrieval_robustness.found", edition=key, needs=["captions", "text"]
-        )
+        yield _row("detection", "Detection", "What it finds", "detection_ap.ap", needs=["objects", "boxes_of_model"])
+    if counts.captions.number and edits:
+        yield _row("retrieval", "Retrieval", "What it finds", "retrieval_robustness.recall", needs=["embedding"])
     if manifest.classes:
-        yield _row(id="calibration", title="Calibration", of="accuracy_drop.calibration", edition=key)
+        yield _row("calibration", "Calibration", "Its own word", "accuracy_drop.calibration")
 
 
-def _row(**fields: Any) -> RowSpec:
-    return RowSpec.model_validate(fields)
+def _row(name: str, title: str, section: str, of: str, **more: Any) -> RowSpec:
+    given = {"id": name, "title": title, "section": section, "edition": "named", "of": of, **more}
+    return RowSpec.model_validate(given)
 
 
 def _families(edits: Sequence[str]) -> dict[str, Sequence[str]]:
@@ -120,5 +118,5 @@ def _families(edits: Sequence[str]) -> dict[str, Sequence[str]]:
     found: dict[str, list[str]] = {}
     for one in edits:
         name = re.sub(r"[^a-z0-9]+", "_", NUMBER.sub("", one).lower()).strip("_")
-        found.setdefault(name if name[:1].isalpha() else "edits", []).append(one)
+        found.setdefault(f"edit_{name}"[:60] if name in OWN or not name[:1].isalpha() else name[:60], []).append(one)
     return {**found} if len(found) <= MOST_FAMILIES else {"edits": edits}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from variorum.api.arguments import whole_number
 from variorum.api.edition import Edition
-from variorum.api.evaluate import classifies
 from variorum.api.progress import shown
 from variorum.api.report_editions import Held, named, of_suite
 from variorum.api.report_models import UnderTest, under_test
@@ -24,14 +23,16 @@ from variorum.api.report_plan import PlannedEdition, PlannedModel, ReportPlan
 from variorum.api.report_work import CLASSES, LACKING, Asking, figure_of, needs_of, of_answers
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
-from variorum.evaluation.classifiers.evaluator import store_for_tables
-from variorum.kit.predicted.answers import outputs_of
+from variorum.evaluation.classifiers.evaluator import classifies, store_for_tables
+from variorum.kit.labels.matching import shortened
+from variorum.kit.predicted.answers import label_indices, outputs_of
 from variorum.models.brought import BroughtModel
 from variorum.models.gives import gives
 from variorum.report.profile import document
 from variorum.report.profile.document import NotMeasured
+from variorum.report.profile.guards import Wanted, read_guards
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.errors import RecipeError, SourceError, UnknownName
 from variorum.schemas.lookup import cut
 from variorum.schemas.suite import MOST_ROWS, RowSpec, Suite, SuiteEdition
 from variorum.schemas.uses import deciding_models
@@ -41,6 +42,7 @@ from variorum.stages.suite_files import load_suite, rows_of
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
+    from variorum.schemas.component import Context
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +204,7 @@ class Request:
             one.pictures  # noqa: B018 - raises
         seconds = self._try_models(asking)
         self.not_given = tuple(self._not_given())
-        check_guards(self.below, self.worse, self.rows, [*self.not_measured, *self.not_given], self.under)
+        self.guards(self.rows, [*self.not_measured, *self.not_given])
         asking = self.asking(stack)
         for one in asking.values():
             self._check_classes(one, [name for name in one.names if name in seconds])
@@ -223,6 +225,10 @@ class Request:
         rows = tuple(row.id for row in self.rows)
         lacking = (*self.not_measured, *self.not_given)
         return ReportPlan(self._suite, tuple(editions), tuple(models), rows, lacking, path)
+
+    def guards(self, rows: Iterable[RowSpec | document.Row], without: Sequence[NotMeasured]) -> tuple[Wanted, ...]:
+        """Read the limits. Raises RecipeError if one is of a row without figures, or of a model that isn't there."""
+        return check_guards(self.below, self.worse, [row.id for row in rows], without, self.under, self.reference)
 
     def _filtered(self, name: str, held: Held) -> bool:
         return self.under.filtered(name, filters_of(held))
@@ -278,7 +284,7 @@ class Request:
     def _check_classes(self, asking: Asking, names: Sequence[str]) -> None:
         """Raise RecipeError if a model lacks a class of an edition's pictures."""
         for name in names:
-            outputs_of(name, self.under.table.get(name), asking.job.judging, asking.pictures.classes)
+            check_classes(name, self.under.table.get(name), asking.job.judging, asking.pictures.classes)
 
     def _check_classes_of_source(self, held: Held, names: Sequence[str]) -> None:
         """Raise RecipeError if a model lacks a class of the photographs of an edition that is to be built."""
@@ -287,7 +293,7 @@ class Request:
         ctx = held.job.judging
         for name in names:
             if CLASSES not in self.lacks.get(name, ()):
-                outputs_of(name, self.under.table.get(name), ctx, {one.id for one in ctx.classes})
+                check_classes(name, self.under.table.get(name), ctx, {one.id for one in ctx.classes})
 
     def _picture(self) -> Any:
         """A picture to show to each model before the work: the first of the editions, or of the photographs."""
@@ -331,6 +337,8 @@ def requested(
         raise RecipeError("report: give editions or a source of photographs, not both")
     named_suite = suite is not None or source is not None
     chosen = load_suite(str(suite)) if suite is not None else load_suite("quick") if source is not None else None
+    if chosen and source is not None:
+        read_guards(fail_below, fail_worse, [row.id for row in rows_of(chosen)], None)
     under = under_test(models, classes, preprocess, profile)
     called = _reference(reference, under)
     if source is not None:
@@ -352,7 +360,7 @@ def requested(
         figure_of(row.of)
     held = {key: one for key, one in held.items() if any(row.edition == key for row in measured)}
     below, worse = tuple(fail_below), tuple(fail_worse)
-    check_guards(below, worse, measured, without, under)
+    check_guards(below, worse, [row.id for row in measured], without, under, called)
     return Request(
         under=under,
         suite=chosen,
@@ -375,6 +383,24 @@ def requested(
             worse,
         ),
     )
+
+
+def check_classes(name: str, model: Any, ctx: Context, occurring: Collection[str]) -> None:
+    """Raise RecipeError if a model lacks a class that pictures have, or if one for ImageNet's classes knows none.
+
+    Args:
+        name: of the model.
+        model: a classifier.
+        ctx: has the edition's classes.
+        occurring: ids of those that pictures have.
+    """
+    classes = sorted(occurring)
+    if outputs_of(name, model, ctx, occurring) is None and not label_indices(classes):
+        raise RecipeError(
+            f"model {cut(repr(name))}: none of the {len(classes)} classes ({', '.join(shortened(classes))}) is one of "
+            "its outputs, which are ImageNet's thousand; give the classes their names there, such as 'tabby', or take "
+            "a model of these classes"
+        )
 
 
 def code() -> str:
@@ -404,7 +430,7 @@ def _reference(reference: str | None, under: UnderTest) -> str:
     for name, called in under.called.items():
         if reference in (name, called):
             return called
-    raise RecipeError(f"reference: {cut(repr(reference))} is none of the models: {', '.join(under.called.values())}")
+    raise UnknownName(f"reference: {cut(repr(reference))} is none of the models: {', '.join(under.called.values())}")
 
 
 def _of_source(
@@ -495,23 +521,28 @@ def _filtered_rows(
 def check_guards(
     below: Sequence[str],
     worse: Sequence[str],
-    rows: Sequence[RowSpec],
+    rows: Iterable[str],
     without: Sequence[NotMeasured],
     under: UnderTest,
-) -> None:
-    """Check that limits name rows that can be measured, and models of the report. Raises RecipeError."""
-    if not below and not worse:
-        return
-    from variorum.report.profile.guards import read_guards
-
+    reference: str,
+) -> tuple[Wanted, ...]:
+    """Read the limits, which must name rows that can be measured, and models of the report. Raises RecipeError."""
+    names = list(under.called.values())
     for text in (*below, *worse):
-        row = str(text).rpartition("=")[0].rpartition(":")[2]
+        row = str(text).rpartition("=")[0].rpartition(":")[2].strip()
         if reason := next((one for one in without if one.id == row), None):
             raise RecipeError(
                 f"{cut(str(text))}: the row {row!r} can't be measured: {reason.why_not}; {reason.way_out}, or leave "
                 "the limit out"
             )
-    read_guards(below, worse, [row.id for row in rows], list(under.called.values()))
+    wanted = read_guards(below, worse, list(rows), names)
+    for one in wanted:
+        if one.kind == "worse" and (one.model == reference or len(names) == 1):
+            raise RecipeError(
+                f"{one}: {cut(reference)} is the reference, which isn't compared with itself; name another model, or "
+                "another reference"
+            )
+    return wanted
 
 
 def _place(store: Any, held: Mapping[str, Held], *, built: bool) -> Store:

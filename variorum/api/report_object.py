@@ -237,6 +237,10 @@ def folder(key: str) -> str:
 
 def said(guard: Guard) -> str:
     """A guard and how it ended, in a line."""
-    limit = f"{guard.limit:g} %" if guard.kind == "below" else f"{guard.limit:g} points worse"
     interval = f"{guard.value:.1f} [{guard.low:.1f}, {guard.high:.1f}]"
-    return f"guard {guard.model}:{guard.row} {guard.kind} {limit}: {guard.outcome}, {interval}"
+    if guard.kind == "below":
+        return f"{guard.outcome}: {guard.row} of {guard.model} is {interval} %, its limit {guard.limit:g}"
+    return (
+        f"{guard.outcome}: {guard.row} of {guard.model} is {interval} points beside the reference, its limit "
+        f"{guard.limit:g} points worse"
+    )

@@ -15,7 +15,7 @@ from variorum.kit.predicted.answers import in_order_of
 from variorum.machine.progress import Progress
 from variorum.report.profile import document
 from variorum.report.profile.document import EditionFacts, NotMeasured, Photographs, SuiteName, Work
-from variorum.report.profile.guards import judged, read_guards
+from variorum.report.profile.guards import judged
 from variorum.report.profile.markdown import markdown
 from variorum.report.profile.measure import Asked, measure
 from variorum.report.profile.page import page
@@ -86,7 +86,8 @@ def _content(request: Request, asking: Mapping[str, Asking], asked: Sequence[Ask
     rows = [row.model_copy(update={"pictures": _labelled(row, tables[row.edition], asking)}) for row in rows]
     models = [_facts(name, request, asking, rows) for name in under.names]
     photographs = {key: set(table["photograph"].to_pylist()) for key, table in tables.items()}
-    wanted = read_guards(request.below, request.worse, [row.id for row in rows], names)
+    without = (*request.not_measured, *request.not_given, *lacking)
+    wanted = request.guards(rows, without)
     content = document.Report(
         suite=SuiteName(
             name=request.suite.suite,
@@ -113,7 +114,7 @@ def _content(request: Request, asking: Mapping[str, Asking], asked: Sequence[Ask
             draws=DRAWS,
         ),
         rows=tuple(rows),
-        not_measured=(*request.not_measured, *request.not_given, *lacking),
+        not_measured=without,
         guards=judged(wanted, rows, request.reference),
         command=request.command,
         credits=tuple(_credits(rows, tables)),

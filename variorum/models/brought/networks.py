@@ -23,7 +23,7 @@ import numpy as np
 from variorum.models.brought.steps import USUAL, steps_of
 from variorum.models.device import best_device
 from variorum.models.memory import running_out
-from variorum.models.penultimate import penultimate
+from variorum.models.penultimate import Penultimate
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 if TYPE_CHECKING:
@@ -92,22 +92,22 @@ class NetworkScores:
 
     def __init__(self, network: Any, prepare: Callable[[Any], Any], device: Any, dtype: Any) -> None:
         self.network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
+        compiled = hasattr(network, "_orig_mod")  # hooks would compile it again
+        self._asked = None if compiled else Penultimate(network, self._scores)
 
     def __call__(self, images: Sequence[Pixels]) -> Any:
         """The scores."""
+        return self._asked.scores(images) if self._asked else self._scores(images)
+
+    def embed(self, images: Sequence[Pixels]) -> Any:
+        """The embeddings `[N, d]`, as `Penultimate` takes them, or None."""
+        return self._asked.features(images) if self._asked else None
+
+    def _scores(self, images: Sequence[Pixels]) -> Any:
         import torch
 
         with torch.inference_mode():
             return _scores_in(self.network(self._batch(images)))
-
-    def embed(self, images: Sequence[Pixels]) -> Any:
-        """The embeddings `[N, d]`, as `penultimate` takes them, or None."""
-        import torch
-
-        network = getattr(self.network, "_orig_mod", self.network)
-        with torch.inference_mode():
-            batch = self._batch(images)
-            return penultimate(network, lambda: _scores_in(network(batch)))
 
     def _batch(self, images: Sequence[Pixels]) -> Any:
         import torch

@@ -122,14 +122,15 @@ def _over_numbers(
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
         parts.append(f'<text x="{LEFT - 7}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
     if chance is not None:
-        parts.append(f'<line class="chance" x1="{LEFT}" x2="{width - RIGHT}" y1="{y(chance):.1f}" y2="{y(chance):.1f}"/>')
+        parts.append(
+            f'<line class="chance" x1="{LEFT}" x2="{width - RIGHT}" y1="{y(chance):.1f}" y2="{y(chance):.1f}"/>'
+        )
     every = -(-len(curve.at) // (LABELS if width == WIDTH else LABELS // 2))
     for number, at in enumerate(curve.at):
         if number % every == 0:
             parts.append(f'<text x="{x(number):.1f}" y="{TOP + HEIGHT + 17}" text-anchor="middle">{_text(at)}</text>')
-    parts.append(
-        f'<text x="{(LEFT + width - RIGHT) / 2:.1f}" y="{TOP + HEIGHT + 34}" text-anchor="middle">{_text(curve.by)}</text>'
-    )
+    middle, by = (LEFT + width - RIGHT) / 2, _text(curve.by)
+    parts.append(f'<text x="{middle:.1f}" y="{TOP + HEIGHT + 34}" text-anchor="middle">{by}</text>')
     for rank, (model, line) in enumerate(lines):
         shift = (rank - (len(lines) - 1) / 2) * apart
         found = [(x(number) + shift, point) for number, point in enumerate(line.points) if point is not None]
@@ -141,9 +142,7 @@ def _over_numbers(
     return _svg(width, TOP + HEIGHT + BELOW, parts)
 
 
-def _over_texts(
-    curve: Curve, lines: Sequence[tuple[int, Line]], scale: float, chance: float | None, width: int
-) -> str:
+def _over_texts(curve: Curve, lines: Sequence[tuple[int, Line]], scale: float, chance: float | None, width: int) -> str:
     """Names on the left, one below the other, and beside each the models' values, one line for each."""
     left = NAMES if width == WIDTH else NAMES // 2 + 30
     block = STEP * max(1, len(lines)) + 9

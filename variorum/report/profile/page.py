@@ -190,7 +190,9 @@ def _answers(picture: Picture, numbers: Mapping[str, int]) -> list[Answer]:
     for one in picture.said:
         if one.model in numbers:
             groups.setdefault((not one.right, "" if one.right else one.answer), []).append(one)
-    return [Answer(text, not wrong, [numbers[one.model] for one in said]) for (wrong, text), said in sorted(groups.items())]
+    return [
+        Answer(text, not wrong, [numbers[one.model] for one in said]) for (wrong, text), said in sorted(groups.items())
+    ]
 
 
 def _source(data: bytes) -> str:

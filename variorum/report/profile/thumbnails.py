@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from variorum.edition.read_at import stored_sample
 from variorum.edition.store import Store
@@ -23,7 +24,7 @@ PAGE = 2_000_000
 MOST = 6_000
 """Bytes of a thumbnail, at most."""
 SIDES = (192, 160, 128, 112, 96, 80, 64, 48, 32)
-"""Longer sides in pixels: the first that makes the thumbnail small enough is taken. A page shows them 70 to 110 wide."""
+"""Longer sides in pixels: the first that makes the thumbnail small enough is taken. A page shows 70 to 110."""
 AROUND = 24
 """Characters that a thumbnail takes on a page besides its base64."""
 
@@ -55,7 +56,7 @@ def thumbnails(report: Report, editions: Mapping[str, tuple[Manifest, Store]]) -
     return found
 
 
-def _pictures(manifest: Manifest, store: Store, wanted: set[str]) -> dict[str, bytes]:
+def _pictures(manifest: Manifest, store: Store, wanted: set[str]) -> dict[str, Any]:
     """The encoded pictures of an edition by id, of those that are in it."""
     import pyarrow as pa
     import pyarrow.compute as pc

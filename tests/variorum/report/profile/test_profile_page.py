@@ -66,7 +66,9 @@ def test_no_text_of_the_report_becomes_markup_or_is_hidden():
                         update={
                             "label": evil,
                             "column": evil,
-                            "said": tuple(said.model_copy(update={"answer": evil, "right": False}) for said in one.said),
+                            "said": tuple(
+                                said.model_copy(update={"answer": evil, "right": False}) for said in one.said
+                            ),
                         }
                     )
                     for one in row.pictures
