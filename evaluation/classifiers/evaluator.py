@@ -165,12 +165,17 @@ def check_model(name: str, job: Job, classes: Container[str], picture: Callable[
     if isinstance(model, BroughtModel):
         if not model.width:
             model.ask(picture())
-    elif not all(hasattr(model, part) for part in ("classes", "preprocessing")):  # aliases also name segmenters
+    elif not classifies(model):
         raise RecipeError(
             f"evaluate: alias {cut(name)!r} isn't a classifier; name a model that returns scores of classes"
         )
     outputs_of(name, model, job.judging, classes)
     return model
+
+
+def classifies(model: Any) -> bool:
+    """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
+    return all(hasattr(model, name) for name in ("classes", "preprocessing"))
 
 
 def why_not(name: str, job: Job, manifest: Manifest, classes: Container[str], picture: Callable[[], Any]) -> str:

@@ -146,15 +146,30 @@ def evaluate(
         for group in groups:
             asked = group.ask(Threads(workers, stops=(Exception,)), receiver)
             answers |= {one: table.select(PREDICTED) for one, table in asked.items()}
-    facts = {one: _facts(job, answers[one], one, chosen) for one in chosen.names}
+    facts = {one: facts_of(job, answers[one], one, chosen) for one in chosen.names}
     results = _results(job, manifest, pictures, {one: answers[one] for one in chosen.names}, facts)
     if save:
-        for one, result in results.files.items():
-            write_result(result, manifest, tables)
-            keep_answers(result, answers[one], manifest, tables)
-        board = board_of(manifest, where, results_beside(manifest, tables), {})
-        write_beside(manifest, FILE, board.to_bytes(), tables)  # the card shows it
+        save_results(results.files, answers, manifest, where)
     return results
+
+
+def save_results(
+    results: Mapping[str, Result], answers: Mapping[str, pa.Table], manifest: Manifest, store: Store
+) -> None:
+    """Write results and answers beside the manifest, and the leaderboard that the card shows.
+
+    Args:
+        results: by model.
+        answers: by model, its table.
+        manifest: the edition.
+        store: its store, or where its tables are if that can't be written.
+    """
+    tables = store_for_tables(store)
+    for one, result in results.items():
+        write_result(result, manifest, tables)
+        keep_answers(result, answers[one], manifest, tables)
+    board = board_of(manifest, store, results_beside(manifest, tables), {})
+    write_beside(manifest, FILE, board.to_bytes(), tables)
 
 
 def _pictures(manifest: Manifest, store: Store) -> Pictures:
@@ -191,7 +206,7 @@ def _check(job: Job, edition: Edition, pictures: Pictures, new: Sequence[str]) -
             log.warning("model %s: %s; give classes if they have another order", model.name, ordered)
 
 
-def _facts(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:
+def facts_of(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:
     """Return the facts that result files state about a model."""
     pin = job.ctx.models.pin(name)
     label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in chosen.brought else name
@@ -204,37 +219,50 @@ def _facts(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFa
     )
 
 
-def _results(
-    job: Job, manifest: Manifest, pictures: Pictures, tables: Mapping[str, pa.Table], facts: Mapping[str, ModelFacts]
-) -> Results:
-    import pyarrow as pa
-
+def method_of(job: Job) -> Method:
+    """The method of the figures of a job's evaluation."""
     evaluation = job.recipe.evaluate[0]
     options = evaluation.model_dump()
-    method = Method(
+    return Method(
         name=evaluation.component_name(),
         revision=evaluation.revision,
         confidence=options["confidence"],
         bootstrap=options["bootstrap"],
         seed=job.ctx.seed,
     )
-    name = f"{manifest.dataset}@{manifest.version}"
+
+
+def result_of(
+    manifest: Manifest, pictures: Pictures, table: pa.Table, facts: ModelFacts, method: Method
+) -> tuple[Result, Given]:
+    """A model's result on an edition, and its answers. Raises CorruptShard if the table is of other pictures."""
+    if table["id"].to_pylist() != list(pictures.ids):
+        name = f"{manifest.dataset}@{manifest.version}"
+        raise CorruptShard(
+            f"{name}: its shards and its tables have different pictures; check it with: variorum verify {name}"
+        )
+    label = table["label"].to_numpy()
+    given = Given(label >= 0, table["correct"].to_numpy(zero_copy_only=False).astype(bool))
+    result = Result(
+        edition=edition_name(manifest),
+        model=facts,
+        evaluation=method,
+        figures=figures(pictures, given, method),
+        answers=answers(pictures.ids, *given),
+        variorum=installed_version("variorum"),
+    )
+    return result, given
+
+
+def _results(
+    job: Job, manifest: Manifest, pictures: Pictures, tables: Mapping[str, pa.Table], facts: Mapping[str, ModelFacts]
+) -> Results:
+    import pyarrow as pa
+
+    evaluation, method = job.recipe.evaluate[0], method_of(job)
     edition, given, files = edition_name(manifest), {}, {}
     for model, table in tables.items():
-        if table["id"].to_pylist() != list(pictures.ids):
-            raise CorruptShard(
-                f"{name}: its shards and its tables have different pictures; check it with: variorum verify {name}"
-            )
-        label = table["label"].to_numpy()
-        given[model] = Given(label >= 0, table["correct"].to_numpy(zero_copy_only=False).astype(bool))
-        files[model] = Result(
-            edition=edition,
-            model=facts[model],
-            evaluation=method,
-            figures=figures(pictures, given[model], method),
-            answers=answers(pictures.ids, *given[model]),
-            variorum=installed_version("variorum"),
-        )
+        files[model], given[model] = result_of(manifest, pictures, table, facts[model], method)
     joined = pa.concat_tables(tables.values(), promote_options="default")
     return Results(
         evaluation=evaluation,
