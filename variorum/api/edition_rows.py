@@ -13,9 +13,8 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import BASELINES
 from variorum.schemas.suite import RowSpec, Suite
-from variorum.stages.recipe_files import shipped_recipes
+from variorum.stages.recipe_files import read_fields, shipped_recipes
 from variorum.stages.recipe_values import recipe_of
-from variorum.stages.suite_files import edition_recipe
 
 BUILT = re.compile(r"(.+)_[0-9a-f]{12}")
 """Name of an edition that was built for a suite: the suite's, the key and a digest."""
@@ -43,8 +42,9 @@ def rows_for(manifest: Manifest, store: Store, suite: Suite, key: str) -> tuple[
     Raises:
         RecipeError: it was made by another major version of its recipe than the installed one.
     """
-    makers = _makers(manifest)
-    known = next((name for name in suite.editions if makers and makers == _makers_in(suite, name)), "")
+    makers = _makers(manifest.recipe)
+    of_suite = {key: _makers(read_fields(one.recipe)) for key, one in suite.editions.items()}
+    known = next((name for name, theirs in of_suite.items() if makers and makers == theirs), "")
     _check_major(manifest, suite.editions[known].recipe if known else manifest.dataset, known)
     variants = {name for name, counts in manifest.counts.items() if counts.get("accepted")}
     found = _rows_of(suite, known) if known else _own_rows(manifest, store, variants)
@@ -60,14 +60,9 @@ def _rows_of(suite: Suite, key: str) -> Iterator[RowSpec]:
             yield row.model_copy(update={"section": section})
 
 
-def _makers(manifest: Manifest) -> list[str]:
-    """Names of the generators that made an edition."""
-    made: Any = manifest.recipe.get("generate", [])
-    return [str(one["name"]) for one in made if isinstance(one, Mapping)]
-
-
-def _makers_in(suite: Suite, key: str) -> list[str]:
-    return [one.component_name() for one in edition_recipe(suite.editions[key]).generate]
+def _makers(recipe: Mapping[str, Any]) -> list[str]:
+    """Names of a recipe's generators."""
+    return [str(one["name"]) for one in recipe.get("generate", []) if isinstance(one, Mapping)]
 
 
 def _check_major(manifest: Manifest, recipe: str, key: str) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import component_class
-from variorum.stages.suite_files import edition_recipe, load_suite, rows_of, suite_names
+from variorum.stages.suite_files import _wrong, edition_recipe, load_suite, rows_of, suite_names
 
 SUITE: dict[str, Any] = {
     "suite": "own",
@@ -37,6 +37,7 @@ def test_every_row_of_a_shipped_suite_has_its_edition_and_figure(name):
     assert name in suite_names()
     suite = load_suite(name)
     assert suite.suite == name
+    assert list(_wrong(suite)) == []
     for row in rows_of(suite):
         evaluation, _, figure = row.of.partition(".")
         assert figure in component_class("evaluate", evaluation).offers
