@@ -14,7 +14,7 @@ from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import BASELINES
 from variorum.schemas.suite import RowSpec, Suite
 from variorum.stages.recipe_files import read_fields, shipped_recipes
-from variorum.stages.recipe_values import recipe_of
+from variorum.stages.suite_files import generators_of
 
 BUILT = re.compile(r"(.+)_[0-9a-f]{12}")
 """Name of an edition that was built for a suite: the suite's, the key and a digest."""
@@ -42,9 +42,8 @@ def rows_for(manifest: Manifest, store: Store, suite: Suite, key: str) -> tuple[
     Raises:
         RecipeError: it was made by another major version of its recipe than the installed one.
     """
-    makers = _makers(manifest.recipe)
-    of_suite = {key: _makers(read_fields(one.recipe)) for key, one in suite.editions.items()}
-    known = next((name for name, theirs in of_suite.items() if makers and makers == theirs), "")
+    makers = _makers(manifest)
+    known = next((name for name, one in suite.editions.items() if makers and makers == generators_of(one)), "")
     _check_major(manifest, suite.editions[known].recipe if known else manifest.dataset, known)
     variants = {name for name, counts in manifest.counts.items() if counts.get("accepted")}
     found = _rows_of(suite, known) if known else _own_rows(manifest, store, variants)
@@ -60,9 +59,10 @@ def _rows_of(suite: Suite, key: str) -> Iterator[RowSpec]:
             yield row.model_copy(update={"section": section})
 
 
-def _makers(recipe: Mapping[str, Any]) -> list[str]:
-    """Names of a recipe's generators."""
-    return [str(one["name"]) for one in recipe.get("generate", []) if isinstance(one, Mapping)]
+def _makers(manifest: Manifest) -> list[str]:
+    """Names of the generators that made an edition."""
+    made: Any = manifest.recipe.get("generate", [])
+    return [str(one["name"]) for one in made if isinstance(one, Mapping)]
 
 
 def _check_major(manifest: Manifest, recipe: str, key: str) -> None:
@@ -71,7 +71,7 @@ def _check_major(manifest: Manifest, recipe: str, key: str) -> None:
     named = manifest.dataset == recipe or bool(key and built and built[1].endswith(f"_{key}"))
     if not named or recipe not in shipped_recipes():
         return
-    installed = recipe_of(recipe).version
+    installed = str(read_fields(recipe)["version"])
     if manifest.version.partition(".")[0] != installed.partition(".")[0]:
         raise RecipeError(
             f"{manifest.dataset}@{manifest.version}: its recipe {recipe} is at {installed} now, and another major "

@@ -1,7 +1,7 @@
 """Suites from YAML files: those that come with the project, by name, and a user's own, by path.
 
-A suite is checked as a whole before any work: its fields, its recipes with their settings, the evaluations and figures
-of its rows.
+A user's suite is checked as a whole before any work: its fields, its recipes with their settings, the evaluations and
+figures of its rows. Those that come with the project are checked by its tests, so that reading one imports nothing.
 """
 
 from __future__ import annotations
@@ -58,9 +58,15 @@ def load_suite(name_or_path: str) -> Suite:
     if not isinstance(data, dict):
         raise RecipeError(f"{said}: must be a mapping with suite, version, editions, rows")
     suite = Suite.parse(_placed(data, folder), cut(name))
-    for wrong in () if shipped else _wrong(suite):  # of those that are shipped, a test holds it
-        raise RecipeError(f"{said}: {wrong}")
+    if not shipped:
+        check_suite(suite, said)
     return suite
+
+
+def check_suite(suite: Suite, said: str) -> None:
+    """Check a suite beyond its fields. Raises RecipeError, which begins with what is `said`, for the first problem."""
+    for wrong in _wrong(suite):
+        raise RecipeError(f"{said}: {wrong}")
 
 
 def edition_recipe(edition: SuiteEdition, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -73,9 +79,16 @@ def edition_recipe(edition: SuiteEdition, changes: Mapping[str, Any] | None = No
     Raises:
         RecipeError: there is no such recipe, or a setting doesn't fit it.
     """
-    fields = read_fields(os.path.expanduser(edition.recipe))
+    fields = read_fields(edition.recipe)
     settings = {**edition.set, "limit": None, "evaluate": [], "version": fields.get("version"), **(changes or {})}
     return recipe_of(fields, settings)
+
+
+def generators_of(edition: SuiteEdition) -> list[str]:
+    """Names of the generators that make a suite's edition. None of them is imported."""
+    named = [str(one.get("name")) for one in read_fields(edition.recipe).get("generate") or ()]
+    left_out = {path.partition(".")[2] for path, value in edition.set.items() if value is None}
+    return [one for one in named if one not in left_out]
 
 
 def rows_of(suite: Suite) -> Iterator[RowSpec]:
