@@ -238,8 +238,8 @@ class _Question:
                 one.draws = one.figure(*sums)
                 self.lines += self._lines(name, sums)
                 floor = self._floor(name, sums)
-            if not self.whole and value in (0.0, 1.0):
-                low, high = statistics.wilson(value, self._alike(one, value))
+            if not self.whole and statistics.none_or_all(value):
+                low, high = statistics.wilson(round(value), self._alike(one, round(value)))
             else:
                 low, high = statistics.interval(self.kind, value, one.draws, n)
             low, high = max(low, 0.0), min(high, 1.0)
@@ -256,7 +256,7 @@ class _Question:
         if self.kind != "least":
             return int(one.answered.sum())
         tops, bottoms = one.ratios(one.answered)
-        alike = bottoms.any(axis=0) & (tops.sum(axis=0) == value * bottoms.sum(axis=0))
+        alike = bottoms.any(axis=0) & np.isclose(tops.sum(axis=0), value * bottoms.sum(axis=0))
         return int((bottoms > 0).sum(axis=0)[alike].min())
 
     def _says(self, floor: float | None, told: float | None, low: float, high: float) -> tuple[str, ...]:
@@ -398,8 +398,8 @@ class _Question:
         if n < FEWEST:
             return None
         value = float(statistics.mean_ratio(tops.sum(axis=0), bottoms.sum(axis=0)))
-        if value in (0.0, 1.0):
-            low, high = statistics.wilson(value, n)
+        if statistics.none_or_all(value):
+            low, high = statistics.wilson(round(value), n)
         else:
             low, high = statistics.percentile(statistics.mean_ratio(*(part[:, columns] for part in sums)), n)
         return CurvePoint(value=percent(value), low=percent(low), high=percent(high), n=n)

@@ -98,6 +98,11 @@ def least_ratio(tops: Floats, bottoms: Floats) -> Floats:
     return np.where(np.isfinite(least), least, np.nan)
 
 
+def none_or_all(share: float) -> bool:
+    """Whether a share is 0 or 1, so that draws can't vary; sums of thirds are a little off."""
+    return not 1e-9 < share < 1 - 1e-9
+
+
 def wilson(share: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share of `n`."""
     middle, half = share + Z * Z / (2 * n), Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
