@@ -116,9 +116,9 @@ def tails(n: int) -> tuple[float, float]:
     With few photographs the draws spread too little; a bit more than 95 % of them make up for it (Hesterberg, What
     teachers should know about the bootstrap, 2015, §4.1). From 400 on there is nothing to see of it.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    low = NORMAL.cdf(-sqrt(n / (n - 1)) * float(t.ppf(1 - LEVEL / 2, n - 1)))
+    low = NORMAL.cdf(-sqrt(n / (n - 1)) * float(stdtrit(n - 1, 1 - LEVEL / 2)))
     return low, 1 - low
 
 
