@@ -50,6 +50,7 @@ class Shown:
         p_label: probability of the label; NaN where it isn't known.
         said: name of the class that the model answered; `""` where it isn't known.
         right: whether that is right.
+        label: name of the class that is right; empty, or `""`, where it isn't known.
     """
 
     ids: Sequence[str]
@@ -58,6 +59,7 @@ class Shown:
     p_label: NDArray[np.float32]
     said: Sequence[str]
     right: NDArray[np.bool_]
+    label: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from variorum.machine.strict_yaml import NotYaml, read_yaml
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import RecipeError, UnknownName
 from variorum.schemas.lookup import component_class, cut
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.suite import RowSpec, Suite, SuiteEdition
@@ -50,7 +50,7 @@ def load_suite(name_or_path: str) -> Suite:
     else:
         close = difflib.get_close_matches(cut(name), suite_names(), 1)
         hint = f"; did you mean {close[0]}?" if close else "."
-        raise RecipeError(f"no suite {cut(name)!r}{hint} Suites that come with Variorum: {_listed()}; or give a file")
+        raise UnknownName(f"no suite {cut(name)!r}{hint} Suites that come with Variorum: {_listed()}; or give a file")
     try:
         data = read_yaml(text)
     except NotYaml as error:

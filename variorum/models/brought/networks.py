@@ -23,7 +23,7 @@ import numpy as np
 from variorum.models.brought.steps import USUAL, steps_of
 from variorum.models.device import best_device
 from variorum.models.memory import running_out
-from variorum.models.penultimate import penultimate
+from variorum.models.penultimate import Penultimate
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 if TYPE_CHECKING:
@@ -91,23 +91,23 @@ class NetworkScores:
     """
 
     def __init__(self, network: Any, prepare: Callable[[Any], Any], device: Any, dtype: Any) -> None:
-        self._network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
+        self.network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
+        compiled = hasattr(network, "_orig_mod")  # hooks would compile it again
+        self._asked = None if compiled else Penultimate(network, self._scores)
 
     def __call__(self, images: Sequence[Pixels]) -> Any:
         """The scores."""
-        import torch
-
-        with torch.inference_mode():
-            return _scores_in(self._network(self._batch(images)))
+        return self._asked.scores(images) if self._asked else self._scores(images)
 
     def embed(self, images: Sequence[Pixels]) -> Any:
-        """The embeddings `[N, d]`, as `penultimate` takes them, or None."""
+        """The embeddings `[N, d]`, as `Penultimate` takes them, or None."""
+        return self._asked.features(images) if self._asked else None
+
+    def _scores(self, images: Sequence[Pixels]) -> Any:
         import torch
 
-        network = getattr(self._network, "_orig_mod", self._network)
         with torch.inference_mode():
-            batch = self._batch(images)
-            return penultimate(network, lambda: _scores_in(network(batch)))
+            return _scores_in(self.network(self._batch(images)))
 
     def _batch(self, images: Sequence[Pixels]) -> Any:
         import torch

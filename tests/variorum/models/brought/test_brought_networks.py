@@ -232,6 +232,21 @@ def test_the_embedding_of_a_network_is_what_its_last_layer_gets(squeezenet, pict
     assert by_pixels.shape == (len(pictures), 512)
 
 
+def test_answers_and_embeddings_of_a_batch_take_one_pass(pictures):
+    network = seeded(pooled).eval()
+    seen = []
+    network.register_forward_hook(lambda *_: seen.append(1))
+    model, pictures = from_function(network, name="mine"), [one.copy() for one in pictures]
+    model.ask(pictures[0])
+    seen.clear()
+    model(pictures)
+    before = model.features(pictures)
+    assert len(seen) == 1
+    pictures[1][:] = 255 - pictures[1]
+    assert (model.features(pictures)[1] != before[1]).any()
+    assert len(seen) == 2
+
+
 def test_a_network_whose_last_linear_layer_gives_no_scores_has_no_embedding(pictures):
     import torch
     from torch import nn

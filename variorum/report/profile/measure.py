@@ -1,0 +1,519 @@
+"""Make a report's rows from the models' answers: values, intervals, differences, curves, and the pictures that tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from variorum.report.profile import document, statistics
+from variorum.report.profile.document import CurvePoint, Difference, Line, ModelValue, Picture, Said, Value
+from variorum.report.profile.statistics import Draws
+from variorum.schemas.canonical import derive_seed
+from variorum.schemas.rows import Answers, Better, Figure, Shown
+from variorum.schemas.suite import RowSpec
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Floats, Ints
+
+PICTURES = 12
+OF_A_PHOTOGRAPH = 2
+OF_A_CLASS = 3
+FEWEST = 10
+SCALES = (5, 10, 25, 50, 100)
+"""Ends of the axis of a figure for which lower is better, in percent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A row's question, and what the models answered.
+
+    Attributes:
+        spec: the row, as its suite has it.
+        figure: what its figure is.
+        answers: by name of the model; a model without any is told as not asked.
+    """
+
+    spec: RowSpec
+    figure: Figure
+    answers: Mapping[str, Answers]
+
+
+def measure(asked: Sequence[Asked], models: Sequence[str], *, seed: int) -> tuple[document.Row, ...]:
+    """Measure each row: values with 95 % intervals, differences for every reference, curves and twelve pictures.
+
+    Args:
+        asked: the rows in the order of the page.
+        models: names of all models.
+        seed: seed of the draws and of the flips.
+
+    Returns:
+        A row for each that was asked, in their order. A model without a figure has a reason instead.
+    """
+    seed = derive_seed(seed, "report")
+    questions = [_Question(one, models, seed) for one in asked]
+    pairs: list[dict[tuple[str, str], _Pair]] = [{} for _ in asked]
+    for place in sorted(range(len(asked)), key=lambda place: questions[place].n):  # draws are kept for equal n
+        questions[place].values()
+        pairs[place] = questions[place].pairs()
+    adjusted = {reference: _adjusted(pairs, reference) for reference in models}
+    section, rows = "", []
+    parents = {child.id: one.spec.id for one in asked for child in one.spec.under}
+    for place, question in enumerate(questions):
+        section = question.spec.section or section
+        differences = tuple(
+            pairs[place][min(of, to), max(of, to)].difference(of, to, adjusted[to].get((place, of)), question.better)
+            for to in models
+            for of in models
+            if of != to and (min(of, to), max(of, to)) in pairs[place]
+        )
+        rows.append(question.row(section, parents.get(question.spec.id, ""), differences, pairs[place].values()))
+    return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The difference of two models, `first` less `second`, as a share."""
+
+    first: str
+    value: float
+    low: float
+    high: float
+    n: int
+    p: float
+    seen: float
+
+    def difference(self, of: str, to: str, adjusted: float | None, better: Better) -> Difference:
+        """The difference of one to the other in points, positive if better."""
+        value, low, high = self.value, self.low, self.high
+        if (of == self.first) == (better == "lower"):
+            value, low, high = -value, -high, -low
+        found = "" if adjusted is None else statistics.verdict(value, low, high, adjusted, better)
+        return Difference(
+            of=of,
+            to=to,
+            value=percent(value),
+            low=percent(low),
+            high=percent(high),
+            n=self.n,
+            p=round(self.p, 6),
+            holm=1.0 if adjusted is None else round(adjusted, 6),
+            verdict=found,
+        )
+
+
+def _adjusted(pairs: Sequence[Mapping[tuple[str, str], _Pair]], reference: str) -> dict[tuple[int, str], float]:
+    """Holm's p of each row and model against the reference, over all rows; those without a verdict take no part."""
+    tests = {
+        (place, names[0] if names[1] == reference else names[1]): pair.p
+        for place, row in enumerate(pairs)
+        for names, pair in row.items()
+        if reference in names and pair.n >= statistics.FEWEST_FOR_VERDICT
+    }
+    return dict(zip(tests, statistics.holm(list(tests.values())), strict=True))
+
+
+class _Model:
+    """One model's answers over the photographs and columns of its row."""
+
+    def __init__(
+        self, answers: Answers, kind: str, place: Ints, n: int, chosen: Ints, columns: Ints, width: int
+    ) -> None:
+        self._answers, self._kind, self._inside = answers, kind, place
+        self.tops, self.bottoms = np.zeros((n, width)), np.zeros((n, width))
+        if answers.top is not None and answers.bottom is not None and len(chosen):
+            self.tops[np.ix_(place, columns)] = answers.top[:, chosen]
+            self.bottoms[np.ix_(place, columns)] = answers.bottom[:, chosen]
+        self.answered: Bools = np.asarray((self.bottoms > 0).any(axis=1))
+        if kind == "whole":
+            self.answered[place] = True
+        self.draws: Floats = np.zeros(0)
+
+    def ratios(self, mask: Bools) -> tuple[Floats, Floats]:
+        """Tops and bottoms of the photographs in the mask; of a `least`, of groups that are large enough."""
+        if mask.all():
+            tops, bottoms = self.tops, self.bottoms
+        else:
+            tops, bottoms = self.tops * mask[:, None], self.bottoms * mask[:, None]
+        if self._kind == "least":
+            large = (bottoms > 0).sum(axis=0) >= statistics.LEAST_GROUP
+            return tops * large, bottoms * large
+        return tops, bottoms
+
+    def value(self, mask: Bools) -> float:
+        """The value over the photographs in the mask, a share."""
+        if self._kind == "whole":
+            return self._of(mask.astype(np.float64))
+        tops, bottoms = self.ratios(mask)
+        return float(self.figure(tops.sum(axis=0), bottoms.sum(axis=0)))
+
+    def drawn(self, draws: Draws, mask: Bools) -> Floats:
+        """The value in each draw of the photographs in the mask."""
+        if self._kind == "whole":
+            return np.array([self._of(counts * mask) for counts in draws.first(statistics.WHOLE_DRAWS)])
+        return self.figure(*self.sums(draws, mask))
+
+    def sums(self, draws: Draws, mask: Bools) -> tuple[Floats, Floats]:
+        """Tops and bottoms in each draw of the photographs in the mask, `[draws, V]` each."""
+        tops, bottoms = self.ratios(mask)
+        sums = draws.sums(np.hstack([tops, bottoms]))
+        return sums[:, : tops.shape[1]], sums[:, tops.shape[1] :]
+
+    def figure(self, tops: Floats, bottoms: Floats) -> Floats:
+        """The figure of sums `[…, V]`."""
+        return (statistics.least_ratio if self._kind == "least" else statistics.mean_ratio)(tops, bottoms)
+
+    def _of(self, counts: Floats) -> float:
+        assert self._answers.whole is not None
+        return float(self._answers.whole(counts[self._inside]))
+
+
+class _Question:
+    """A row while it is measured."""
+
+    def __init__(self, asked: Asked, models: Sequence[str], seed: int) -> None:
+        self.spec, self.figure, self.models, self.seed = asked.spec, asked.figure, models, seed
+        self.better: Better = asked.spec.better or asked.figure.better
+        self.kind = asked.figure.kind
+        self.whole = self.kind == "whole"
+        self.why_not = {name: _why_not(asked.answers.get(name), asked) for name in models}
+        self.answers = {name: asked.answers[name] for name in models if not self.why_not[name]}
+        self.columns = list(
+            dict.fromkeys(
+                column for one in self.answers.values() for column in one.columns if _counts(column, self.spec.variants)
+            )
+        )
+        every = sorted({photograph for one in self.answers.values() for photograph in one.photographs})
+        self.said = {name: self._said(one, every) for name, one in self.answers.items()}
+        union: Bools = np.any([np.zeros(len(every), bool), *(one.answered for one in self.said.values())], axis=0)
+        if not union.all():
+            kept = [photograph for photograph, inside in zip(every, union, strict=True) if inside]
+            self.said = {name: self._said(one, kept) for name, one in self.answers.items()}
+        self.n = int(union.sum())
+        for name, one in list(self.said.items()):
+            n, fewest = int(one.answered.sum()), max(self.spec.fewest, FEWEST)
+            if n < fewest:
+                self._without(name, f"too few photographs: {n}, and {fewest} are needed")
+            elif np.isnan(one.value(one.answered)):
+                self._without(name, "its answers give no figure" if self.kind != "least" else _small_groups())
+        self.found: dict[str, Value] = {}
+        self.axes = [self._axis(axis) for axis in self.spec.curve]
+        self.at = _in_order([self.axes[0].get(column) for column in self.columns]) if self.axes else []
+        self.lines: list[Line] = []
+
+    def _without(self, name: str, reason: str) -> None:
+        self.why_not[name] = reason
+        del self.said[name]
+
+    def _said(self, answers: Answers, photographs: Sequence[str]) -> _Model:
+        kept = {photograph: place for place, photograph in enumerate(photographs)}
+        inside = [one in kept for one in answers.photographs]
+        if not all(inside) and answers.top is not None and answers.bottom is not None:
+            chosen_rows = np.flatnonzero(inside)
+            answers = _rows(answers, chosen_rows)
+        place = np.array([kept[one] for one in answers.photographs], np.int64)
+        index = {column: position for position, column in enumerate(self.columns)}
+        chosen = np.array([at for at, column in enumerate(answers.columns) if column in index], np.int64)
+        columns = np.array([index[answers.columns[at]] for at in chosen], np.int64)
+        return _Model(answers, self.kind, place, len(photographs), chosen, columns, len(self.columns))
+
+    @cached_property
+    def draws(self) -> Draws:
+        return Draws(max(self.n, 1), self.seed)
+
+    def values(self) -> None:
+        """Measure each model's value and curve, with their intervals."""
+        for name, one in self.said.items():
+            value, n = one.value(one.answered), int(one.answered.sum())
+            if self.whole:
+                one.draws = one.drawn(self.draws, one.answered)
+                floor = self._floor(name, None)
+            else:
+                sums = one.sums(self.draws, one.answered)
+                one.draws = one.figure(*sums)
+                self.lines += self._lines(name, sums)
+                floor = self._floor(name, sums)
+            if not self.whole and value in (0.0, 1.0):
+                low, high = statistics.wilson(value, self._alike(one, value))
+            else:
+                low, high = statistics.interval(self.kind, value, one.draws, n)
+            low, high = max(low, 0.0), min(high, 1.0)
+            self.found[name] = Value(
+                value=percent(value),
+                low=percent(low),
+                high=percent(high),
+                floor=None if floor is None else percent(floor),
+                says=self._says(floor, self.answers[name].floor, low, high),
+            )
+
+    def _alike(self, one: _Model, value: float) -> int:
+        """Photographs of a share that is 0 or 1; of a `least`, those of the smallest group with that share."""
+        if self.kind != "least":
+            return int(one.answered.sum())
+        tops, bottoms = one.ratios(one.answered)
+        alike = bottoms.any(axis=0) & (tops.sum(axis=0) == value * bottoms.sum(axis=0))
+        return int((bottoms > 0).sum(axis=0)[alike].min())
+
+    def _says(self, floor: float | None, told: float | None, low: float, high: float) -> tuple[str, ...]:
+        """Which words stand at a value: whether its interval reaches chance or its floor."""
+        if self.spec.chance != "none" and told is not None:
+            return ("at chance",) if low <= told <= high or (self.better == "higher" and low <= told) else ()
+        if floor is None:
+            return ()
+        reached = high >= floor if self.kind == "least" or self.better == "higher" else low <= floor
+        return ("at its floor",) if reached else ()
+
+    def _floor(self, name: str, sums: tuple[Floats, Floats] | None) -> float | None:
+        """The floor: as told for a `whole`; of a `least`, the least group that equal groups would show on average."""
+        if self.whole:
+            return self.answers[name].floor if self.spec.chance == "none" else None
+        if self.kind != "least" or sums is None:
+            return None
+        one = self.said[name]
+        tops, bottoms = one.ratios(one.answered)
+        groups = bottoms.any(axis=0)
+        tops, bottoms, (top, bottom) = tops[:, groups], bottoms[:, groups], (part[:, groups] for part in sums)
+        shares = np.divide(top, bottom, out=np.ones_like(top), where=bottom > 0)
+        equal = shares - tops.sum(axis=0) / bottoms.sum(axis=0) + tops.sum() / bottoms.sum()
+        return float(np.clip(equal.min(axis=1).mean(), 0, 1))
+
+    def pairs(self) -> dict[tuple[str, str], _Pair]:
+        """Compare any two models over the photographs that both answered."""
+        found: dict[tuple[str, str], tuple[float, float, float, int, Floats, Bools]] = {}
+        for first, second in combinations(sorted(self.said), 2):
+            one, other = self.said[first], self.said[second]
+            mask = one.answered & other.answered
+            n = int(mask.sum())
+            if n < FEWEST:
+                continue
+            value = one.value(mask) - other.value(mask)
+            if np.isnan(value):
+                continue
+            draws = self._over(one, mask) - self._over(other, mask)
+            low, high = statistics.interval(self.kind, value, draws, n)
+            if not self.whole and high - low < 1e-12:  # all photographs differ alike, as all shares of 0 or 1 do
+                reach = statistics.wilson(0.0, n)[1]
+                low, high = value - reach, value + reach
+            found[first, second] = value, max(low, -1.0), min(high, 1.0), n, draws, mask
+        by_draws = self.kind in ("whole", "least")
+        swapped = (
+            []
+            if by_draws
+            else [(*self.said[a].ratios(one[5]), *self.said[b].ratios(one[5])) for (a, b), one in found.items()]
+        )
+        p = (
+            [statistics.draws_p(one[0], one[4]) for one in found.values()]
+            if by_draws
+            else statistics.swap_p(swapped, self.seed)
+        )
+        return {
+            names: _Pair(names[0], value, low, high, n, one_p, statistics.seen(draws, n))
+            for (names, (value, low, high, n, draws, _)), one_p in zip(found.items(), p, strict=True)
+        }
+
+    def _over(self, one: _Model, mask: Bools) -> Floats:
+        return one.draws if np.array_equal(mask, one.answered) else one.drawn(self.draws, mask)
+
+    def row(
+        self, section: str, under: str, differences: tuple[Difference, ...], pairs: Iterable[_Pair]
+    ) -> document.Row:
+        """The row as the report has it."""
+        wide = [one.seen for one in pairs if one.seen > 0]
+        ends = [end for one in self.found.values() for end in (one.high, one.floor or 0)]
+        floors = [floor for name in self.found if (floor := self.answers[name].floor) is not None]
+        return document.Row(
+            id=self.spec.id,
+            title=self.spec.title,
+            section=section,
+            under=under,
+            edition=self.spec.edition,
+            of=self.spec.of,
+            measure=self.figure.measure,
+            kind=self.kind,
+            better=self.better,
+            scale=next((one for one in SCALES if one >= max(ends, default=0)), 100) if self.better == "lower" else 100,
+            n=self.n,
+            pictures_each=self._pictures_each(),
+            note="; ".join(dict.fromkeys(one.note for one in self.answers.values() if one.note)),
+            chance=percent(max(floors)) if floors and self.spec.chance != "none" else None,
+            seen=percent(float(np.mean(wide))) if wide else None,
+            models={name: ModelValue(figure=self.found.get(name), why_not=self.why_not[name]) for name in self.models},
+            differences=differences,
+            curve=document.Curve(by=self.spec.curve[0], at=tuple(self.at), lines=tuple(self.lines))
+            if self.lines
+            else None,
+            pictures=self.pictures(),
+        )
+
+    def _pictures_each(self) -> str:
+        totals = [one.bottoms.sum() / one.answered.sum() for one in self.said.values() if one.bottoms.any()]
+        if not totals or self.whole:
+            return ""
+        each = max(totals)
+        return (
+            f"{each:.0f} picture{'s' * (round(each) != 1)} each"
+            if abs(each - round(each)) < 0.005
+            else f"{each:.1f} pictures each"
+        )
+
+    def _axis(self, axis: str) -> dict[str, float | str | None]:
+        """Place of each column on an axis."""
+        return {
+            column: place
+            for one in self.answers.values()
+            for column, place in zip(one.columns, one.axes.get(axis, ()), strict=False)
+        }
+
+    def _lines(self, name: str, sums: tuple[Floats, Floats]) -> Iterator[Line]:
+        """A model's lines: one, or one for each place on the second axis."""
+        if not self.at:
+            return
+        one, along, *across = self.said[name], *(list(map(axis.get, self.columns)) for axis in self.axes)
+        for series in _in_order(across[0]) if across else [None]:
+            yield Line(
+                model=name,
+                series="" if series is None else _text(series),
+                points=tuple(
+                    self._point(
+                        one,
+                        sums,
+                        [
+                            column
+                            for column, found in enumerate(along)
+                            if found == place and (series is None or across[0][column] == series)
+                        ],
+                    )
+                    for place in self.at
+                ),
+            )
+
+    def _point(self, one: _Model, sums: tuple[Floats, Floats], columns: Sequence[int]) -> CurvePoint | None:
+        tops, bottoms = one.tops[:, columns], one.bottoms[:, columns]
+        n = int(bottoms.any(axis=1).sum())
+        if n < FEWEST:
+            return None
+        value = float(statistics.mean_ratio(tops.sum(axis=0), bottoms.sum(axis=0)))
+        if value in (0.0, 1.0):
+            low, high = statistics.wilson(value, n)
+        else:
+            low, high = statistics.percentile(statistics.mean_ratio(*(part[:, columns] for part in sums)), n)
+        return CurvePoint(value=percent(value), low=percent(low), high=percent(high), n=n)
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures on which any two models' probabilities of the label are furthest apart."""
+        shown = {name: one.pictures for name, one in self.answers.items() if name in self.said and one.pictures}
+        if len(shown) < 2:
+            return ()
+        index: dict[tuple[str, str], int] = {}
+        at: dict[str, Ints] = {}
+        for name, one in shown.items():
+            columns, kept = self.answers[name].columns, set(self.columns)
+            at[name] = np.array(
+                [
+                    index.setdefault((sample, columns[column]), len(index)) if columns[column] in kept else -1
+                    for sample, column in zip(one.ids, one.column.tolist(), strict=True)
+                ],
+                np.int64,
+            )
+        p = np.full((len(shown), len(index)), np.nan)
+        rows = np.full((len(shown), len(index)), -1)
+        for which, (name, one) in enumerate(shown.items()):
+            inside = at[name] >= 0
+            p[which, at[name][inside]] = one.p_label[inside]
+            rows[which, at[name][inside]] = np.flatnonzero(inside)
+        known = np.isfinite(p)
+        high, low = np.where(known, p, -np.inf).max(axis=0), np.where(known, p, np.inf).min(axis=0)
+        gap = np.where(known.sum(axis=0) > 1, high - low, 0.0)
+        keys, chosen = list(index), []
+        candidates = np.flatnonzero(gap > 0).tolist()
+        photographs: dict[str, int] = {}
+        labels: dict[str, int] = {}
+        for place in sorted(candidates, key=lambda place: (-gap[place], keys[place])):
+            sample, column = keys[place]
+            said = {name: int(rows[which, place]) for which, name in enumerate(shown) if rows[which, place] >= 0}
+            name, row = next(iter(said.items()))
+            photograph = self.answers[name].photographs[shown[name].photograph[row]]
+            label = next((one for one in (_label(shown[who], row) for who, row in said.items()) if one), "")
+            if photographs.get(photograph, 0) >= OF_A_PHOTOGRAPH or (label and labels.get(label, 0) >= OF_A_CLASS):
+                continue
+            photographs[photograph] = photographs.get(photograph, 0) + 1
+            labels[label] = labels.get(label, 0) + 1
+            chosen.append(
+                Picture(
+                    edition=self.spec.edition,
+                    id=sample,
+                    photograph=photograph,
+                    column=column,
+                    label=label,
+                    said=tuple(_said(who, shown[who], row) for who, row in said.items()),
+                )
+            )
+            if len(chosen) == PICTURES:
+                break
+        return tuple(chosen)
+
+
+def _rows(answers: Answers, rows: Ints) -> Answers:
+    """The answers without the photographs that no model answered."""
+    assert answers.top is not None
+    assert answers.bottom is not None
+    return replace(
+        answers,
+        photographs=[answers.photographs[row] for row in rows],
+        top=answers.top[rows],
+        bottom=answers.bottom[rows],
+    )
+
+
+def _why_not(answers: Answers | None, asked: Asked) -> str:
+    if answers is None:
+        return "not asked"
+    if answers.why_not:
+        return answers.why_not
+    if asked.figure.kind != "whole" and not any(_counts(column, asked.spec.variants) for column in answers.columns):
+        return f"no picture of this kind: {', '.join(asked.spec.variants)}" if asked.spec.variants else "no answers"
+    return ""
+
+
+def _small_groups() -> str:
+    return f"no group has {statistics.LEAST_GROUP} photographs"
+
+
+def _counts(column: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(column, pattern) for pattern in patterns)
+
+
+def _in_order(places: Sequence[float | str | None]) -> list[float | str]:
+    """Places on an axis, each once: numbers in order, texts in the order of the columns."""
+    once = list(dict.fromkeys(place for place in places if place is not None))
+    numbers = [place for place in once if not isinstance(place, str)]
+    return sorted(numbers) if len(numbers) == len(once) else once
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _label(shown: Shown, row: int) -> str:
+    """The label's name: as it is told, or what the model said if that is right."""
+    return (shown.label[row] if len(shown.label) else "") or (shown.said[row] if shown.right[row] else "")
+
+
+def _said(model: str, shown: Shown, row: int) -> Said:
+    p = float(shown.p_label[row])
+    return Said(
+        model=model,
+        answer=shown.said[row],
+        p_label=round(p, 4) if np.isfinite(p) else None,
+        right=bool(shown.right[row]),
+    )
+
+
+def percent(share: float) -> float:
+    """A share in percent, rounded to two decimals; 0 has no sign."""
+    return round(100 * float(share), 2) + 0.0
