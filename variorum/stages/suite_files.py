@@ -130,7 +130,7 @@ def _wrong_figure(of: str) -> str:
     except RecipeError as error:
         return str(error)
     offers: Mapping[str, object] = getattr(found, "offers", {})
-    if figure in offers or not offers:
+    if figure in offers:
         return ""
     return f"{name} offers no {figure!r}; it offers: {', '.join(offers) or 'no rows'}"
 
