@@ -7,7 +7,7 @@ edition's, and the seed is that of the recipe in its manifest.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from tempfile import TemporaryDirectory
@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.edition.store import Store
 from variorum.edition.tables import joined, read_part
-from variorum.kit.predicted.answers import DISTRIBUTION, SharedAnswers
+from variorum.kit.predicted.answers import DISTRIBUTION, SharedAnswers, outputs_of
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
-from variorum.models import ModelTable
+from variorum.models import ModelTable, refuse_filters
+from variorum.models.brought import BroughtModel
 from variorum.schemas.component import Context, Evaluation
-from variorum.schemas.errors import StoreError
+from variorum.schemas.errors import ModelFailed, ModelUnavailable, RecipeError, StoreError
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.job import Job
@@ -143,6 +145,50 @@ def _by_label(measurers: Mapping[str, Evaluation], parts: Sequence[Piece], of: s
 
 def _without_distributions(schema: Any) -> list[str]:
     return [name for name in schema.names if name not in DISTRIBUTION]
+
+
+def check_model(name: str, job: Job, classes: Container[str], picture: Callable[[], Any]) -> Any:
+    """Return a model that can be asked about an edition's pictures. One that doesn't say its outputs is shown one.
+
+    Args:
+        name: of the model.
+        job: has the models and the edition's classes.
+        classes: ids of those that occur in its pictures.
+        picture: gives one of them, RGB `[H, W, 3]` uint8.
+
+    Raises:
+        RecipeError: it is no classifier, or lacks a class of the pictures.
+        ModelUnavailable: it isn't on this machine.
+        ModelFailed: it raised, or gave something else than scores.
+    """
+    model = job.ctx.models.get(name)
+    if isinstance(model, BroughtModel):
+        if not model.width:
+            model.ask(picture())
+    elif not classifies(model):
+        raise RecipeError(
+            f"evaluate: alias {cut(name)!r} isn't a classifier; name a model that returns scores of classes"
+        )
+    outputs_of(name, model, job.judging, classes)
+    return model
+
+
+def classifies(model: Any) -> bool:
+    """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
+    return all(hasattr(model, name) for name in ("classes", "preprocessing"))
+
+
+def why_not(name: str, job: Job, manifest: Manifest, classes: Container[str], picture: Callable[[], Any]) -> str:
+    """Why a model can't be asked about an edition, in a line; `""` if it can. Found out with one picture at most.
+
+    It filtered the edition, isn't here, is no classifier, lacks a class, or fails. Arguments as of `check_model`.
+    """
+    try:
+        refuse_filters({name: job.ctx.models.pin(name)}, manifest.filters)
+        check_model(name, job, classes, picture)
+    except (RecipeError, ModelUnavailable, ModelFailed) as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 @contextmanager

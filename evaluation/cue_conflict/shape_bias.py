@@ -16,6 +16,7 @@ from variorum.evaluation.cue_conflict.cues import Answers, in_order
 from variorum.kit.labels.categories import category_of
 from variorum.kit.predicted.answers import outputs_of
 from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.offered import Asked, by_model
 from variorum.kit.predicted.pairing import roots
 from variorum.kit.predicted.resamples import Resamples
 from variorum.kit.predicted.two_cues import by_category, cues_of, decision
@@ -24,6 +25,8 @@ from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.rows import Answers as Told
+from variorum.schemas.rows import Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -42,6 +45,11 @@ class ShapeBias(Evaluation):
         confidence: level of the intervals, in (0, 1).
     """
 
+    measured_as: ClassVar[str] = "answers"
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "shape": Figure("decisions for the shape, of those for shape or texture", better="none"),
+        "cover": Figure("decisions for shape or texture", better="none"),
+    }
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
@@ -119,6 +127,14 @@ class ShapeBias(Evaluation):
             results.fill()
         return {**common, "classifiers": classifiers}
 
+    def rows(self, table: Table, ctx: Context) -> Iterator[Told]:
+        """Decisions among sixteen categories by stimulus: the share for the `shape`, and the `cover`, as in `figures`.
+
+        A photograph counts for `shape` if a decision was for its shape or its texture.
+        """
+        for asked in by_model(table):
+            yield from decided(asked)
+
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`sixteen`: how often the decision among sixteen categories is right, by variant and classifier."""
         given = {name: figures["classifiers"][name] for name in figures["names"] if name in figures["classifiers"]}
@@ -130,3 +146,23 @@ class ShapeBias(Evaluation):
             for name, one in given.items()
         }
         return {"sixteen": IntervalPlot("Right among sixteen categories", "accuracy in percent", rows, series)}
+
+
+def decided(asked: Asked) -> Iterator[Told]:
+    """A model's decisions for shape and texture."""
+    said, *cues = (asked.table[name] for name in ("sixteen", "shape_category", "texture_category"))
+    two = asked.table["texture_label"] != ""
+    rows = np.flatnonzero(two & (said != "") & (cues[0] != "") & (cues[1] != "") & (cues[0] != cues[1]))
+    if not len(rows):
+        why = "it lacks some of the sixteen categories" if two.any() else "no picture has two cues"
+        yield from (Told(figure, asked.model, why_not=why) for figure in ShapeBias.offers)
+        return
+    shape, texture = (said[rows] == cue[rows] for cue in cues)
+    either = shape | texture
+    names, column = asked.variants(rows)
+    note, axes = f"{either.sum()} of {len(rows)} decisions", {"variant": tuple(names)}
+    if either.any():
+        yield asked.share("shape", rows[either], shape[either], column[either], names, axes=axes, note=note)
+    else:
+        yield Told("shape", asked.model, why_not="no decision was for the shape or the texture")
+    yield asked.share("cover", rows, either, column, names, axes=axes, note=note)

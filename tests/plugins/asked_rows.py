@@ -31,13 +31,16 @@ def answers(top: Any, bottom: Any = None, **more: Any) -> Answers:
 def asked(row: str, said: Mapping[str, Answers], figure: Figure = ACCURACY, **spec: Any) -> Asked:
     """A row with that id, of the edition `edits`."""
     title = row.replace("_", " ").capitalize()
-    return Asked(RowSpec.model_validate({"id": row, "title": title, "edition": "edits", "of": "e.f", **spec}), figure, said)
+    return Asked(
+        RowSpec.model_validate({"id": row, "title": title, "edition": "edits", "of": "e.f", **spec}), figure, said
+    )
 
 
 def report_of(rows: Sequence[Row], models: Sequence[str], **more: Any) -> Report:
     """A report with these rows; the first model is the reference."""
     facts = [
-        Model(name=name, short=name.split(":")[-1], pin="1" * 64, outputs=10, preprocessing="crop 224") for name in models
+        Model(name=name, short=name.split(":")[-1], pin="1" * 64, outputs=10, preprocessing="crop 224")
+        for name in models
     ]
     made = Report(
         suite=SuiteName(name="quick", version="1.0.0", digest="5" * 64, profile="embedded"),

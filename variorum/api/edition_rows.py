@@ -21,6 +21,8 @@ BUILT = re.compile(r"(.+)_[0-9a-f]{12}")
 """Name of an edition that was built for a suite: the suite's, the key and a digest."""
 MOST_FAMILIES = 6
 """Families of edits that get a row each; more get one row."""
+OWN = ("originals", "reviewed", "detection", "retrieval", "calibration")
+"""Rows that no family of edits may be called."""
 NUMBER = re.compile(r"[-_+]*\d.*")
 """What a variant's name has beyond that of its family: `haze_0.33`, `low_light_4`."""
 
@@ -116,5 +118,5 @@ def _families(edits: Sequence[str]) -> dict[str, Sequence[str]]:
     found: dict[str, list[str]] = {}
     for one in edits:
         name = re.sub(r"[^a-z0-9]+", "_", NUMBER.sub("", one).lower()).strip("_")
-        found.setdefault(name if name[:1].isalpha() else "edits", []).append(one)
+        found.setdefault(f"edit_{name}"[:60] if name in OWN or not name[:1].isalpha() else name[:60], []).append(one)
     return {**found} if len(found) <= MOST_FAMILIES else {"edits": edits}

@@ -17,6 +17,7 @@ from variorum.edition.editions import write_beside
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import (
     Evaluator,
+    check_model,
     job_on,
     known_models,
     store_for_tables,
@@ -25,7 +26,7 @@ from variorum.evaluation.classifiers.evaluator import (
 from variorum.evaluation.classifiers.figures import Given, figures
 from variorum.evaluation.classifiers.pictures import Pictures, pictures_of
 from variorum.evaluation.classifiers.ranking import Answered, edition_name, ranked
-from variorum.kit.predicted.answers import PREDICTED, in_order_of, outputs_of
+from variorum.kit.predicted.answers import PREDICTED, in_order_of
 from variorum.machine.progress import Progress
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.filters import weights_of
@@ -34,7 +35,6 @@ from variorum.report.result_files import results_beside, write_result
 from variorum.report.results import Method, ModelFacts, Result, answers
 from variorum.report.standing import FILE
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError, StoreError
-from variorum.schemas.lookup import cut
 from variorum.schemas.table import Table
 from variorum.stages.evaluate import check_judges
 from variorum.stages.job import Job, Profile, figures_of, installed_version
@@ -196,27 +196,14 @@ def _check(job: Job, edition: Edition, pictures: Pictures, new: Sequence[str]) -
     check_judges(job.recipe.evaluate[0], edition.manifest, job)
     job.ctx.models.check(new)
     for name in new:
-        model = job.ctx.models.get(name)
-        if isinstance(model, BroughtModel):
-            if not model.width:
-                model.ask(next(iter(edition.samples())).image)
-            if model.kind:
-                log.warning(
-                    "model %s is a %s; preprocessing: %s Change it by --preprocess or preprocess=.",
-                    *(model.name, model.kind, model.preprocessing),
-                )
-        elif not classifies(model):
-            raise RecipeError(
-                f"evaluate: alias {cut(name)!r} isn't a classifier; name a model that returns scores of classes"
+        model = check_model(name, job, pictures.classes, lambda: next(iter(edition.samples())).image)
+        if isinstance(model, BroughtModel) and model.kind:
+            log.warning(
+                "model %s is a %s; preprocessing: %s Change it by --preprocess or preprocess=.",
+                *(model.name, model.kind, model.preprocessing),
             )
-        outputs_of(name, model, job.judging, pictures.classes)
         if ordered := in_order_of(model, job.judging):
             log.warning("model %s: %s; give classes if they have another order", model.name, ordered)
-
-
-def classifies(model: Any) -> bool:
-    """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
-    return all(hasattr(model, name) for name in ("classes", "preprocessing"))
 
 
 def facts_of(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:

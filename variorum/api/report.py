@@ -78,8 +78,16 @@ def report(
         ModelFailed: a model raised, or returned something else than one finite score per picture and class.
 
     >>> import variorum as va
-    >>> va.report(["classifier_small", "classifier"], "mine", plan=True, progress=False).passes
-    36
+    >>> def first(images):
+    ...     return [[1, 0, 0]] * len(images)
+    >>> def second(images):
+    ...     return [[0, 1, 0]] * len(images)
+    >>> names = ["astronaut", "chelsea", "coffee"]
+    >>> report = va.report([first, second], "mine@1.0.0", classes=names, progress=False)
+    >>> report.row("originals").models["first"].figure.value
+    33.33
+    >>> report.check({"first:originals": 5})[0].outcome
+    'kept'
     """
     request = requested(
         models,

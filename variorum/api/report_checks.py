@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from variorum.api.arguments import whole_number
 from variorum.api.edition import Edition
-from variorum.api.evaluate import classifies
 from variorum.api.progress import shown
 from variorum.api.report_editions import Held, named, of_suite
 from variorum.api.report_models import UnderTest, under_test
@@ -24,7 +23,7 @@ from variorum.api.report_plan import PlannedEdition, PlannedModel, ReportPlan
 from variorum.api.report_work import CLASSES, LACKING, Asking, figure_of, needs_of, of_answers
 from variorum.edition.records import BadRecord, parse
 from variorum.edition.store import Store
-from variorum.evaluation.classifiers.evaluator import store_for_tables
+from variorum.evaluation.classifiers.evaluator import classifies, store_for_tables
 from variorum.kit.labels.matching import shortened
 from variorum.kit.predicted.answers import label_indices, outputs_of
 from variorum.models.brought import BroughtModel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,12 +15,12 @@ from variorum.edition.editions import read_manifest, release_version, whole
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
 from variorum.pipeline import THREAD, Job
-from variorum.report.profile.document import Photographs
+from variorum.report.profile.document import NotMeasured, Photographs
 from variorum.schemas.component import Context, Source
-from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceError, VariorumError
+from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
-from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.sample import Sample
 from variorum.schemas.suite import Suite, SuiteEdition
 from variorum.schemas.uses import required_models
 from variorum.sources.balanced import Balanced
@@ -28,7 +28,7 @@ from variorum.stages.estimate import estimate
 from variorum.stages.job import Profile, models, open_context, with_small_models
 from variorum.stages.release import release_fingerprint
 from variorum.stages.stage import Runner
-from variorum.stages.suite_files import edition_recipe
+from variorum.stages.suite_files import edition_recipe, rows_of
 
 DIGITS = 12
 """Of the digest in the name of an edition."""
@@ -43,6 +43,7 @@ NEEDS = {
 }
 """What photographs can lack: the reason, and the way out."""
 HAS: Mapping[str, Callable[[Sample], bool]] = {
+    "captions": lambda sample: bool(sample.annotations.texts),
     "objects": lambda sample: bool(sample.annotations.objects),
     "groups": lambda sample: bool(sample.metadata),
     "reviewed_labels": lambda sample: "labels.json" in sample.extras,
@@ -57,6 +58,7 @@ class SuiteJob:
     Attributes:
         key: what rows call it.
         photographs: those that were drawn, the same for all editions of the suite.
+        lacks: what editions or rows of the suite need, such as `objects`, and none of the photographs has.
         job: makes it; None where it can't be made.
         sealed: the edition, or its release if the suite's recipe curates, if the store has it already.
         pictures: number that a model will see: exact once it is sealed, before that at most; None if unknown.
@@ -67,6 +69,7 @@ class SuiteJob:
 
     key: str
     photographs: Photographs
+    lacks: frozenset[str] = frozenset()
     job: Job | None = None
     sealed: Manifest | None = None
     pictures: int | None = None
@@ -111,16 +114,29 @@ def editions_of(
     fields, place = source_fields(source), store_of(store)
     where = Store(place, writable=False) if isinstance(place, str) else place
     photographs: Source | None = None
-    found, told = [], None
+    found, told, lacks = [], None, frozenset[str]()
     for key, edition in suite.editions.items():
         drawn = {"name": "balanced", "of": fields, "most": suite.most, "seed": suite.seed}
         recipe = edition_recipe(edition, {"dataset": f"{suite.suite}_{key}", "source": drawn})
         if photographs is None or told is None:
-            photographs = recipe.source
-            told = _photographs(photographs, open_context(recipe, cast("Profile", profile)), source)
+            photographs, ctx = recipe.source, open_context(recipe, cast("Profile", profile))
+            told, lacks = _photographs(photographs, ctx, source), _lacks(suite, photographs, ctx)
         # one object for all, which has listed its pictures already
         recipe = recipe.model_copy(update={"source": photographs})
-        found.append(_planned(key, edition, Job(recipe, where, cast("Profile", profile)), told))
+        bare = SuiteJob(key, told, lacks)
+        found.append(_planned(bare, edition, Job(recipe, where, cast("Profile", profile))))
+    return found
+
+
+def not_measured(suite: Suite, jobs: Sequence[SuiteJob]) -> list[NotMeasured]:
+    """The rows that the photographs can't have, each with the reason and the way out, by `editions_of`'s jobs."""
+    found, where = [], {job.key: job for job in jobs}
+    for row in rows_of(suite):
+        job = where[row.edition]
+        lacking = next((need for need in row.needs if need in job.lacks), "")
+        why_not, way_out = (job.why_not, job.way_out) if job.why_not else NEEDS.get(lacking, ("", ""))
+        if why_not:
+            found.append(NotMeasured(id=row.id, title=row.title, why_not=why_not, way_out=way_out))
     return found
 
 
@@ -163,12 +179,10 @@ def _named(given: Any) -> str:
     return Path(os.fspath(given)).name if isinstance(given, str | os.PathLike) else "photographs"
 
 
-def _planned(key: str, edition: SuiteEdition, job: Job, photographs: Photographs) -> SuiteJob:
+def _planned(bare: SuiteJob, edition: SuiteEdition, job: Job) -> SuiteJob:
     """One edition of a suite, with what it will take, or why it can't be made."""
-    bare = SuiteJob(key, photographs)
-    for need in edition.needs:
-        if need in NEEDS and not _has(need, job):
-            return replace(bare, why_not=NEEDS[need][0], way_out=NEEDS[need][1])
+    if lacking := next((need for need in edition.needs if need in bare.lacks), ""):
+        return replace(bare, why_not=NEEDS[lacking][0], way_out=NEEDS[lacking][1])
     try:
         pipeline.check(job)
         name = f"{job.recipe.dataset}_{job.plan.fingerprint[:DIGITS]}"
@@ -176,24 +190,29 @@ def _planned(key: str, edition: SuiteEdition, job: Job, photographs: Photographs
         if (sealed := _sealed(job)) is not None:
             return replace(bare, job=job, sealed=sealed, pictures=sealed.pictures(), seconds=0)
         _check_models(job)
-        guess, n = estimate(job), photographs.n
-    except VariorumError as error:
+        guess, n = estimate(job), bare.photographs.n
+    except (RecipeError, SourceError, ModelUnavailable) as error:
         why_not, _, way_out = " ".join(str(error).split("\n")).rpartition("; ")
-        return replace(bare, why_not=why_not or way_out, way_out=way_out if why_not else "")
+        if not why_not:
+            return replace(bare, why_not=way_out)
+        if isinstance(error, RecipeError):  # about fields, which only a suite sets
+            way_out = f"give other photographs, or in a suite of your own {way_out}"
+        return replace(bare, why_not=why_not, way_out=way_out)
     left = edition.seconds * n * (guess.units - guess.done) / guess.units or None
     pictures = edition.pictures * n or None
     return replace(bare, job=job, pictures=pictures, seconds=left if guess.seconds is None else guess.seconds)
 
 
-def _has(need: str, job: Job) -> bool:
-    """Return whether one of the photographs has what is needed."""
-    source, ctx = job.recipe.source, job.ctx
-    if need == "captions":
-        return source.captioned(ctx)
-    if need == "objects" and not source.annotated(ctx):
-        return False
-    found = (item for item in source.read(0, source.size(ctx), ctx) if not isinstance(item, Failure))
-    return any(HAS[need](item) for item in found)
+def _lacks(suite: Suite, source: Source, ctx: Context) -> frozenset[str]:
+    """What editions or rows of a suite need, and none of the photographs has."""
+    needs = [*(one.needs for one in suite.editions.values()), *(row.needs for row in rows_of(suite))]
+    lacking = {need for some in needs for need in some if need in NEEDS}
+    if source.captioned(ctx):
+        lacking.discard("captions")
+    for item in source.read(0, source.size(ctx), ctx) if lacking else ():
+        if isinstance(item, Sample):
+            lacking -= {need for need in lacking if HAS[need](item)}
+    return frozenset(lacking)
 
 
 def _sealed(job: Job) -> Manifest | None:

@@ -8,15 +8,11 @@ style and one script, by their hashes, and nothing from a network.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib.resources
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from variorum.report.figures import fixed
+from variorum.report.one_file import one_file
 from variorum.report.results import Interval, VariantFigures
 from variorum.report.standing import Leaderboard, by_baseline, by_variant, ends, short_revision
 
@@ -54,29 +50,23 @@ def leaderboard_page(board: Leaderboard) -> str:
     """The page. The same leaderboard gives the same bytes."""
     from markupsafe import Markup
 
-    style, script = _asset("leaderboard.css"), _asset("leaderboard.js")
-    return str(
-        _template().render(
-            board=board,
-            title=f"Leaderboard: {board.edition.name}",
-            style=Markup(style),  # noqa: S704 - files of this project
-            script=Markup(script),  # noqa: S704
-            style_hash=_hash(style),
-            script_hash=_hash(script),
-            drops=board.with_drops,
-            many=len(board.entries) > 1,
-            grid=_grid(board),
-            baselines=by_baseline(board),
-            notes=board.notes(),
-            drop_scale=_scale(entry.figures.average_drop for entry in board.entries),
-            behind_scale=_scale(entry.behind for entry in board.entries),
-            plot=Markup(_plot(board)),  # noqa: S704 - numbers
-            number=lambda value: fixed(value, 1),
-            value=lambda value: Markup(f'data-value="{"" if value is None else value}"'),  # noqa: S704 - a number
-            brackets=lambda item: ends(item).partition(" ")[2],
-            dots=lambda item, scale: Markup(_dots(item, scale)),  # noqa: S704 - numbers
-            short=short_revision,
-        )
+    return one_file(
+        "leaderboard",
+        board=board,
+        title=f"Leaderboard: {board.edition.name}",
+        drops=board.with_drops,
+        many=len(board.entries) > 1,
+        grid=_grid(board),
+        baselines=by_baseline(board),
+        notes=board.notes(),
+        drop_scale=_scale(entry.figures.average_drop for entry in board.entries),
+        behind_scale=_scale(entry.behind for entry in board.entries),
+        plot=Markup(_plot(board)),  # noqa: S704 - numbers
+        number=lambda value: fixed(value, 1),
+        value=lambda value: Markup(f'data-value="{"" if value is None else value}"'),  # noqa: S704 - a number
+        brackets=lambda item: ends(item).partition(" ")[2],
+        dots=lambda item, scale: Markup(_dots(item, scale)),  # noqa: S704 - numbers
+        short=short_revision,
     )
 
 
@@ -177,30 +167,3 @@ def _tens(values: Sequence[float]) -> tuple[float, float]:
     """Multiples of 10 around percentages."""
     low, high = 10 * (min(values) // 10), -10 * (-max(values) // 10)
     return (low, high) if high > low else (low - 10, high + 10)
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _breaking(name: str) -> Any:
-    """A name that may be broken after `_`, `:` and the like, as the head of a narrow column."""
-    from markupsafe import Markup, escape
-
-    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_:./-])", name))
-
-
-@cache
-def _asset(name: str) -> str:
-    return (importlib.resources.files("variorum.report") / "assets" / name).read_text()
-
-
-@cache
-def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["breaking"] = _breaking
-    return environment.from_string(_asset("leaderboard.html.j2"))

@@ -30,8 +30,9 @@ def one_file(name: str, /, *, images: str = "'none'", **values: Any) -> str:
     style, script = _asset(f"{name}.css"), _asset(f"{name}.js")
     policy = POLICY.format(images=images, script=hashed(script), style=hashed(style))
     template = _environment().from_string(_asset(f"{name}.html.j2"))
-    own = {"style": Markup(style), "script": Markup(script)}  # noqa: S704 - files of this project
-    return str(template.render(**own, policy=policy, **values))
+    own = {"style": style, "script": script, "policy": policy}
+    safe = {name: Markup(text) for name, text in own.items()}  # noqa: S704 - files of this project
+    return str(template.render(**safe, **values))
 
 
 def breaking(name: str) -> Any:

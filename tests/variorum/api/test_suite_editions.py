@@ -10,7 +10,7 @@ import pytest
 
 import variorum as va
 from variorum.api.edition_rows import rows_for
-from variorum.api.suite_editions import SuiteJob, editions_of
+from variorum.api.suite_editions import SuiteJob, editions_of, not_measured
 from variorum.edition.store import Store
 from variorum.pipeline import Threads
 from variorum.report.rows import edition_rows
@@ -48,6 +48,7 @@ SUITE: dict[str, Any] = {
     "rows": [
         {"id": "low_light", "title": "Low light", "edition": "dark", "of": "accuracy_drop.edits"},
         {"id": "moved", "title": "Moved", "edition": "moved", "of": "accuracy_drop.edits"},
+        {"id": "grouped", "title": "Groups", "edition": "moved", "of": "accuracy_drop.edits", "needs": ["groups"]},
         {"id": "shots", "title": "Shots", "edition": "shots", "of": "accuracy_drop.edits"},
         {"id": "boxes", "title": "Boxes", "edition": "boxes", "of": "accuracy_drop.edits"},
     ],
@@ -100,6 +101,7 @@ def test_each_edition_is_planned_and_one_that_cannot_be_made_ends_no_other(suite
     assert "COCO" in jobs["boxes"].way_out
     with pytest.raises(RecipeError, match="boxes: the photographs have no boxes; give photographs with boxes"):
         jobs["boxes"].build()
+    assert [one.id for one in not_measured(suite, list(jobs.values()))] == ["grouped", "shots", "boxes"]
 
 
 def test_a_run_that_was_killed_goes_on_and_a_second_one_finds_everything(suite, photos, tmp_path):
@@ -131,6 +133,14 @@ def test_editions_of_other_photographs_lie_beside_them(suite, photos, tmp_path):
     assert len(names) == 2
     larger = suite.model_copy(update={"most": 500})
     assert planned(larger, fewer, store)["dark"].photographs.left_out == {"unreadable": 1, "copy": 1}
+
+
+def test_photographs_have_what_one_of_them_has(suite, photos, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "groups.csv").write_text("file_name,place\n" + "".join(f"coffee/{n}.jpg,bar\n" for n in range(4)))
+    jobs = editions_of(suite, folder, tmp_path / "store")
+    assert "grouped" not in {one.id for one in not_measured(suite, jobs)}
 
 
 def test_photographs_may_be_anything_that_run_takes(suite, photos, tmp_path):

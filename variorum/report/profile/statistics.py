@@ -138,7 +138,7 @@ def interval(kind: Kind, value: float, draws: Floats, n: int) -> tuple[float, fl
 
 def seen(draws: Floats, n: int) -> float:
     """The difference that `n` photographs show with power .8, from the draws of one."""
-    return (Z + NORMAL.inv_cdf(POWER)) * float(np.nanstd(draws)) * sqrt(n / max(n - 1, 1))
+    return (NORMAL.inv_cdf(tails(n)[1]) + NORMAL.inv_cdf(POWER)) * float(np.nanstd(draws))
 
 
 def draws_p(value: float, draws: Floats) -> float:

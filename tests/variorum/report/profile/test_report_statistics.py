@@ -59,7 +59,9 @@ ANSWERS = st.integers(2, 6).flatmap(
 @given(ANSWERS, st.booleans())
 def test_swapping_is_exact_with_few_differences(cells, ragged):
     """Against a brute force that really swaps the answers of photographs."""
-    top, bottom = np.array([[[cell[0], sum(cell) if ragged else 6] for cell in row] for row in cells], float).transpose(2, 0, 1)
+    top, bottom = np.array([[[cell[0], sum(cell) if ragged else 6] for cell in row] for row in cells], float).transpose(
+        2, 0, 1
+    )
     width = top.shape[1] // 2
     one, other = (top[:, :width], bottom[:, :width]), (top[:, width:], bottom[:, width:])
     assume(one[1].sum() and other[1].sum())
@@ -121,32 +123,33 @@ def test_draws_choose_photographs_with_replacement():
     assert np.array_equal(counts, next(Draws(7, seed=3).counts())[:400])
 
 
-def rows_of(kind: str, n: int, rng: np.random.Generator, rows: int, means: tuple[float, float], each: int) -> list:
-    """Rows with two models each, whose true accuracies are known."""
+def rows_of(n: int, rng: np.random.Generator, means: np.ndarray, each: int, *, ragged: bool = False) -> list:
+    """Rows of two models with the true accuracies `means [rows, 2]`, at most ⅔ so that no chance is clipped."""
     made = []
-    for row in range(rows):
-        easy = rng.beta(2, 1, (n, 1))  # mean ⅔; models scale the chance of an answer
-        tops = [rng.binomial(each, np.clip(easy * mean * 1.5, 0, 1)) for mean in means]
-        if kind == "ragged":
-            asked_of = [rng.binomial(each, 0.6, (n, 1)) for _ in means]
-            tops = [rng.binomial(pictures, np.clip(easy * mean * 1.5, 0, 1)) for pictures, mean in zip(asked_of, means, strict=True)]
-        else:
-            asked_of = [np.full((n, 1), each)] * 2
-        made.append(asked(f"r{row}", {name: answers(*one) for name, *one in zip(TWINS, tops, asked_of, strict=True)}))
+    for row, truths in enumerate(means):
+        easy = 1.5 * rng.beta(2, 1, (n, 1))  # mean 1
+        bottoms = [rng.binomial(each, 0.6, (n, 1)) if ragged else np.full((n, 1), each) for _ in TWINS]
+        said = [
+            answers(rng.binomial(bottom, easy * mean), bottom) for bottom, mean in zip(bottoms, truths, strict=True)
+        ]
+        made.append(asked(f"r{row}", dict(zip(TWINS, said, strict=True))))
     return made
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [40, 100, 400])
-@pytest.mark.parametrize(("kind", "each"), [("even", 1), ("even", 4), ("even", 20), ("ragged", 4)])
-def test_values_and_differences_of_rows_cover_the_truth(n, kind, each):
-    means = 0.6, 0.5  # at most ⅔, so that no chance is clipped
-    rows = measure(rows_of(kind, n, np.random.default_rng(n + each), 1500, means, each), TWINS, seed=1)
-    for name, truth in zip(TWINS, means, strict=True):
-        found = [row.models[name].figure for row in rows]
-        assert COVERED[0] <= np.mean([one.low <= 100 * truth <= one.high for one in found]) <= COVERED[1]
-    found = [one for row in rows for one in row.differences if one.to == "one"]
-    assert COVERED[0] <= np.mean([one.low <= -10 <= one.high for one in found]) <= COVERED[1]
+@pytest.mark.parametrize(("each", "ragged"), [(1, False), (20, False), (4, True)])
+def test_values_and_differences_of_rows_cover_the_truth(n, each, ragged, monkeypatch):
+    monkeypatch.setattr(statistics, "FLIPS", 100)  # p isn't looked at
+    rng = np.random.default_rng([n, each])
+    means = rng.uniform(0.3, 0.66, (1000, 2))
+    rows = measure(rows_of(n, rng, means, each, ragged=ragged), TWINS, seed=1)
+    for column, name in enumerate(TWINS):
+        ends = np.array([(one.low, one.high) for row in rows if (one := row.models[name].figure)]) / 100
+        assert COVERED[0] <= np.mean((ends[:, 0] <= means[:, column]) & (ends[:, 1] >= means[:, column])) <= COVERED[1]
+    ends = np.array([(one.low, one.high) for row in rows for one in row.differences if one.to == "one"]) / 100
+    truth = means[:, 1] - means[:, 0]
+    assert COVERED[0] <= np.mean((ends[:, 0] <= truth) & (ends[:, 1] >= truth)) <= COVERED[1]
 
 
 def error(confidence: np.ndarray, right: np.ndarray):
@@ -155,7 +158,7 @@ def error(confidence: np.ndarray, right: np.ndarray):
     return lambda counts: float(np.abs(np.bincount(bins, counts * (right - confidence), 15)).sum() / counts.sum())
 
 
-def unlike_kinds(n: int, rng: np.random.Generator, row: int) -> list:
+def unlike_kinds(n: int, rng: np.random.Generator) -> list:
     """A page of rows of all kinds over the same photographs, by two models that differ by chance."""
     easy = rng.beta(3, 1.5, n)
     groups = np.eye(3)[np.arange(n) % 3]
@@ -177,24 +180,25 @@ def test_pages_about_twins_claim_a_difference_on_at_most_5_percent(n):
     rng = np.random.default_rng(n)
     claimed = 0
     for seed in range(200):
-        rows = measure(unlike_kinds(n, rng, seed), TWINS, seed=seed)
+        rows = measure(unlike_kinds(n, rng), TWINS, seed=seed)
         claimed += any(one.verdict in ("better", "worse") for row in rows for one in row.differences)
     assert claimed <= 10
 
 
 @pytest.mark.slow
-def test_a_difference_that_so_many_photographs_see_is_seen_in_4_of_5_draws():
+def test_a_difference_that_so_many_photographs_see_is_seen_in_4_of_5_draws(monkeypatch):
+    monkeypatch.setattr(statistics, "FLIPS", 100)  # p isn't looked at
     rng, n = np.random.default_rng(1), 100
-    rows = measure(rows_of("even", n, rng, 300, (0.6, 0.6), 4), TWINS, seed=1)
-    points = np.mean([row.seen for row in rows]) / 100
-    rows = measure(rows_of("even", n, rng, 600, (0.6, 0.6 - points), 4), TWINS, seed=1)
+    rows = measure(rows_of(n, rng, np.full((200, 2), 0.6), 4), TWINS, seed=1)
+    points = np.mean([row.seen for row in rows if row.seen]) / 100
+    rows = measure(rows_of(n, rng, np.tile([0.6, 0.6 - points], (600, 1)), 4), TWINS, seed=1)
     found = [one for row in rows for one in row.differences if one.to == "one"]
-    assert 0.75 <= np.mean([one.high < 0 for one in found]) <= 0.85
+    assert 0.7 <= np.mean([one.high < 0 for one in found]) <= 0.9
 
 
 @given(st.integers(20, 60), st.floats(0.01, 0.2))
 @settings(max_examples=10)
 def test_more_photographs_see_smaller_differences(n, spread):
     draws = np.random.default_rng(n).normal(0.1, spread, 400)
-    assert seen(draws, n) == pytest.approx(2.8 * draws.std(), rel=0.03)
+    assert seen(draws, n) == pytest.approx(2.8 * draws.std(), rel=0.08)
     assert seen(draws / 2, n) == pytest.approx(seen(draws, n) / 2)
