@@ -164,7 +164,7 @@ def test_files_are_written_where_they_are_asked_for(place):
         (report.to_markdown, "report.md"),
     ):
         assert write(place / f"my {name}").read_bytes() == files(report)[name]
-    with pytest.raises(StoreError, match="nowhere/x.html: can't be written"):
+    with pytest.raises(StoreError, match=r"nowhere/x\.html: can't be written"):
         report.to_html("nowhere/x.html")
     assert "Originals" in str(report)
     shown = report._repr_html_()
@@ -212,7 +212,7 @@ def test_what_cannot_work_is_refused_before_the_models_see_the_pictures(place, w
 
 def test_an_edition_without_labels_or_of_another_major_version_is_refused(place):
     va.run(dataset="bare", version="1.0.0", source={"name": "image_folder", "path": "photos/coffee"}, progress=False)
-    with pytest.raises(SourceError, match="bare@1.0.0 has no labels"):
+    with pytest.raises(SourceError, match=r"bare@1\.0\.0 has no labels"):
         asked(editions="bare")
     va.run(dataset="low_light", version="7.0.0", source={"name": "image_folder", "path": "photos"}, progress=False)
     with pytest.raises(RecipeError, match="another major version"):

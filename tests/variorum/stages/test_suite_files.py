@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import component_class
-from variorum.stages.suite_files import edition_recipe, load_suite, rows_of, suite_names
+from variorum.stages.suite_files import check_suite, edition_recipe, generators_of, load_suite, suite_names
 
 SUITE: dict[str, Any] = {
     "suite": "own",
@@ -33,15 +32,14 @@ def written(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize("name", ["quick", "robustness"])
-def test_every_row_of_a_shipped_suite_has_its_edition_and_figure(name):
+def test_nothing_is_wrong_with_a_shipped_suite(name):
     assert name in suite_names()
     suite = load_suite(name)
     assert suite.suite == name
-    for row in rows_of(suite):
-        evaluation, _, figure = row.of.partition(".")
-        assert figure in component_class("evaluate", evaluation).offers
+    check_suite(suite, name)
     for edition in suite.editions.values():
         recipe = edition_recipe(edition)
+        assert generators_of(edition) == [one.component_name() for one in recipe.generate]
         assert recipe.limit is None
         assert recipe.evaluate == ()
         assert edition.pictures
