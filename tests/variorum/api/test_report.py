@@ -147,7 +147,7 @@ def test_values_are_checked_against_limits(place):
         ("originals", BOTH[1], "failed"),
         ("originals", BOTH[1], "kept"),
     ]
-    with pytest.raises(GuardFailed, match=r"guard module:models.py:channels:originals below 99 %: failed, 25.0 \["):
+    with pytest.raises(GuardFailed, match=r"failed: originals of module:models.py:channels is 25.0 \["):
         report.check({"channels:originals": 99})
     assert [one.outcome for one in report.check({"channels:originals": 25})] == ["undecided"]
     with pytest.raises(GuardFailed):
