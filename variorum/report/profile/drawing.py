@@ -51,7 +51,7 @@ def shapes() -> str:
 def marker(number: int, *, hollow: bool = False) -> str:
     """A model's shape, as it stands before its name; hollow for a wrong answer."""
     kind = " hollow" if hollow else ""
-    return f'<svg class="m c{number}{kind}" viewBox="-8 -8 16 16" aria-hidden="true"><use href="#s{number}"/></svg>'
+    return f'<svg class="m c{number}{kind}" aria-hidden="true"><use href="#s{number}"/></svg>'
 
 
 def track(value: Value, number: int, scale: float, chance: float | None) -> str:

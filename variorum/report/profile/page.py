@@ -7,6 +7,7 @@ page holds the differences for every choice. A script does no more than open all
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ ORIGINALS = ".originals"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 VERDICTS = {"same": "can’t be told apart", "": "too few photographs for a verdict"}
 """Words for the verdicts that don't say it themselves."""
+CODE = re.compile(r"(`[^`]+`|(?<!\S)--[a-z][a-z-]*)")
 SIGNS = {"kept": "✓", "failed": "✗", "undecided": "?"}
 WEBP = b"RIFF"
 
@@ -120,7 +122,7 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         every=lambda lanes: [(lane.number, lane.value.value) for lane in lanes if lane.value],
         spread=_spread,
         bold=_bold,
-        way=_way,
+        coded=_coded,
         line_of=_line,
         millions=_millions,
     ).encode()
@@ -221,14 +223,14 @@ def _bold(sentence: str, name: str) -> Any:
     return Markup("<b><bdi>{}</bdi></b>{}").format(breaking(name), f" {seen(sentence[len(name) :])}".replace("  ", " "))
 
 
-def _way(text: str) -> Any:
-    """A sentence with what stands between backticks as code."""
+def _coded(text: str) -> Any:
+    """A sentence with options, and what stands between backticks, as code."""
     from markupsafe import Markup, escape
 
-    parts = seen(text).split("`")
-    if len(parts) % 2 == 0:
-        return text
-    found = [Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(parts)]
+    parts = CODE.split(seen(text))
+    found = [
+        Markup("<code>{}</code>").format(part.strip("`")) if odd % 2 else escape(part) for odd, part in enumerate(parts)
+    ]
     return Markup("").join(found)
 
 
