@@ -24,6 +24,7 @@ from variorum.flows import (
     publish_commands,
     pull_commands,
     recipe_commands,
+    report_commands,
     serve_commands,
     terminal,
     versions_commands,
@@ -38,7 +39,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Generate variants of image datasets, record how each was made, and seal the result as a versioned edition.",
     epilog="Start with [bold]variorum run imagenet_e[/bold], then [bold]variorum show imagenet_e[/bold].\n\n"
-    "Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 70 a bug, 75 failed for now and may succeed later, "
+    "Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 3 a known picture, 4 a model "
+    "below a limit, 70 a bug, 75 failed for now and may succeed later, "
     "130 stopped by Ctrl-C.",
 )
 
@@ -65,6 +67,7 @@ def options(
 
 PANELS: dict[str, tuple[ModuleType, ...]] = {
     "Make editions": (recipe_commands, serve_commands),
+    "Test models": (report_commands,),
     "Inspect and manage editions": (edition_commands, versions_commands),
     "Share editions": (export_commands, publish_commands, pull_commands),
     "Ask people": (),

@@ -2,7 +2,9 @@
 
 0    done
 1    an error: a wrong recipe, missing data, a damaged or full store
-2    wrong usage: an unknown command or option
+2    wrong usage: an unknown command or option; for `report`, an unknown model, suite or row
+3    `known --fail`: a picture is known, or can't be read
+4    `report --fail-below` or `--fail-worse`: a model is below a limit; the page is written
 70   a bug; the line names the exception, and --debug shows the traceback
 75   something failed for now (memory, open files, a network): the same command may succeed later
 129, 130, 141, 143   ended by a closed terminal, Ctrl-C, a closed pipe (`| head`), or SIGTERM
@@ -30,7 +32,7 @@ from variorum.machine.retrying import may_pass
 from variorum.schemas.errors import TemporaryError, VariorumError, causes
 from variorum.schemas.lookup import cut
 
-DONE, ERROR, USAGE, BUG, LATER, STOPPED, CLOSED = 0, 1, 2, 70, 75, 130, 141
+DONE, ERROR, USAGE, KNOWN, GUARD, BUG, LATER, STOPPED, CLOSED = 0, 1, 2, 3, 4, 70, 75, 130, 141
 LONGEST = 1000
 """Characters of a line."""
 AGAIN = "finished work is kept; run the same command again"

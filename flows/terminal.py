@@ -240,6 +240,16 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], title: st
     console().print(table)
 
 
+def print_lines(lines: Sequence[tuple[str, str]], title: str, *, err: bool = False) -> None:
+    """Pairs of what and a text, such as a plan, without a frame."""
+    from rich.table import Table
+
+    table = Table("", "", show_header=False, box=None, title=cell(title), title_justify="left")
+    for what, text in lines:
+        table.add_row(cell(what), cell(text))
+    console(stderr=err).print(table)
+
+
 def print_shown(shown: Shown, *, intervals: bool = False) -> None:
     """A table of figures, split to fit the terminal; with `intervals` it keeps them in any case."""
     from rich.table import Table

@@ -25,12 +25,7 @@ FEW = 12
 
 def print_plan(planned: Planned) -> None:
     """Print what a run would do."""
-    from rich.table import Table
-
-    table = Table("", "", show_header=False, box=None, title=cell(planned.edition), title_justify="left")
-    for what, text in planned.lines():
-        table.add_row(cell(what), cell(text))
-    terminal.console().print(table)
+    terminal.print_lines(planned.lines(), planned.edition)
 
 
 def print_requests(asked: Requests) -> None:

@@ -2,12 +2,14 @@
 
     VariorumError                 one clear line for the user: what is wrong, the value, how to fix it
     ├── RecipeError               a recipe, an override or a component's field is wrong
+    │   └── UnknownName           a model, a suite or a row is named that isn't there
     ├── SourceError               the data behind a source is missing or unusable
     │   └── SourceChanged         it changed while it was read
     ├── TemporaryError            a disk, a network or the machine failed; the same command may succeed
     ├── ModelUnavailable          a model's weights are missing or unusable here, or memory is too small
     ├── ModelFailed               a model under test raised, or gave something else than scores of its classes
     ├── TooManyFailures           a unit failed past the recipe's failure rate
+    ├── GuardFailed               a limit that a report should keep isn't kept
     └── StoreError                the store can't be written, read or trusted
         ├── VersionDrift          a sealed version already exists with other content
         └── CorruptShard          bytes on disk don't match the hash in their name
@@ -33,6 +35,10 @@ class RecipeError(VariorumError):
     """A recipe, an override or a component's field is wrong."""
 
 
+class UnknownName(RecipeError):
+    """A model, a suite or a row of a report is named that isn't there; the message says which there are."""
+
+
 class SourceError(VariorumError):
     """The data behind a source is missing or unusable."""
 
@@ -55,6 +61,10 @@ class ModelFailed(VariorumError):
 
 class TooManyFailures(VariorumError):
     """More samples of a unit failed than the recipe's `max_failure_rate` allows."""
+
+
+class GuardFailed(VariorumError):
+    """A model's value in a report is beyond a limit that was set for it."""
 
 
 class StoreError(VariorumError):

@@ -101,7 +101,11 @@ class Answers:
 
 @runtime_checkable
 class Rows(Protocol):
-    """An evaluation that offers rows of a report."""
+    """An evaluation that offers rows of a report.
+
+    With the class variable `measured_as = "answers"` it reads the table that `kit/predicted/answers.py` measures of
+    each model once for all such evaluations; without it, the table of its own `measure`.
+    """
 
     offers: ClassVar[Mapping[str, Figure]]
     """Its figures by name. A suite calls them `accuracy_drop.edits`: the component, a dot, the figure."""

@@ -34,6 +34,10 @@ class SuiteEdition(Part):
     """Fields of the recipe that differ, as `--set` takes them; `evaluate` and `source` aren't set here."""
     needs: tuple[Need, ...] = ()
     """What the photographs must have."""
+    pictures: int = Field(default=0, ge=0)
+    """Pictures that a photograph becomes, at most, itself included; for the plan. 0 if it isn't known before."""
+    seconds: float = Field(default=0, ge=0)
+    """CPU-seconds that the pictures of a photograph took where they were measured; for the plan. 0 if unknown."""
 
 
 class RowSpec(Part):

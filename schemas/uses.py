@@ -10,8 +10,9 @@ from variorum.schemas.errors import RecipeError
 if TYPE_CHECKING:
     from variorum.schemas.component import Component
 
-Role: TypeAlias = Literal["classifier", "encoder"]
-"""What a model does with pictures: probabilities of classes, or embeddings."""
+Role: TypeAlias = Literal["classifier", "encoder", "embedding"]
+"""What a model does with pictures: probabilities of classes, or embeddings; `embedding` is an encoder, or a classifier
+whose last layer's input is taken."""
 
 
 class Use(NamedTuple):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from variorum.api.listing import components, diff, verify
     from variorum.api.page import view
     from variorum.api.recipes import plan, run
+    from variorum.api.report import report
     from variorum.schemas import errors
 
 __version__ = "0.1.0"
@@ -31,16 +32,19 @@ _WHERE = {
     "components": "api.listing",
     "curate": "api.curate",
     "diff": "api.listing",
-    "errors": "schemas",
+    "errors": "schemas.errors",
     "evaluate": "api.evaluate",
     "leaderboard": "api.leaderboard",
     "open": "api.edition",
     "plan": "api.recipes",
+    "report": "report",
     "run": "api.recipes",
     "verify": "api.listing",
     "view": "api.page",
 }
 """By name, the module that has it."""
+_MODULES = ("errors", "report")
+"""Names that stand for the module itself; `report` can be called."""
 __all__ = [
     "Edition",
     "components",
@@ -51,6 +55,7 @@ __all__ = [
     "leaderboard",
     "open",
     "plan",
+    "report",
     "run",
     "verify",
     "view",
@@ -59,10 +64,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
-        if name == "errors":
-            value: Any = importlib.import_module("variorum.schemas.errors")
-        else:
-            value = getattr(importlib.import_module(f"variorum.{_WHERE[name]}"), name)
+        found: Any = importlib.import_module(f"variorum.{_WHERE[name]}")
+        value = found if name in _MODULES else getattr(found, name)
         globals()[name] = value  # the next look-up doesn't come here
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_near(name)}", name=name, obj=None)

@@ -13,17 +13,20 @@ import numpy as np
 from pydantic import Field
 
 from variorum.kit.predicted.answers import predictions
+from variorum.kit.predicted.calibration import BINS, bin_of, error_by_chance
 from variorum.kit.predicted.drops import Results, calibrations, difference, of_classifier, pairs, unpaired
-from variorum.kit.predicted.pairing import paired
+from variorum.kit.predicted.offered import NO_EDITS, NO_ORIGINALS, Asked, axes_of, by_model
+from variorum.kit.predicted.pairing import ORIGINAL, paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import Bin, IntervalPlot, Plot, ReliabilityPlot, point
+from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    pass
+    from variorum.arrays import Floats
 
 IN_TWO = 3
 """Classifiers whose originals and edits are both in the reliability plot; with more, it has the edits alone."""
@@ -42,6 +45,12 @@ class AccuracyDrop(Evaluation):
     """
 
     revision = 2
+    measured_as: ClassVar[str] = "answers"
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "originals": Figure("accuracy"),
+        "edits": Figure("accuracy, mean over edits"),
+        "calibration": Figure("calibration error of its confidence", "whole", "lower"),
+    }
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
@@ -105,6 +114,16 @@ class AccuracyDrop(Evaluation):
             "differences": differences,
         }
 
+    def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
+        """Accuracy on `originals` and on `edits`, as in `figures`, and `calibration` over both.
+
+        An edit counts if its original was scored; where no original was, every edit does.
+        """
+        for asked in by_model(table):
+            yield originals(asked)
+            yield edits(asked)
+            yield calibration(asked, derive_seed(ctx.seed, "accuracy_drop", "calibration"))
+
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`drops` by variant and classifier; `reliability`: accuracy against confidence, on originals and edits."""
         found: dict[str, Plot] = {}
@@ -136,3 +155,40 @@ class AccuracyDrop(Evaluation):
             title = "Accuracy against confidence" + ("" if len(sets) > 1 else ", on the edits")
             found["reliability"] = ReliabilityPlot(title, curves)
         return found
+
+
+def originals(asked: Asked) -> Answers:
+    """A model's accuracy on the originals."""
+    rows = np.flatnonzero(asked.original & asked.scored)
+    if not len(rows):
+        return Answers("originals", asked.model, why_not=NO_ORIGINALS)
+    column = np.zeros(len(rows), np.int64)
+    return asked.share("originals", rows, asked.right[rows], column, [ORIGINAL], floor=1 / asked.outputs)
+
+
+def edits(asked: Asked) -> Answers:
+    """A model's accuracy by edit."""
+    rows = np.flatnonzero(asked.edit)
+    if not len(rows):
+        return Answers("edits", asked.model, why_not=NO_EDITS)
+    names, column = asked.variants(rows)
+    axes = axes_of(names, asked.requests())
+    return asked.share("edits", rows, asked.right[rows], column, names, axes=axes, floor=1 / asked.outputs)
+
+
+def calibration(asked: Asked, seed: int) -> Answers:
+    """A model's calibration error over originals and edits; `floor` is the mean error if its confidences were true."""
+    rows = np.flatnonzero((asked.original & asked.scored) | asked.edit)
+    if not len(rows):
+        return Answers("calibration", asked.model, why_not=NO_ORIGINALS)
+    confidence = asked.table["confidence"][rows]
+    found = asked.sums(rows, asked.right[rows] - confidence, bin_of(confidence), BINS)
+
+    def error(counts: Floats) -> float:
+        number = counts @ found.bottom
+        return float(np.abs(counts @ found.top).sum() / number.sum()) if number.any() else float("nan")
+
+    floor = error_by_chance(confidence, seed)
+    return Answers(
+        "calibration", asked.model, found.photographs, whole=error, floor=floor, note=f"{BINS} bins of confidence"
+    )

@@ -7,7 +7,7 @@ edition's, and the seed is that of the recipe in its manifest.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from tempfile import TemporaryDirectory
@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.edition.store import Store
 from variorum.edition.tables import joined, read_part
+from variorum.kit.predicted.answers import DISTRIBUTION, SharedAnswers, outputs_of
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
-from variorum.models import ModelTable
-from variorum.schemas.component import Context
-from variorum.schemas.errors import StoreError
+from variorum.models import ModelTable, refuse_filters
+from variorum.models.brought import BroughtModel
+from variorum.schemas.component import Context, Evaluation
+from variorum.schemas.errors import ModelFailed, ModelUnavailable, RecipeError, StoreError
+from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.job import Job
 from variorum.stages.job import models as table_of
 from variorum.stages.measure import Measure
-from variorum.stages.pieces import edition_pieces
+from variorum.stages.pieces import Piece, edition_pieces
 from variorum.stages.stage import Runner, complete
 
 if TYPE_CHECKING:
@@ -71,50 +74,121 @@ def seed_of(manifest: Manifest) -> int:
 class Evaluator:
     """Runs models on every picture of an edition; a picture is decoded once for all of them.
 
-    The job's store has one table per model and shard. Those that are there already aren't made again.
+    The job's store has one table of answers per model and shard, which serves all evaluations with
+    `measured_as = "answers"`. Those that are there already aren't made again, whoever asked for them.
 
     Args:
         job: from `job_on`.
         manifest: the edition.
         store: its store.
-        names: of the models to run.
+        names: of the classifiers to run.
+        own: further evaluations with tables of their own, by any name that no classifier has.
     """
 
-    def __init__(self, job: Job, manifest: Manifest, store: Store, names: Sequence[str]) -> None:
-        self.labels = {f"model_{number}": name for number, name in enumerate(names)}
-        """Names that a stage can have, for those of the models."""
-        (evaluation,) = job.recipe.evaluate
-        measurers = {
-            label: evaluation.model_copy(update={"classifiers": (name,)}) for label, name in self.labels.items()
-        }
-        by_model = [edition_pieces(manifest, [one], job) for one in measurers.values()]
+    def __init__(
+        self,
+        job: Job,
+        manifest: Manifest,
+        store: Store,
+        names: Sequence[str],
+        own: Mapping[str, Evaluation] | None = None,
+    ) -> None:
+        asked: dict[str, Evaluation] = {name: SharedAnswers(classifiers=(name,)) for name in names}
+        measurers = list((asked | dict(own or {})).items())
+        self.labels = {f"table_{number}": name for number, (name, _) in enumerate(measurers)}
+        """Names that a stage can have, for those of the tables."""
+        labelled = {label: one for label, (_, one) in zip(self.labels, measurers, strict=True)}
+        each = [edition_pieces(manifest, [one], job, store) for one in labelled.values()]
         pieces = [
-            replace(
-                parts[0],
-                keys={label: key for label, part in zip(measurers, parts, strict=True) for key in part.keys.values()},
-            )
-            for parts in zip(*by_model, strict=True)
+            replace(parts[0], keys=_by_label(labelled, parts, "keys"), chosen=_by_label(labelled, parts, "chosen"))
+            for parts in zip(*each, strict=True)
         ]
-        self.stage = Measure(job, measurers, pieces, "evaluating", shards=store)
+        self.stage = Measure(job, labelled, pieces, "evaluating", shards=store)
 
     def new(self) -> list[str]:
-        """Names of the models that haven't seen all pictures yet."""
-        kept, pieces = self.stage.job.store.table, self.stage.pieces
-        return [name for label, name in self.labels.items() if any(kept(one.keys[label]) is None for one in pieces)]
+        """Names of the tables that lack some pictures: of models that haven't seen all of them yet."""
+        return [name for label, name in self.labels.items() if self.missing(label)]
+
+    def missing(self, label: str) -> int:
+        """Number of pictures that a table lacks."""
+        kept = self.stage.job.store.table
+        lacking = (one for one in self.stage.pieces if kept(one.keys[label]) is None)
+        return sum(len(one.chosen[label]) if label in one.chosen else one.samples for one in lacking)
 
     def ask(self, runner: Runner, progress: Progress) -> dict[str, pa.Table]:
-        """Measure each model as `accuracy_drop` does, in the order of the edition's pictures.
+        """Measure what isn't there yet, in the order of the edition's pictures.
 
         Args:
             runner: does the work; it must stay in this process.
             progress: receives the progress.
+
+        Returns:
+            By model, its answers with the columns of `SharedAnswers.measure` but those of `DISTRIBUTION`; by name, the
+            tables of evaluations that have their own.
         """
         found, store = complete(self.stage, runner, progress), self.stage.job.store
-        parts = {
-            label: [read_part(store, one.tables[label], lambda schema: schema.names) for one in found]
-            for label in self.labels
-        }
-        return {name: joined("evaluate.accuracy_drop", parts[label]) for label, name in self.labels.items()}
+        tables: dict[str, pa.Table] = {}
+        for label, name in self.labels.items():
+            parts = [read_part(store, one.tables[label], _without_distributions) for one in found]
+            tables[name] = joined(f"evaluate.{self.stage.given[label].component_name()}", parts)
+        return tables
+
+
+def _by_label(measurers: Mapping[str, Evaluation], parts: Sequence[Piece], of: str) -> dict[str, Any]:
+    """The keys of a piece's tables, or what is chosen of it, by label instead of the evaluation's name."""
+    found = (
+        (label, getattr(part, of).get(one.component_name()))
+        for (label, one), part in zip(measurers.items(), parts, strict=True)
+    )
+    return {label: value for label, value in found if value is not None}
+
+
+def _without_distributions(schema: Any) -> list[str]:
+    return [name for name in schema.names if name not in DISTRIBUTION]
+
+
+def check_model(name: str, job: Job, classes: Container[str], picture: Callable[[], Any]) -> Any:
+    """Return a model that can be asked about an edition's pictures. One that doesn't say its outputs is shown one.
+
+    Args:
+        name: of the model.
+        job: has the models and the edition's classes.
+        classes: ids of those that occur in its pictures.
+        picture: gives one of them, RGB `[H, W, 3]` uint8.
+
+    Raises:
+        RecipeError: it is no classifier, or lacks a class of the pictures.
+        ModelUnavailable: it isn't on this machine.
+        ModelFailed: it raised, or gave something else than scores.
+    """
+    model = job.ctx.models.get(name)
+    if isinstance(model, BroughtModel):
+        if not model.width:
+            model.ask(picture())
+    elif not classifies(model):
+        raise RecipeError(
+            f"evaluate: alias {cut(name)!r} isn't a classifier; name a model that returns scores of classes"
+        )
+    outputs_of(name, model, job.judging, classes)
+    return model
+
+
+def classifies(model: Any) -> bool:
+    """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
+    return all(hasattr(model, name) for name in ("classes", "preprocessing"))
+
+
+def why_not(name: str, job: Job, manifest: Manifest, classes: Container[str], picture: Callable[[], Any]) -> str:
+    """Why a model can't be asked about an edition, in a line; `""` if it can. Found out with one picture at most.
+
+    It filtered the edition, isn't here, is no classifier, lacks a class, or fails. Arguments as of `check_model`.
+    """
+    try:
+        refuse_filters({name: job.ctx.models.pin(name)}, manifest.filters)
+        check_model(name, job, classes, picture)
+    except (RecipeError, ModelUnavailable, ModelFailed) as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from pydantic import Field, field_validator
 
 from variorum.evaluation.classifiers.group_gaps import disparity, pairs, resampled, scored
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares, gathered
-from variorum.kit.predicted.answers import answers, reference
+from variorum.kit.predicted.answers import answers, reference, said
 from variorum.kit.predicted.pairing import UNSCORED, Paired, paired
 from variorum.kit.predicted.resamples import Resamples
-from variorum.schemas.canonical import Json, derive_seed, digest
+from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -37,8 +37,6 @@ MOST = 50
 """Groups of one key that are compared; more are values such as numbers, which belong into a few classes first."""
 LISTED = 100
 """Groups with too few households that are listed."""
-LONGEST = 100
-"""Characters of a group's name."""
 
 
 class GroupDisparity(Evaluation):
@@ -260,20 +258,6 @@ def _drops(data: Paired, number: int) -> tuple[Floats, Floats] | None:
     weight = 1 / total[kept]
     lost = right.astype(np.float64)[:, None] * count[:, kept] - correct[:, kept]
     return lost @ weight, count[:, kept] @ weight
-
-
-def said(metadata: Mapping[str, Json], key: str) -> str:
-    """Return metadata under a key as a short text; `""` for nothing, not a number, a list or a mapping.
-
-    The end of a long text is replaced by a digest, so that different texts stay different.
-    """
-    value = metadata.get(key)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}" if value == value else ""
-    text = str(value).strip() if isinstance(value, str | int) else ""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 13]} … {digest(text)[:10]}"
 
 
 def _why_not(ranked: int, few: int, least: int) -> str:

@@ -42,6 +42,8 @@ class Edition:
         extra: whether it is a distractor.
         variant: its variant.
         kind: the kind of edit that it was made by, or its variant.
+        id: its id.
+        names: ids of the photographs, by their numbers, `[P]`.
     """
 
     pictures: Pictures
@@ -49,6 +51,8 @@ class Edition:
     extra: Bools
     variant: Array
     kind: Array
+    id: Array
+    names: Sequence[str]
 
     def photographs(self) -> int:
         """Number of photographs with an original."""
@@ -69,7 +73,8 @@ def edition_of(table: Table, *, with_labels: bool) -> Edition:
     if not len(table):
         none = np.zeros(0, bool)
         pictures = Pictures(np.zeros((0, 1), np.float32), np.zeros(0, np.int64), np.zeros((0, 0), bool))
-        return Edition(pictures, none, none, np.zeros(0, object), np.zeros(0, object))
+        texts = np.zeros(0, object)
+        return Edition(pictures, none, none, texts, texts, texts, ())
     every = table["embedding"]
     lengths = np.sqrt(np.einsum("nd,nd->n", every, every, dtype=np.float64))
     rows = np.flatnonzero(np.isfinite(lengths) & (lengths > 0))
@@ -78,8 +83,9 @@ def edition_of(table: Table, *, with_labels: bool) -> Edition:
     variant = table["variant"][rows]
     original = np.asarray((variant == ORIGINAL) & ~extra)
     labels = _labels(table["labels"][rows]) if with_labels else np.zeros((len(rows), 0), bool)
-    pictures = Pictures(units, _photographs(table, rows, original, extra), labels)
-    return Edition(pictures, original, extra, variant, table["kind"][rows])
+    photograph, names = _photographs(table, rows, original, extra)
+    pictures = Pictures(units, photograph, labels)
+    return Edition(pictures, original, extra, variant, table["kind"][rows], table["id"][rows], names)
 
 
 def robustness(edition: Edition, relevance: Relevance, results: Results) -> dict[str, Json]:
@@ -135,15 +141,15 @@ def robustness(edition: Edition, relevance: Relevance, results: Results) -> dict
     }
 
 
-def _photographs(table: Table, rows: Ints, original: Bools, extra: Bools) -> Ints:
-    """The number of each row's photograph, those with an original first; -1 for distractors."""
+def _photographs(table: Table, rows: Ints, original: Bools, extra: Bools) -> tuple[Ints, list[str]]:
+    """The number of each row's photograph, those with an original first, -1 for distractors; and the ids by number."""
     ids, parents = table["id"], table["parent"]
     root = roots(dict(zip(ids.tolist(), parents.tolist(), strict=True)))
     names = np.array([root[one] for one in ids[rows].tolist()], object)
     whole = set(names[original].tolist())
     order = sorted(set(names[~extra].tolist()), key=lambda name: (name not in whole, name))
     number = {name: place for place, name in enumerate(order)}
-    return np.array([-1 if other else number[name] for name, other in zip(names, extra, strict=True)], np.int64)
+    return np.array([-1 if other else number[name] for name, other in zip(names, extra, strict=True)], np.int64), order
 
 
 def _labels(texts: Array) -> Bools:

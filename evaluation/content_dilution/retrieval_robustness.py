@@ -11,17 +11,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from variorum.evaluation.content_dilution.editions import DISTRACTORS, edition_of, robustness
 from variorum.evaluation.content_dilution.figures import Relevance
+from variorum.evaluation.content_dilution.recall import recalled
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.resamples import Resamples
+from variorum.models.gives import embeddings
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Source, Use
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -35,8 +37,13 @@ class RetrievalRobustness(Evaluation):
 
     late: ClassVar[frozenset[str]] = frozenset({"relevance", "distractors", "bootstrap", "confidence"})
 
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "recall": Figure("found first among the originals", needs=("embedding",)),
+    }
+
     encoder: str = "encoder"
-    """Alias of the model that is judged by its embeddings; it may not have filtered the edition."""
+    """Alias or name of the model that is judged by its embeddings, of a classifier what its last layer gets; it may not
+    have filtered the edition."""
     relevance: Relevance = "parent"
     """`parent`: relevant is the original that the query was made from. `label`: relevant are originals of other
     photographs with a common class."""
@@ -49,7 +56,7 @@ class RetrievalRobustness(Evaluation):
 
     def uses(self) -> list[Use]:
         """Return the encoder."""
-        return [Use(self.encoder, "encoder")]
+        return [Use(self.encoder, "embedding")]
 
     def references(self) -> Mapping[str, Source]:
         """The distractors, if any."""
@@ -59,9 +66,12 @@ class RetrievalRobustness(Evaluation):
         """One row per picture: `id`, `parent`, `variant`, `kind`, `labels` as JSON, and `embedding`.
 
         `kind` is what the last operation was asked for, such as `fog`, or else the variant.
+
+        Raises:
+            RecipeError: the model gives no embedding.
         """
-        embeddings = np.asarray(ctx.models.get(self.encoder)([sample.image for sample in samples]), np.float32)
-        for sample, embedding in zip(samples, embeddings, strict=True):
+        found = embeddings(self.encoder, ctx.models.get(self.encoder), [sample.image for sample in samples])
+        for sample, embedding in zip(samples, found, strict=True):
             kind = sample.ops[-1]["requested"].get("kind") if sample.ops else None
             yield {
                 "id": sample.id,
@@ -94,6 +104,14 @@ class RetrievalRobustness(Evaluation):
         figures = robustness(edition, self.relevance, results)
         results.fill()
         return {**common, **figures}
+
+    def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
+        """Yield `recall`: whether each edit finds its photograph first in the gallery of originals, by variant."""
+        edition = edition_of(table, with_labels=self.relevance == "label")
+        if not edition.usable():
+            yield Answers("recall", self.encoder, why_not="it takes originals and edits of them")
+        else:
+            yield recalled(self.encoder, edition, self.relevance)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`kinds`: the drop rates of edited queries and of edited galleries, by kind."""

@@ -7,32 +7,28 @@ little where most decisions are for neither, so the share of decisions for one o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from variorum.evaluation.cue_conflict.cues import Answers, in_order
-from variorum.generators.cue_conflict.categories import category_classes, category_of, category_probabilities
-from variorum.kit.labels.imagenet_classes import class_infos
-from variorum.kit.labels.matching import columns
-from variorum.kit.predicted.answers import label_indices, outputs_of
+from variorum.kit.labels.categories import category_of
+from variorum.kit.predicted.answers import outputs_of
 from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.offered import Asked, by_model
 from variorum.kit.predicted.pairing import roots
 from variorum.kit.predicted.resamples import Resamples
+from variorum.kit.predicted.two_cues import by_category, cues_of, decision
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.rows import Answers as Told
+from variorum.schemas.rows import Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-
-if TYPE_CHECKING:
-    from variorum.arrays import Singles
-
-IMAGENET = 1000
-"""Outputs of a classifier that doesn't say what they are."""
 
 
 class ShapeBias(Evaluation):
@@ -49,6 +45,11 @@ class ShapeBias(Evaluation):
         confidence: level of the intervals, in (0, 1).
     """
 
+    measured_as: ClassVar[str] = "answers"
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "shape": Figure("decisions for the shape, of those for shape or texture", better="none"),
+        "cover": Figure("decisions for shape or texture", better="none"),
+    }
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
@@ -73,7 +74,6 @@ class ShapeBias(Evaluation):
         asked = [(sample, cues) for sample in samples if (cues := cues_of(sample)) is not None]
         if not asked:
             return
-        categories = tuple(category_classes())
         # a folder called `cat` has a category, and need be no output
         occurring = {label for _, cues in asked for label in cues if category_of(label) != label.casefold()}
         for alias in self.classifiers:
@@ -83,27 +83,14 @@ class ShapeBias(Evaluation):
             probabilities = model([sample.image for sample, _ in asked])
             outputs = probabilities.shape[1]
             output_of = outputs_of(alias, model, ctx, occurring, outputs)
-            by_category = _by_category(model, probabilities)
-            for (sample, (shape, texture)), row, means in zip(asked, probabilities, by_category, strict=True):
-                first, second = (_output(label, output_of) for label in (shape, texture))
-                known = category_of(shape), category_of(texture)
-                p_shape, p_texture = (float(row[one]) if one >= 0 else np.nan for one in (first, second))
-                q_shape, q_texture = (float(means[categories.index(one)]) if one else np.nan for one in known)
+            means = by_category(model, probabilities)
+            for (sample, cues), row, mean in zip(asked, probabilities, means, strict=True):
                 yield {
                     "id": sample.id,
                     "parent": sample.parent,
                     "variant": sample.variant,
                     "classifier": alias,
-                    "shape_label": shape,
-                    "texture_label": texture,
-                    "shape_category": known[0],
-                    "texture_category": known[1],
-                    "sixteen": categories[int(means.argmax())] if np.isfinite(means).all() else "",
-                    "all": _decision(int(row.argmax()), first, second) if texture else "",
-                    "p_shape": p_shape,
-                    "p_texture": p_texture,
-                    "p_shape_category": q_shape,
-                    "p_texture_category": q_texture,
+                    **decision(cues, row, mean, output_of),
                     "outputs": outputs,
                     "preprocessing": str(getattr(model, "preprocessing", "")),
                 }
@@ -140,6 +127,14 @@ class ShapeBias(Evaluation):
             results.fill()
         return {**common, "classifiers": classifiers}
 
+    def rows(self, table: Table, ctx: Context) -> Iterator[Told]:
+        """Decisions among sixteen categories by stimulus: the share for the `shape`, and the `cover`, as in `figures`.
+
+        A photograph counts for `shape` if a decision was for its shape or its texture.
+        """
+        for asked in by_model(table):
+            yield from decided(asked)
+
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`sixteen`: how often the decision among sixteen categories is right, by variant and classifier."""
         given = {name: figures["classifiers"][name] for name in figures["names"] if name in figures["classifiers"]}
@@ -153,41 +148,21 @@ class ShapeBias(Evaluation):
         return {"sixteen": IntervalPlot("Right among sixteen categories", "accuracy in percent", rows, series)}
 
 
-def cues_of(sample: Sample) -> tuple[str, str] | None:
-    """Labels of a picture's shape and texture; `""` for the texture of a picture with one cue.
-
-    None for a picture that isn't asked about: it has neither two cues nor a class in a category.
-    """
-    for op in reversed(sample.ops):  # what was done to it afterwards, such as fog, leaves both
-        shape, texture = (op["requested"].get(name) for name in ("shape_label", "texture_label"))
-        if isinstance(shape, str) and isinstance(texture, str) and shape and texture:
-            return shape, texture
-    if len(sample.labels) == 1 and category_of(sample.labels[0]):
-        return sample.labels[0], ""
-    return None
-
-
-def _by_category(model: Any, probabilities: Singles) -> Singles:
-    """Mean probability over each category's classes, `[N, 16]`, NaN for categories that the model has no class of."""
-    outputs = probabilities.shape[1]
-    texts = tuple(getattr(model, "classes", ()))
-    if not texts and outputs != IMAGENET:
-        return np.full((len(probabilities), len(category_classes())), np.nan, np.float32)
-    places = columns(class_infos(), texts, outputs, needed=()) if texts else np.arange(IMAGENET)
-    ordered = np.where(places >= 0, probabilities[:, np.maximum(places, 0)], np.nan)
-    return category_probabilities(ordered)
-
-
-def _output(label: str, output_of: Mapping[str, int] | None) -> int:
-    """The output of a class; -1 for one that the classifier lacks."""
-    if not label:
-        return -1
-    if output_of is not None:
-        return output_of.get(label, -1)
-    return next(iter(label_indices((label,))), -1)
-
-
-def _decision(top: int, shape: int, texture: int) -> str:
-    if min(shape, texture) < 0:
-        return ""
-    return "shape" if top == shape else "texture" if top == texture else "neither"
+def decided(asked: Asked) -> Iterator[Told]:
+    """A model's decisions for shape and texture."""
+    said, *cues = (asked.table[name] for name in ("sixteen", "shape_category", "texture_category"))
+    two = asked.table["texture_label"] != ""
+    rows = np.flatnonzero(two & (said != "") & (cues[0] != "") & (cues[1] != "") & (cues[0] != cues[1]))
+    if not len(rows):
+        why = "it lacks some of the sixteen categories" if two.any() else "no picture has two cues"
+        yield from (Told(figure, asked.model, why_not=why) for figure in ShapeBias.offers)
+        return
+    shape, texture = (said[rows] == cue[rows] for cue in cues)
+    either = shape | texture
+    names, column = asked.variants(rows)
+    note, axes = f"{either.sum()} of {len(rows)} decisions", {"variant": tuple(names)}
+    if either.any():
+        yield asked.share("shape", rows[either], shape[either], column[either], names, axes=axes, note=note)
+    else:
+        yield Told("shape", asked.model, why_not="no decision was for the shape or the texture")
+    yield asked.share("cover", rows, either, column, names, axes=axes, note=note)

@@ -15,12 +15,15 @@ import numpy as np
 from pydantic import Field
 
 from variorum.arrays import Bools, Floats, Ints
+from variorum.evaluation.few_shot.rows import few_shot_rows
 from variorum.evaluation.few_shot.scoring import METHODS, predictions, unit
 from variorum.evaluation.few_shot.tables import Episodes, read_episodes, shared
 from variorum.kit.predicted.resamples import Resamples
+from variorum.models.gives import embeddings
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -36,9 +39,11 @@ class FewShotAccuracy(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"ridge", "bootstrap", "confidence"})
+    offers: ClassVar[Mapping[str, Figure]] = {"accuracy": Figure("accuracy", needs=("embedding",))}
 
     encoder: str = "encoder"
-    """Alias of the model whose embeddings are compared, scaled to length 1."""
+    """Alias or name of the model whose embeddings are compared, scaled to length 1; of a classifier, what its last
+    layer gets."""
     ridge: float = Field(default=1.0, ge=1e-6, le=1e6)
     """Penalty of the ridge regression."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
@@ -48,21 +53,21 @@ class FewShotAccuracy(Evaluation):
 
     def uses(self) -> list[Use]:
         """Return the encoder."""
-        return [Use(self.encoder, "encoder")]
+        return [Use(self.encoder, "embedding")]
 
     def chosen(self, table: Table, ctx: Context) -> Ints | None:
         """No picture if the edition has no episodes, so that no embedding is computed in vain."""
         return None if LISTING in ctx.listings else np.zeros(len(table), np.int64)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
-        """One row per picture: its embedding `[d]` and its photograph."""
-        embeddings = ctx.models.get(self.encoder)([sample.image for sample in samples])
-        for sample, row in zip(samples, embeddings, strict=True):
-            yield {
-                "id": sample.id,
-                "photograph": sample.photograph or sample.parent,
-                "embedding": np.asarray(row, np.float32),
-            }
+        """One row per picture: its embedding `[d]` and its photograph.
+
+        Raises:
+            RecipeError: the model gives no embedding.
+        """
+        images = [sample.image for sample in samples]
+        for sample, row in zip(samples, embeddings(self.encoder, ctx.models.get(self.encoder), images), strict=True):
+            yield {"id": sample.id, "photograph": sample.photograph or sample.parent, "embedding": row}
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Accuracies in percent and drops in percentage points, by method, shot (as text) and difficulty.
@@ -86,16 +91,11 @@ class FewShotAccuracy(Evaluation):
         episodes = read_episodes(listing, table["id"])
         count, ways, _ = episodes.supports.shape
         there = episodes.queries >= 0
-        embeddings = unit(np.asarray(table["embedding"], np.float32))
-        flat = np.moveaxis(episodes.queries, 0, 1).reshape(count, -1).clip(0)
         truth = np.arange(ways)[None, :, None]
         methods: dict[str, dict[str, Json]] = {method: {} for method in METHODS}
-        for shot in episodes.shots:
-            found = predictions(embeddings, episodes.supports[:, :, :shot], flat, self.ridge)
+        for shot, found in self._taken(episodes, table):
             for method, taken in found.items():
-                by_difficulty = taken.reshape(count, len(episodes.difficulties), ways, -1)
-                right = (np.moveaxis(by_difficulty, 1, 0) == truth) & there
-                methods[method][str(shot)] = self._cells(episodes, right, there, ctx)
+                methods[method][str(shot)] = self._cells(episodes, (taken == truth) & there, there, ctx)
         return {
             **common,
             "why_none": "",
@@ -138,6 +138,26 @@ class FewShotAccuracy(Evaluation):
             if rows:
                 found[plot] = IntervalPlot(title, unit_of, rows, series)
         return found
+
+    def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
+        """Yield `accuracy` of the nearest centroid over the photographs of the queries, by difficulty and shot."""
+        listing = ctx.listings.get(LISTING)
+        if listing is None or not len(table):
+            yield Answers("accuracy", self.encoder, why_not=NO_EPISODES.partition(";")[0])
+            return
+        episodes = read_episodes(listing, table["id"])
+        taken = {shot: found["centroid"] for shot, found in self._taken(episodes, table)}
+        yield few_shot_rows(self.encoder, episodes, taken, table, ctx.classes)
+
+    def _taken(self, episodes: Episodes, table: Table) -> Iterator[tuple[int, Mapping[str, Ints]]]:
+        """Yield by shot, and by method, which class of its episode each query is taken for, `[D, E, W, Q]`."""
+        count, ways, _ = episodes.supports.shape
+        vectors = unit(np.asarray(table["embedding"], np.float32))
+        flat = np.moveaxis(episodes.queries, 0, 1).reshape(count, -1).clip(0)
+        for shot in episodes.shots:
+            found = predictions(vectors, episodes.supports[:, :, :shot], flat, self.ridge)
+            shape = count, len(episodes.difficulties), ways, -1
+            yield shot, {method: np.moveaxis(taken.reshape(shape), 1, 0) for method, taken in found.items()}
 
     def _cells(self, episodes: Episodes, right: Bools, there: Bools, ctx: Context) -> dict[str, Json]:
         """Accuracies and drops by difficulty.

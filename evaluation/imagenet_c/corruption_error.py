@@ -17,11 +17,13 @@ from variorum.kit.labels.imagenet_classes import table as imagenet
 from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.corrupted import FRAME, OUTPUTS, Cells, errors
 from variorum.kit.predicted.drops import Results, unpaired
+from variorum.kit.predicted.offered import NO_EDITS, Asked, by_model
 from variorum.kit.predicted.pairing import paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import ClassInfo, Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -43,6 +45,8 @@ class CorruptionError(Evaluation):
         confidence: level of the intervals, in (0, 1).
     """
 
+    measured_as: ClassVar[str] = "answers"
+    offers: ClassVar[Mapping[str, Figure]] = {"right": Figure("accuracy, mean over kinds and severities")}
     late: ClassVar[frozenset[str]] = frozenset({"norm", "bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
@@ -102,6 +106,11 @@ class CorruptionError(Evaluation):
             "classifiers": classifiers,
         }
 
+    def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
+        """How often each model is right on each kind and severity, on photographs whose originals were scored."""
+        for asked in by_model(table):
+            yield right(asked)
+
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`kinds`: mean error by kind and classifier; for up to four classifiers one plot each, by severity."""
         names, kinds = figures["names"], figures["kinds"]
@@ -123,9 +132,40 @@ class CorruptionError(Evaluation):
         return found
 
 
+def right(asked: Asked) -> Answers:
+    """A model's accuracy by kind and severity."""
+    rows, requests = np.flatnonzero(asked.edit), asked.requests()
+    names, variant = asked.variants(rows)
+    keys = [(one["kind"], one["severity"]) for one in (requested(requests[name][0]) for name in names)]
+    cells = Cells.of(keys)
+    place = {key: number for number, key in enumerate(cells.keys)}
+    cell = np.array([place.get(key, -1) for key in keys], np.int64)[variant]
+    rows, cell = rows[cell >= 0], cell[cell >= 0]
+    if not len(rows):
+        return Answers("right", asked.model, why_not=NO_EDITS)
+    severities = {severity for _, severity in cells.keys}
+    return asked.share(
+        "right",
+        rows,
+        asked.right[rows],
+        cell,
+        [f"{kind}_{severity}" for kind, severity in cells.keys],
+        axes={
+            "severity": tuple(float(severity) for _, severity in cells.keys),
+            "kind": tuple(kind for kind, _ in cells.keys),
+        },
+        floor=1 / asked.outputs,
+        note=f"{len(cells.kinds)} kinds × {len(severities)} severities",
+    )
+
+
 def corruption_of(sample: Sample) -> dict[str, Any]:
     """Kind, severity, scale and frame of a picture, as its last operation was asked for them."""
-    asked = sample.ops[-1]["requested"] if sample.ops else {}
+    return requested(sample.ops[-1]["requested"] if sample.ops else {})
+
+
+def requested(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Kind, severity, scale and frame that an operation was asked for; the kind is `""` for another operation."""
     kind, severity = asked.get("kind"), asked.get("severity")
     if not isinstance(kind, str) or not isinstance(severity, int) or isinstance(severity, bool):
         return {"kind": "", "severity": 0, "scale": 0.0, "frame": 0}

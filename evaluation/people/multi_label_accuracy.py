@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,10 +20,12 @@ from variorum.curation.people.outputs import OUTSIDE, predicted_classes
 from variorum.curation.people.panel.label_sets import LABELS, LabelSet, read_label_set
 from variorum.evaluation.people.by_class import Shares, shares
 from variorum.kit.predicted.drops import pairs
+from variorum.kit.predicted.offered import by_model
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import ClassInfo, Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.schemas.vote import CATEGORIES, SEVERITIES
@@ -32,12 +35,18 @@ UNREVIEWED = "unreviewed"
 SAID = ("correct", "unclear", "collapsed", "wrong", UNREVIEWED, "outside")
 """What a prediction can be: judged so, right because people can't tell the class from a right one, not judged, or no
 class of the edition."""
+NOT_REVIEWED = "no picture with labels that people reviewed and could judge"
 MEASURES = {"top1": "top-1, given labels", "multi_label": "multi-label accuracy", "real": "ReaL accuracy"}
 
 
 class MultiLabelAccuracy(Evaluation):
     """Top-1, multi-label and ReaL accuracy by picture and by class, and people's word on the mistakes."""
 
+    measured_as: ClassVar[str] = "answers"
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "multi_label": Figure("accuracy, right or unclear to people"),
+        "real": Figure("accuracy, right to people"),
+    }
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "collapsed"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
@@ -72,21 +81,11 @@ class MultiLabelAccuracy(Evaluation):
                 names = predicted_classes(alias, model, ctx.classes, outputs)
                 predicted = {number: names[int(row.argmax())] for number, row in zip(rows, p, strict=True)}
             for number, sample in enumerate(samples):
-                found = known[number] or LabelSet()
-                guess = predicted.get(number, OUTSIDE)
-                judged = found.by_label.get(guess)
                 yield {
                     "id": sample.id,
                     "classifier": alias,
                     "reviewed": number in predicted,
-                    "given": json.dumps(found.given, ensure_ascii=False),
-                    "correct": json.dumps(found.of("correct"), ensure_ascii=False),
-                    "unclear": json.dumps(found.of("unclear"), ensure_ascii=False),
-                    "problematic": found.problematic,
-                    "prediction": guess,
-                    "state": judged.state if judged and judged.state != "unchecked" else UNREVIEWED,
-                    "category": judged.category if judged else "",
-                    "severity": judged.severity if judged else "",
+                    **judged(known[number] or LabelSet(), predicted.get(number, OUTSIDE)),
                     "outputs": outputs,
                     "preprocessing": preprocessing,
                 }
@@ -111,7 +110,8 @@ class MultiLabelAccuracy(Evaluation):
             "classifiers": {},
             "differences": [],
         }
-        rows = {name: Rows.of(table, name, ctx.classes, self.collapsed) for name in names} if len(table) else {}
+        also = self._also(ctx.classes)
+        rows = {name: Rows.of(table, name, also) for name in names} if len(table) else {}
         if not rows:
             return found
         one = rows[names[0]]
@@ -140,6 +140,37 @@ class MultiLabelAccuracy(Evaluation):
                 for a, b in pairs(len(names))
             ],
         }
+
+    def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
+        """Yield every model's `multi_label` and `real` accuracy over the photographs that people reviewed.
+
+        Raises:
+            CorruptShard: a picture's reviewed labels can't be read.
+        """
+        for asked in by_model(table):
+            texts, ids = asked.table["reviewed"].tolist(), asked.table["id"].tolist()
+            sets = {row: read_label_set(text.encode(), ids[row]) for row, text in enumerate(texts) if text}
+            known = {row: one for row, one in sets.items() if one.reviewed}
+            chosen = np.array(list(known), np.int64)
+            guesses = asked.table["prediction"][chosen].tolist()
+            facts = [judged(one, guess) for one, guess in zip(known.values(), guesses, strict=True)]
+            rows = Rows(facts, self._also(ctx.classes))
+            for figure, right, counted in (
+                ("multi_label", rows.accepted, ~rows.problematic),
+                ("real", rows.real, ~rows.problematic & rows.labelled),
+            ):
+                if not counted.any():
+                    yield Answers(figure, asked.model, why_not=NOT_REVIEWED)
+                    continue
+                column = np.zeros(int(counted.sum()), np.int64)
+                found = asked.share(figure, chosen[counted], right[counted], column, ["reviewed"])
+                shown = found.pictures and replace(found.pictures, right=right[counted])
+                yield replace(found, pictures=shown)
+
+    def _also(self, classes: Sequence[ClassInfo]) -> dict[str, list[str]]:
+        """By class, those that people can't tell from it."""
+        also = collapsed_classes(self.collapsed, [(one.id, one.name) for one in classes])
+        return {classes[key].id: [classes[one].id for one in others] for key, others in also.items()}
 
     def _of(self, rows: Rows, measured: Mapping[str, Shares]) -> dict[str, Json]:
         counted = ~rows.problematic
@@ -212,19 +243,18 @@ class Rows:
             [row[name] for row in rows] for name in ("state", "category", "severity")
         )
         self.outside = np.array([one == OUTSIDE for one in prediction], bool)
-        self.outputs = max((row["outputs"] for row in rows), default=0)
-        self.preprocessing = next((row["preprocessing"] for row in rows if row["preprocessing"]), "")
+        self.outputs = max((row.get("outputs", 0) for row in rows), default=0)
+        self.preprocessing = next((row["preprocessing"] for row in rows if row.get("preprocessing")), "")
 
     @classmethod
-    def of(cls, table: Table, classifier: str, classes: Sequence[ClassInfo], collapsed: str) -> Rows:
+    def of(cls, table: Table, classifier: str, also: Mapping[str, Sequence[str]]) -> Rows:
         """The reviewed rows of a classifier."""
         import pyarrow.compute as pc
 
         kept = pc.and_(pc.equal(table.column("classifier"), classifier), table.column("reviewed"))
         names = [name for name in table.arrow.column_names if name not in ("classifier", "reviewed")]
         rows = table.arrow.select(names).filter(kept).sort_by("id").to_pylist()
-        also = collapsed_classes(collapsed, [(one.id, one.name) for one in classes])
-        return cls(rows, {classes[key].id: [classes[one].id for one in others] for key, others in also.items()})
+        return cls(rows, also)
 
     def states(self, counted: Any) -> Iterator[str]:
         """Return people's answers about the predictions on the pictures that count."""
@@ -234,6 +264,21 @@ class Rows:
             else:
                 also = self.accepted[row] and self.state[row] not in ("correct", "unclear")
                 yield "collapsed" if also else self.state[row]
+
+
+def judged(found: LabelSet, guess: str) -> dict[str, Any]:
+    """Columns of a table: what people said of a picture's labels, and of a prediction."""
+    one = found.by_label.get(guess)
+    return {
+        "given": json.dumps(found.given, ensure_ascii=False),
+        "correct": json.dumps(found.of("correct"), ensure_ascii=False),
+        "unclear": json.dumps(found.of("unclear"), ensure_ascii=False),
+        "problematic": found.problematic,
+        "prediction": guess,
+        "state": one.state if one and one.state != "unchecked" else UNREVIEWED,
+        "category": one.category if one else "",
+        "severity": one.severity if one else "",
+    }
 
 
 def label_set(sample: Sample) -> LabelSet | None:

@@ -71,7 +71,7 @@ def moves(rows: Bools, photograph: Ints, border: Array, shift: Ints, original: B
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Told:
     """A classifier's answers, by row of the table, `[N]`.
 
     Attributes:
@@ -108,7 +108,7 @@ class Intervals:
         return self._results.of(top, bottom, **more)
 
 
-def of_moves(answers: Answers, found: Moves, means: Intervals) -> dict[str, Json]:
+def of_moves(answers: Told, found: Moves, means: Intervals) -> dict[str, Json]:
     """Figures of one classifier and one border in percent.
 
     `changed` is the share of photographs whose class changes for some shift, `radii` the same by radius, `single` the

@@ -15,16 +15,18 @@ import numpy as np
 from pydantic import Field
 
 from variorum.evaluation.translation.crop_selection import REACH, select
-from variorum.evaluation.translation.moves import Answers, Intervals, agreement, cosines, moves, of_moves
+from variorum.evaluation.translation.moves import Intervals, Told, agreement, cosines, moves, of_moves
 from variorum.generators.translation.windows import BORDERS
 from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.offered import Asked, by_model
 from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.kit.predicted.resamples import Resamples
 from variorum.models.preprocessing import View, view_of
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -35,6 +37,8 @@ class TranslationConsistency(Evaluation):
     It reads editions of the generator `translation`: a picture's shift is the one that its last step was asked for.
     """
 
+    measured_as: ClassVar[str] = "answers"
+    offers: ClassVar[Mapping[str, Figure]] = {"agreement": Figure("same answer after a shift")}
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
@@ -116,7 +120,7 @@ class TranslationConsistency(Evaluation):
         means, shift = Intervals(len(numbers), results), np.stack([table["dx"], table["dy"]], axis=1)
         original, whole = table["variant"] == ORIGINAL, table["left"] < 0
         p_label = np.asarray(table["p_label"], np.float64)
-        answers = Answers(table["top1"], table["label"], table["correct"], p_label)
+        answers = Told(table["top1"], table["label"], table["correct"], p_label)
         of = partial(moves, photograph=photograph, border=table["border"], shift=shift, original=original)
         classifiers: dict[str, Json] = {}
         for alias in names:
@@ -151,6 +155,14 @@ class TranslationConsistency(Evaluation):
             "agreement": agreed,
         }
 
+    def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
+        """How often each model answers a moved photograph as the photograph itself, by shift and border.
+
+        A photograph counts for a border if it has all shifts, as in `figures`. It needs no label.
+        """
+        for asked in by_model(table):
+            yield same_answers(asked)
+
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`changed`: the share of photographs whose class changes, by border, radius and classifier.
 
@@ -173,12 +185,48 @@ class TranslationConsistency(Evaluation):
         return {"changed": IntervalPlot("Photographs whose class changes", "photographs in percent", labels, series)}
 
 
+def same_answers(asked: Asked) -> Answers:
+    """A model's agreement with its answers to the photographs as they are."""
+    table, of_variant = asked.table, asked.requests()
+    names, which = np.unique(asked.variant, return_inverse=True)
+    sides = int(table["height"].max()), int(table["width"].max())
+    moved = [requested(of_variant[name][0], *sides) for name in names.tolist()]
+    border = np.array([one["border"] for one in moved], object)[which]
+    shift = np.array([(one["dx"], one["dy"]) for one in moved])[which]
+    _, photograph = np.unique(asked.photographs.root, return_inverse=True)
+    everywhere = np.ones(len(table), bool)
+    found = moves(everywhere, photograph.reshape(-1), border, shift, asked.original)
+    found = {name: one for name, one in found.items() if len(one.photograph)}
+    if not found:
+        return Answers("agreement", asked.model, why_not="no photograph has its original and all shifts")
+    rows = np.concatenate([one.moved.T.reshape(-1) for one in found.values()])
+    first = np.concatenate([np.tile(one.original, len(one.shifts)) for one in found.values()])
+    shifts = [(name, x, y) for name, one in found.items() for x, y in one.shifts.tolist()]
+    column = np.repeat(np.arange(len(shifts)), [len(one.photograph) for one in found.values() for _ in one.shifts])
+    return asked.share(
+        "agreement",
+        rows,
+        table["top1"][rows] == table["top1"][first],
+        column,
+        [asked.variant[row] for one in found.values() for row in one.moved[0]],
+        axes={
+            "at": tuple(float(max(abs(x), abs(y))) for _, x, y in shifts),
+            "border": tuple(name for name, _, _ in shifts),
+        },
+        note=f"{len(shifts)} shifts",
+    )
+
+
 def shift_of(sample: Sample) -> dict[str, Any]:
     """Shift, border and size of a picture, as its last operation was asked for them; `""` for one that didn't move."""
     height, width = sample.image.shape[:2]  # type: ignore[union-attr]
-    asked = sample.ops[-1]["requested"] if sample.ops else {}
+    return requested(sample.ops[-1]["requested"] if sample.ops else {}, int(height), int(width))
+
+
+def requested(asked: Mapping[str, Any], height: int, width: int) -> dict[str, Any]:
+    """Shift and border that an operation was asked for, with the size of its picture; see `shift_of`."""
     x, y, border, at = (asked.get(name) for name in ("dx", "dy", "border", "at"))
-    size = {"height": int(height), "width": int(width)}
+    size = {"height": height, "width": width}
     known = border in BORDERS and at in ("frame", "source")
     if known and all(isinstance(step, int) and abs(step) <= max(size.values()) for step in (x, y)):
         return {"dx": x, "dy": y, "border": border, "at": at, **size}

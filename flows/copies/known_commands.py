@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from variorum.flows import terminal
+from variorum.flows.endings import KNOWN
 from variorum.flows.options import AsJson, FormerPlace, StoreUrl, examples, place_to_write
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 PANEL = "Inspect and manage editions"
 commands = typer.Typer()
 
-KNOWN = 3
-"""Exit code with --fail."""
 LARGEST = 8 << 30
 """Bytes of a list from a web server."""
 SHOWN = 40

@@ -16,7 +16,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from variorum.generators.cue_conflict import bands, outlines, textures
-from variorum.generators.cue_conflict.categories import category_of
 from variorum.generators.cue_conflict.framed import Ready, ready
 from variorum.generators.cue_conflict.gates import Limits, blank, contour_kept
 from variorum.generators.cue_conflict.partners import Categories, Partners, Texture, label_of, refused
@@ -34,6 +33,7 @@ from variorum.generators.cue_conflict.stimuli import (
 )
 from variorum.kit.corrupt.change import Before
 from variorum.kit.corrupt.frames import Unusable
+from variorum.kit.labels.categories import category_of
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from variorum.generators.cue_conflict import gates, textures
-from variorum.generators.cue_conflict.categories import category_of
 from variorum.generators.cue_conflict.framed import Ready, ready
 from variorum.generators.cue_conflict.gates import Limits
 from variorum.kit.corrupt.frames import Unusable
 from variorum.kit.gates.gates import first_failed
+from variorum.kit.labels.categories import category_of
 from variorum.kit.pictures.pool import Lenders
 from variorum.kit.pictures.seams import evenness
 from variorum.kit.pictures.thumbnails import luma

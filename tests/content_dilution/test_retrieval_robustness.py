@@ -28,10 +28,14 @@ def row(name, angle, kind="original", parent="", labels=("a",), belongs=None):
 
 
 def figures_of(rows, **fields):
+    return RetrievalRobustness(**fields).figures(table_of(rows), CTX)
+
+
+def table_of(rows):
     columns = {name: pa.array([one[name] for one in rows]) for name in rows[0] if name != "embedding"}
     vectors = np.stack([one["embedding"] for one in rows])
     columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-    return RetrievalRobustness(**fields).figures(Table(pa.table(columns)), CTX)
+    return Table(pa.table(columns))
 
 
 def edition(belongs=None, labels=(("a",), ("b",), ("a",))):
@@ -63,6 +67,29 @@ def test_figures_by_parent():
     assert found["families"]["weather"]["kinds"] == 2
     assert found["families"]["weather"]["drop_rate"]["value"] == pytest.approx(8.33)
     assert (found["adversarial"]["n"], found["adversarial"]["mrr"]) == (3, fog["mrr"])
+
+
+@pytest.mark.parametrize("relevance", ["parent", "label"])
+def test_a_report_has_the_same_recall_by_photograph(relevance):
+    rows, found = edition(), figures_of(edition(), relevance=relevance)
+    (answers,) = RetrievalRobustness(encoder="mine", relevance=relevance).rows(table_of(rows), CTX)
+    assert (answers.figure, answers.model, answers.note) == ("recall", "mine", "a gallery of 3")
+    assert answers.columns == ("fog_3", "snow_3")
+    assert answers.axes["kind"] == ("fog", "snow")
+    shares = 100 * answers.top.sum(axis=0) / answers.bottom.sum(axis=0)
+    assert shares == pytest.approx([found["variants"][name]["recall_1"] for name in answers.columns], abs=0.01)
+    assert answers.bottom.sum() == found["queries"]["n"]
+    if relevance == "parent":
+        assert list(answers.photographs) == ["p0", "p1", "p2"]
+        np.testing.assert_array_equal(answers.top, [[1, 1], [0, 1], [1, 1]])
+        shown = answers.pictures
+        lost = shown.ids.index("fog 1")
+        assert (shown.said[lost], shown.p_label[lost], shown.right[lost]) == ("rank 2", 0.5, False)
+
+
+def test_an_edition_without_edits_has_no_row():
+    (answers,) = RetrievalRobustness().rows(table_of(edition()[:3]), CTX)
+    assert answers.why_not == "it takes originals and edits of them"
 
 
 def test_originals_that_look_in_an_edited_gallery():

@@ -50,6 +50,7 @@ EXAMPLES = {
     "opt_out": {"list": "opt_out.txt"},
     "remote": {"url": "https://api.example.org/v1/chat/completions", "model": "eyes"},
     "corrupted": {"of": {"name": "image_folder", "path": "photos"}},
+    "balanced": {"of": {"name": "image_folder", "path": "photos"}},
     "concatenated": {"of": [{"name": "image_folder", "path": "photos"}, {"name": "image_folder", "path": "more"}]},
     "group_disparity": {"groups": ["region"]},
     "generated_set": {

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from variorum.generators.cue_conflict import bands, outlines, textures
-from variorum.generators.cue_conflict.categories import category_classes, category_of, category_probabilities
 from variorum.generators.cue_conflict.framed import Ready
 from variorum.generators.cue_conflict.gates import Limits, blank, contour_kept, mask_gates, patch_side, textured
 from variorum.generators.cue_conflict.partners import patch_of
 from variorum.kit.gates.gates import first_failed
+from variorum.kit.labels.categories import category_classes, category_of, category_probabilities
 from variorum.kit.labels.imagenet_classes import is_wnid, table
 from variorum.kit.pictures.seams import evenness
 from variorum.schemas.annotations import Annotations

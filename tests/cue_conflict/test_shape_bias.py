@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from variorum.evaluation.cue_conflict.shape_bias import ShapeBias, cues_of
-from variorum.generators.cue_conflict.categories import category_classes
+from variorum.kit.labels.categories import category_classes
 from variorum.kit.labels.imagenet_classes import class_infos, index_of
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function

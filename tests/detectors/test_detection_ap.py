@@ -359,3 +359,44 @@ def test_of_many_detections_the_likeliest_of_each_class_stay():
     for category, kind in ((4, 0), (7, 1)):
         mine = np.sort(found["score"][found["category"] == category])[::-1]
         assert np.array_equal(mine, np.sort(scores[kinds == kind])[::-1][:MOST])
+
+
+def test_a_report_has_the_same_averages_and_counts_photographs_as_told():
+    spots = [(square(5 + number, 20 + number), square(60, 30 + number)) for number in range(4)]
+    originals = [picture(*spots[number], number=number) for number in range(4)]
+    edits = [
+        picture(*spots[number], shown=spots[number][:shown], number=10 * (1 + domain) + number, variant=name)
+        for domain, (name, shown) in enumerate((("dark", 2), ("half", 1)))
+        for number in range(4)
+    ]
+    edits = [replace(one, parent=f"{int(one.id) % 10:032d}") for one in edits]
+    step, ctx = (
+        DetectionAp(detectors=("mine",), bootstrap=20),
+        Context(1, OwnModels(mine=Shaken()), None, classes=CLASSES),
+    )
+    table = Table(pa.Table.from_pylist([dict(row) for row in step.measure([*originals, *edits], ctx)]), "detection_ap")
+    found = step.figures(table, ctx)["detectors"]["mine"]
+    domains, alone = step.rows(table, ctx)
+    assert (domains.figure, alone.figure, domains.note) == ("ap", "originals", "dark, half")
+    assert list(domains.photographs) == [f"{number:032d}" for number in range(4)]
+    once = np.ones(4)
+    assert 0 < value(found["variants"]["half"]["map"]) < value(found["variants"]["dark"]["map"]) < 100
+    assert percent(alone.whole(once)) == value(found["variants"]["original"]["map"])
+    assert percent(domains.whole(once)) == value(found["over_domains"][0]["map"])
+    doubled = np.array([2, 0, 1, 0])
+    twice = replace(originals[0], id="9" * 32)
+    rows = [dict(row) for row in step.measure([originals[0], twice, originals[2]], ctx)]
+    copies = step.figures(Table(pa.Table.from_pylist(rows), "detection_ap"), ctx)["detectors"]["mine"]["variants"]
+    assert percent(alone.whole(doubled)) == value(copies["original"]["map"])
+    assert np.isnan(alone.whole(once * 0))
+
+
+def test_a_report_says_why_a_detector_has_no_average():
+    bare = [picture(number=number) for number in range(2)]
+    step = DetectionAp(detectors=("mine",))
+    ctx = Context(1, OwnModels(mine=Shaken()), None, classes=CLASSES)
+    table = Table(pa.Table.from_pylist([dict(row) for row in step.measure(bare, ctx)]), "detection_ap")
+    assert [one.why_not for one in step.rows(table, ctx)] == [
+        "the edition has no pictures of this kind",
+        "no object of a class that the detector knows",
+    ]

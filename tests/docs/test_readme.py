@@ -11,7 +11,7 @@ from warm_command import run_command
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-COMMANDS = next(code for language, code in BLOCKS if language == "bash")
+COMMANDS = next(code for language, code in BLOCKS if language == "bash" and "make demo" in code)
 DEMO = re.search(r"^demo:.*\n((?:\t.+\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
 TIMM = "timm:resnet50.a1_in1k"
 """A model of the Hub; the packaged classifier answers in its place."""
@@ -41,7 +41,7 @@ def test_the_commands_work(folder):
     demo, *lines = [line for line in COMMANDS.splitlines() if not line.startswith("#")]
     assert demo.startswith("make demo")
     measured, cleaned, viewed = (ran(folder, line) for line in lines)
-    assert "Leaderboard: imagenet_e@" in measured
+    assert "report.html" in measured
     assert "curate_folder@" in cleaned
     assert (folder / viewed.partition(":")[0]).is_file()
 

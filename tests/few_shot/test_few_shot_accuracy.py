@@ -104,6 +104,34 @@ def test_hard_queries_and_few_shots_cost_accuracy(found):
         assert shots["3"]["accuracies"]["clean"]["value"] > shots["1"]["accuracies"]["clean"]["value"]
 
 
+def test_a_report_has_the_same_accuracies_by_photograph(found):
+    """Every episode asks as often, so the mean over the times asked is that over the episodes."""
+    rows = pictures()
+    ctx = replace(CTX, listings={"episodes": listing(rows)})
+    (answers,) = FewShotAccuracy(encoder="mine").rows(table(rows, {"clean": 1.0, "small": 4.0}), ctx)
+    assert (answers.figure, answers.model, answers.floor) == ("accuracy", "mine", 0.25)
+    assert answers.columns == ("clean_1", "small_1", "clean_3", "small_3")
+    assert answers.axes == {"difficulty": NAMES * 2, "shot": (1.0, 1.0, 3.0, 3.0)}
+    shares = 100 * answers.top.sum(axis=0) / answers.bottom.sum(axis=0)
+    figures = found["methods"]["centroid"]
+    wanted = [figures[shot]["accuracies"][name]["value"] for shot in ("1", "3") for name in NAMES]
+    assert shares == pytest.approx(wanted, abs=0.01)
+    assert list(answers.photographs) == sorted({one.photograph for one in rows})
+    shown = answers.pictures
+    one = next(place for place, column in enumerate(shown.column) if column == 1)
+    photograph = answers.photographs[shown.photograph[one]]
+    assert shown.ids[one] == f"{photograph}.small"
+    cell = shown.photograph[one], 1
+    assert shown.p_label[one] == pytest.approx(answers.top[cell] / answers.bottom[cell])
+    right = [said == f"c{name[0]}" for said, name in zip(shown.said, shown.ids, strict=True)]
+    np.testing.assert_array_equal(shown.right, right)
+
+
+def test_an_edition_without_episodes_has_no_row():
+    (answers,) = FewShotAccuracy().rows(table(pictures(), {"clean": 1.0, "small": 1.0}), CTX)
+    assert answers.why_not == "the edition has no episodes"
+
+
 def test_the_usual_half_width_is_that_of_the_mean_over_episodes():
     rows = pictures()
     data = table(rows, {"clean": 3.0, "small": 3.0})

@@ -11,6 +11,7 @@ from variorum.curation.people.consensus import Consensus
 from variorum.curation.people.panel.label_sets import LabelSet, Reviewed
 from variorum.evaluation.people.by_class import shares
 from variorum.evaluation.people.multi_label_accuracy import MEASURES, MultiLabelAccuracy
+from variorum.kit.predicted.answers import SharedAnswers
 from variorum.kit.raters.accuracy import multi_label_accuracy, real_accuracy
 from variorum.models import ModelTable
 from variorum.models.brought.model import BroughtModel
@@ -152,6 +153,32 @@ def test_outputs_that_are_no_class_of_the_edition_count_as_wrong(samples):
     found = figures(samples, MultiLabelAccuracy(classifiers=("mine",)), context(mine=model(predicted, classes)))
     assert found["classifiers"]["mine"]["predictions"]["outside"] == 1
     assert found["classifiers"]["mine"]["unreviewed"] == round(2 / 9, 4)
+
+
+def shared(samples, ctx) -> Table:
+    rows = SharedAnswers(classifiers=("mine",)).measure(samples, ctx)
+    return Table(pa.Table.from_pylist([dict(row) for row in rows]))
+
+
+def test_a_report_has_the_same_accuracies_by_picture(samples):
+    ctx = context(mine=model([*PREDICTED, "a"]))
+    step = MultiLabelAccuracy(classifiers=("mine",), collapsed="imagenet")
+    multi_label, real = step.rows(shared(samples, ctx), ctx)
+    assert (multi_label.figure, real.figure) == ("multi_label", "real")
+    mine = figures(samples, step, ctx)["classifiers"]["mine"]
+    for one in (multi_label, real):
+        assert len(one.photographs) == mine[one.figure]["n"] == one.bottom.sum()
+        value = 100 * one.top.sum() / one.bottom.sum()
+        assert value == pytest.approx(mine[one.figure]["by_picture"]["value"], abs=0.01)
+    unclear = picture(3)[0]
+    for one, right in ((multi_label, True), (real, False)):
+        assert one.pictures.right[list(one.pictures.ids).index(unclear)] == right
+
+
+def test_without_reviewed_labels_there_is_no_row(samples):
+    ctx = context(mine=model([*PREDICTED, "a"]))
+    found = list(MultiLabelAccuracy(classifiers=("mine",)).rows(shared(samples[-1:], ctx), ctx))
+    assert {one.why_not for one in found} == {"no picture with labels that people reviewed and could judge"}
 
 
 def test_a_model_of_other_classes_is_refused(samples):

@@ -17,6 +17,7 @@ from variorum.edition.editions import write_beside
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import (
     Evaluator,
+    check_model,
     job_on,
     known_models,
     store_for_tables,
@@ -25,7 +26,7 @@ from variorum.evaluation.classifiers.evaluator import (
 from variorum.evaluation.classifiers.figures import Given, figures
 from variorum.evaluation.classifiers.pictures import Pictures, pictures_of
 from variorum.evaluation.classifiers.ranking import Answered, edition_name, ranked
-from variorum.kit.predicted.answers import in_order_of, outputs_of
+from variorum.kit.predicted.answers import PREDICTED, in_order_of
 from variorum.machine.progress import Progress
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.filters import weights_of
@@ -34,7 +35,6 @@ from variorum.report.result_files import results_beside, write_result
 from variorum.report.results import Method, ModelFacts, Result, answers
 from variorum.report.standing import FILE
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError, StoreError
-from variorum.schemas.lookup import cut
 from variorum.schemas.table import Table
 from variorum.stages.evaluate import check_judges
 from variorum.stages.job import Job, Profile, figures_of, installed_version
@@ -144,16 +144,32 @@ def evaluate(
         ]
         _check(job, found, pictures, [one for group in groups for one in group.new()])
         for group in groups:
-            answers |= group.ask(Threads(workers, stops=(Exception,)), receiver)
-    facts = {one: _facts(job, answers[one], one, chosen) for one in chosen.names}
+            asked = group.ask(Threads(workers, stops=(Exception,)), receiver)
+            answers |= {one: table.select(PREDICTED) for one, table in asked.items()}
+    facts = {one: facts_of(job, answers[one], one, chosen) for one in chosen.names}
     results = _results(job, manifest, pictures, {one: answers[one] for one in chosen.names}, facts)
     if save:
-        for one, result in results.files.items():
-            write_result(result, manifest, tables)
-            keep_answers(result, answers[one], manifest, tables)
-        board = board_of(manifest, where, results_beside(manifest, tables), {})
-        write_beside(manifest, FILE, board.to_bytes(), tables)  # the card shows it
+        save_results(results.files, answers, manifest, where)
     return results
+
+
+def save_results(
+    results: Mapping[str, Result], answers: Mapping[str, pa.Table], manifest: Manifest, store: Store
+) -> None:
+    """Write results and answers beside the manifest, and the leaderboard that the card shows.
+
+    Args:
+        results: by model.
+        answers: by model, its table.
+        manifest: the edition.
+        store: its store, or where its tables are if that can't be written.
+    """
+    tables = store_for_tables(store)
+    for one, result in results.items():
+        write_result(result, manifest, tables)
+        keep_answers(result, answers[one], manifest, tables)
+    board = board_of(manifest, store, results_beside(manifest, tables), {})
+    write_beside(manifest, FILE, board.to_bytes(), tables)
 
 
 def _pictures(manifest: Manifest, store: Store) -> Pictures:
@@ -180,30 +196,17 @@ def _check(job: Job, edition: Edition, pictures: Pictures, new: Sequence[str]) -
     check_judges(job.recipe.evaluate[0], edition.manifest, job)
     job.ctx.models.check(new)
     for name in new:
-        model = job.ctx.models.get(name)
-        if isinstance(model, BroughtModel):
-            if not model.width:
-                model.ask(next(iter(edition.samples())).image)
-            if model.kind:
-                log.warning(
-                    "model %s is a %s; preprocessing: %s Change it by --preprocess or preprocess=.",
-                    *(model.name, model.kind, model.preprocessing),
-                )
-        elif not classifies(model):
-            raise RecipeError(
-                f"evaluate: alias {cut(name)!r} isn't a classifier; name a model that returns scores of classes"
+        model = check_model(name, job, pictures.classes, lambda: next(iter(edition.samples())).image)
+        if isinstance(model, BroughtModel) and model.kind:
+            log.warning(
+                "model %s is a %s; preprocessing: %s Change it by --preprocess or preprocess=.",
+                *(model.name, model.kind, model.preprocessing),
             )
-        outputs_of(name, model, job.judging, pictures.classes)
         if ordered := in_order_of(model, job.judging):
             log.warning("model %s: %s; give classes if they have another order", model.name, ordered)
 
 
-def classifies(model: Any) -> bool:
-    """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
-    return all(hasattr(model, name) for name in ("classes", "preprocessing"))
-
-
-def _facts(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:
+def facts_of(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFacts:
     """Return the facts that result files state about a model."""
     pin = job.ctx.models.pin(name)
     label = weights_of(pin).rpartition("@")[0] if is_brought(name) and name not in chosen.brought else name
@@ -216,37 +219,50 @@ def _facts(job: Job, table: pa.Table, name: str, chosen: ModelChoice) -> ModelFa
     )
 
 
-def _results(
-    job: Job, manifest: Manifest, pictures: Pictures, tables: Mapping[str, pa.Table], facts: Mapping[str, ModelFacts]
-) -> Results:
-    import pyarrow as pa
-
+def method_of(job: Job) -> Method:
+    """The method of the figures of a job's evaluation."""
     evaluation = job.recipe.evaluate[0]
     options = evaluation.model_dump()
-    method = Method(
+    return Method(
         name=evaluation.component_name(),
         revision=evaluation.revision,
         confidence=options["confidence"],
         bootstrap=options["bootstrap"],
         seed=job.ctx.seed,
     )
-    name = f"{manifest.dataset}@{manifest.version}"
+
+
+def result_of(
+    manifest: Manifest, pictures: Pictures, table: pa.Table, facts: ModelFacts, method: Method
+) -> tuple[Result, Given]:
+    """A model's result on an edition, and its answers. Raises CorruptShard if the table is of other pictures."""
+    if table["id"].to_pylist() != list(pictures.ids):
+        name = f"{manifest.dataset}@{manifest.version}"
+        raise CorruptShard(
+            f"{name}: its shards and its tables have different pictures; check it with: variorum verify {name}"
+        )
+    label = table["label"].to_numpy()
+    given = Given(label >= 0, table["correct"].to_numpy(zero_copy_only=False).astype(bool))
+    result = Result(
+        edition=edition_name(manifest),
+        model=facts,
+        evaluation=method,
+        figures=figures(pictures, given, method),
+        answers=answers(pictures.ids, *given),
+        variorum=installed_version("variorum"),
+    )
+    return result, given
+
+
+def _results(
+    job: Job, manifest: Manifest, pictures: Pictures, tables: Mapping[str, pa.Table], facts: Mapping[str, ModelFacts]
+) -> Results:
+    import pyarrow as pa
+
+    evaluation, method = job.recipe.evaluate[0], method_of(job)
     edition, given, files = edition_name(manifest), {}, {}
     for model, table in tables.items():
-        if table["id"].to_pylist() != list(pictures.ids):
-            raise CorruptShard(
-                f"{name}: its shards and its tables have different pictures; check it with: variorum verify {name}"
-            )
-        label = table["label"].to_numpy()
-        given[model] = Given(label >= 0, table["correct"].to_numpy(zero_copy_only=False).astype(bool))
-        files[model] = Result(
-            edition=edition,
-            model=facts[model],
-            evaluation=method,
-            figures=figures(pictures, given[model], method),
-            answers=answers(pictures.ids, *given[model]),
-            variorum=installed_version("variorum"),
-        )
+        files[model], given[model] = result_of(manifest, pictures, table, facts[model], method)
     joined = pa.concat_tables(tables.values(), promote_options="default")
     return Results(
         evaluation=evaluation,

@@ -50,6 +50,7 @@ def chosen_models(
     revision: str = "",
     preprocessing: str = "",
     preprocess: Any = None,
+    call: str = "evaluate",
 ) -> ModelChoice:
     """The models that a call was given.
 
@@ -61,24 +62,25 @@ def chosen_models(
         preprocessing: of the functions, as a sentence.
         preprocess: what becomes of a picture before the model gets it, in words or as a function, see
             `variorum.models.brought.objects.adapted`; by default each model's own.
+        call: what begins an error: the function that was called.
 
     Raises:
         RecipeError: `model` is none of these, has a name twice, or a name or revision is given for several models;
             or the preprocessing isn't understood, or is given for a model that has its own.
     """
-    pairs = _named(model, name)
+    pairs = _named(model, name, call)
     if not pairs:
-        raise RecipeError("evaluate: no model is given; name one, such as timm:resnet50.a1_in1k, or give a function")
+        raise RecipeError(f"{call}: no model is given; name one, such as timm:resnet50.a1_in1k, or give a function")
     functions = [one for _, one in pairs if not isinstance(one, str)]
     if revision and len(functions) != 1:
-        raise RecipeError(f"evaluate: revision is that of one function, but {len(functions)} are given")
+        raise RecipeError(f"{call}: revision is that of one function, but {len(functions)} are given")
     for what, text in (("revision", revision), ("preprocessing", preprocessing)):
         if not isinstance(text, str) or not NOTE.fullmatch(text):
-            raise RecipeError(f"evaluate: {what} must be a text of up to 1000 characters, without line breaks")
+            raise RecipeError(f"{call}: {what} must be a text of up to 1000 characters, without line breaks")
     names = [called for called, _ in pairs]
     if twice := next((called for called in names if names.count(called) > 1), None):
         raise RecipeError(
-            f"evaluate: model {cut(twice)!r} is given twice; give functions of the same name as a mapping from "
+            f"{call}: model {cut(twice)!r} is given twice; give functions of the same name as a mapping from "
             f"name to function"
         )
     brought: dict[str, BroughtModel] = {}
@@ -90,16 +92,16 @@ def chosen_models(
             brought[called] = with_classes(model, classes) if classes else model
         elif preprocess is not None and one.startswith("module:") and not isinstance(preprocess, str):
             raise RecipeError(
-                f"evaluate: model {cut(one)!r} is given by name and its answers are kept, so preprocess must be in "
+                f"{call}: model {cut(one)!r} is given by name and its answers are kept, so preprocess must be in "
                 "words; give the network itself, or let the file return a pair of the network and the function"
             )
         elif preprocess is not None and not one.startswith("module:"):
             raise RecipeError(
-                f"evaluate: model {cut(one)!r} has preprocessing of its own; leave preprocess out for it, or bring the "
+                f"{call}: model {cut(one)!r} has preprocessing of its own; leave preprocess out for it, or bring the "
                 "network itself as module:FILE.py:NAME"
             )
         elif classes and not is_brought(one):
-            raise RecipeError(f"evaluate: alias {cut(one)!r} has classes of its own; leave classes out for it")
+            raise RecipeError(f"{call}: alias {cut(one)!r} has classes of its own; leave classes out for it")
         elif classes or preprocess is not None:
             model = find(one) if preprocess is None else prepared(one, preprocess)
             brought[called] = with_classes(model, classes) if classes else model
@@ -124,28 +126,28 @@ def with_classes(model: BroughtModel, classes: tuple[str, ...]) -> BroughtModel:
     return replace(model, classes=classes, outputs=len(classes), revision=revision)
 
 
-def _named(model: Any, name: str | None) -> list[tuple[str, Any]]:
+def _named(model: Any, name: str | None, call: str) -> list[tuple[str, Any]]:
     """Each model with what it is called."""
     if isinstance(model, Mapping):
         if model and all(type(one).__name__ in ("Tensor", "Parameter") for one in model.values()):
-            raise no_model("evaluate: the model", model)
+            raise no_model(f"{call}: the model", model)
         if name is not None:
-            raise RecipeError("evaluate: name is for one function; in a mapping the keys are the names")
+            raise RecipeError(f"{call}: name is for one function; in a mapping the keys are the names")
         pairs = list(model.items())
     else:
         listed = list(model) if isinstance(model, list | tuple) else [model]
         if name is not None and (len(listed) != 1 or isinstance(listed[0], str)):
-            raise RecipeError("evaluate: name is for one function; give several as a mapping from name to function")
+            raise RecipeError(f"{call}: name is for one function; give several as a mapping from name to function")
         pairs = [(one if isinstance(one, str) else name or _own_name(one), one) for one in listed]
     for called, one in pairs:
         if not isinstance(called, str) or not NAME.fullmatch(called):
             raise RecipeError(
-                f"evaluate: a model can't be called {cut(repr(called))}; use up to 200 characters without < > | `"
+                f"{call}: a model can't be called {cut(repr(called))}; use up to 200 characters without < > | `"
             )
         if not isinstance(one, str) and not is_model(one):
-            raise no_model(f"evaluate: model {cut(called)!r}", one)
+            raise no_model(f"{call}: model {cut(called)!r}", one)
         if isinstance(one, str) and one != called:
-            raise RecipeError(f"evaluate: {cut(one)!r} can't become {cut(called)!r}; models by name keep their names")
+            raise RecipeError(f"{call}: {cut(one)!r} can't become {cut(called)!r}; models by name keep their names")
     return pairs
 
 

@@ -136,18 +136,22 @@ def _job(
     if profile not in get_args(Profile):
         raise RecipeError(f"profile: there is no {cut(repr(profile))}; there are: {', '.join(get_args(Profile))}")
     if "source" in settings and not isinstance(settings["source"], Mapping | Source | None):
-        settings = {**settings, "source": _source(settings["source"])}
+        settings = {**settings, "source": source_fields(settings["source"])}
     return Job(recipe_of(recipe, settings, limit), store, cast("Profile", profile), trust=trust)
 
 
-def _source(pictures: Any) -> Mapping[str, Any]:
-    """The fields of a source of pictures from Python, which are kept in this machine's cache.
+def source_fields(pictures: Any) -> Mapping[str, Any]:
+    """The fields of a source, from whatever `run` takes as one. Pictures from Python are kept in this machine's cache.
 
     Raises:
         SourceError: as `read_given`.
     """
     from variorum.api.given import read_given
 
+    if isinstance(pictures, Source):
+        return pictures.config()
+    if isinstance(pictures, Mapping):
+        return pictures
     try:
         return read_given(pictures).source
     except SourceError as error:

@@ -23,7 +23,7 @@ from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status
 from variorum.models.table_entries import Entry, read_table
 from variorum.schemas.canonical import canonical_json
-from variorum.schemas.errors import ModelUnavailable, RecipeError
+from variorum.schemas.errors import ModelUnavailable, RecipeError, UnknownName
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class ModelTable:
         """
         if alias not in self._table:
             other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
-            raise RecipeError(
+            raise UnknownName(
                 f"no model alias {alias!r} in profile {self.profile}{other}{meant(alias)}; there are: "
                 f"{', '.join(self.aliases())}; a model that you bring has a prefix: "
                 f"{', '.join(f'{way}:' for way in PREFIXES)}"

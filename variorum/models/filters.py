@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from variorum.schemas.errors import RecipeError
 
+CONTENT = re.compile(r"@((?:sha256|git):[0-9a-f]+)")
 UNAVAILABLE = "unavailable"
 """In place of the pin of a model that a component does without; it decided nothing."""
 
@@ -21,8 +23,16 @@ def content_of(pin: str) -> str:
     return content if content.startswith(("sha256:", "git:")) else weights_of(pin)
 
 
+def contents_of(pin: str) -> frozenset[str]:
+    """Contents of a pin's weights and of all models that it uses, which its pin holds."""
+    return frozenset({content_of(pin), *CONTENT.findall(pin)})
+
+
 def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:
     """Refuse judges whose weights filtered the edition: the edition would flatter them.
+
+    A judge is refused too if it uses a model that filtered, or is used by one: a wrapper around the filter's weights
+    answers much as they do.
 
     Args:
         judges: alias to pin, of the models that an evaluation asks for.
@@ -31,8 +41,12 @@ def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:
     Raises:
         RecipeError: names each alias and the filter with the same weights; names and options don't matter.
     """
-    known = {content_of(pin): pin for pin in filters if pin != UNAVAILABLE}
-    shared = [f"{alias!r} is {known[content_of(pin)]}" for alias, pin in judges.items() if content_of(pin) in known]
+    known = {content: pin for pin in filters if pin != UNAVAILABLE for content in contents_of(pin)}
+    shared = [
+        f"{alias!r} is {known[content]}"
+        for alias, pin in judges.items()
+        if (content := next((one for one in sorted(contents_of(pin)) if one in known), None)) is not None
+    ]
     if shared:
         raise RecipeError(
             f"a model that decided what was accepted can't judge the result: {'; '.join(shared)}; "

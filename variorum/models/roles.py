@@ -56,6 +56,17 @@ class Encoder(Protocol):
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]` of any length, not normalised; `[0, d]` without pictures."""
 
+    def features(self, images: Sequence[Pixels]) -> Singles:
+        """The same, under the name that classifiers have for it too."""
+        return self(images)
+
+
+class Embeds(Protocol):
+    """A classifier that also gives its embedding, as the aliases `classifier_*` and `judge` and most networks do."""
+
+    def features(self, images: Sequence[Pixels]) -> Singles | None:
+        """Embeddings `[N, d]` of any length: what the last layer gets; None from a model that gives none."""
+
 
 class Perceptual(Protocol):
     """Alias `perceptual`: how different two pictures look is the squared distance of their embeddings."""

@@ -37,6 +37,36 @@ MOST = 5_000
 """Models of a leaderboard."""
 
 
+def by_chance(right: int, n: int, classes: int) -> bool:
+    """Return whether a model's answers on originals look like guesses.
+
+    Guessing must explain as many right answers, and a modest model mustn't give as few: exact binomial tests. So a few
+    photographs of a hard set say nothing.
+
+    Args:
+        right: number of originals with a right answer.
+        n: number of originals.
+        classes: number of the model's outputs.
+    """
+    from scipy.special import bdtr
+
+    chance = 1 / max(classes, 1)
+    if not n or chance == 1:
+        return False
+    guessed = 1 - float(bdtr(right - 1, n, chance)) if right else 1.0
+    return guessed > UNLIKELY and float(bdtr(right, n, chance + MODEST * (1 - chance))) < UNLIKELY
+
+
+def chance_warning(name: str, right: int, n: int, classes: int) -> str:
+    """The line about a model that is right on so few originals; `""` if that doesn't look like guesses."""
+    if not by_chance(right, n, classes):
+        return ""
+    return (
+        f"{name} is right on {right} of {n} originals, and chance is {100 / classes:.2g} %: are its classes in order, "
+        f"is its preprocessing right, is it trained?"
+    )
+
+
 class Entry(Part):
     """A model's place.
 
@@ -81,18 +111,8 @@ class Entry(Part):
 
     @property
     def by_chance(self) -> bool:
-        """Return whether its answers on the originals look like guesses.
-
-        Guessing must explain as many right answers, and a modest model mustn't give as few: exact binomial tests. So a
-        few photographs of a hard set say nothing.
-        """
-        from scipy.special import bdtr
-
-        n, right, chance = self.figures.n, self.right, 1 / max(self.model.classes, 1)
-        if right is None or not n or chance == 1:
-            return False
-        guessed = 1 - float(bdtr(right - 1, n, chance)) if right else 1.0
-        return guessed > UNLIKELY and float(bdtr(right, n, chance + MODEST * (1 - chance))) < UNLIKELY
+        """Return whether its answers on the originals look like guesses."""
+        return self.right is not None and by_chance(self.right, self.figures.n, self.model.classes)
 
     @property
     def right(self) -> int | None:
@@ -129,8 +149,7 @@ class Leaderboard(Part):
     def warnings(self) -> list[str]:
         """A line for each model that seems to answer by chance."""
         return [
-            f"{entry.model.name} is right on {entry.right} of {entry.figures.n} originals, and chance is "
-            f"{100 / entry.model.classes:.2g} %: are its classes in order, is its preprocessing right, is it trained?"
+            chance_warning(entry.model.name, entry.right or 0, entry.figures.n, entry.model.classes)
             for entry in self.entries
             if entry.by_chance
         ]

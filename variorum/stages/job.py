@@ -145,15 +145,16 @@ def check_models(components: Iterable[Component], ctx: Context) -> None:
 def check_roles(component: Component, ctx: Context) -> None:
     """Raise RecipeError if a component uses a model that doesn't play the role that it must."""
     for one in uses_of(component):
-        if one.role is not None and ctx.models.role(one.alias) not in (one.role, None):
+        plays = ("encoder", "classifier") if one.role == "embedding" else (one.role,)
+        if one.role is not None and ctx.models.role(one.alias) not in (*plays, None):
             fields = [
                 name for name, value in component if one.alias in (value if isinstance(value, tuple) else [value])
             ]
             where = ".".join([component.component_name(), *(fields if len(fields) == 1 else [])])
-            example = "encoder" if one.role == "encoder" else "classifier_small"
-            article = "an" if one.role == "encoder" else "a"
-            other = cut(repr(one.alias))
-            raise RecipeError(f"{where}: the model {other} isn't {article} {one.role}; name one, such as {example}")
+            what, example = (
+                ("a classifier", "classifier_small") if one.role == "classifier" else ("an encoder", "encoder")
+            )
+            raise RecipeError(f"{where}: the model {cut(repr(one.alias))} isn't {what}; name one, such as {example}")
 
 
 def figures_of(component: Detector | Decider | Evaluation, table: Table, ctx: Context) -> dict[str, Json]:

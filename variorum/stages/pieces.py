@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from variorum.edition.store import Store
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Detector, Evaluation
 from variorum.schemas.errors import RecipeError
@@ -66,11 +67,20 @@ class Piece:
         return f"shard {self.shard.sha256[:12]}" if self.shard else f"{self.reference} from {self.start}"
 
 
-def edition_pieces(manifest: Manifest, measurers: Sequence[Measurer], job: Job) -> list[Piece]:
-    """The edition's shards of accepted pictures, unit by unit."""
+def edition_pieces(
+    manifest: Manifest, measurers: Sequence[Measurer], job: Job, store: Store | None = None
+) -> list[Piece]:
+    """The edition's shards of accepted pictures, unit by unit.
+
+    Args:
+        manifest: the edition.
+        measurers: of its pictures.
+        job: has the seed and the models.
+        store: has the edition; by default the job's.
+    """
     shards = [shard for _, shard in manifest.accepted()]
     keys = table_keys([shard.sha256 for shard in shards], measurers, job.judging)
-    numbered, pieces, start = _chosen(manifest, measurers, job), [], 0
+    numbered, pieces, start = _chosen(manifest, measurers, job, store or job.store), [], 0
     for shard, own in zip(shards, keys, strict=True):
         rows = slice(start, start + shard.samples)
         chosen = {name: {picture: number for picture, number in of[rows] if number} for name, of in numbered.items()}
@@ -80,7 +90,9 @@ def edition_pieces(manifest: Manifest, measurers: Sequence[Measurer], job: Job) 
     return pieces
 
 
-def _chosen(manifest: Manifest, measurers: Sequence[Measurer], job: Job) -> dict[str, list[tuple[str, int]]]:
+def _chosen(
+    manifest: Manifest, measurers: Sequence[Measurer], job: Job, store: Store
+) -> dict[str, list[tuple[str, int]]]:
     """By evaluation that chooses its pictures, the id of each accepted picture with its number, in the edition's order.
 
     Raises:
@@ -89,8 +101,8 @@ def _chosen(manifest: Manifest, measurers: Sequence[Measurer], job: Job) -> dict
     choosing = [one for one in measurers if isinstance(one, Evaluation) and isinstance(one, ChoosesPictures)]
     if not choosing:
         return {}
-    table = Table(picture_table(manifest, job.store))
-    ctx = replace(job.judging, listings=read_listings(manifest, job.store))
+    table = Table(picture_table(manifest, store))
+    ctx = replace(job.judging, listings=read_listings(manifest, store))
     ids: list[str] = table["id"].tolist()
     found = {}
     for one in choosing:

@@ -147,7 +147,7 @@ def read_fields(name: str) -> dict[str, Any]:
     if name in shipped_recipes() and not os.path.exists(path):
         text = (importlib.resources.files("variorum.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
     elif path.suffix in (".yaml", ".yml") or os.path.lexists(path):
-        text = _text(path, f"recipe {shown}")
+        text = read_text(path, f"recipe {shown}", f"recipes that come with Variorum: {_listed()}")
     else:
         close = difflib.get_close_matches(shown, shipped_recipes(), 1)
         hint = f"; did you mean {close[0]}?" if close else "."
@@ -167,22 +167,31 @@ def read_fields(name: str) -> dict[str, Any]:
     return data
 
 
-def _text(path: Path, what: str) -> str:
-    """A recipe's file. A pipe isn't opened, because reading it could wait forever."""
+def read_text(path: Path, what: str, others: str) -> str:
+    """The text of a recipe's or a suite's file. A pipe isn't opened, because reading it could wait forever.
+
+    Args:
+        path: of the file.
+        what: what errors begin with.
+        others: what they end with if the file can't be read.
+
+    Raises:
+        RecipeError: it can't be read, is too large, or isn't text.
+    """
     try:
         kind = path.stat().st_mode
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise RecipeError(f"{what}: is a pipe or a device; save the recipe in a file and give that")
+            raise RecipeError(f"{what}: is a pipe or a device; save it in a file and give that")
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
-            raise RecipeError(f"{what}: has more than {LARGEST} bytes, so it is no recipe; give another file")
+            raise RecipeError(f"{what}: has more than {LARGEST} bytes, so it is none; give another file")
         return data.decode()
     except UnicodeDecodeError as error:
         raise RecipeError(f"{what}: isn't UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except (OSError, ValueError) as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None) or error
-        raise RecipeError(f"{what}: {why}; recipes that come with Variorum: {_listed()}") from None
+        raise RecipeError(f"{what}: {why}; {others}") from None
 
 
 def place_files(value: Any, folder: Path) -> None:

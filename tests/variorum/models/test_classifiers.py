@@ -57,6 +57,12 @@ def test_the_embedding_is_what_the_classifier_sees(table, cat):
     layer = efficientnet_lite.torch_module("efficientnet-lite0", table.fetch("encoder")).network._fc
     logits = embedding @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
     assert efficientnet_lite.softmax(logits) == pytest.approx(table.get("classifier_gate")(pictures), abs=1e-5)
+    np.testing.assert_array_equal(table.get("classifier_gate").features(pictures), embedding)
+
+
+def test_the_judges_embedding_is_that_of_its_encoder(table, cat):
+    pictures = [cat, cat[:150, :200]]
+    np.testing.assert_array_equal(table.get("judge").features(pictures), table.get("judge_encoder")(pictures))
 
 
 def test_a_warm_cache_needs_neither_torch_nor_the_architecture(table):

@@ -200,6 +200,11 @@ def test_a_judge_may_not_have_filtered_even_with_other_options():
         refuse_filters({"judge": "lite0@sha256:aa+eff.2", "classifier": judge}, [gate])
     assert weights_of(gate) == "lite0@sha256:aa"
     refuse_filters({"vlm": "unavailable"}, ["unavailable"])  # a missing model decided nothing
+    wrapper = f"smoothed@sha256:cc+smoothed.1;{{}};gate={gate}"
+    for judged, filtering in ((wrapper, gate), ("lite0@sha256:aa+eff.2", wrapper)):
+        with pytest.raises(RecipeError, match="can't judge the result"):
+            refuse_filters({"judge": judged}, [filtering])
+    refuse_filters({"classifier": judge}, [wrapper])
 
 
 def test_the_embedded_gate_is_not_a_judge():

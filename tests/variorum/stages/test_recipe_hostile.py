@@ -38,7 +38,7 @@ def line(*args, **kwargs) -> str:
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "recipe.yaml")
-    assert "is a pipe or a device; save the recipe in a file" in line(str(tmp_path / "recipe.yaml"))
+    assert "is a pipe or a device; save it in a file" in line(str(tmp_path / "recipe.yaml"))
     assert "is a pipe or a device" in line("/dev/null")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -78,12 +78,9 @@ def paired(table: Table, classifiers: Sequence[str]) -> Paired:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    both = pa.chunked_array([*table.column("id").chunks, *table.column("parent").chunks], pa.string())
-    texts = both.fill_null("").dictionary_encode().combine_chunks()
-    names, codes = texts.dictionary.to_pylist(), texts.indices.to_numpy().astype(np.int64)
-    of_row, parent = codes[: len(table)], codes[len(table) :]
+    names, of_row, roots_of = _coded(table)
     nodes, first, picture = np.unique(of_row, return_index=True, return_inverse=True)
-    root = _roots(nodes, parent[first], len(names), names.index("") if "" in names else -1)[nodes]
+    root = roots_of[nodes]
 
     shape = len(classifiers), len(nodes)
     model = pc.index_in(table.column("classifier"), pa.array(classifiers, pa.string())).fill_null(-1).to_numpy()
@@ -121,10 +118,56 @@ def paired(table: Table, classifiers: Sequence[str]) -> Paired:
         variants,  # sorted by name
         {variants[one]: variants[other] for one, other in begun},
         confidence=confidence,
-        order=_order(first[edited], source[edited], variant[edited], len(known), len(variants)),
+        order=order_of_making(first[edited], source[edited], variant[edited], len(known), len(variants)),
         outputs=tuple(table["outputs"][said].tolist()),
         preprocessing=tuple(table.column("preprocessing").take(said).to_pylist()),
     )
+
+
+class Photographs(NamedTuple):
+    """The photographs that the pictures of a table with N rows go back to.
+
+    Attributes:
+        ids: of the photographs, sorted, `[n]`.
+        of_row: index in `ids`, `[N]`. Pictures that share a `photograph`, such as those of copies, have one.
+        root: number of the oldest known ancestor, `[N]`.
+    """
+
+    ids: tuple[str, ...]
+    of_row: Ints
+    root: Ints
+
+
+def photographs(table: Table) -> Photographs:
+    """The photographs of a table with the columns `id`, `parent` and `photograph`."""
+    names, of_row, roots_of = _coded(table)
+    root = roots_of[of_row]
+    known = np.unique(root)
+    known = known[np.argsort(np.array([names[node] for node in known], object), kind="stable")]
+    rank = np.zeros(len(names), np.int64)
+    rank[known] = np.arange(len(known))
+    same = table.column("photograph").fill_null("").dictionary_encode().combine_chunks()
+    texts, group = same.dictionary.to_pylist(), same.indices.to_numpy().astype(np.int64)
+    least = np.full(len(texts), len(known))
+    np.minimum.at(least, group, rank[root])
+    if "" in texts:
+        least[texts.index("")] = len(known)
+    one = np.arange(len(known))
+    np.minimum.at(one, rank[root], least[group])
+    units, place = np.unique(one[rank[root]], return_inverse=True)
+    return Photographs(tuple(names[known[unit]] for unit in units), place.reshape(-1), root)
+
+
+def _coded(table: Table) -> tuple[list[str], Ints, Ints]:
+    """Names of pictures and ancestors, the number of each row's picture `[N]`, and that of each one's root."""
+    import pyarrow as pa
+
+    both = pa.chunked_array([*table.column("id").chunks, *table.column("parent").chunks], pa.string())
+    texts = both.fill_null("").dictionary_encode().combine_chunks()
+    names, codes = texts.dictionary.to_pylist(), texts.indices.to_numpy().astype(np.int64)
+    of_row, parent = codes[: len(table)], codes[len(table) :]
+    nodes, first = np.unique(of_row, return_index=True)
+    return names, of_row, _roots(nodes, parent[first], len(names), names.index("") if "" in names else -1)
 
 
 def _roots(nodes: Ints, parents: Ints, size: int, none: int) -> Ints:
@@ -139,7 +182,7 @@ def _roots(nodes: Ints, parents: Ints, size: int, none: int) -> Ints:
     return up
 
 
-def _order(row: Ints, source: Ints, variant: Ints, sources: int, variants: int) -> tuple[int, ...]:
+def order_of_making(row: Ints, source: Ints, variant: Ints, sources: int, variants: int) -> tuple[int, ...]:
     """Variants by the number of others that they come before, in most of the sources that have both.
 
     One source may lack some variants, so none of them alone has the order in which they are made.

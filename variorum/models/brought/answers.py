@@ -46,7 +46,7 @@ class Answers:
         Raises:
             ModelFailed: it returned something else; the message describes it and names the first bad picture.
         """
-        scores, given = _as_array(answer), _described(answer)
+        scores, given = as_array(answer), described(answer)
         wanted = classes or self.width
         shape = f"[{pictures}, {wanted or 'K'}]"
         expected = f"it must give scores {shape}, one row per picture and one column per class"
@@ -98,7 +98,7 @@ class Answers:
         return scaled
 
 
-def _as_array(answer: object) -> Array | None:
+def as_array(answer: object) -> Array | None:
     """A tensor, an array, or lists of either or of numbers as an array; None for anything else."""
     if isinstance(answer, np.ndarray):
         return answer
@@ -111,7 +111,7 @@ def _as_array(answer: object) -> Array | None:
         return np.asarray(answer)
     if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
         return None
-    rows = [row if isinstance(row, int | float) else _as_array(row) for row in answer]
+    rows = [row if isinstance(row, int | float) else as_array(row) for row in answer]
     if any(row is None for row in rows):
         return None
     try:
@@ -120,7 +120,7 @@ def _as_array(answer: object) -> Array | None:
         return None
 
 
-def _described(answer: object) -> str:
+def described(answer: object) -> str:
     """Type, shape and dtype of what a model returned."""
     if answer is None:
         return "None"

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from variorum.models.brought.copies import Copies
+from variorum.models.brought.detector import BroughtDetector, label_names, looks_of
 from variorum.models.brought.model import BATCH, BroughtModel
+from variorum.models.brought.networks import is_network, state_digest
 from variorum.models.brought.objects import adapted, is_model, no_model
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
 IMAGENET = 1000
+SEES_WHOLE = "Values x / 255 of the whole picture; the network itself does the rest."
 OWN = "Not described: the function gets RGB pictures as they are stored."
 
 
@@ -51,7 +54,9 @@ def from_function(
     Args:
         function: from a list of RGB uint8 pictures `[H, W, 3]`, of any sizes, to logits or probabilities `[N, K]`. It
             gets copies that it may write into. It runs as it is: on its own device, with gradients if it wants them.
-            Or an object of a library, as `adapted` takes it: a network, or a classifier with `predict_proba`.
+            Or an object of a library, as `adapted` takes it: a network, or a classifier with `predict_proba`. Its
+            attribute `embed`, if there is one, is a function from the same pictures to embeddings `[N, d]`. With an
+            attribute `finds` it is a detector, see `variorum/models/brought/detector.py`.
         name: for tables and cards; by default the function's own name.
         classes: of its outputs, in their order: wnids, names, or indices. By default its attribute `classes`; without
             them a function of 1000 outputs is taken to be in ImageNet's order.
@@ -71,7 +76,8 @@ def from_function(
     name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
     if not name.isprintable() or len(name) > 500:
         raise RecipeError(f"the name of a model must be one line of text: {cut(repr(name))}")
-    network = adapted(function, name, preprocess)
+    finds = label_names(function, name)
+    network = None if finds else adapted(function, name, preprocess)
 
     def said(what: str, kind: type | tuple[type, ...]) -> Any:
         """An attribute; a network's attributes of other kinds mean something else."""
@@ -89,12 +95,29 @@ def from_function(
     if batch < 1:
         raise RecipeError(f"model {name!r}: batch must be 1 or more, not {batch}")
     own = texts["revision"]
+    if finds and preprocess is not None:
+        raise RecipeError(f"model {name!r} is a detector, which prepares its pictures itself; leave preprocess out")
+    if finds:
+        found, told, kind = OnCopies(function), texts["preprocessing"], ""
+        if is_network(function):
+            kind = "detection network"
+            found, told = looks_of(function, name), SEES_WHOLE  # type: ignore[assignment]
+            own += f"{',' if ';' in own else ';'}as:{state_digest(function)[:12]}" if own else ""
+        return BroughtDetector(name, own, finds, told, found, len(finds), batch, file, kind=kind)
     if network is None:
-        return BroughtModel(name, own, names, texts["preprocessing"], OnCopies(function), len(names), batch, file)
+        embed = getattr(function, "embed", None)
+        if embed is not None and not callable(embed):
+            raise RecipeError(f"model {name!r}: its embed must be a function from pictures to embeddings [N, d]")
+        embed = embed and OnCopies(embed)
+        return BroughtModel(
+            name, own, names, texts["preprocessing"], OnCopies(function), len(names), batch, file, embed=embed
+        )
     names = names or checked_classes(network.classes, name)
     own += f"{',' if ';' in own else ';'}as:{network.identity}" if own else ""
     return BroughtModel(
-        name, own, names, texts["preprocessing"], network.scores, len(names), batch, file, kind=network.kind
+        *(name, own, names, texts["preprocessing"], network.scores, len(names), batch, file),
+        kind=network.kind,
+        embed=network.embed,
     )
 
 

@@ -79,8 +79,9 @@ def _load(name: str, folder: Path, revision: str) -> BroughtModel:
     with running_out(f"model {name!r} doesn't fit"):
         processor, model = read_image_classification(folder)
     known = ImageClassification(processor, model, BATCH)
+    classes = class_names(model.config.id2label)
     return BroughtModel(
-        name, revision, class_names(model.config.id2label), known.preprocessing, known.logits, model.config.num_labels
+        *(name, revision, classes, known.preprocessing, known.logits, model.config.num_labels), embed=known.embed
     )
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.models.brought.answers import Answers
+from variorum.models.brought.answers import Answers, as_array, described
 from variorum.models.brought.failures import failed, out_of_memory
-from variorum.schemas.errors import ModelUnavailable, VariorumError
+from variorum.schemas.errors import ModelFailed, ModelUnavailable, VariorumError
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
@@ -40,6 +40,7 @@ class BroughtModel:
         batch: pictures per call at most.
         file: the user's own Python file, whose line an error names; `""` if there is none.
         kind: what it was taken for, such as `PyTorch module`; `""` for a function of pictures and for a name.
+        embed: from pictures, as `scores` gets them, to embeddings `[N, d]`, or to None; None if there is no such way.
     """
 
     name: str
@@ -51,6 +52,7 @@ class BroughtModel:
     batch: int = BATCH
     file: str = ""
     kind: str = ""
+    embed: Callable[[Sequence[Pixels]], Any] | None = None
     _answers: Answers = field(default_factory=Answers, init=False, repr=False, compare=False)
 
     @property
@@ -80,25 +82,67 @@ class BroughtModel:
             ModelUnavailable: memory doesn't suffice for one picture.
         """
         expected = len(self.classes) or self.outputs
-        parts: list[Singles] = []
-        done = 0
-        while done < len(images):
-            part = images[done : done + min(self.batch, self._answers.most or self.batch)]
-            scores = self._scores(part, expected)
-            if scores is None:
-                self._halve(len(part))
-                continue
-            parts.append(scores)
-            done += len(part)
+        parts = self._in_parts(images, lambda part: self._scores(part, expected))
         if not parts:
             return np.zeros((0, expected or self._answers.width), np.float32)
         return self._answers.probabilities(np.concatenate(parts), self.name)
 
+    def features(self, images: Sequence[Pixels]) -> Singles | None:
+        """Embeddings `[N, d]` of RGB uint8 pictures `[H, W, 3]`, not normalised; None if it gives none.
+
+        That of a PyTorch network is what its last linear layer gets; that of a function is what its attribute `embed`
+        gives.
+
+        Raises:
+            ModelFailed: the model raised, or gave anything but a vector per picture.
+            ModelUnavailable: memory doesn't suffice for one picture.
+        """
+        embed = self.embed
+        if embed is None:
+            return None
+        found = self._in_parts(images, lambda part: self._asked(embed, part, lambda it: self._vectors(it, len(part))))
+        if not found or any(part.shape[1] == 0 for part in found):
+            return None
+        return np.concatenate(found)
+
+    def _in_parts(self, images: Sequence[Pixels], ask: Callable[[Sequence[Pixels]], Singles | None]) -> list[Singles]:
+        """What `ask` gives for all pictures, with as many at a time as memory suffices for."""
+        parts: list[Singles] = []
+        done = 0
+        while done < len(images):
+            part = images[done : done + min(self.batch, self._answers.most or self.batch)]
+            found = ask(part)
+            if found is None:
+                self._halve(len(part))
+                continue
+            parts.append(found)
+            done += len(part)
+        return parts
+
     def _scores(self, part: Sequence[Pixels], expected: int) -> Singles | None:
         """The checked scores of a batch, or None if memory ran out."""
+        return self._asked(
+            self.scores, part, lambda answer: self._answers.checked(answer, len(part), expected, self.name)
+        )
+
+    def _vectors(self, answer: Any, pictures: int) -> Singles:
+        """The checked embeddings of a batch; `[N, 0]` for None."""
+        if answer is None:
+            return np.zeros((pictures, 0), np.float32)
+        found = as_array(answer)
+        if found is None or found.dtype.kind not in "fiu" or found.ndim < 2 or len(found) != pictures:
+            raise ModelFailed(
+                f"the embed of model {self.name!r} gave {described(answer)} for {pictures} pictures; it must give "
+                f"embeddings [{pictures}, d], one row per picture"
+            )
+        return np.asarray(found.reshape(pictures, -1), np.float32)
+
+    def _asked(
+        self, call: Callable[[Sequence[Pixels]], Any], part: Sequence[Pixels], checked: Callable[[Any], Singles]
+    ) -> Singles | None:
+        """The checked answer to a batch, or None if memory ran out."""
         try:
-            answer = self.scores(part)
-            return self._answers.checked(answer, len(part), expected, self.name)
+            return checked(call(part))
         except VariorumError:
             raise
         except (Exception, SystemExit) as error:  # a model that exits must not end the command

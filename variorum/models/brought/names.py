@@ -12,7 +12,7 @@ from typing import Any
 from variorum.models.brought.found import Found
 from variorum.models.brought.model import BroughtModel
 from variorum.models.weights import untouched
-from variorum.schemas.errors import ModelUnavailable, RecipeError
+from variorum.schemas.errors import ModelUnavailable, RecipeError, UnknownName
 from variorum.schemas.lookup import cut
 
 PREFIXES: Mapping[str, str] = {
@@ -66,7 +66,7 @@ def look_up(name: str, *, fetch: bool = True) -> Found:
     if not name.isprintable() or len(name) > 2000:
         raise RecipeError(f"no model can be named {cut(repr(name))}")
     if not colon or way not in PREFIXES or not rest:
-        raise RecipeError(_unknown(name, way, bool(colon)))
+        raise UnknownName(_unknown(name, way, bool(colon)))
     return _way(way).find(name, rest, fetch=fetch)  # type: ignore[no-any-return]
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from variorum.models.brought.steps import USUAL, steps_of
 from variorum.models.device import best_device
 from variorum.models.memory import running_out
+from variorum.models.penultimate import Penultimate
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 if TYPE_CHECKING:
@@ -79,21 +80,71 @@ def own_preprocessing(network: Any, processor: Any = None) -> Prepared:
     return Prepared(steps, steps.told(ASSUMED))
 
 
-def network_scores(network: Any, prepare: Callable[[Any], Any], name: str) -> Callable[[Sequence[Pixels]], Any]:
-    """From pictures to the outputs `[N, K]` of somebody's network, in evaluation mode and without gradients.
-
-    The network itself isn't changed: where it is in training mode or on another device, a copy is taken.
+class NetworkScores:
+    """From pictures to the outputs `[N, K]` of a network, without gradients.
 
     Args:
         network: takes `[N, C, H, W]`; gives a tensor, an object with `.logits`, or a tuple that begins with one.
+        prepare: from a PIL picture to `[C, H, W]`.
+        device: of its weights.
+        dtype: of its input.
+    """
+
+    def __init__(self, network: Any, prepare: Callable[[Any], Any], device: Any, dtype: Any) -> None:
+        self.network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
+        compiled = hasattr(network, "_orig_mod")  # hooks would compile it again
+        self._asked = None if compiled else Penultimate(network, self._scores)
+
+    def __call__(self, images: Sequence[Pixels]) -> Any:
+        """The scores."""
+        return self._asked.scores(images) if self._asked else self._scores(images)
+
+    def embed(self, images: Sequence[Pixels]) -> Any:
+        """The embeddings `[N, d]`, as `Penultimate` takes them, or None."""
+        return self._asked.features(images) if self._asked else None
+
+    def _scores(self, images: Sequence[Pixels]) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            return _scores_in(self.network(self._batch(images)))
+
+    def _batch(self, images: Sequence[Pixels]) -> Any:
+        import torch
+        from PIL import Image
+
+        batch = stacked([torch.as_tensor(self._prepare(Image.fromarray(image))) for image in images])
+        return batch.to(self._device, self._dtype)
+
+
+def network_scores(network: Any, prepare: Callable[[Any], Any], name: str) -> NetworkScores:
+    """From pictures to the outputs `[N, K]` of somebody's network, in evaluation mode and without gradients.
+
+    Args:
+        network: as `NetworkScores` takes it; see `settled`.
         prepare: from a PIL picture to `[C, H, W]`.
         name: of the model, for errors.
 
     Raises:
         ModelUnavailable: it can't be copied, or doesn't fit into the GPU's memory.
     """
+    network, device, dtype = settled(network, name)
+    return NetworkScores(network, prepare, device, dtype)
+
+
+def settled(network: Any, name: str) -> tuple[Any, Any, Any]:
+    """A network in evaluation mode on the best device or its own GPU, that device, and the type of its numbers.
+
+    The network itself isn't changed: where it is in training mode or on another device, a copy is taken.
+
+    Args:
+        network: somebody's.
+        name: of the model, for errors.
+
+    Raises:
+        ModelUnavailable: it can't be copied, or doesn't fit into the GPU's memory.
+    """
     import torch
-    from PIL import Image
 
     tensors = [*network.parameters(), *network.buffers()]
     device = tensors[0].device if tensors and tensors[0].device.type != "cpu" else torch.device(best_device())
@@ -108,14 +159,7 @@ def network_scores(network: Any, prepare: Callable[[Any], Any], name: str) -> Ca
                     f"model {name!r} can't be copied ({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
                     f"call its .eval() and .to({str(device)!r}) first"
                 ) from error
-    dtype = next((one.dtype for one in tensors if one.is_floating_point()), torch.float32)
-
-    def scores(images: Sequence[Pixels]) -> Any:
-        with torch.inference_mode():
-            batch = stacked([torch.as_tensor(prepare(Image.fromarray(image))) for image in images])
-            return _scores_in(network(batch.to(device, dtype)))
-
-    return scores
+    return network, device, next((one.dtype for one in tensors if one.is_floating_point()), torch.float32)
 
 
 def stacked(prepared: Sequence[Any]) -> Any:

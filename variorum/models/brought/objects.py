@@ -51,6 +51,7 @@ class Adapted:
         told: its preprocessing as a sentence.
         classes: names of its outputs; empty if it has none.
         identity: what else than its code decides its output: a digest of preprocessing and weights.
+        embed: from pictures to embeddings `[N, d]`, or to None; None if there is no such way.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Adapted:
     told: str
     classes: tuple[str, ...] = ()
     identity: str = ""
+    embed: Callable[[Sequence[Pixels]], Any] | None = None
 
 
 def is_model(value: object) -> bool:
@@ -96,7 +98,8 @@ def adapted(model: Any, name: str, preprocess: Any = None) -> Adapted | None:
 
 
 def _made(kind: str, scores: Callable[[Sequence[Pixels]], Any], found: Prepared, more: str = "") -> Adapted:
-    return Adapted(kind, scores, found.told, found.classes, digest([kind, found.told, more])[:12])
+    identity = digest([kind, found.told, more])[:12]
+    return Adapted(kind, scores, found.told, found.classes, identity, getattr(scores, "embed", None))
 
 
 def _inner(model: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Pixels
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+LINEAR = ("Gemm", "MatMul")
+AFTER = ("Add", "Cast", "Flatten", "Identity", "LogSoftmax", "Reshape", "Sigmoid", "Softmax")
+"""What may follow the last linear layer."""
 MOST_CLASSES = 2**24
 """Bytes of a file of class names."""
 
@@ -81,7 +85,7 @@ def _classes(facts: Facts, folder: Path, name: str) -> tuple[str, ...]:
 
 def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tuple[str, ...]) -> BroughtModel:
     content = path.read_bytes()  # what was hashed is what is opened
-    read_model(content, where := f"model {name!r}: {path.name}")
+    graph = read_model(content, where := f"model {name!r}: {path.name}")
     session = open_session(content, len(os.sched_getaffinity(0)), where)
     if facts is None and (kept := _metadata(session)):
         facts = _facts(kept, f"the metadata of {path.name}", name)
@@ -107,6 +111,16 @@ def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tu
         )
     fixed = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else 0
     scores = _Scores(session, inputs[0].name, wanted, prepare, fixed)
+    inner = _given_to_last(graph.graph, wanted)
+
+    @cache
+    def other() -> _Scores:  # another session, as a further output may change the last bits of the scores
+        from onnx import ValueInfoProto
+
+        graph.graph.output.append(ValueInfoProto(name=inner))
+        session = open_session(graph.SerializeToString(), len(os.sched_getaffinity(0)), where)
+        return _Scores(session, inputs[0].name, inner, prepare, fixed)
+
     return BroughtModel(
         name,
         revision,
@@ -115,7 +129,24 @@ def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tu
         scores,
         width,
         max(fixed, BATCH // fixed * fixed) if fixed else BATCH,
+        embed=(lambda images: other()(images)) if inner else None,
     )
+
+
+def _given_to_last(graph: Any, output: str) -> str:
+    """The tensor that the linear layer before an output gets; `""` if there is none that a graph computes."""
+    made = {name: node for node in graph.node for name in node.output}
+    fixed = {one.name for one in graph.initializer}
+    fixed |= {name for name, node in made.items() if node.op_type == "Constant"}
+    node = made.get(output)
+    while node is not None:
+        given = [name for name in node.input if name and name not in fixed]
+        if len(given) != 1:
+            return ""
+        if node.op_type in LINEAR:
+            return str(given[0]) if given[0] in made else ""
+        node = made.get(given[0]) if node.op_type in AFTER else None
+    return ""
 
 
 class _Scores:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from variorum.models.brought.networks import NetworkScores
 from variorum.models.device import best_device
 from variorum.models.memory import running_out
 from variorum.models.pretrained import state_of
 from variorum.schemas.lookup import cut
 
-if TYPE_CHECKING:
-    from variorum.arrays import Pixels
 
-
-def scores_of(network: Any, prepare: Callable[[Any], Any], name: str) -> Callable[[Sequence[Pixels]], Any]:
+def scores_of(network: Any, prepare: Callable[[Any], Any], name: str) -> NetworkScores:
     """From pictures to the outputs `[N, K]` of a network, on the best device and without gradients.
 
     Args:
@@ -30,18 +28,11 @@ def scores_of(network: Any, prepare: Callable[[Any], Any], name: str) -> Callabl
         ModelUnavailable: it doesn't fit into the GPU's memory.
     """
     import torch
-    from PIL import Image
 
     device = best_device()
     with running_out(f"model {name!r} doesn't fit"):
         network = network.to(device).eval().requires_grad_(False)
-
-    def scores(images: Sequence[Pixels]) -> Any:
-        with torch.inference_mode():
-            batch = torch.stack([prepare(Image.fromarray(image)) for image in images])
-            return network(batch.to(device)).float()
-
-    return scores
+    return NetworkScores(network, prepare, device, torch.float32)
 
 
 def read_state(path: Path, what: str) -> dict[str, Any]:

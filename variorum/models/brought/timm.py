@@ -120,9 +120,8 @@ def _brought(name: str, revision: str, network: Any) -> BroughtModel:
     if config["input_size"][0] != 3:
         raise ModelUnavailable(f"model {name!r} takes {config['input_size'][0]} channels; pictures are RGB")
     scores = scores_of(network, create_transform(**config), name)
-    return BroughtModel(
-        name, revision, class_names(network.pretrained_cfg, outputs), config_told(config), scores, outputs
-    )
+    classes = class_names(network.pretrained_cfg, outputs)
+    return BroughtModel(name, revision, classes, config_told(config), scores, outputs, embed=scores.embed)
 
 
 def class_names(config: Mapping[str, Any], outputs: int) -> tuple[str, ...]:

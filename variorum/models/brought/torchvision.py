@@ -57,7 +57,8 @@ def find(name: str, rest: str, *, fetch: bool) -> Found:
             network = get_model(architecture, weights=weights, progress=False)
         classes = tuple(map(str, weights.meta["categories"]))
         told = preset_told(weights.transforms(), f"transforms of {weights.name}")
-        return BroughtModel(name, revision, classes, told, scores_of(network, weights.transforms(), name), len(classes))
+        scores = scores_of(network, weights.transforms(), name)
+        return BroughtModel(name, revision, classes, told, scores, len(classes), embed=scores.embed)
 
     return Found(name, f"torchvision:{architecture}.{weights.name}", revision, weights.url, path, load)
 
@@ -126,7 +127,8 @@ def _from_file(name: str, architecture: str, weights: Any, path: Path, *, chosen
             network.load_state_dict(state)
         whose = f"transforms of {weights.name}" + ("" if chosen else ", as the file has none of its own")
         told = preset_told(weights.transforms(), whose)
-        return BroughtModel(name, revision, (), told, scores_of(network, weights.transforms(), name), outputs)
+        scores = scores_of(network, weights.transforms(), name)
+        return BroughtModel(name, revision, (), told, scores, outputs, embed=scores.embed)
 
     return Found(name, f"torchvision:{architecture}@{path.name}", revision, str(path), path, load)
 

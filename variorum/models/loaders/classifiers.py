@@ -11,8 +11,10 @@ import numpy as np
 
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.penultimate import LastBatch, Penultimate
 from variorum.models.preprocessing import centre, normalised, sentence, shorter_side, stretched
 from variorum.models.pretrained import load_pretrained, one_error, state_of
+from variorum.models.roles import Encoder
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
@@ -90,6 +92,7 @@ class ImageClassification:
         self._batch = batch
         self.classes: tuple[str, ...] = ()
         self.preprocessing = told_by(processor)
+        self._asked = Penultimate(model, self._logits)
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, 1000]` in ImageNet index order, which is the order of these checkpoints' labels."""
@@ -100,8 +103,20 @@ class ImageClassification:
         probabilities: Singles = self.logits(images).softmax(-1).cpu().numpy()
         return probabilities
 
+    def features(self, images: Sequence[Pixels]) -> Singles | None:
+        """Embeddings `[N, d]`: what the last linear layer gets; None if that doesn't give the logits."""
+        parts = [self.embed(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
+        return None if not parts or parts[0] is None else np.concatenate([part.cpu().numpy() for part in parts])
+
+    def embed(self, images: Sequence[Pixels]) -> Any:
+        """Embeddings `[N, d]` of one batch, a float32 tensor, or None."""
+        return self._asked.features(images)
+
     def logits(self, images: Sequence[Pixels]) -> Any:
         """Logits `[N, K]` of one batch, a float32 tensor."""
+        return self._asked.scores(images)
+
+    def _logits(self, images: Sequence[Pixels]) -> Any:
         import torch
 
         writable = [np.require(image, requirements="W") for image in images]  # PyTorch warns of others
@@ -240,14 +255,31 @@ class GreyCNN:
         self._module = module
         self._options = options
         self.classes = options.classes
+        self._last = LastBatch()
         self.preprocessing = sentence("grey", stretched(options.size, options.size, "area"), "values x / 127.5 - 1")
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, K]` in the order of `classes`."""
-        return outputs(lambda batch: self._module(batch).softmax(-1), self._options, images, len(self.classes))
+        classes = len(self.classes)
+        both = outputs(self._both, self._options, images, classes + self._module[-1].in_features)
+        self._last.keep(images, both[:, classes:].copy())
+        return both[:, :classes].copy()
+
+    def features(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, 128]`, non-negative: what the last layer gets."""
+        if not self._last.has(images):
+            self(images)
+        found: Singles = self._last.found
+        return found
+
+    def _both(self, batch: Any) -> Any:
+        import torch
+
+        embedding = self._module[:-2](batch)  # without dropout and the linear layer
+        return torch.cat([self._module[-2:](embedding).softmax(-1), embedding], 1)
 
 
-class GreyCNNEncoder:
+class GreyCNNEncoder(Encoder):
     """A `roles.Encoder`; colour is ignored, other sizes are resized."""
 
     def __init__(self, module: Any, options: GreyCNNOptions) -> None:

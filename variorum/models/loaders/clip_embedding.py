@@ -12,6 +12,7 @@ from pydantic import Field
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.roles import Encoder
 from variorum.models.table_entries import Entry, StrictModel
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def load_clip_embedding(
     return ClipEmbedding(processor, model.to(best_device()).eval(), options.batch)
 
 
-class ClipEmbedding:
+class ClipEmbedding(Encoder):
     """A `roles.Encoder`: projected embeddings as CLIP makes them (Radford et al., ICML 2021, arXiv 2103.00020)."""
 
     def __init__(self, processor: Any, model: Any, batch: int) -> None:

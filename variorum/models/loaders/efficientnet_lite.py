@@ -19,8 +19,10 @@ import numpy as np
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import exported, open_session
+from variorum.models.penultimate import LastBatch
 from variorum.models.preprocessing import sentence
 from variorum.models.pretrained import state_of
+from variorum.models.roles import Encoder
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.models.weights import tree_sha256
 from variorum.schemas.canonical import Json
@@ -82,13 +84,23 @@ class EfficientNetLite:
             f"resized to {options.size} × {options.size} px (area, or bicubic where that enlarges)",
             "values (x - 127) / 128",
         )
+        self._last = LastBatch()
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, 1000]` in ImageNet index order."""
-        return softmax(outputs(self._session, self._options, images, "logits"))
+        logits, embeddings = outputs(self._session, self._options, images, *WIDTHS)
+        self._last.keep(images, embeddings)
+        return softmax(logits)
+
+    def features(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, 1280]`, non-negative: what the last layer gets."""
+        if not self._last.has(images):
+            self(images)
+        found: Singles = self._last.found
+        return found
 
 
-class EfficientNetLiteEncoder:
+class EfficientNetLiteEncoder(Encoder):
     """A `roles.Encoder`."""
 
     def __init__(self, session: Any, options: EfficientNetLiteOptions) -> None:
@@ -97,7 +109,7 @@ class EfficientNetLiteEncoder:
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 1280]`, non-negative."""
-        return outputs(self._session, self._options, images, "embedding")
+        return outputs(self._session, self._options, images, "embedding")[0]
 
 
 class EfficientNetLiteAdversary:
@@ -132,13 +144,13 @@ class EfficientNetLiteAdversary:
         return self._network((seen * 255 - 127) / 128)[1]
 
 
-def outputs(session: Any, options: EfficientNetLiteOptions, images: Sequence[Pixels], name: str) -> Singles:
-    """One of the network's outputs for all pictures, computed in batches."""
-    parts = []
+def outputs(session: Any, options: EfficientNetLiteOptions, images: Sequence[Pixels], *names: str) -> list[Singles]:
+    """Some of the network's outputs for all pictures, computed in batches."""
+    parts: list[list[Singles]] = [[np.zeros((0, WIDTHS[name]), np.float32) for name in names]]
     for start in range(0, len(images), options.batch):
         batch = np.stack([network_input(image, options.size) for image in images[start : start + options.batch]])
-        parts.append(session.run([name], {"x": batch})[0])
-    return np.concatenate(parts) if parts else np.zeros((0, WIDTHS[name]), np.float32)
+        parts.append(session.run(list(names), {"x": batch}))
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
 def network_input(image: Pixels, size: int) -> Singles:

@@ -13,6 +13,7 @@ from variorum.models.content import content_hash
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error, state_of
+from variorum.models.roles import Encoder
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.models.weights import local_path
 from variorum.schemas.errors import ModelUnavailable
@@ -48,7 +49,7 @@ def load_image_embedding(
     return ImageEmbedding(processor, model.to(best_device()).eval(), options.batch)
 
 
-class ImageEmbedding:
+class ImageEmbedding(Encoder):
     """A `roles.Encoder`: the last layer's class token; the checkpoint's processor resizes and normalises.
 
     It isn't `pooler_output`, which in some architectures has passed another layer that has a meaning only for the

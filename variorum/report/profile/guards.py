@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Literal
 
 from variorum.report.profile.document import Guard, Interval, Row
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import RecipeError, UnknownName
 
 BELOW, WORSE = "--fail-below", "--fail-worse"
 STARTS = ":/."
@@ -38,7 +38,7 @@ class Wanted:
 
 
 def read_guards(
-    below: Sequence[str], worse: Sequence[str], rows: Collection[str], models: Sequence[str]
+    below: Sequence[str], worse: Sequence[str], rows: Collection[str], models: Sequence[str] | None
 ) -> tuple[Wanted, ...]:
     """Read the limits that `--fail-below` and `--fail-worse` set.
 
@@ -46,7 +46,8 @@ def read_guards(
         below: `[MODEL:]ROW=VALUE` each, a value in percent.
         worse: `[MODEL:]ROW=POINTS` each, at least 0.
         rows: ids of the rows that can be measured.
-        models: names of the models. The end of a name will do if it is the end of no other.
+        models: names of the models. The end of a name will do if it is the end of no other. None if they aren't
+            known yet; then they aren't checked.
 
     Raises:
         RecipeError: a row, a model or a number is wrong; the message lists what there is.
@@ -56,7 +57,7 @@ def read_guards(
     )
 
 
-def _read(option: str, text: str, rows: Collection[str], models: Sequence[str]) -> Wanted:
+def _read(option: str, text: str, rows: Collection[str], models: Sequence[str] | None) -> Wanted:
     target, equals, number = text.rpartition("=")
     what = "VALUE" if option == BELOW else "POINTS"
     if not equals:
@@ -65,14 +66,14 @@ def _read(option: str, text: str, rows: Collection[str], models: Sequence[str]) 
     if row not in rows:
         near = get_close_matches(row, rows, 1)
         ask = f" Do you mean {near[0]}?" if near else ""
-        raise RecipeError(f"{option} {text}: no row is called {row!r}.{ask} The rows: {', '.join(rows)}")
+        raise UnknownName(f"{option} {text}: no row is called {row!r}.{ask} The rows: {', '.join(rows)}")
     try:
         limit = float(number.strip().removesuffix("%"))
     except ValueError:
         limit = float("nan")
     if not isfinite(limit) or not 0 <= limit <= 100:
         raise RecipeError(f"{option} {text}: {what} is a number from 0 to 100, not {number.strip()!r}")
-    model = _model(f"{option} {text}", name, models) if name else ""
+    model = _model(f"{option} {text}", name, models) if name and models is not None else ""
     return Wanted(row, model, limit, "below" if option == BELOW else "worse")
 
 
@@ -84,7 +85,7 @@ def _model(said: str, name: str, models: Sequence[str]) -> str:
         return ends[0]
     if ends:
         raise RecipeError(f"{said}: {len(ends)} models end in {name!r}: {', '.join(ends)}. Write more of the name")
-    raise RecipeError(f"{said}: no model is called {name!r}. The models: {', '.join(models)}")
+    raise UnknownName(f"{said}: no model is called {name!r}. The models: {', '.join(models)}")
 
 
 def judged(wanted: Iterable[Wanted], rows: Iterable[Row], reference: str) -> tuple[Guard, ...]:

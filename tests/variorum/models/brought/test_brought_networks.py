@@ -12,8 +12,9 @@ from variorum.models import ModelTable
 from variorum.models.brought import find, from_function
 from variorum.models.brought.module import prepared
 from variorum.models.brought.names import look_up
+from variorum.models.gives import embeddings, gives
 from variorum.models.loaders.efficientnet_lite import network_input, torch_module
-from variorum.schemas.errors import ModelFailed
+from variorum.schemas.errors import ModelFailed, RecipeError
 
 ASSUMED = "Shorter side to 232 px (bilinear), centre 224 × 224 px, "
 
@@ -215,3 +216,68 @@ def test_a_bare_network_gives_what_the_alias_for_it_gives(pictures):
         network, name="mine", preprocess=lambda image: torch.from_numpy(network_input(np.asarray(image), size))
     )
     assert model(pictures) == pytest.approx(alias(pictures), abs=1e-4)
+
+
+def test_the_embedding_of_a_network_is_what_its_last_layer_gets(squeezenet, pictures):
+    import torch
+
+    network = seeded(lambda: pooled(input_size=64)).eval()
+    model = from_function(network, name="mine")
+    found = model.features(pictures)
+    assert found.shape == (len(pictures), 12)
+    logits = torch.from_numpy(found) @ network[2].weight.T + network[2].bias
+    assert logits.detach().softmax(-1).numpy() == pytest.approx(model(pictures), abs=1e-6)
+    assert not any(part._forward_hooks for part in network.modules())
+    by_pixels = from_function(squeezenet, name="conv").features(pictures)
+    assert by_pixels.shape == (len(pictures), 512)
+
+
+def test_answers_and_embeddings_of_a_batch_take_one_pass(pictures):
+    network = seeded(pooled).eval()
+    seen = []
+    network.register_forward_hook(lambda *_: seen.append(1))
+    model, pictures = from_function(network, name="mine"), [one.copy() for one in pictures]
+    model.ask(pictures[0])
+    seen.clear()
+    model(pictures)
+    before = model.features(pictures)
+    assert len(seen) == 1
+    pictures[1][:] = 255 - pictures[1]
+    assert (model.features(pictures)[1] != before[1]).any()
+    assert len(seen) == 2
+
+
+def test_a_network_whose_last_linear_layer_gives_no_scores_has_no_embedding(pictures):
+    import torch
+    from torch import nn
+
+    class Apart(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = pooled(outputs=5)
+            self.weights = nn.Parameter(torch.ones(5, 4))
+
+        def forward(self, x):
+            return self.inner(x) @ self.weights
+
+    model = from_function(Apart().eval(), name="apart")
+    assert model.features(pictures) is None
+    assert gives(model, pictures[0]) == frozenset()
+    with pytest.raises(RecipeError, match="model 'apart' gives no embedding; bring a PyTorch network"):
+        embeddings("apart", model, pictures)
+
+
+def test_a_function_gives_an_embedding_by_its_attribute(pictures):
+    def scores(images):
+        return [[float(one.mean()), 0.0] for one in images]
+
+    assert from_function(scores).features(pictures) is None
+    scores.embed = lambda images: [[float(one.mean()), 1.0, 2.0] for one in images]
+    found = from_function(scores).features(pictures)
+    assert found[:, 0] == pytest.approx([one.mean() for one in pictures])
+    scores.embed = lambda images: [1.0]
+    with pytest.raises(ModelFailed, match=r"the embed of model 'two' gave .* must give embeddings \[3, d\]"):
+        from_function(scores, name="two").features(pictures[:3])
+    scores.embed = 7
+    with pytest.raises(RecipeError, match="its embed must be a function"):
+        from_function(scores)

@@ -62,6 +62,14 @@ def test_any_layout_and_batch_gives_the_same(tmp_path, pictures, layout, batch):
     assert "assumed" not in model.preprocessing
 
 
+def test_the_embedding_of_a_graph_is_what_its_last_matrix_gets(tmp_path, pictures):
+    matrix = write(tmp_path / "a.onnx", None)
+    model = find(f"onnx:{tmp_path / 'a.onnx'}")
+    colours = np.stack([prepared(picture).mean(axis=(1, 2)) for picture in pictures])
+    assert model.features(pictures) == pytest.approx(colours, abs=1e-5)
+    assert model(pictures) == pytest.approx(by_hand(pictures, matrix), abs=1e-5)
+
+
 def test_a_graph_of_bytes_gets_bytes(tmp_path, pictures):
     from PIL import Image
 

@@ -1,0 +1,284 @@
+"""The report on models: asked once, kept, resumed, and refused before any pass where it can't be made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import variorum as va
+from variorum.api.model_choice import ModelChoice
+from variorum.api.report_models import UnderTest, shortest
+from variorum.edition.records import parse
+from variorum.report.profile.document import Report as Content
+from variorum.schemas.errors import GuardFailed, ModelFailed, RecipeError, SourceError, StoreError
+
+CLASSES = ["astronaut", "chelsea", "coffee"]
+MODELS = '''
+"""Models that note each picture that they see."""
+import hashlib
+
+def noted(name, images):
+    with open("seen.txt", "a") as file:
+        for image in images:
+            file.write(f"{name} {hashlib.sha256(image.tobytes()).hexdigest()}\\n")
+    return images
+
+def channels(images):
+    return [[float(image[..., channel].mean()) for channel in range(3)] for image in noted("channels", images)]
+
+def spread(images):
+    return [[float(image[..., channel].std()) for channel in range(3)] for image in noted("spread", images)]
+
+def two(images):
+    return [[0.4, 0.6]] * len(noted("two", images))
+
+def raising(images):
+    raise ValueError("no such picture")
+'''
+BOTH = ["module:models.py:channels", "module:models.py:spread"]
+PICTURES = 24
+"""Of mine@1.0.0, in six shards: twelve photographs and their negatives."""
+
+
+@pytest.fixture
+def place(here) -> Path:
+    """A folder with photographs, editions and a file of models."""
+    (here / "models.py").write_text(MODELS)
+    return here
+
+
+def seen(folder: Path) -> list[str]:
+    """What models saw: a line per model and picture."""
+    file = folder / "seen.txt"
+    return file.read_text().split("\n")[:-1] if file.exists() else []
+
+
+def asked(models=BOTH, editions="mine@1.0.0", **more):
+    return va.report(models, editions, **{"classes": CLASSES, "progress": False, **more})
+
+
+def answered(folder: Path) -> set[str]:
+    """The same for the answers that are kept."""
+    pixels = {one.id: hashlib.sha256(one.image.tobytes()).hexdigest() for one in va.open("mine@1.0.0")}
+    found = set[str]()
+    for record in (folder / "store" / "measures").iterdir():
+        table = pq.read_table(folder / "store" / "objects" / f"{json.loads(record.read_bytes())['sha256']}.parquet")
+        if "classifier" in table.column_names:
+            pairs = zip(table["classifier"].to_pylist(), table["id"].to_pylist(), strict=True)
+            found |= {f"{name.rpartition(':')[2]} {pixels[one]}" for name, one in pairs}
+    return found
+
+
+def files(report) -> dict[str, bytes]:
+    return {one.name: one.read_bytes() for one in Path(report.path).parent.iterdir()}
+
+
+def test_each_model_sees_each_picture_once_and_the_report_is_kept(place):
+    plan = asked(plan=True)
+    assert (plan.passes, plan.kept) == (2 * PICTURES, 0)
+    assert not list(place.glob("store/reports/*"))
+    report = asked()
+    counts = Counter(seen(place))
+    assert len(counts) == 2 * PICTURES
+    assert sum(counts.values()) == 2 * PICTURES + 4  # the plan and the report each tried both models on one
+    wrote = files(report)
+    assert set(wrote) == {"report.html", "report.json", "report.md"}
+    assert parse(wrote["report.json"], Content) == report.content
+    assert report.models == tuple(BOTH)
+    assert report.content.work.answers == 2 * PICTURES
+    table = report.rows.to_pylist()
+    assert {(one["row"], one["model"]) for one in table} == {
+        (row.id, model) for row in report.content.rows for model in BOTH
+    }
+    assert all(one["n"] == 12 for one in table)
+    (original,) = (one for one in table if one["row"] == "originals" and one["model"] == BOTH[0])
+    assert original["value"] == 25.0
+    assert len(list(place.glob("store/editions/mine/1.0.0/results/*.json"))) == 2
+
+    before = seen(place)
+    again = asked()
+    assert seen(place) == before
+    assert again.key == report.key
+    assert files(again) == wrote
+    assert asked(plan=True).finished
+
+    other = asked([BOTH[0]])
+    assert other.key != report.key
+    assert seen(place) == before  # its answers are kept
+    Path(report.path).with_name("report.json").unlink()
+    assert files(asked()) == wrote
+    assert seen(place) == before
+
+
+def test_answers_of_evaluate_serve_the_report(place):
+    va.evaluate("mine@1.0.0", BOTH[0], classes=CLASSES, progress=False)
+    before = seen(place)
+    assert asked([BOTH[0]]).row("originals").models[BOTH[0]].figure.value == 25.0
+    assert seen(place) == before
+
+
+def test_a_function_without_a_revision_is_asked_each_time(place):
+    def first(images):
+        calls.append(len(images))
+        return [[1, 0, 0]] * len(images)
+
+    calls: list[int] = []
+    report = asked({"first": first})
+    assert report.content.models[0].pin == ""
+    once = sum(calls)
+    again = asked({"first": first})
+    assert sum(calls) == 2 * once
+    assert files(again) == files(report)
+
+
+def test_values_are_checked_against_limits(place):
+    report = asked(fail_below=["originals=99"], fail_worse=["spread:originals=100"])
+    assert [(one.row, one.model, one.outcome) for one in report.guards] == [
+        ("originals", BOTH[0], "failed"),
+        ("originals", BOTH[1], "failed"),
+        ("originals", BOTH[1], "kept"),
+    ]
+    with pytest.raises(GuardFailed, match=r"guard module:models.py:channels:originals below 99 %: failed, 25.0 \["):
+        report.check({"channels:originals": 99})
+    assert [one.outcome for one in report.check({"channels:originals": 25})] == ["undecided"]
+    with pytest.raises(GuardFailed):
+        report.check({"channels:originals": 25}, strict=True)
+    with pytest.raises(RecipeError, match="there is no row 'background'; there are: originals"):
+        report.row("background")
+
+
+def test_files_are_written_where_they_are_asked_for(place):
+    report = asked([BOTH[0]])
+    for write, name in (
+        (report.to_html, "report.html"),
+        (report.to_json, "report.json"),
+        (report.to_markdown, "report.md"),
+    ):
+        assert write(place / f"my {name}").read_bytes() == files(report)[name]
+    with pytest.raises(StoreError, match="nowhere/x.html: can't be written"):
+        report.to_html("nowhere/x.html")
+    assert "Originals" in str(report)
+    shown = report._repr_html_()
+    assert "<iframe" in shown
+    assert report.key in shown
+
+
+def refusals():
+    """What is wrong, by name: other arguments, the error, and a part of what it says."""
+    twice = {"one": print, "two": print}
+    return {
+        "no model": ({"models": []}, RecipeError, "report: no model is given"),
+        "eleven": ({"models": {f"m{k}": (lambda x: x) for k in range(11)}}, RecipeError, "11 models are given"),
+        "unknown model": ({"models": ["classifer"], "classes": None}, RecipeError, "no model alias 'classifer'"),
+        "same model": ({"models": twice}, RecipeError, "'one' and 'two' are the same model"),
+        "twice": ({"models": [BOTH[0], BOTH[0]]}, RecipeError, "is given twice"),
+        "reference": ({"reference": "mine"}, RecipeError, "reference: 'mine' is none of the models"),
+        "no edition": ({"editions": []}, RecipeError, "no edition is given"),
+        "no pictures": ({"editions": None}, RecipeError, "no pictures are given"),
+        "unknown edition": ({"editions": "mime"}, StoreError, "did you mean mine"),
+        "edition twice": ({"editions": ["mine@1.0.0", "mine@1.0.0"]}, RecipeError, "is given twice"),
+        "hub": ({"editions": "owner/name"}, SourceError, "owner/name@1.0.0"),
+        "suite": ({"suite": "qick"}, RecipeError, "did you mean quick"),
+        "both": ({"source": "photos"}, RecipeError, "not both"),
+        "row": ({"fail_below": ["original=5"]}, RecipeError, "Do you mean originals"),
+        "guard's model": ({"fail_below": ["x:originals=5"]}, RecipeError, "no model is called 'x'"),
+        "profile": ({"profile": "tiny"}, RecipeError, "profile: there is no 'tiny'"),
+        "workers": ({"workers": 0}, RecipeError, "workers"),
+        "other outputs": ({"models": ["module:models.py:two"]}, ModelFailed, "but it has 3 classes"),
+        "a missing class": ({"classes": ["astronaut", "chelsea", "tea"]}, RecipeError, "coffee"),
+        "no classes": ({"models": ["module:models.py:two"], "classes": None}, RecipeError, "2 scores a picture"),
+        "raising": ({"models": ["module:models.py:raising"]}, ModelFailed, "no such picture"),
+    }
+
+
+@pytest.mark.parametrize("what", refusals())
+def test_what_cannot_work_is_refused_before_the_models_see_the_pictures(place, what):
+    more, error, said = refusals()[what]
+    with pytest.raises(error, match=said) as caught:
+        asked(**{**{"models": BOTH, "editions": "mine@1.0.0"}, **more})
+    assert "\n" not in str(caught.value)
+    assert len(seen(place)) <= 2
+    assert not list(place.glob("store/reports/*"))
+
+
+def test_an_edition_without_labels_or_of_another_major_version_is_refused(place):
+    va.run(dataset="bare", version="1.0.0", source={"name": "image_folder", "path": "photos/coffee"}, progress=False)
+    with pytest.raises(SourceError, match="bare@1.0.0 has no labels"):
+        asked(editions="bare")
+    va.run(dataset="low_light", version="7.0.0", source={"name": "image_folder", "path": "photos"}, progress=False)
+    with pytest.raises(RecipeError, match="another major version"):
+        asked(editions="low_light")
+    assert seen(place) == []
+
+
+def test_one_network_with_two_preprocessings_is_two_models(place):
+    (place / "nets.py").write_text(
+        "import torch\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 3))\n"
+        "whole = net(), 'resize=8x8'\n"
+        "centre = net(), 'resize=16 crop=8'\n"
+        "again = net(), 'resize=8x8'\n"
+    )
+    report = asked(["module:nets.py:whole", "module:nets.py:centre"])
+    one, other = report.content.models
+    assert one.weights == other.weights
+    assert one.parameters == 579
+    assert one.preprocessing != other.preprocessing
+    with pytest.raises(RecipeError, match="are the same model"):
+        asked(["module:nets.py:whole", "module:nets.py:again"])
+
+
+def test_models_that_share_weights_with_a_filter_are_filtered():
+    filters = ["gate@sha256:aa+head.1;encoder=net@sha256:bb+loader.1", "unavailable"]
+    pins = {"encoder": "other@sha256:bb+embed.2", "mine": "mine@sha256:cc+loader.1", "gone": "unavailable"}
+    under = UnderTest(ModelChoice(tuple(pins), {}, (), {}), None, {}, pins)
+    assert [under.filtered(name, filters) for name in pins] == [True, False, False]
+
+
+def test_short_names_tell_models_apart():
+    names = ["timm:resnet50.a1_in1k", "timm:resnet50.a2_in1k", "module:a/net.py:load", "load"]
+    assert [shortest(name, names) for name in names] == [
+        "resnet50.a1_in1k",
+        "resnet50.a2_in1k",
+        "net.py:load",
+        "load",
+    ]
+
+
+KILLED = """
+import os, random, signal, sys, threading
+import variorum as va
+threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGKILL)).start()
+print(va.report(%r, "mine@1.0.0", classes=%r, progress=False).key)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_a_report_that_is_killed_goes_on_and_has_the_same_bytes(place, tmp_path):
+    slow = MODELS.replace("    return images\n", "    __import__('time').sleep(0.1)\n    return images\n", 1)
+    (place / "models.py").write_text(slow)
+    code, draw, ended = KILLED % (BOTH, CLASSES), random.Random(0), Counter[int]()
+    for _ in range(10):
+        kept, before = answered(place), len(seen(place))
+        done = subprocess.run([sys.executable, "-c", code, str(draw.uniform(1, 4))], cwd=place, check=False)
+        ended[done.returncode] += 1
+        assert kept.isdisjoint(seen(place)[before:])
+    assert ended[-signal.SIGKILL] >= 3
+    report = asked()
+    wrote = files(report)
+    assert len(answered(place)) == 2 * PICTURES
+    (place / "store" / "reports").rename(tmp_path / "reports")
+    (place / "store" / "measures").rename(tmp_path / "measures")
+    assert files(asked()) == wrote

@@ -1,0 +1,139 @@
+"""Suites from YAML files: those that come with the project, by name, and a user's own, by path.
+
+A suite is checked as a whole before any work: its fields, its recipes with their settings, the evaluations and figures
+of its rows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from variorum.machine.strict_yaml import NotYaml, read_yaml
+from variorum.schemas.errors import RecipeError, UnknownName
+from variorum.schemas.lookup import component_class, cut
+from variorum.schemas.recipe import Recipe
+from variorum.schemas.suite import RowSpec, Suite, SuiteEdition
+from variorum.stages.recipe_files import read_text
+from variorum.stages.recipe_values import recipe_of
+
+FOLLOWS = ("source", "evaluate", "dataset", "version", "limit")
+"""Fields of a recipe that a suite can't set: the photographs, the rows and the plan decide them."""
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that come with the project."""
+    names = (item.name for item in _folder().iterdir() if item.name.endswith(".yaml"))
+    return sorted(name.removesuffix(".yaml") for name in names)
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """A suite that comes with the project, or one in a YAML file.
+
+    The recipes that a suite's file names by path lie relative to it.
+
+    Raises:
+        RecipeError: there is no such suite, a field is wrong, a row names an edition, an evaluation or a figure that
+            isn't there, or a recipe doesn't have what is set.
+    """
+    name, path = os.path.expanduser(name_or_path), Path(os.path.expanduser(name_or_path))
+    said = f"suite {cut(name)}"
+    if name in suite_names() and not path.is_file():
+        text, folder = (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), Path()
+    elif path.suffix in (".yaml", ".yml") or os.path.lexists(path):
+        text, folder = read_text(path, said, f"suites that come with Variorum: {_listed()}"), path.parent
+    else:
+        close = difflib.get_close_matches(cut(name), suite_names(), 1)
+        hint = f"; did you mean {close[0]}?" if close else "."
+        raise UnknownName(f"no suite {cut(name)!r}{hint} Suites that come with Variorum: {_listed()}; or give a file")
+    try:
+        data = read_yaml(text)
+    except NotYaml as error:
+        raise RecipeError(f"{said}: {error}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(f"{said}: must be a mapping with suite, version, editions, rows")
+    suite = Suite.parse(_placed(data, folder), cut(name))
+    for wrong in _wrong(suite):
+        raise RecipeError(f"{said}: {wrong}")
+    return suite
+
+
+def edition_recipe(edition: SuiteEdition, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of a suite's edition with what the suite sets, all photographs, and no evaluations.
+
+    Args:
+        edition: of the suite.
+        changes: further settings, such as the source; None for none.
+
+    Raises:
+        RecipeError: there is no such recipe, or a setting doesn't fit it.
+    """
+    plain = recipe_of(edition.recipe)
+    settings = {**edition.set, "limit": None, "evaluate": [], "version": plain.version, **(changes or {})}
+    return recipe_of(edition.recipe, settings)
+
+
+def rows_of(suite: Suite) -> Iterator[RowSpec]:
+    """Every row of a suite, and after each its under-rows."""
+    for row in suite.rows:
+        yield row
+        yield from row.under
+
+
+def _wrong(suite: Suite) -> Iterator[str]:
+    """What is wrong with a suite, beyond its fields."""
+    ids: set[str] = set()
+    for row in rows_of(suite):
+        where = f"rows.{row.id}"
+        if row.id in ids:
+            yield f"{where}: there are two rows of this id; rename one"
+        ids.add(row.id)
+        if row.edition not in suite.editions:
+            yield f"{where}.edition: there is no edition {row.edition!r}; there are: {', '.join(suite.editions)}"
+        if said := _wrong_figure(row.of):
+            yield f"{where}.of: {said}"
+    for key, edition in suite.editions.items():
+        where = f"editions.{key}"
+        if odd := [path for path in edition.set if path.partition(".")[0] in FOLLOWS]:
+            yield f"{where}.set: {odd[0]} can't be set here; it follows from the photographs and the rows"
+        if key not in {row.edition for row in rows_of(suite)}:
+            yield f"{where}: no row is about it; remove it, or add a row"
+        try:
+            edition_recipe(edition)
+        except RecipeError as error:
+            yield f"{where}: {error}"
+
+
+def _wrong_figure(of: str) -> str:
+    """What is wrong with an evaluation and a figure of it; `""` if both are there."""
+    name, _, figure = of.partition(".")
+    try:
+        found = component_class("evaluate", name)
+    except RecipeError as error:
+        return str(error)
+    offers: Mapping[str, object] = getattr(found, "offers", {})
+    if figure in offers or not offers:
+        return ""
+    return f"{name} offers no {figure!r}; it offers: {', '.join(offers) or 'no rows'}"
+
+
+def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The fields of a suite, in which the paths of recipes start from the suite's folder."""
+    editions = data.get("editions")
+    for edition in editions.values() if isinstance(editions, dict) else ():
+        recipe = edition.get("recipe") if isinstance(edition, dict) else None
+        if isinstance(recipe, str) and recipe.endswith((".yaml", ".yml")):
+            edition["recipe"] = str(folder / os.path.expanduser(recipe))
+    return data
+
+
+def _folder() -> Any:
+    return importlib.resources.files("variorum.recipes") / "suites"
+
+
+def _listed() -> str:
+    return ", ".join(suite_names()) or "none"
