@@ -112,6 +112,7 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         counted=counted,
         quoted=shlex.quote,
         place=drawing.place,
+        axis=drawing.axis,
         name=lambda text: Markup("<bdi>{}</bdi>").format(breaking(text)),
         shapes=drawn(drawing.shapes),
         marker=drawn(drawing.marker),
