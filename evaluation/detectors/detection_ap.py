@@ -43,6 +43,7 @@ class DetectionAp(Evaluation):
     needs_objects: ClassVar[bool] = True
     offers: ClassVar[Mapping[str, Figure]] = {
         "ap": Figure("AP at IoU .5 to .95, mean over domains", "whole", needs=("boxes",)),
+        "isolated": Figure("AP at IoU .5 to .95 of isolated objects, mean over domains", "whole", needs=("boxes",)),
         "originals": Figure("AP at IoU .5 to .95", "whole", needs=("boxes",)),
     }
     late: ClassVar[frozenset[str]] = frozenset({"ignore", "bootstrap", "confidence", "slope"})
@@ -119,10 +120,11 @@ class DetectionAp(Evaluation):
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
-        """Yield every detector's `ap`, the mean over the domains' mAP, and `originals`, its mAP on the originals.
+        """Yield every detector's `ap`, the mean over the domains' mAP, `isolated`, and `originals`, its mAP on those.
 
-        The baselines are no domains. In a draw a class counts if it has an object.
+        Isolated objects are domains of their own, and baselines are none. In a draw a class counts if it has an object.
         """
+        from variorum.kit.detection.figures import ISOLATED
         from variorum.kit.detection.matching import match
         from variorum.kit.detection.resampled import WeightedMap
 
@@ -131,10 +133,13 @@ class DetectionAp(Evaluation):
         photographs, photograph = np.unique([tops[one] for one in table["id"]], return_inverse=True)
         for alias in dict.fromkeys(self.detectors):
             judged = judged_by(table, table["detector"] == alias, photograph)
-            variants = list(dict.fromkeys(judged.variant))
+            views = {
+                name: view for name, view in zip(judged.variant, judged.view, strict=True) if name not in BASELINES
+            }
             for figure, chosen in (
-                ("ap", [one for one in variants if one not in BASELINES]),
-                ("originals", [one for one in variants if one == ORIGINAL]),
+                ("ap", [name for name, view in views.items() if view != ISOLATED]),
+                ("isolated", [name for name, view in views.items() if view == ISOLATED]),
+                ("originals", [ORIGINAL] if ORIGINAL in judged.variant else []),
             ):
                 parts = [(pictures, of) for pictures, of in map(judged.of, chosen)]
                 found = [(WeightedMap(match(pictures, ids, self.ignore)), of) for pictures, of in parts]

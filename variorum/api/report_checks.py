@@ -73,16 +73,10 @@ def _of_source(
     suite: Suite, source: Any, store: Any, profile: str
 ) -> tuple[dict[str, Held], document.Photographs, list[NotMeasured]]:
     """The suite's editions of somebody's photographs, and the rows that these can't have."""
-    from variorum.api.suite_editions import editions_of
+    from variorum.api.suite_editions import editions_of, not_measured
 
     jobs = editions_of(suite, source, store, profile)
-    where = {one.key: one for one in jobs}
-    lacking = [
-        NotMeasured(id=row.id, title=row.title, why_not=where[row.edition].why_not, way_out=where[row.edition].way_out)
-        for row in rows_of(suite)
-        if where[row.edition].why_not
-    ]
-    return of_suite(jobs, next(one.job.store for one in jobs if one.job)), jobs[0].photographs, lacking
+    return of_suite(jobs), jobs[0].photographs, not_measured(suite, jobs)
 
 
 def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str, Held], Suite, list[NotMeasured]]:
