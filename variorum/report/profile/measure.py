@@ -357,8 +357,8 @@ class _Question:
         )
 
     def _pictures_each(self) -> str:
-        totals = [one.bottoms.sum() / one.answered.sum() for one in self.said.values() if one.bottoms.any()]
-        if not totals or self.whole:
+        totals = [self._pictures(name) / one.answered.sum() for name, one in self.said.items() if one.bottoms.any()]
+        if not totals:
             return ""
         each = max(totals)
         return (
@@ -366,6 +366,14 @@ class _Question:
             if abs(each - round(each)) < 0.005
             else f"{each:.1f} pictures each"
         )
+
+    def _pictures(self, name: str) -> float:
+        """Number of a model's pictures: different ones, as far as they are told; an episode asks for one many times."""
+        answers = self.answers[name]
+        if answers.pictures is None:
+            return float(self.said[name].bottoms.sum())
+        kept = np.isin(answers.columns, self.columns)[answers.pictures.column]
+        return len({sample for sample, inside in zip(answers.pictures.ids, kept.tolist(), strict=True) if inside})
 
     def _axis(self, axis: str) -> dict[str, float | str | None]:
         """Place of each column on an axis."""
