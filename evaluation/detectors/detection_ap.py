@@ -188,19 +188,22 @@ def averaged(
     ends = np.cumsum([len(of) for _, of in parts])
     split = [(ap, of_kept[end - len(of) : end]) for (ap, of), end in zip(parts, ends, strict=True)]
 
-    def whole(counts: Floats) -> float:
-        values = np.array([ap(counts[of]) for ap, of in split])
-        there = np.isfinite(values)
-        return float(values[there].mean()) if there.any() else float("nan")
+    def by_variant(counts: Floats) -> Floats:
+        return np.array([ap(counts[of]) for ap, of in split])
 
-    if np.isnan(whole(np.ones(len(kept)))):
+    if np.isnan(by_variant(np.ones(len(kept)))).all():
         return Answers(figure, model, why_not="no object of a class that the detector knows")
-    nothing = np.zeros((len(kept), 0))
-    return Answers(figure, model, photographs[kept].tolist(), nothing, nothing, whole=whole, note=_domains(variants))
-
-
-def _domains(variants: Sequence[str]) -> str:
-    return "" if list(variants) == [ORIGINAL] else ", ".join(variants)
+    bottom = np.stack([np.bincount(of, minlength=len(kept)) for _, of in split], axis=1).astype(np.float64)
+    return Answers(
+        figure,
+        model,
+        photographs[kept].tolist(),
+        np.zeros_like(bottom),
+        bottom,
+        tuple(variants),
+        {"variant": tuple(variants)},
+        whole_by=by_variant,
+    )
 
 
 def judged_by(table: Table, rows: Bools, photograph: Ints) -> Judged:

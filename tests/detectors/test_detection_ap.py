@@ -378,18 +378,18 @@ def test_a_report_has_the_same_averages_and_counts_photographs_as_told():
     found = step.figures(table, ctx)["detectors"]["mine"]
     domains, isolated, alone = step.rows(table, ctx)
     assert isolated.why_not == "the edition has no pictures of this kind"
-    assert (domains.figure, alone.figure, domains.note) == ("ap", "originals", "dark, half")
+    assert (domains.figure, alone.figure, domains.columns) == ("ap", "originals", ("dark", "half"))
     assert list(domains.photographs) == [f"{number:032d}" for number in range(4)]
     once = np.ones(4)
     assert 0 < value(found["variants"]["half"]["map"]) < value(found["variants"]["dark"]["map"]) < 100
-    assert percent(alone.whole(once)) == value(found["variants"]["original"]["map"])
-    assert percent(domains.whole(once)) == value(found["over_domains"][0]["map"])
+    assert percent(alone.whole_by(once)[0]) == value(found["variants"]["original"]["map"])
+    assert percent(domains.whole_by(once).mean()) == value(found["over_domains"][0]["map"])
     doubled = np.array([2, 0, 1, 0])
     twice = replace(originals[0], id="9" * 32)
     rows = [dict(row) for row in step.measure([originals[0], twice, originals[2]], ctx)]
     copies = step.figures(Table(pa.Table.from_pylist(rows), "detection_ap"), ctx)["detectors"]["mine"]["variants"]
-    assert percent(alone.whole(doubled)) == value(copies["original"]["map"])
-    assert np.isnan(alone.whole(once * 0))
+    assert percent(alone.whole_by(doubled)[0]) == value(copies["original"]["map"])
+    assert np.isnan(alone.whole_by(once * 0)).all()
 
 
 def test_a_report_says_why_a_detector_has_no_average():

@@ -80,6 +80,15 @@ def half(differences: Sequence[Difference]) -> int:
     return next((one for one in HALVES if most <= one), HALVES[-1])
 
 
+def odds(models: Sequence[tuple[int, float, bool]]) -> str:
+    """The probability that each model gives to a picture's label, from 0 to 1; hollow where its answer is wrong."""
+    shapes = "".join(
+        f'<use class="c{number}{"" if right else " hollow"}" href="#s{number}" x="{5 + 90 * p:.0f}" y="8"/>'
+        for number, p, right in models
+    )
+    return f'<svg class="odds" viewBox="0 0 100 16" aria-hidden="true"><path d="M5 3v10M5 8h90M95 3v10"/>{shapes}</svg>'
+
+
 def difference(one: Difference, number: int, points: int) -> str:
     """A difference and its interval on a track with 0 in the middle."""
     low, value, high = (_x(end + points, 2 * points) for end in (one.low, one.value, one.high))

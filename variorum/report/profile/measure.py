@@ -124,6 +124,7 @@ class _Model:
         self._answers, self._kind = answers, kind
         rows, self._inside = _places(answers.photographs, photographs)
         chosen, place = _places(answers.columns, columns)
+        self._chosen = chosen, place
         self.tops, self.bottoms = (np.zeros((len(photographs), len(columns))) for _ in range(2))
         if answers.top is not None and answers.bottom is not None and len(chosen):
             self.tops[np.ix_(self._inside, place)] = answers.top[np.ix_(rows, chosen)]
@@ -153,6 +154,8 @@ class _Model:
 
     def drawn(self, draws: Draws, mask: Bools) -> Floats:
         """The value in each draw of the photographs in the mask."""
+        if self._kind == "whole" and self.has_columns:
+            return _mean(self.drawn_by(draws, mask))
         if self._kind == "whole":
             return np.array([self._of(counts * mask) for counts in draws.first(statistics.WHOLE_DRAWS)])
         return self.figure(*self.sums(draws, mask))
@@ -167,7 +170,26 @@ class _Model:
         """The figure of sums `[…, V]`."""
         return (statistics.least_ratio if self._kind == "least" else statistics.mean_ratio)(tops, bottoms)
 
+    @property
+    def has_columns(self) -> bool:
+        """Whether a `whole` has values by column."""
+        return self._answers.whole_by is not None
+
+    def by(self, counts: Floats) -> Floats:
+        """Values of a `whole` by column, `[V]`."""
+        assert self._answers.whole_by is not None
+        rows, place = self._chosen
+        found = np.full(self.tops.shape[1], np.nan)
+        found[place] = self._answers.whole_by(counts[self._inside])[rows]
+        return found
+
+    def drawn_by(self, draws: Draws, mask: Bools) -> Floats:
+        """Values of a `whole` by column in each draw of the photographs in the mask, `[draws, V]`."""
+        return np.array([self.by(counts * mask) for counts in draws.first(statistics.WHOLE_DRAWS)])
+
     def _of(self, counts: Floats) -> float:
+        if self.has_columns:
+            return float(_mean(self.by(counts)[None])[0])
         assert self._answers.whole is not None
         return float(self._answers.whole(counts[self._inside]))
 
@@ -217,7 +239,9 @@ class _Question:
         for name, one in self.said.items():
             value, n = one.value(one.answered), int(one.answered.sum())
             if self.whole:
-                one.draws = one.drawn(self.draws, one.answered)
+                by = one.drawn_by(self.draws, one.answered) if one.has_columns and self.at else None
+                one.draws = one.drawn(self.draws, one.answered) if by is None else _mean(by)
+                self.lines += [] if by is None else self._lines(name, (by, np.isfinite(by).astype(np.float64)))
                 floor = self._floor(name, None)
             else:
                 sums = one.sums(self.draws, one.answered)
@@ -333,8 +357,8 @@ class _Question:
         )
 
     def _pictures_each(self) -> str:
-        totals = [one.bottoms.sum() / one.answered.sum() for one in self.said.values() if one.bottoms.any()]
-        if not totals or self.whole:
+        totals = [self._pictures(name) / one.answered.sum() for name, one in self.said.items() if one.bottoms.any()]
+        if not totals:
             return ""
         each = max(totals)
         return (
@@ -342,6 +366,14 @@ class _Question:
             if abs(each - round(each)) < 0.005
             else f"{each:.1f} pictures each"
         )
+
+    def _pictures(self, name: str) -> float:
+        """Number of a model's pictures: different ones, as far as they are told; an episode asks for one many times."""
+        answers = self.answers[name]
+        if answers.pictures is None:
+            return float(self.said[name].bottoms.sum())
+        kept = np.isin(answers.columns, self.columns)[answers.pictures.column]
+        return len({sample for sample, inside in zip(answers.pictures.ids, kept.tolist(), strict=True) if inside})
 
     def _axis(self, axis: str) -> dict[str, float | str | None]:
         """Place of each column on an axis."""
@@ -379,12 +411,24 @@ class _Question:
         n = int(bottoms.any(axis=1).sum())
         if n < FEWEST:
             return None
+        if self.whole:
+            value = float(_mean(one.by(one.answered.astype(np.float64))[None, columns])[0])
+            if np.isnan(value):
+                return None
+            low, high = statistics.interval("whole", value, _mean(sums[0][:, columns]), n)
+            return CurvePoint(value=percent(value), low=percent(max(low, 0)), high=percent(min(high, 1)), n=n)
         value = float(statistics.mean_ratio(tops.sum(axis=0), bottoms.sum(axis=0)))
         if statistics.none_or_all(value):
             low, high = statistics.wilson(round(value), n)
         else:
             low, high = statistics.percentile(statistics.mean_ratio(*(part[:, columns] for part in sums)), n)
         return CurvePoint(value=percent(value), low=percent(low), high=percent(high), n=n)
+
+
+def _mean(values: Floats) -> Floats:
+    """Mean of values `[…, V]` over the columns that have one; NaN without any."""
+    there = np.isfinite(values)
+    return statistics.mean_ratio(np.where(there, values, 0), there.astype(np.float64))
 
 
 def _places(names: Sequence[str], among: Sequence[str]) -> tuple[Ints, Ints]:
@@ -399,7 +443,9 @@ def _why_not(answers: Answers | None, asked: Asked) -> str:
         return "not asked"
     if answers.why_not:
         return answers.why_not
-    if asked.figure.kind != "whole" and not any(_counts(column, asked.spec.variants) for column in answers.columns):
+    if (asked.figure.kind != "whole" or answers.whole_by) and not any(
+        _counts(column, asked.spec.variants) for column in answers.columns
+    ):
         return f"no picture of this kind: {', '.join(asked.spec.variants)}" if asked.spec.variants else "no answers"
     return ""
 

@@ -120,11 +120,15 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         ticks=drawn(drawing.ticks),
         difference=drawn(drawing.difference),
         curves=curves,
+        odds=lambda picture: Markup(  # noqa: S704 - numbers
+            drawing.odds([(numbers[one.model], one.p_label, one.right) for one in _with_odds(picture, numbers)])
+        ),
+        likely=lambda picture: [(one.model, round(100 * one.p_label)) for one in _with_odds(picture, numbers)],
         every=lambda lanes: [(lane.number, lane.value.value) for lane in lanes if lane.value],
         spread=_spread,
         bold=_bold,
         coded=_coded,
-        line_of=_line,
+        command=_lines(report.command),
         millions=_millions,
     ).encode()
 
@@ -192,6 +196,11 @@ def _answers(picture: Picture, numbers: Mapping[str, int]) -> list[Answer]:
     ]
 
 
+def _with_odds(picture: Picture, numbers: Mapping[str, int]) -> list[Any]:
+    """The models whose probability of the label is known; the reference, which is first, is drawn over the others."""
+    return [one for one in reversed(picture.said) if one.p_label is not None and one.model in numbers]
+
+
 def _source(data: bytes) -> str:
     """A thumbnail as the address that a page holds it by; `""` for none."""
     kind = "webp" if data.startswith(WEBP) else "jpeg"
@@ -235,8 +244,17 @@ def _coded(text: str) -> Any:
     return Markup("").join(found)
 
 
-def _line(text: str) -> Any:
-    """A line of a command, with the spaces that it begins with."""
+def _lines(command: str) -> list[Any]:
+    """A command as lines, one for each option."""
     from markupsafe import escape
 
-    return escape(" " * (len(text) - len(text.lstrip(" "))) + seen(text))
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return [seen(command)]
+    lines = [""]
+    for word in words:
+        if word.startswith("--"):
+            lines.append("  ")
+        lines[-1] += f"{'' if lines[-1].isspace() or not lines[-1] else ' '}{shlex.quote(seen(word))}"
+    return [escape(line) for line in " \\\n".join(lines).splitlines()]
