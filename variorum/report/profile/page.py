@@ -20,7 +20,7 @@ from variorum.report.profile.document import Difference, Model, Picture, Report,
 from variorum.report.profile.words import MARKS, lead, marks
 
 FEW = 4
-"""Models up to which each has a lane in a row that is closed."""
+"""Models up to which each has a lane in a row that is closed, and a mark on the line below a picture."""
 ORIGINALS = ".originals"
 """End of the figure that stands in a model's card."""
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -29,6 +29,7 @@ VERDICTS = {"same": "can’t be told apart", "": "too few photographs for a verd
 CODE = re.compile(r"(`[^`]+`|(?<!\S)--[a-z][a-z-]*)")
 SIGNS = {"kept": "✓", "failed": "✗", "undecided": "?"}
 WEBP = b"RIFF"
+"""What a WebP begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         images="data:",
         report=report,
         title=title(report),
+        few=FEW,
         numbers=numbers,
         reference=numbers.get(report.reference, 0),
         points=points,
@@ -249,7 +251,7 @@ def _lines(command: str) -> list[Any]:
     from markupsafe import escape
 
     try:
-        words = shlex.split(command)
+        words = shlex.split(command.replace("\\\n", " "))
     except ValueError:
         return [seen(command)]
     lines = [""]
