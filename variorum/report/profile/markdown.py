@@ -43,7 +43,7 @@ def _parts(report: Report) -> Iterator[str]:
         yield table(
             ("row", *(table_cell(model.short) for model in others), "seen"),
             [
-                (_title(row), *(_difference(row, model, report.reference) for model in others), fixed(row.seen, 1))
+                (_name(row), *(_difference(row, model, report.reference) for model in others), fixed(row.seen, 1))
                 for row in report.rows
             ],
         )
@@ -101,8 +101,12 @@ def _warnings(report: Report) -> Iterator[str]:
             yield f"**{table_cell(model.short)}: {table_cell(model.warning)}**"
 
 
+def _name(row: Row) -> str:
+    return f"– {row.title}" if row.under else row.title
+
+
 def _title(row: Row) -> str:
-    title = f"{'– ' if row.under else ''}{row.title}: {row.measure}"
+    title = f"{_name(row)}: {row.measure}"
     note = f"{title} ({row.note})" if row.note else title
     return f"{note}, lower is better" if row.better == "lower" else note
 

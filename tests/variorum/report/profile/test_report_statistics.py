@@ -38,7 +38,7 @@ def shares(rng: np.random.Generator, n: int, mean: float, each: int, sets: int) 
 
 @pytest.mark.parametrize("n", [40, 100, 400])
 def test_intervals_cover_the_truth(n):
-    drawn = Draws(n, seed=1).sums(shares(np.random.default_rng(n), n, 0.7, 4, 1000)) / n
+    drawn = Draws(n, seed=1).sums(shares(np.random.default_rng(n), n, 0.7, 4, 600)) / n
     ends = np.array([percentile(one, n) for one in drawn.T])
     assert COVERED[0] <= np.mean((ends[:, 0] <= 0.7) & (ends[:, 1] >= 0.7)) <= COVERED[1]
 
