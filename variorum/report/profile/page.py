@@ -250,7 +250,7 @@ def _lines(command: str) -> list[Any]:
     from markupsafe import escape
 
     try:
-        words = shlex.split(command)
+        words = shlex.split(command.replace("\\\n", " "))
     except ValueError:
         return [seen(command)]
     lines = [""]
