@@ -115,7 +115,8 @@ def report(
     A suite builds what is missing of your photographs; editions that are named, in the store or on the Hub, are taken
     as they are. Each model sees each picture once. A killed command goes on, and the same report has the same bytes.
     """
-    from variorum.api.report_checks import requested
+    from variorum.api.report_asked import asked
+    from variorum.api.report_checks import request_of
     from variorum.flows.browser import open_page
     from variorum.report.profile.guards import failed
 
@@ -128,7 +129,7 @@ def report(
     if not plan:
         check_files(to, to_json)
     try:
-        asked = requested(
+        given = asked(
             models,
             editions or None,
             suite=suite,
@@ -142,17 +143,21 @@ def report(
             fail_below=fail_below or (),
             fail_worse=fail_worse or (),
         )
+        found = None if plan else given.before()
+        request = None if found else request_of(given)
     except UnknownName as error:
         raise typer.BadParameter(str(error)) from None
-    planned = asked.planned()
-    if plan and to_json == "-":
-        terminal.print_json(planned.as_json())
-        return
-    terminal.print_lines(planned.lines(), "plan", err=not plan)
-    if plan:
-        return
-    with terminal.progress() as progress:
-        found = asked.made(progress)
+    if request:
+        planned = request.planned()
+        if plan and to_json == "-":
+            terminal.print_json(planned.as_json())
+            return
+        terminal.print_lines(planned.lines(), "plan", err=not plan)
+        if plan:
+            return
+        with terminal.progress() as progress:
+            found = request.made(progress)
+    assert found
     files = [found.path] if to is None else [str(found.to_html(to)), str(found.to_markdown(to.with_suffix(".md")))]
     if to_json == "-":
         typer.echo(found.data("report.json"), nl=False)

@@ -50,6 +50,7 @@ def request_of(given: Asked) -> Request:
     else:
         held, suite, lacking = _of_named(given.editions, given.suite, given.store)
         photographs = None
+    lacking += _too_few(suite, held, photographs, lacking)
     without = [*lacking, *_filtered_rows(suite, held, under, lacking)]
     measured = [row for row in rows_of(suite) if row.id not in {one.id for one in without}]
     if not measured:
@@ -124,6 +125,23 @@ def _renamed(row: RowSpec, key: str, name: str) -> RowSpec:
     """A row whose id another edition's row has already."""
     under = tuple(_renamed(one, key, name) for one in row.under)
     return row.model_copy(update={"id": f"{key}_{row.id}"[:64], "title": f"{row.title}, {name}", "under": under})
+
+
+def _too_few(
+    suite: Suite,
+    held: Mapping[str, Held],
+    photographs: document.Photographs | None,
+    lacking: Sequence[NotMeasured],
+) -> list[NotMeasured]:
+    """Rows for which there are too few photographs, as far as that is known."""
+    found, without = [], {one.id for one in lacking}
+    for row in rows_of(suite):
+        manifest = held[row.edition].manifest if row.edition in held else None
+        n = photographs.n if photographs else manifest.sources if manifest else row.fewest
+        if n < row.fewest and row.id not in without:
+            why_not = f"too few photographs: {n}, and {row.fewest} are needed"
+            found.append(NotMeasured(id=row.id, title=row.title, why_not=why_not, way_out="give more photographs"))
+    return found
 
 
 def _filtered_rows(

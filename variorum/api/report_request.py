@@ -30,7 +30,7 @@ from variorum.report.profile import document
 from variorum.report.profile.document import NotMeasured
 from variorum.report.profile.guards import Wanted, read_guards
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.suite import RowSpec, Suite
 from variorum.schemas.uses import deciding_models
@@ -142,7 +142,10 @@ class Request:
         self.planned()
         with ExitStack() as stack, shown(progress) as receiver:
             runner = Threads(self.asked.workers)
+            pulled = any(one.state == "to pull" for one in self.wanted.values())
             self.held |= {key: one.made(runner, receiver) for key, one in self.wanted.items()}
+            if pulled:  # only now there are pictures to try the models on
+                self.told = self.plan(stack)
             asking = self.asking(stack)
             for one in asking.values():
                 self._check_classes(one, one.names)
@@ -241,11 +244,11 @@ class Request:
             if not begun or needed - {CLASSES}:
                 picture = self._picture() if picture is None else picture
             took[name] = None
-            if not begun and CLASSES not in lacks:
+            if picture is not None and not begun and CLASSES not in lacks:
                 start = perf_counter()
                 model([picture])
                 took[name] = perf_counter() - start
-            if more := needed - {CLASSES}:
+            if picture is not None and (more := needed - {CLASSES}):
                 lacks |= more - gives(model, picture)
             if not needed - lacks:
                 raise RecipeError(
@@ -284,7 +287,7 @@ class Request:
                 check_classes(name, self.under.table.get(name), ctx, {one.id for one in ctx.classes})
 
     def _picture(self) -> Any:
-        """A picture to show to each model before the work: the first of the editions, or of the photographs."""
+        """A picture to show to each model before the work, of the editions or the photographs; None before a pull."""
         for held in self.held.values():
             if held.state == "sealed" and held.manifest:
                 return next(iter(Edition(held.manifest, held.store).samples())).image
@@ -294,7 +297,7 @@ class Request:
 
                 source = held.job.recipe.source
                 return next(source_pictures("source", source, 0, source.size(held.job.ctx), held.job.ctx)).image
-        raise SourceError("report: no edition is here whose pictures a model could be tried on; pull one first")
+        return None
 
 
 def check_classes(name: str, model: Any, ctx: Context, occurring: Collection[str]) -> None:

@@ -57,6 +57,8 @@ def load_suite(name_or_path: str) -> Suite:
         raise RecipeError(f"{said}: {error}") from None
     if not isinstance(data, dict):
         raise RecipeError(f"{said}: must be a mapping with suite, version, editions, rows")
+    if "dataset" in data and "suite" not in data:
+        raise RecipeError(f"{said}: is a recipe; run it with: variorum run {cut(name)}, and name its edition")
     suite = Suite.parse(_placed(data, folder), cut(name))
     if not shipped:
         check_suite(suite, said)

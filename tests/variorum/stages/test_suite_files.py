@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from variorum.schemas.errors import RecipeError
+from variorum.stages.recipe_files import load_recipe, shipped_recipes
 from variorum.stages.suite_files import check_suite, edition_recipe, generators_of, load_suite, suite_names
 
 SUITE: dict[str, Any] = {
@@ -94,3 +95,12 @@ def test_an_unknown_suite_lists_those_that_there_are(tmp_path):
         load_suite("robustnes")
     with pytest.raises(RecipeError, match="no such file; suites that come with Variorum: quick, robustness"):
         load_suite(str(tmp_path / "missing.yaml"))
+
+
+def test_a_suite_is_no_recipe_and_a_recipe_no_suite(written):
+    recipes = Path(__file__).parents[3] / "recipes"
+    assert not {*suite_names()} & {*shipped_recipes()}
+    with pytest.raises(RecipeError, match=r"is a suite; use it with: variorum report --suite .*own.yaml"):
+        load_recipe(str(written()))
+    with pytest.raises(RecipeError, match=r"is a recipe; run it with: variorum run .*low_light.yaml"):
+        load_suite(str(recipes / "low_light.yaml"))
