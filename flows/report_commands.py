@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from variorum.flows import endings, terminal
-from variorum.flows.options import Profile, ProfileName, StoreUrl, Workers, examples
+from variorum.flows.options import Photographs, Profile, ProfileName, StoreUrl, Workers, examples
 from variorum.schemas.errors import UnknownName
 from variorum.schemas.lookup import cut
 
@@ -57,14 +57,7 @@ def report(
             autocompletion=_suite_names,
         ),
     ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--source",
-            metavar="FOLDER",
-            help="Build the suite's editions of your photographs. Folders inside it are classes.",
-        ),
-    ] = None,
+    source: Photographs = None,
     reference: Annotated[
         str | None,
         typer.Option("--reference", metavar="MODEL", help="Compare with this model; by default the first."),
@@ -181,9 +174,11 @@ def check_files(to: Path | None, to_json: str | None) -> None:
     if to is not None:
         if to.suffix != ".html":
             raise typer.BadParameter(f"{cut(str(to))} must end in .html", param_hint="--to")
-        check_folder(to.parent)
-    if to_json not in (None, "-"):
-        check_folder(Path(to_json).parent)
+        check_folder(to.parent, "--to")
+    if to_json is not None and to_json != "-":
+        if not to_json.strip() or Path(to_json).is_dir():
+            raise typer.BadParameter("must be a file, or - for the standard output", param_hint="--json")
+        check_folder(Path(to_json).parent, "--json")
 
 
 def print_report(found: Report, *, strict: bool, table: bool) -> None:

@@ -45,7 +45,7 @@ def load_suite(name_or_path: str) -> Suite:
     shipped = name in suite_names() and not path.is_file()
     if shipped:
         text, folder = (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), Path()
-    elif path.suffix in (".yaml", ".yml") or os.path.lexists(path):
+    elif path.suffix in (".yaml", ".yml") or os.path.lexists(name):
         text, folder = read_text(path, said, f"suites that come with Variorum: {_listed()}"), path.parent
     else:
         close = difflib.get_close_matches(cut(name), suite_names(), 1)
