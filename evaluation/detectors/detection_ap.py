@@ -36,15 +36,18 @@ MOST_NAMED = 100
 """Classes without a detector that the figures name."""
 
 
+BOXES: Mapping[str, Any] = {"needs": ("boxes",), "gap": "share of the objects that are found"}
+
+
 class DetectionAp(Evaluation):
     """AP of detectors by variant, drops, mAP over domains and effective robustness, with bootstrap intervals."""
 
     revision = 1
     needs_objects: ClassVar[bool] = True
     offers: ClassVar[Mapping[str, Figure]] = {
-        "ap": Figure("AP at IoU .5 to .95, mean over domains", "whole", needs=("boxes",)),
-        "isolated": Figure("AP at IoU .5 to .95 of isolated objects, mean over domains", "whole", needs=("boxes",)),
-        "originals": Figure("AP at IoU .5 to .95", "whole", needs=("boxes",)),
+        "ap": Figure("AP at IoU .5 to .95, mean over domains", "whole", **BOXES),
+        "isolated": Figure("AP at IoU .5 to .95 of isolated objects, mean over domains", "whole", **BOXES),
+        "originals": Figure("AP at IoU .5 to .95", "whole", **BOXES),
     }
     late: ClassVar[frozenset[str]] = frozenset({"ignore", "bootstrap", "confidence", "slope"})
 
