@@ -14,12 +14,11 @@ from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
 from variorum.edition.tables import read_part
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
-from variorum.evaluation.classifiers.evaluator import Evaluator, job_on, known_models, why_not
+from variorum.evaluation.classifiers.evaluator import Evaluator, job_on, known_models
 from variorum.kit.predicted.answers import distributions
 from variorum.kit.predicted.offered import axes_of
 from variorum.kit.predicted.pairing import photographs
 from variorum.machine.progress import Progress
-from variorum.models import ModelTable
 from variorum.schemas.component import Context, Evaluation
 from variorum.schemas.table import Table
 from variorum.stages import measure
@@ -146,26 +145,6 @@ def test_a_photograph_counts_as_often_as_told(own):
     *_, alone = AccuracyDrop().rows(mine, Context(1, None, None))
     assert calibration.whole(3 * one) == pytest.approx(alone.whole(np.ones(1)))
     assert np.isnan(calibration.whole(0 * one))
-
-
-def test_why_a_model_cannot_be_asked_is_a_line(own):
-    def said(model, filters=(), **options):
-        group = evaluator(own, model, **options)
-        manifest = own.manifest.model_copy(update={"filters": list(filters)})
-        picture = next(iter(own.samples())).image
-        (name,) = group.labels.values()
-        return why_not(name, group.stage.job, manifest, set(CLASSES), lambda: picture)
-
-    def broken(images):
-        raise ValueError("no such layer")
-
-    assert said(by_warmth) == ""
-    pin = ModelTable("embedded").pin("classifier_gate")
-    wrapper = f"smoothed@sha256:cc+smoothed.1;{{}};classifier_gate={pin}"
-    assert "'classifier_gate' is smoothed" in said("classifier_gate", [wrapper])
-    assert "isn't a classifier" in said("inpainter")
-    assert "2 classes ('chelsea', 'coffee')" in said(by_warmth, classes=("astronaut", "x", "y"))
-    assert "no such layer" in said(broken)
 
 
 def test_of_many_outputs_the_likeliest_are_kept():

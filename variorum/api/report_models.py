@@ -14,7 +14,7 @@ from variorum.kit.labels.matching import IMAGENET
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.brought.function import OnCopies
 from variorum.models.brought.networks import state_digest
-from variorum.models.filters import UNAVAILABLE, content_of, weights_of
+from variorum.models.filters import CONTENT, UNAVAILABLE, contents_of, weights_of
 from variorum.report.profile.document import Model
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 MOST = 10
 """Models of a report."""
-CONTENT = re.compile(r"@((?:sha256|git):[0-9a-f]+)")
-"""Hashes and commits in a pin: of its own weights, and of those that it uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +68,8 @@ class UnderTest:
             name: of the model, as given.
             filters: pins of the models that decided.
         """
-        theirs = {one for pin in filters if pin != UNAVAILABLE for one in (content_of(pin), *CONTENT.findall(pin))}
-        pin = self.pins[name]
-        return not theirs.isdisjoint({content_of(pin), *CONTENT.findall(pin)})
+        theirs = {one for pin in filters if pin != UNAVAILABLE for one in contents_of(pin)}
+        return not theirs.isdisjoint(contents_of(self.pins[name]))
 
     def facts(self, name: str, model: Any, note: str = "") -> Model:
         """What the report says of a loaded model.
