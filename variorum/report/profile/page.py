@@ -139,8 +139,9 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
 def title(report: Report) -> str:
     """The question that the page answers: `How three classifiers hold up on your 96 photographs`."""
     detectors = bool(report.rows) and all(row.of.startswith("detection") for row in report.rows)
+    what = "detector" if detectors else "classifier" if all(one.outputs for one in report.models) else "model"
     number = len(report.models)
-    who = f"{NUMBERS[number]} {'detector' if detectors else 'classifier'}{'s' if number > 1 else ''}"
+    who = f"{NUMBERS[number]} {what}{'s' if number > 1 else ''}"
     whose = "your " if report.photographs.source else ""
     return f"How {who} hold{'s' if number == 1 else ''} up on {whose}{counted(report.photographs.n, 'photograph')}"
 
