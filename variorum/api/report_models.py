@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.api.model_choice import ModelChoice, chosen_models, read_classes
 from variorum.evaluation.classifiers.evaluator import known_models
+from variorum.kit.labels.matching import IMAGENET
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.brought.function import OnCopies
 from variorum.models.brought.networks import state_digest
@@ -83,13 +84,14 @@ class UnderTest:
         found = CONTENT.search(weights_of(pin))
         weights = state_digest(network) if network else found[1].partition(":")[2] if found else ""
         called, kept = self.identity(name)
+        classes = getattr(model, "classes", None)  # encoders and this project's detectors have none
         return Model(
             name=called,
             short=shortest(called, self.called.values()),
             pin=kept,
             weights=weights[:12],
             parameters=sum(one.numel() for one in network.parameters()) if network else None,
-            outputs=getattr(model, "width", 0) or len(getattr(model, "classes", ())) or 1000,
+            outputs=getattr(model, "width", 0) or len(classes or ()) or (0 if classes is None else IMAGENET),
             preprocessing=f"{getattr(model, 'preprocessing', '')}{f' {note}' if note else ''}"[:1000],
         )
 

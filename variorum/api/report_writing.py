@@ -29,7 +29,7 @@ from variorum.report.standing import by_chance
 from variorum.stages.stage import Runner
 
 if TYPE_CHECKING:
-    from variorum.api.report_checks import Request
+    from variorum.api.report_request import Request
 
 ORIGINALS = ".originals"
 """End of the figure on originals."""
@@ -94,11 +94,11 @@ def _content(request: Request, asking: Mapping[str, Asking], asked: Sequence[Ask
             name=request.suite.suite,
             version=request.suite.version,
             digest=request.suite.digest(),
-            profile=request.profile,
+            profile=request.asked.profile,
         ),
         photographs=request.photographs or _photographs(tables),
         models=tuple(models),
-        reference=request.reference,
+        reference=request.asked.reference,
         editions=tuple(
             EditionFacts(
                 key=key,
@@ -116,10 +116,10 @@ def _content(request: Request, asking: Mapping[str, Asking], asked: Sequence[Ask
         ),
         rows=tuple(rows),
         not_measured=without,
-        guards=judged(wanted, rows, request.reference),
+        guards=judged(wanted, rows, request.asked.reference),
         command=request.command,
         credits=tuple(_credits(rows, tables)),
-        lead=lead(rows, models, request.reference),
+        lead=lead(rows, models, request.asked.reference),
     )
     return content.model_copy(update={"limits": limits(content)})
 
