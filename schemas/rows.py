@@ -31,12 +31,14 @@ class Figure:
             calibration error; `least` is the least of several groups' shares; `bound` is a share that is certified.
         better: which direction is better; `none` where neither is.
         needs: what a model must give beside answers, such as `embedding`, `boxes` or `text`.
+        gap: what `Shown.p_label` is, if not the label's probability: `share of the episodes in which it is right`.
     """
 
     measure: str
     kind: Kind = "share"
     better: Better = "higher"
     needs: tuple[str, ...] = ()
+    gap: str = "probability of the label"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -47,8 +47,7 @@ class GroupDisparity(Evaluation):
     """Rates by group, gaps and tests of all pairs, for the pictures and for what edits of them cost.
 
     Attributes:
-        groups: keys of the samples' metadata, such as columns of a folder's `groups.csv` or `metadata.csv`; by default
-            `group`.
+        groups: keys of the samples' metadata, such as columns of a folder's `groups.csv` or `metadata.csv`.
         classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
         metric: a prediction is right if a label is the first output, or among the first five.
         least: groups with fewer households are listed and not compared.

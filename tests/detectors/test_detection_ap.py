@@ -384,6 +384,11 @@ def test_a_report_has_the_same_averages_and_counts_photographs_as_told():
     assert 0 < value(found["variants"]["half"]["map"]) < value(found["variants"]["dark"]["map"]) < 100
     assert percent(alone.whole_by(once)[0]) == value(found["variants"]["original"]["map"])
     assert percent(domains.whole_by(once).mean()) == value(found["over_domains"][0]["map"])
+    shown, half = domains.pictures, domains.pictures.column == 1
+    assert {said for said, here in zip(shown.said, half, strict=True) if here} == {"1 of 2 found"}
+    assert (shown.p_label[half] == 0.5).all()
+    assert shown.right[~half].all()
+    assert shown.ids[4] == edits[4].id
     doubled = np.array([2, 0, 1, 0])
     twice = replace(originals[0], id="9" * 32)
     rows = [dict(row) for row in step.measure([originals[0], twice, originals[2]], ctx)]

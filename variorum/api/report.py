@@ -41,7 +41,7 @@ def report(
 ) -> Report | ReportPlan:
     """Report how robust models are, where, and whether their differences are real, on one page over many editions.
 
-        report = va.report({"mine": network, "theirs": "timm:resnet50.a1_in1k"}, suite="quick", source="photos")
+        report = va.report([network, "timm:resnet50.a1_in1k"], suite="quick", source="photos")
 
     Every row is one question, put to each model over the same photographs, with its 95 % interval and the paired
     difference to the reference. Each model sees each picture once; its answers are kept, so a killed call resumes, and

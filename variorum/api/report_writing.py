@@ -25,6 +25,7 @@ from variorum.report.profile.words import lead, limits
 from variorum.report.result_files import FOLDER
 from variorum.report.results import ModelFacts, slug
 from variorum.report.rows import edition_rows
+from variorum.report.standing import by_chance
 from variorum.stages.stage import Runner
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def _facts(name: str, request: Request, asking: Mapping[str, Asking], rows: Sequ
     under, model = request.under, request.under.table.get(name)
     note = next((said for one in asking.values() if (said := in_order_of(model, one.job.judging))), "")
     facts = under.facts(name, model, f"{note[:1].upper()}{note[1:]}." if note else "")
-    figures = [row.models[facts.name].figure for row in rows if row.of.endswith(ORIGINALS)]
-    guesses = any(one and "at chance" in one.says for one in figures)
+    originals = [(row.models[facts.name].figure, row.n) for row in rows if row.of.endswith(ORIGINALS)]
+    guesses = any(one and by_chance(round(one.value * n / 100), n, facts.outputs) for one, n in originals)
     return facts.model_copy(update={"warning": GUESSES}) if guesses else facts
 
 

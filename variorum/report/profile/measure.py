@@ -343,6 +343,7 @@ class _Question:
             scale=next((one for one in SCALES if one >= max(ends, default=0)), 100) if self.better == "lower" else 100,
             n=self.n,
             pictures_each=self._pictures_each(),
+            gap=self.figure.gap,
             note="; ".join(dict.fromkeys(one.note for one in self.answers.values() if one.note)),
             chance=percent(max(floors)) if floors and self.spec.chance != "none" else None,
             seen=percent(float(np.mean(wide))) if wide else None,

@@ -20,7 +20,7 @@ from variorum.report.profile.document import Difference, Model, Picture, Report,
 from variorum.report.profile.words import MARKS, lead, marks
 
 FEW = 4
-"""Models up to which each has a lane in a row that is closed."""
+"""Models up to which each has a lane in a row that is closed, and a mark on the line below a picture."""
 ORIGINALS = ".originals"
 """End of the figure that stands in a model's card."""
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -29,6 +29,7 @@ VERDICTS = {"same": "can’t be told apart", "": "too few photographs for a verd
 CODE = re.compile(r"(`[^`]+`|(?<!\S)--[a-z][a-z-]*)")
 SIGNS = {"kept": "✓", "failed": "✗", "undecided": "?"}
 WEBP = b"RIFF"
+"""What a WebP begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         images="data:",
         report=report,
         title=title(report),
+        few=FEW,
         numbers=numbers,
         reference=numbers.get(report.reference, 0),
         points=points,
@@ -136,8 +138,9 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
 def title(report: Report) -> str:
     """The question that the page answers: `How three classifiers hold up on your 96 photographs`."""
     detectors = bool(report.rows) and all(row.of.startswith("detection") for row in report.rows)
+    what = "detector" if detectors else "classifier" if all(one.outputs for one in report.models) else "model"
     number = len(report.models)
-    who = f"{NUMBERS[number]} {'detector' if detectors else 'classifier'}{'s' if number > 1 else ''}"
+    who = f"{NUMBERS[number]} {what}{'s' if number > 1 else ''}"
     whose = "your " if report.photographs.source else ""
     return f"How {who} hold{'s' if number == 1 else ''} up on {whose}{counted(report.photographs.n, 'photograph')}"
 
@@ -249,7 +252,7 @@ def _lines(command: str) -> list[Any]:
     from markupsafe import escape
 
     try:
-        words = shlex.split(command)
+        words = shlex.split(command.replace("\\\n", " "))
     except ValueError:
         return [seen(command)]
     lines = [""]

@@ -38,6 +38,7 @@ def test_it_says_what_the_report_says():
     for said in ("gives no embedding", "at its floor", "variorum view imagenet_e@1.0.0-dev", "No overall score."):
         assert said in text
     assert all(one.title in text and one.why_not in text for one in made.not_measured)
+    assert "variorum report \\ --suite robustness \\ --source photos \\ --model timm:resnet50.a1_in1k" in text
 
 
 def test_the_same_report_gives_the_same_bytes_and_all_pictures():

@@ -289,7 +289,7 @@ def test_reasons_sections_and_under_rows_pass_through():
 
 
 @given(st.integers(0, 10**6), st.integers(20, 40), st.integers(1, 3))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_rows_depend_on_nothing_but_the_answers(seed, n, width):
     """Neither on the order of photographs, columns and models, nor on the rows beside."""
     rng = np.random.default_rng(seed)
