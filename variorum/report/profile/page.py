@@ -27,6 +27,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 VERDICTS = {"same": "can’t be told apart", "": "too few photographs for a verdict"}
 """Words for the verdicts that don't say it themselves."""
 CODE = re.compile(r"(`[^`]+`|(?<!\S)--[a-z][a-z-]*)")
+"""What is code in a sentence."""
 SIGNS = {"kept": "✓", "failed": "✗", "undecided": "?"}
 WEBP = b"RIFF"
 """What a WebP begins with."""
@@ -41,7 +42,7 @@ class Lane:
         model: the model.
         value: its figure; None if there is none.
         why_not: then why.
-        end: `best` or `worst` of the row, or `""`.
+        end: whether it is the best or the worst of the row; where neither is better, the highest or the lowest.
         differences: to each reference that it can be compared with, by the number of the reference.
     """
 
@@ -49,7 +50,7 @@ class Lane:
     model: Model
     value: Value | None
     why_not: str
-    end: str
+    end: bool
     differences: Mapping[int, Difference]
 
 
@@ -174,17 +175,15 @@ def _leads(report: Report) -> list[list[tuple[int, str]]]:
 def _lanes(row: Row, report: Report, numbers: Mapping[str, int]) -> list[Lane]:
     """The models of a row in the report's order."""
     values = {name: one.figure for name, one in row.models.items() if one.figure is not None}
-    order = sorted(values, key=lambda name: values[name].value, reverse=row.better != "lower")
-    ends = {order[-1]: "worst", order[0]: "best"} if len(order) > 1 else {}
-    if row.better == "none":
-        ends = {name: {"best": "highest", "worst": "lowest"}[end] for name, end in ends.items()}
+    order = sorted(values, key=lambda name: values[name].value)
+    ends = {*order[:1], *order[-1:]}
     lanes = []
     for model in report.models:
         one = row.models.get(model.name)
         known = {numbers[each.to]: each for each in row.differences if each.of == model.name and each.to in numbers}
         why_not = (one.why_not if one else "") or "not asked"
         value = values.get(model.name)
-        lanes.append(Lane(numbers[model.name], model, value, why_not, ends.get(model.name, ""), known))
+        lanes.append(Lane(numbers[model.name], model, value, why_not, model.name in ends, known))
     return lanes
 
 
