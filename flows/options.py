@@ -92,6 +92,15 @@ SourceFolder = Annotated[
         "are classes; without any, pictures have no labels.",
     ),
 ]
+Photographs = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="FOLDER",
+        callback=_a_place,
+        help="Build the suite's editions of your photographs. Folders inside it are classes.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of source samples to read.")]
 Workers = Annotated[
     int, typer.Option("--workers", min=1, max=1000, help="Number of parts that are worked on at the same time.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from variorum.flows import endings, terminal
-from variorum.flows.options import Profile, ProfileName, StoreUrl, Workers, examples
+from variorum.flows.options import Photographs, Profile, ProfileName, StoreUrl, Workers, examples
 from variorum.schemas.errors import UnknownName
 from variorum.schemas.lookup import cut
 
@@ -57,14 +57,7 @@ def report(
             autocompletion=_suite_names,
         ),
     ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--source",
-            metavar="FOLDER",
-            help="Build the suite's editions of your photographs. Folders inside it are classes.",
-        ),
-    ] = None,
+    source: Photographs = None,
     reference: Annotated[
         str | None,
         typer.Option("--reference", metavar="MODEL", help="Compare with this model; by default the first."),
@@ -115,7 +108,8 @@ def report(
     A suite builds what is missing of your photographs; editions that are named, in the store or on the Hub, are taken
     as they are. Each model sees each picture once. A killed command goes on, and the same report has the same bytes.
     """
-    from variorum.api.report_checks import requested
+    from variorum.api.report_asked import asked
+    from variorum.api.report_checks import request_of
     from variorum.flows.browser import open_page
     from variorum.report.profile.guards import failed
 
@@ -128,7 +122,7 @@ def report(
     if not plan:
         check_files(to, to_json)
     try:
-        asked = requested(
+        given = asked(
             models,
             editions or None,
             suite=suite,
@@ -142,17 +136,21 @@ def report(
             fail_below=fail_below or (),
             fail_worse=fail_worse or (),
         )
+        found = None if plan else given.before()
+        request = None if found else request_of(given)
     except UnknownName as error:
         raise typer.BadParameter(str(error)) from None
-    planned = asked.planned()
-    if plan and to_json == "-":
-        terminal.print_json(planned.as_json())
-        return
-    terminal.print_lines(planned.lines(), "plan", err=not plan)
-    if plan:
-        return
-    with terminal.progress() as progress:
-        found = asked.made(progress)
+    if request:
+        planned = request.planned()
+        if plan and to_json == "-":
+            terminal.print_json(planned.as_json())
+            return
+        terminal.print_lines(planned.lines(), "plan", err=not plan)
+        if plan:
+            return
+        with terminal.progress() as progress:
+            found = request.made(progress)
+    assert found
     files = [found.path] if to is None else [str(found.to_html(to)), str(found.to_markdown(to.with_suffix(".md")))]
     if to_json == "-":
         typer.echo(found.data("report.json"), nl=False)
@@ -176,9 +174,11 @@ def check_files(to: Path | None, to_json: str | None) -> None:
     if to is not None:
         if to.suffix != ".html":
             raise typer.BadParameter(f"{cut(str(to))} must end in .html", param_hint="--to")
-        check_folder(to.parent)
-    if to_json not in (None, "-"):
-        check_folder(Path(to_json).parent)
+        check_folder(to.parent, "--to")
+    if to_json is not None and to_json != "-":
+        if not to_json.strip() or Path(to_json).is_dir():
+            raise typer.BadParameter("must be a file, or - for the standard output", param_hint="--json")
+        check_folder(Path(to_json).parent, "--json")
 
 
 def print_report(found: Report, *, strict: bool, table: bool) -> None:

@@ -42,7 +42,7 @@ def evaluate_models(
 
     edition = edition_of(asked)
     if to is not None:
-        check_folder(to)
+        check_folder(to, "--to")
     with terminal.progress() as progress:
         results = evaluate(
             edition,
@@ -98,8 +98,8 @@ def edition_of(asked: Asked) -> Edition:
     return Edition(current(resolve(f"{recipe.dataset}@{recipe.version}", store), store), store)
 
 
-def check_folder(folder: Path) -> None:
-    """Make a folder for results, before any work. Raises StoreError if it can't be written."""
+def check_folder(folder: Path, option: str) -> None:
+    """Make a folder for results, before any work. Raises StoreError, which begins with the option, if it can't be."""
     from tempfile import TemporaryFile
 
     from variorum.schemas.errors import StoreError
@@ -111,7 +111,7 @@ def check_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise StoreError(
-            f"--to {cut(str(folder))}: can't be written ({error.strerror}); choose another folder"
+            f"{option} {cut(str(folder))}: can't be written ({error.strerror}); choose another folder"
         ) from None
 
 

@@ -31,12 +31,14 @@ class Figure:
             calibration error; `least` is the least of several groups' shares; `bound` is a share that is certified.
         better: which direction is better; `none` where neither is.
         needs: what a model must give beside answers, such as `embedding`, `boxes` or `text`.
+        gap: what `Shown.p_label` is, if not the label's probability: `share of the episodes in which it is right`.
     """
 
     measure: str
     kind: Kind = "share"
     better: Better = "higher"
     needs: tuple[str, ...] = ()
+    gap: str = "probability of the label"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,8 @@ class Answers:
     """One model's answers to the question of a row.
 
     The value of a `share` is the mean over columns of Σ top / Σ bottom; of a `least`, the least of them. A `whole` has
-    `whole` instead, and `top` and `bottom` may be empty, `[n, 0]`.
+    `whole` instead, and `top` and `bottom` may be empty, `[n, 0]`. Or it has `whole_by`, whose mean is its value; then
+    `bottom` counts the pictures, and `top` says nothing.
 
     Attributes:
         figure: name of the figure, a key of `Rows.offers`.
@@ -80,6 +83,7 @@ class Answers:
             column that isn't on it. Numbers are in order; texts stand in the order of the columns.
         pictures: the answers by picture, if there are such.
         whole: the value in [0, 1] if each photograph counts as often as told, `[n]`; NaN if there is none.
+        whole_by: the same for each column, `[V]`; NaN for a column without a value.
         floor: of the value in [0, 1]: chance, or what a perfect model would get on so few; None for none.
         note: what the line below the row's name adds, such as `600 episodes` or `15 bins`.
         why_not: why there is no figure for this model, such as `gives no embedding`; then all else is empty.
@@ -94,6 +98,7 @@ class Answers:
     axes: Mapping[str, tuple[float | str | None, ...]] = field(default_factory=dict)
     pictures: Shown | None = None
     whole: Callable[[NDArray[np.float64]], float] | None = None
+    whole_by: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     floor: float | None = None
     note: str = ""
     why_not: str = ""

@@ -19,10 +19,10 @@ from variorum.kit.predicted.answers import DISTRIBUTION, SharedAnswers, outputs_
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
-from variorum.models import ModelTable, refuse_filters
+from variorum.models import ModelTable
 from variorum.models.brought import BroughtModel
 from variorum.schemas.component import Context, Evaluation
-from variorum.schemas.errors import ModelFailed, ModelUnavailable, RecipeError, StoreError
+from variorum.schemas.errors import RecipeError, StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
@@ -176,19 +176,6 @@ def check_model(name: str, job: Job, classes: Container[str], picture: Callable[
 def classifies(model: Any) -> bool:
     """Return whether the model behind an alias is a classifier. Aliases also name segmenters and others."""
     return all(hasattr(model, name) for name in ("classes", "preprocessing"))
-
-
-def why_not(name: str, job: Job, manifest: Manifest, classes: Container[str], picture: Callable[[], Any]) -> str:
-    """Why a model can't be asked about an edition, in a line; `""` if it can. Found out with one picture at most.
-
-    It filtered the edition, isn't here, is no classifier, lacks a class, or fails. Arguments as of `check_model`.
-    """
-    try:
-        refuse_filters({name: job.ctx.models.pin(name)}, manifest.filters)
-        check_model(name, job, classes, picture)
-    except (RecipeError, ModelUnavailable, ModelFailed) as error:
-        return " ".join(str(error).split())
-    return ""
 
 
 @contextmanager

@@ -17,7 +17,9 @@ from pydantic import Field, field_validator
 
 from variorum.evaluation.classifiers.group_gaps import disparity, pairs, resampled, scored
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares, gathered
+from variorum.evaluation.classifiers.worst_group import worst_group
 from variorum.kit.predicted.answers import answers, reference, said
+from variorum.kit.predicted.offered import by_model
 from variorum.kit.predicted.pairing import UNSCORED, Paired, paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
@@ -25,6 +27,8 @@ from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
+from variorum.schemas.rows import Answers as Told
+from variorum.schemas.rows import Figure
 from variorum.schemas.sample import BASELINES, Sample
 from variorum.schemas.table import Table
 
@@ -53,9 +57,11 @@ class GroupDisparity(Evaluation):
         confidence: level of the intervals, in (0, 1).
     """
 
+    measured_as: ClassVar[str] = "answers"
+    offers: ClassVar[Mapping[str, Figure]] = {"worst": Figure("accuracy on the worst group", "least")}
     late: ClassVar[frozenset[str]] = frozenset({"least", "bootstrap", "confidence"})
 
-    groups: tuple[str, ...] = Field(min_length=1)
+    groups: tuple[str, ...] = Field(default=("group",), min_length=1)
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     metric: Literal["top1", "top5"] = "top1"
     least: int = Field(default=20, ge=2)
@@ -138,6 +144,15 @@ class GroupDisparity(Evaluation):
                 "by": of_keys,
             }
         return {**common, "classifiers": found}
+
+    def rows(self, table: Table, ctx: Context) -> Iterator[Told]:
+        """Each model's top-1 accuracy on the originals of its `worst` group.
+
+        Groups are those of one of the keys of `groups`, else of another key, else the classes; see `worst_group`.
+        """
+        for asked in by_model(table):
+            seed = derive_seed(ctx.seed, "group_disparity")
+            yield worst_group(asked, self.groups, self.least, MOST, ctx.classes, seed)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`groups_1` and so on: the rate of each group, by classifier, one plot for each key."""

@@ -38,7 +38,7 @@ class RetrievalRobustness(Evaluation):
     late: ClassVar[frozenset[str]] = frozenset({"relevance", "distractors", "bootstrap", "confidence"})
 
     offers: ClassVar[Mapping[str, Figure]] = {
-        "recall": Figure("found first among the originals", needs=("embedding",)),
+        "recall": Figure("found first among the originals", needs=("embedding",), gap="1/rank of its photograph"),
     }
 
     encoder: str = "encoder"

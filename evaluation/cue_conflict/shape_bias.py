@@ -152,9 +152,12 @@ def decided(asked: Asked) -> Iterator[Told]:
     """A model's decisions for shape and texture."""
     said, *cues = (asked.table[name] for name in ("sixteen", "shape_category", "texture_category"))
     two = asked.table["texture_label"] != ""
-    rows = np.flatnonzero(two & (said != "") & (cues[0] != "") & (cues[1] != "") & (cues[0] != cues[1]))
+    unlike = two & (cues[0] != "") & (cues[1] != "") & (cues[0] != cues[1])
+    rows = np.flatnonzero(unlike & (said != ""))
     if not len(rows):
-        why = "it lacks some of the sixteen categories" if two.any() else "no picture has two cues"
+        why = "it lacks some of the sixteen categories" if unlike.any() else "no picture has two cues"
+        if two.any() and not unlike.any():
+            why = "no picture has the shape and the texture of two of the sixteen categories"
         yield from (Told(figure, asked.model, why_not=why) for figure in ShapeBias.offers)
         return
     shape, texture = (said[rows] == cue[rows] for cue in cues)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -27,7 +27,7 @@ from variorum.schemas.sample import BASELINES, Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Floats, Ints
+    from variorum.arrays import Bools, Ints
     from variorum.kit.detection.figures import Judged
 
 MEAN = "mean over domains"
@@ -36,14 +36,18 @@ MOST_NAMED = 100
 """Classes without a detector that the figures name."""
 
 
+BOXES: Mapping[str, Any] = {"needs": ("boxes",), "gap": "share of the objects that are found"}
+
+
 class DetectionAp(Evaluation):
     """AP of detectors by variant, drops, mAP over domains and effective robustness, with bootstrap intervals."""
 
     revision = 1
     needs_objects: ClassVar[bool] = True
     offers: ClassVar[Mapping[str, Figure]] = {
-        "ap": Figure("AP at IoU .5 to .95, mean over domains", "whole", needs=("boxes",)),
-        "originals": Figure("AP at IoU .5 to .95", "whole", needs=("boxes",)),
+        "ap": Figure("AP at IoU .5 to .95, mean over domains", "whole", **BOXES),
+        "isolated": Figure("AP at IoU .5 to .95 of isolated objects, mean over domains", "whole", **BOXES),
+        "originals": Figure("AP at IoU .5 to .95", "whole", **BOXES),
     }
     late: ClassVar[frozenset[str]] = frozenset({"ignore", "bootstrap", "confidence", "slope"})
 
@@ -119,26 +123,33 @@ class DetectionAp(Evaluation):
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
-        """Yield every detector's `ap`, the mean over the domains' mAP, and `originals`, its mAP on the originals.
+        """Yield every detector's `ap`, the mean over the domains' mAP, `isolated`, and `originals`, its mAP on those.
 
-        The baselines are no domains. In a draw a class counts if it has an object.
+        Isolated objects are domains of their own, and baselines are none. In a draw a class counts if it has an object.
         """
+        from variorum.evaluation.detectors.rows import Domain, averaged
+        from variorum.kit.detection.figures import ISOLATED
         from variorum.kit.detection.matching import match
-        from variorum.kit.detection.resampled import WeightedMap
 
         ids = categories(ctx.classes)[1]
         tops = roots(dict(zip(table["id"], table["parent"], strict=True))) if len(table) else {}
         photographs, photograph = np.unique([tops[one] for one in table["id"]], return_inverse=True)
         for alias in dict.fromkeys(self.detectors):
-            judged = judged_by(table, table["detector"] == alias, photograph)
-            variants = list(dict.fromkeys(judged.variant))
+            mine = table["detector"] == alias
+            judged, names = judged_by(table, mine, photograph), table["id"][mine]
+            variants = dict(zip(judged.variant, judged.view, strict=True))
+            views = {name: view for name, view in variants.items() if name not in BASELINES}
             for figure, chosen in (
-                ("ap", [one for one in variants if one not in BASELINES]),
-                ("originals", [one for one in variants if one == ORIGINAL]),
+                ("ap", [name for name, view in views.items() if view != ISOLATED]),
+                ("isolated", [name for name, view in views.items() if view == ISOLATED]),
+                ("originals", [name for name in variants if name == ORIGINAL]),
             ):
-                parts = [(pictures, of) for pictures, of in map(judged.of, chosen)]
-                found = [(WeightedMap(match(pictures, ids, self.ignore)), of) for pictures, of in parts]
-                yield averaged(figure, alias, chosen, found, photographs)
+                domains = []
+                for variant in chosen:
+                    pictures, of = judged.of(variant)
+                    there = names[np.array(judged.variant) == variant].tolist()
+                    domains.append(Domain(variant, there, of, match(pictures, ids, self.ignore)))
+                yield averaged(figure, alias, domains, photographs)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`map`: the mAP by variant and detector, and the means over the domains."""
@@ -159,43 +170,6 @@ class DetectionAp(Evaluation):
         }
         labels = (*rows, *(f"{MEAN}, {view}" if view else MEAN for view in views))
         return {"map": IntervalPlot("mAP by variant", "mAP in percent", labels, series)}
-
-
-def averaged(
-    figure: str,
-    model: str,
-    variants: Sequence[str],
-    parts: Sequence[tuple[Callable[[Floats], float], Ints]],
-    photographs: Array,
-) -> Answers:
-    """A detector's mean AP over variants in which there are objects.
-
-    Args:
-        figure: name of the figure.
-        model: name of the detector.
-        variants: their names.
-        parts: of each variant, the mAP by how often each picture counts, and each picture's photograph, `[P]`.
-        photographs: ids of all photographs.
-    """
-    if not parts:
-        return Answers(figure, model, why_not="the edition has no pictures of this kind")
-    kept, of_kept = np.unique(np.concatenate([of for _, of in parts]), return_inverse=True)
-    ends = np.cumsum([len(of) for _, of in parts])
-    split = [(ap, of_kept[end - len(of) : end]) for (ap, of), end in zip(parts, ends, strict=True)]
-
-    def whole(counts: Floats) -> float:
-        values = np.array([ap(counts[of]) for ap, of in split])
-        there = np.isfinite(values)
-        return float(values[there].mean()) if there.any() else float("nan")
-
-    if np.isnan(whole(np.ones(len(kept)))):
-        return Answers(figure, model, why_not="no object of a class that the detector knows")
-    nothing = np.zeros((len(kept), 0))
-    return Answers(figure, model, photographs[kept].tolist(), nothing, nothing, whole=whole, note=_domains(variants))
-
-
-def _domains(variants: Sequence[str]) -> str:
-    return "" if list(variants) == [ORIGINAL] else ", ".join(variants)
 
 
 def judged_by(table: Table, rows: Bools, photograph: Ints) -> Judged:

@@ -39,7 +39,9 @@ class FewShotAccuracy(Evaluation):
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"ridge", "bootstrap", "confidence"})
-    offers: ClassVar[Mapping[str, Figure]] = {"accuracy": Figure("accuracy", needs=("embedding",))}
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "accuracy": Figure("accuracy", needs=("embedding",), gap="share of the episodes in which it is recognised")
+    }
 
     encoder: str = "encoder"
     """Alias or name of the model whose embeddings are compared, scaled to length 1; of a classifier, what its last

@@ -41,6 +41,7 @@ def few_shot_rows(
     asks = [name for name, here in zip(episodes.difficulties, there, strict=True) if here.any()]
     axes = [(name, shot) for shot in episodes.shots for name in asks]
     tops, bottoms = (np.zeros((len(photographs), len(axes))) for _ in range(2))
+    label_of = np.zeros(len(ids), np.int64)
     shown: list[tuple[Array, ...]] = []
     truth = np.broadcast_to(episodes.classes[:, :, None], episodes.queries.shape[1:])
     for column, (name, shot) in enumerate(axes):
@@ -55,9 +56,8 @@ def few_shot_rows(
         counts = np.zeros((len(pictures), len(names)), np.int64)
         np.add.at(counts, (picture, said), 1)
         most, often = counts.argmax(axis=1), np.bincount(picture, right) / np.bincount(picture)
-        label = np.zeros(len(pictures), np.int64)
-        label[picture] = true
-        shown.append((pictures, np.full(len(pictures), column), often, most, most == label))
+        label_of[rows] = true
+        shown.append((pictures, np.full(len(pictures), column), often, most, most == label_of[pictures]))
     rows, columns, often, most, right = (np.concatenate(part) for part in zip(*shown, strict=True))
     return Answers(
         "accuracy",
@@ -67,7 +67,15 @@ def few_shot_rows(
         bottoms,
         tuple(f"{name}_{shot}" for name, shot in axes),
         {"difficulty": tuple(name for name, _ in axes), "shot": tuple(float(shot) for _, shot in axes)},
-        Shown(ids[rows].tolist(), of_row[rows], columns, often.astype(np.float32), [names[one] for one in most], right),
+        Shown(
+            ids[rows].tolist(),
+            of_row[rows],
+            columns,
+            often.astype(np.float32),
+            [names[one] for one in most],
+            right,
+            [names[one] for one in label_of[rows]],
+        ),
         floor=1 / episodes.supports.shape[1],
         note=f"{len(episodes.supports)} episodes, nearest mean of each class",
     )

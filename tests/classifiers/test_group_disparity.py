@@ -361,3 +361,34 @@ def test_the_card_of_what_is_not_compared_and_of_hostile_names():
     text = card(figures([row(f"{group}{n}", group, right=n > 3) for group in (name, "b") for n in range(20)]))
     assert "<script>" not in text
     assert "nothing to measure" in card({**figures([row("p", "a", right=True)]), "classifiers": {}}).lower()
+
+
+# ── the row of a report ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def answers(groups, *, key="region"):
+    """Answers to originals, by group how many and how many of them are right."""
+    found = [
+        {
+            **row(f"{group}{number:03}", "", right=number < right, kind=group),
+            "photograph": "",
+            "metadata": json.dumps({key: group, "file": f"{group}{number}"} if key else {}),
+            "said": "x",
+            "p_label": 0.5,
+        }
+        for group, (size, right) in groups.items()
+        for number in range(size)
+    ]
+    (one,) = GroupDisparity().rows(Table(pa.Table.from_pylist(found)), context())
+    return one
+
+
+def test_the_worst_group_is_one_of_those_with_enough_photographs():
+    found = answers({"north": (40, 36), "south": (25, 15), "east": (19, 0)})
+    assert found.columns == ("north", "south")
+    assert (found.top.sum(axis=0) / found.bottom.sum(axis=0)).tolist() == [0.9, 0.6]
+    assert found.note == "2 groups by region"
+    assert 0.6 < found.floor < 51 / 65
+    assert answers({"north": (40, 36), "south": (25, 15)}, key="").note == "2 classes"
+    few = answers({"north": (40, 36), "south": (19, 15)})
+    assert few.why_not == "fewer than two groups or classes have 20 photographs"

@@ -10,15 +10,18 @@ from answering import CLASSES, by_warmth, edition
 import variorum as va
 from variorum.api.edition import Edition
 from variorum.api.model_choice import chosen_models
+from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
+from variorum.edition.tables import read_part
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.evaluation.classifiers.evaluator import Evaluator, job_on, known_models
 from variorum.kit.predicted.answers import distributions
 from variorum.kit.predicted.offered import axes_of
 from variorum.kit.predicted.pairing import photographs
 from variorum.machine.progress import Progress
-from variorum.schemas.component import Context
+from variorum.schemas.component import Context, Evaluation
 from variorum.schemas.table import Table
+from variorum.stages import measure
 from variorum.stages.stage import Threads
 
 
@@ -37,11 +40,24 @@ def counting(asked: list[int]):
     return warm
 
 
-def evaluator(found: Edition, model, **options) -> Evaluator:
+class Brightness(Evaluation):
+    """An evaluation with a table of its own, about the originals."""
+
+    def chosen(self, table, ctx):
+        return table["variant"] == "original"
+
+    def measure(self, samples, ctx):
+        return [{"id": sample.id, "mean": float(sample.image.mean())} for sample in samples]
+
+    def figures(self, table, ctx):
+        return {}
+
+
+def evaluator(found: Edition, model, own=None, **options) -> Evaluator:
     chosen = chosen_models(model, **options)
     store = Store(found.store.url)
     job = job_on(found.manifest, found.store, chosen.names, store, known_models("embedded", chosen.brought))
-    return Evaluator(job, found.manifest, found.store, chosen.names)
+    return Evaluator(job, found.manifest, found.store, chosen.names, own)
 
 
 def values(answers):
@@ -71,7 +87,21 @@ def test_whoever_asks_second_asks_nothing(own, first):
     assert evaluator(own, model, revision="2").missing("table_0") == 36
     answers = tables[1].answers()
     assert answers["correct"].to_pylist() == tables[0]["correct"].to_pylist()
-    assert answers.column_names.count("logp") == 0
+    group = evaluator(own, model, revision="1")
+    key = group.stage.pieces[0].keys["table_0"]
+    kept = Table(read_part(group.stage.job.store, group.stage.job.store.table(key), lambda schema: schema.names))
+    assert np.exp(kept["logp"]).max(axis=1) == pytest.approx(kept["confidence"], rel=1e-3)  # float16
+
+
+def test_evaluations_with_a_table_of_their_own_are_measured_in_the_same_pass(own, monkeypatch):
+    read: list[str] = []
+    monkeypatch.setattr(measure, "read_shard", lambda path: read.append(path) or read_shard(path))
+    group = evaluator(own, by_warmth, {"bright": Brightness()})
+    assert [group.missing(label) for label in group.labels] == [36, 12]
+    tables = group.ask(Threads(1), Progress())
+    assert {name: len(table) for name, table in tables.items()} == {"by_warmth": 36, "bright": 12}
+    assert len(read) == 3
+    assert evaluator(own, by_warmth, {"bright": Brightness()}).new() == ["by_warmth"]  # a function without a revision
 
 
 def test_rows_have_the_values_of_the_figures(own):

@@ -7,7 +7,8 @@ import pytest
 
 from variorum.evaluation.cue_conflict.shape_bias import ShapeBias, cues_of
 from variorum.kit.labels.categories import category_classes
-from variorum.kit.labels.imagenet_classes import class_infos, index_of
+from variorum.kit.labels.imagenet_classes import class_infos, index_of, name_of
+from variorum.kit.predicted.answers import SharedAnswers
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.report.card import _render
@@ -60,6 +61,26 @@ def judged(samples, answers, *, classes=None, model=None):
     figures = evaluation.figures(Table(pa.Table.from_pylist(rows), "shape_bias"), ctx)
     json.dumps(figures)
     return figures["classifiers"]["mine"], rows, figures
+
+
+def test_rows_of_a_report_are_those_of_the_shared_answers():
+    """Of 12 pictures of 6 photographs, 6 are decided for the shape, 3 for the texture, 3 for neither."""
+    answers = [CAT] * 6 + [AIRLINER] * 3 + [ELEPHANT] * 3 + [SIAMESE]
+    samples = [sample(number, CAT, AIRLINER, photograph=number // 2) for number in range(12)] + [sample(12, CAT)]
+    model = from_function(classifier(answers))
+    one, rows, _ = judged(samples, answers, model=model)
+    ctx = context(ModelTable("embedded").with_models({"mine": model}))
+    table = Table(pa.Table.from_pylist(list(SharedAnswers(classifiers=("mine",)).measure(samples, ctx))))
+    for name in rows[0]:
+        assert table.column(name).to_pylist() == pytest.approx([row[name] for row in rows], nan_ok=True)
+    shape, cover = ShapeBias().rows(table, ctx)
+    found = one["conflicts"]["texture_fill"]["sixteen"]
+    assert 100 * shape.top.sum() / shape.bottom.sum() == pytest.approx(found["bias"]["value"], abs=0.01)
+    assert 100 * cover.top.sum() / cover.bottom.sum() == found["cover"]["value"] == 75
+    assert (len(shape.photographs), len(cover.photographs), shape.note) == (5, 6, "9 of 12 decisions")
+    assert shape.pictures.said[0] == name_of(CAT)
+    alone = Table(table.arrow.slice(12))
+    assert {one.why_not for one in ShapeBias().rows(alone, ctx)} == {"no picture has two cues"}
 
 
 def test_a_decision_is_for_the_shape_the_texture_or_neither():

@@ -376,19 +376,25 @@ def test_a_report_has_the_same_averages_and_counts_photographs_as_told():
     )
     table = Table(pa.Table.from_pylist([dict(row) for row in step.measure([*originals, *edits], ctx)]), "detection_ap")
     found = step.figures(table, ctx)["detectors"]["mine"]
-    domains, alone = step.rows(table, ctx)
-    assert (domains.figure, alone.figure, domains.note) == ("ap", "originals", "dark, half")
+    domains, isolated, alone = step.rows(table, ctx)
+    assert isolated.why_not == "the edition has no pictures of this kind"
+    assert (domains.figure, alone.figure, domains.columns) == ("ap", "originals", ("dark", "half"))
     assert list(domains.photographs) == [f"{number:032d}" for number in range(4)]
     once = np.ones(4)
     assert 0 < value(found["variants"]["half"]["map"]) < value(found["variants"]["dark"]["map"]) < 100
-    assert percent(alone.whole(once)) == value(found["variants"]["original"]["map"])
-    assert percent(domains.whole(once)) == value(found["over_domains"][0]["map"])
+    assert percent(alone.whole_by(once)[0]) == value(found["variants"]["original"]["map"])
+    assert percent(domains.whole_by(once).mean()) == value(found["over_domains"][0]["map"])
+    shown, half = domains.pictures, domains.pictures.column == 1
+    assert {said for said, here in zip(shown.said, half, strict=True) if here} == {"1 of 2 found"}
+    assert (shown.p_label[half] == 0.5).all()
+    assert shown.right[~half].all()
+    assert shown.ids[4] == edits[4].id
     doubled = np.array([2, 0, 1, 0])
     twice = replace(originals[0], id="9" * 32)
     rows = [dict(row) for row in step.measure([originals[0], twice, originals[2]], ctx)]
     copies = step.figures(Table(pa.Table.from_pylist(rows), "detection_ap"), ctx)["detectors"]["mine"]["variants"]
-    assert percent(alone.whole(doubled)) == value(copies["original"]["map"])
-    assert np.isnan(alone.whole(once * 0))
+    assert percent(alone.whole_by(doubled)[0]) == value(copies["original"]["map"])
+    assert np.isnan(alone.whole_by(once * 0)).all()
 
 
 def test_a_report_says_why_a_detector_has_no_average():
@@ -396,7 +402,6 @@ def test_a_report_says_why_a_detector_has_no_average():
     step = DetectionAp(detectors=("mine",))
     ctx = Context(1, OwnModels(mine=Shaken()), None, classes=CLASSES)
     table = Table(pa.Table.from_pylist([dict(row) for row in step.measure(bare, ctx)]), "detection_ap")
-    assert [one.why_not for one in step.rows(table, ctx)] == [
-        "the edition has no pictures of this kind",
-        "no object of a class that the detector knows",
-    ]
+    nothing = "the edition has no pictures of this kind"
+    why_not = [one.why_not for one in step.rows(table, ctx)]
+    assert why_not == [nothing, nothing, "no object of a class that the detector knows"]

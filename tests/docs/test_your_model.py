@@ -5,12 +5,14 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from answering import CLASSES, edition
 from torchvision.models import get_model
 
 from variorum.flows.cli import main
+from variorum.models.brought import from_function
 
 PAGE = (Path(__file__).parents[2] / "docs" / "start" / "your_model.md").read_text()
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -22,7 +24,7 @@ def test_the_page_in_its_order(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
     edition(photos, "store")
-    network, module, calls = CODE
+    network, module, calls, embed, finds = CODE
     random = get_model("resnet18", weights=None, num_classes=3)
     torch.save(random.state_dict(), "best.pth")
     exec(network)
@@ -43,3 +45,10 @@ def test_the_page_in_its_order(photos, tmp_path, monkeypatch, capsys):
     assert "channels" in said
     assert "module:mine.py:load" in said
     assert Path("leaderboard.html").is_file()
+    given = {"scores": lambda images: np.ones((len(images), 2)), "body": np.stack, "prepare": list}
+    exec(embed, given)
+    picture = np.zeros((4, 5, 3), np.uint8)
+    assert from_function(given["scores"]).features([picture]).shape == (1, 60)
+    given = {"detect": lambda image: ([[0, 0, 2, 2]], [0.5], [2])}
+    exec(finds, given)
+    assert from_function(given["find"])([picture], ["dog"])[0].texts.tolist() == [0]

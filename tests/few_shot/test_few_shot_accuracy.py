@@ -125,6 +125,7 @@ def test_a_report_has_the_same_accuracies_by_photograph(found):
     assert shown.p_label[one] == pytest.approx(answers.top[cell] / answers.bottom[cell])
     right = [said == f"c{name[0]}" for said, name in zip(shown.said, shown.ids, strict=True)]
     np.testing.assert_array_equal(shown.right, right)
+    assert [label[1:] for label in shown.label] == [name[0] for name in shown.ids]
 
 
 def test_an_edition_without_episodes_has_no_row():

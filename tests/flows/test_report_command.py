@@ -148,6 +148,9 @@ def test_the_plan_alone_sees_one_picture_of_each_model_and_writes_nothing(say, w
         (("shots", "--model", "classifier_small"), 1, "none of the 3 classes (astronaut, chelsea, coffee)"),
         (("bare", "--model", WARM), 1, "has no labels"),
         (("shots", "--model", WARM, "--to", "report.txt"), 2, ".html"),
+        (("shots", "--model", WARM, "--json", "."), 2, "must be a file, or -"),
+        (("--source", "", "--model", WARM), 2, "is empty; give a folder"),
+        (("--suite", "", "--source", "photos", "--model", WARM), 2, "no suite ''"),
         (("shots", "--model", WARM, "--to", "mine.py/report.html"), 1, "can't be written"),
     ],
 )

@@ -78,6 +78,21 @@ def test_errors_by_kind_and_severity():
     assert (one["n"], one["clean_error"]["value"]) == (4, 25)
     assert one["mean_error"]["value"] == pytest.approx(33.33)
     assert one["relative_error"]["value"] == pytest.approx(8.33)
+    shared = [
+        {
+            **one,
+            "photograph": "",
+            "said": "x",
+            "requested": json.dumps({"kind": one["kind"], "severity": one["severity"]} if one["kind"] else {}),
+        }
+        for one in found
+    ]
+    (answers,) = CorruptionError().rows(Table(pa.Table.from_pylist(shared)), context())
+    assert (answers.top.sum(axis=0) / answers.bottom.sum(axis=0)).tolist() == [1, 0.75, 0.25]
+    assert answers.axes == {"severity": (1, 3, 5), "kind": ("fog",) * 3}
+    assert answers.columns == ("fog_1", "fog_3", "fog_5")
+    (nothing,) = CorruptionError().rows(Table(pa.Table.from_pylist(shared[:4])), context())
+    assert nothing.why_not == "no edit of an original has a label that the model knows"
 
 
 def test_ce_and_mce_by_hand():

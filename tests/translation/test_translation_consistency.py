@@ -103,6 +103,22 @@ def test_shares_of_photographs_by_hand():
     text = _render("_translation_consistency", figures=found, models={"c": "c@1"}, order=[], plots={})
     assert "Photographs left out: 1 with the border photograph." in text
     assert "that the classifier knows" not in text
+    asked = ("dx", "dy", "border", "at")
+    shared = [
+        {
+            **one,
+            "photograph": "",
+            "said": "x",
+            "requested": json.dumps({name: one[name] for name in asked} if one["border"] else {}),
+        }
+        for one in rows
+    ]
+    (agreed,) = TranslationConsistency().rows(Table(pa.Table.from_pylist(shared)), context())
+    assert (agreed.top / agreed.bottom).mean() == pytest.approx(1 - 3 / 16)
+    assert agreed.photographs == ["0", "1", "2", "3"]
+    assert agreed.axes["at"] == (1, 2, 1, 2)
+    assert agreed.columns[:2] == ("shift (0, 1) photograph", "shift (0, 2) photograph")
+    assert agreed.pictures.right.sum() == agreed.top[:3].sum()
 
 
 def test_a_pixel_of_the_photograph_is_none_of_the_classifier():

@@ -13,9 +13,8 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import BASELINES
 from variorum.schemas.suite import RowSpec, Suite
-from variorum.stages.recipe_files import shipped_recipes
-from variorum.stages.recipe_values import recipe_of
-from variorum.stages.suite_files import edition_recipe
+from variorum.stages.recipe_files import read_fields, shipped_recipes
+from variorum.stages.suite_files import generators_of
 
 BUILT = re.compile(r"(.+)_[0-9a-f]{12}")
 """Name of an edition that was built for a suite: the suite's, the key and a digest."""
@@ -44,7 +43,7 @@ def rows_for(manifest: Manifest, store: Store, suite: Suite, key: str) -> tuple[
         RecipeError: it was made by another major version of its recipe than the installed one.
     """
     makers = _makers(manifest)
-    known = next((name for name in suite.editions if makers and makers == _makers_in(suite, name)), "")
+    known = next((name for name, one in suite.editions.items() if makers and makers == generators_of(one)), "")
     _check_major(manifest, suite.editions[known].recipe if known else manifest.dataset, known)
     variants = {name for name, counts in manifest.counts.items() if counts.get("accepted")}
     found = _rows_of(suite, known) if known else _own_rows(manifest, store, variants)
@@ -66,17 +65,13 @@ def _makers(manifest: Manifest) -> list[str]:
     return [str(one["name"]) for one in made if isinstance(one, Mapping)]
 
 
-def _makers_in(suite: Suite, key: str) -> list[str]:
-    return [one.component_name() for one in edition_recipe(suite.editions[key]).generate]
-
-
 def _check_major(manifest: Manifest, recipe: str, key: str) -> None:
     """Raise RecipeError if an edition is of another major version than its installed recipe makes."""
     built = BUILT.fullmatch(manifest.dataset)
     named = manifest.dataset == recipe or bool(key and built and built[1].endswith(f"_{key}"))
     if not named or recipe not in shipped_recipes():
         return
-    installed = recipe_of(recipe).version
+    installed = str(read_fields(recipe)["version"])
     if manifest.version.partition(".")[0] != installed.partition(".")[0]:
         raise RecipeError(
             f"{manifest.dataset}@{manifest.version}: its recipe {recipe} is at {installed} now, and another major "

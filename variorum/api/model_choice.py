@@ -56,12 +56,13 @@ def chosen_models(
 
     Args:
         model: a name, a function or network, a list of these, or functions or networks (or names) by name.
-        classes: of the outputs of all of them; empty to ask each model itself.
+        classes: of the outputs of those that are no alias; empty to ask each model itself.
         name: of the only function.
         revision: of the only function.
         preprocessing: of the functions, as a sentence.
         preprocess: what becomes of a picture before the model gets it, in words or as a function, see
-            `variorum.models.brought.objects.adapted`; by default each model's own.
+            `variorum.models.brought.objects.adapted`; by default each model's own. Beside networks, functions and
+            `module:` names, models of other kinds keep theirs.
         call: what begins an error: the function that was called.
 
     Raises:
@@ -84,6 +85,8 @@ def chosen_models(
             f"name to function"
         )
     brought: dict[str, BroughtModel] = {}
+    adapts = any(not isinstance(one, str) or one.startswith("module:") for _, one in pairs)
+    named = any(not isinstance(one, str) or is_brought(one) for _, one in pairs)
     for called, one in pairs:
         if not isinstance(one, str):
             model = from_function(
@@ -95,15 +98,16 @@ def chosen_models(
                 f"{call}: model {cut(one)!r} is given by name and its answers are kept, so preprocess must be in "
                 "words; give the network itself, or let the file return a pair of the network and the function"
             )
-        elif preprocess is not None and not one.startswith("module:"):
+        elif preprocess is not None and not adapts:
             raise RecipeError(
                 f"{call}: model {cut(one)!r} has preprocessing of its own; leave preprocess out for it, or bring the "
                 "network itself as module:FILE.py:NAME"
             )
-        elif classes and not is_brought(one):
+        elif classes and not named:
             raise RecipeError(f"{call}: alias {cut(one)!r} has classes of its own; leave classes out for it")
-        elif classes or preprocess is not None:
-            model = find(one) if preprocess is None else prepared(one, preprocess)
+        elif (classes and is_brought(one)) or (preprocess is not None and one.startswith("module:")):
+            prepare = preprocess is not None and one.startswith("module:")
+            model = prepared(one, preprocess) if prepare else find(one)
             brought[called] = with_classes(model, classes) if classes else model
     revisions = {called: brought[called].revision for called, one in pairs if not isinstance(one, str)}
     uncached = tuple(called for called, own in revisions.items() if not own)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from variorum.api.report_checks import requested
+from variorum.api.report_asked import asked
+from variorum.api.report_checks import request_of
 from variorum.api.report_object import Report
 from variorum.api.report_plan import ReportPlan
 
@@ -40,7 +41,7 @@ def report(
 ) -> Report | ReportPlan:
     """Report how robust models are, where, and whether their differences are real, on one page over many editions.
 
-        report = va.report({"mine": network, "theirs": "timm:resnet50.a1_in1k"}, suite="quick", source="photos")
+        report = va.report([network, "timm:resnet50.a1_in1k"], suite="quick", source="photos")
 
     Every row is one question, put to each model over the same photographs, with its 95 % interval and the paired
     difference to the reference. Each model sees each picture once; its answers are kept, so a killed call resumes, and
@@ -89,7 +90,7 @@ def report(
     >>> report.check({"first:originals": 5})[0].outcome
     'kept'
     """
-    request = requested(
+    given = asked(
         models,
         editions,
         suite=suite,
@@ -103,4 +104,7 @@ def report(
         fail_below=fail_below,
         fail_worse=fail_worse,
     )
+    if not plan and (found := given.before()):
+        return found
+    request = request_of(given)
     return request.planned() if plan else request.made(progress)

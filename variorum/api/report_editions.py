@@ -138,20 +138,15 @@ def _pulled(repository: str, tag: str, store: Store) -> Manifest | None:
     return None
 
 
-def of_suite(jobs: Sequence[SuiteJob], store: Store) -> dict[str, Held]:
-    """By key, the editions of a suite that can be made.
-
-    Args:
-        jobs: from `editions_of`.
-        store: has them, or will have them.
-    """
+def of_suite(jobs: Sequence[SuiteJob]) -> dict[str, Held]:
+    """By key, the editions of a suite that can be made, from `editions_of`'s jobs."""
     found: dict[str, Held] = {}
     for one in jobs:
-        if one.why_not:
+        if one.job is None:
             continue
         state: State = "sealed" if one.sealed else "to build"
         make = None if one.sealed else one.build
-        found[one.key] = Held(one.key, store, one.sealed, state, one.pictures, one.seconds, make, one.job)
+        found[one.key] = Held(one.key, one.job.store, one.sealed, state, one.pictures, one.seconds, make, one.job)
     return found
 
 

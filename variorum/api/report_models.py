@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.api.model_choice import ModelChoice, chosen_models, read_classes
 from variorum.evaluation.classifiers.evaluator import known_models
+from variorum.kit.labels.matching import IMAGENET
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.brought.function import OnCopies
 from variorum.models.brought.networks import state_digest
-from variorum.models.filters import UNAVAILABLE, content_of, weights_of
+from variorum.models.filters import CONTENT, UNAVAILABLE, contents_of, weights_of
 from variorum.report.profile.document import Model
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 MOST = 10
 """Models of a report."""
-CONTENT = re.compile(r"@((?:sha256|git):[0-9a-f]+)")
-"""Hashes and commits in a pin: of its own weights, and of those that it uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,8 @@ class UnderTest:
             name: of the model, as given.
             filters: pins of the models that decided.
         """
-        theirs = {one for pin in filters if pin != UNAVAILABLE for one in (content_of(pin), *CONTENT.findall(pin))}
-        pin = self.pins[name]
-        return not theirs.isdisjoint({content_of(pin), *CONTENT.findall(pin)})
+        theirs = {one for pin in filters if pin != UNAVAILABLE for one in contents_of(pin)}
+        return not theirs.isdisjoint(contents_of(self.pins[name]))
 
     def facts(self, name: str, model: Any, note: str = "") -> Model:
         """What the report says of a loaded model.
@@ -86,13 +84,14 @@ class UnderTest:
         found = CONTENT.search(weights_of(pin))
         weights = state_digest(network) if network else found[1].partition(":")[2] if found else ""
         called, kept = self.identity(name)
+        classes = getattr(model, "classes", None)  # encoders and this project's detectors have none
         return Model(
             name=called,
             short=shortest(called, self.called.values()),
             pin=kept,
             weights=weights[:12],
             parameters=sum(one.numel() for one in network.parameters()) if network else None,
-            outputs=getattr(model, "width", 0) or len(getattr(model, "classes", ())) or 1000,
+            outputs=getattr(model, "width", 0) or len(classes or ()) or (0 if classes is None else IMAGENET),
             preprocessing=f"{getattr(model, 'preprocessing', '')}{f' {note}' if note else ''}"[:1000],
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html as escaping
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 from variorum.api import html
 from variorum.api.arguments import from_here, path_of
+from variorum.edition.records import BadRecord, parse
 from variorum.schemas.errors import GuardFailed, RecipeError, StoreError
 from variorum.schemas.lookup import cut
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.report.profile.document import Difference, Guard, Row
     from variorum.report.profile.document import Report as Content
+
+log = logging.getLogger(__name__)
 
 FILES = ("report.html", "report.json", "report.md")
 """Of a report, in its folder."""
@@ -222,6 +226,20 @@ class Report:
             return f'{link}<br><iframe src="{address}" width="100%" height="{HEIGHT}" loading="lazy"></iframe>'
         head, *lines = self.lines()
         return link + html.table(head, lines)
+
+
+def read_report(key: str, store: Store) -> Report | None:
+    """The report with this key, if it is whole."""
+    from variorum.report.profile import document
+
+    data = store.read(f"{folder(key)}/{FILES[1]}")
+    if data is None or any(store.read(f"{folder(key)}/{name}") is None for name in (FILES[0], FILES[2])):
+        return None
+    try:
+        return Report(parse(data, document.Report), key, store)
+    except BadRecord as error:
+        log.warning("%s/%s: %s, and is made again", folder(key), FILES[1], error)
+        return None
 
 
 def place(key: str, store: Store) -> str:

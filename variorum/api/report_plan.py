@@ -104,12 +104,23 @@ class ReportPlan:
         for model in () if self.finished else self.models:
             kept = f", {model.kept:,} answers kept" if model.kept else ""
             asked = "" if model.pin else "; asked each time, as it has no revision"
-            found.append(("model", f"{model.name}: {model.passes:,} forward passes{kept}{asked}"))
+            found.append(("model", f"{model.name}: {self._passes(model.passes)}{kept}{asked}"))
         found.append(("rows", ", ".join(self.rows)))
         found += [("not measured", f"{row.title}: {row.why_not}; {row.way_out}") for row in self.not_measured]
         if self.finished:
             return [*found, ("page", f"{self.path}, which is there already")]
-        return [*found, ("passes", f"{self.passes:,}, {self._time()}"), *([("page", self.path)] if self.path else [])]
+        return [
+            *found,
+            ("in all", f"{self._passes(self.passes)}, {self._time()}"),
+            *([("page", self.path)] if self.path else []),
+        ]
+
+    def _passes(self, number: int) -> str:
+        """A number of forward passes, for people."""
+        if any(one.pictures is None for one in self.editions):
+            return f"more than {number:,} forward passes" if number else "an unknown number of forward passes"
+        most = "" if all(one.state == "sealed" for one in self.editions) else "at most "
+        return f"{most}{number:,} forward passes"
 
     def _time(self) -> str:
         """How long it takes, for people."""

@@ -25,10 +25,11 @@ from variorum.report.profile.words import lead, limits
 from variorum.report.result_files import FOLDER
 from variorum.report.results import ModelFacts, slug
 from variorum.report.rows import edition_rows
+from variorum.report.standing import by_chance
 from variorum.stages.stage import Runner
 
 if TYPE_CHECKING:
-    from variorum.api.report_checks import Request
+    from variorum.api.report_request import Request
 
 ORIGINALS = ".originals"
 """End of the figure on originals."""
@@ -93,11 +94,11 @@ def _content(request: Request, asking: Mapping[str, Asking], asked: Sequence[Ask
             name=request.suite.suite,
             version=request.suite.version,
             digest=request.suite.digest(),
-            profile=request.profile,
+            profile=request.asked.profile,
         ),
         photographs=request.photographs or _photographs(tables),
         models=tuple(models),
-        reference=request.reference,
+        reference=request.asked.reference,
         editions=tuple(
             EditionFacts(
                 key=key,
@@ -115,10 +116,10 @@ def _content(request: Request, asking: Mapping[str, Asking], asked: Sequence[Ask
         ),
         rows=tuple(rows),
         not_measured=without,
-        guards=judged(wanted, rows, request.reference),
+        guards=judged(wanted, rows, request.asked.reference),
         command=request.command,
         credits=tuple(_credits(rows, tables)),
-        lead=lead(rows, models, request.reference),
+        lead=lead(rows, models, request.asked.reference),
     )
     return content.model_copy(update={"limits": limits(content)})
 
@@ -144,9 +145,30 @@ def _facts(name: str, request: Request, asking: Mapping[str, Asking], rows: Sequ
     under, model = request.under, request.under.table.get(name)
     note = next((said for one in asking.values() if (said := in_order_of(model, one.job.judging))), "")
     facts = under.facts(name, model, f"{note[:1].upper()}{note[1:]}." if note else "")
-    figures = [row.models[facts.name].figure for row in rows if row.of.endswith(ORIGINALS)]
-    guesses = any(one and "at chance" in one.says for one in figures)
-    return facts.model_copy(update={"warning": GUESSES}) if guesses else facts
+    originals = [(row.models[facts.name].figure, row.n) for row in rows if row.of.endswith(ORIGINALS)]
+    guesses = any(one and by_chance(round(one.value * n / 100), n, facts.outputs) for one, n in originals)
+    warnings = [GUESSES] if guesses else []
+    known, all_of_them = _known(name, asking)
+    if known < all_of_them:
+        warnings.append(
+            f"It knows the classes of {known} of {all_of_them} photographs; the others count only where answers are "
+            "compared with each other. Give classes the names or ids that the model's have."
+        )
+    return facts.model_copy(update={"warning": " ".join(warnings)})
+
+
+def _known(name: str, asking: Mapping[str, Asking]) -> tuple[int, int]:
+    """Number of photographs of whose labels a model has one, and of all that have a label."""
+    import pyarrow.compute as pc
+
+    known, labelled = set[str](), set[str]()
+    for one in asking.values():
+        if name in one.answers:
+            table = one.answers[name].select(["photograph", "class", "label"])
+            table = table.filter(pc.not_equal(table["class"], ""))
+            labelled |= set(pc.unique(table["photograph"]).to_pylist())
+            known |= set(pc.unique(table.filter(pc.greater_equal(table["label"], 0))["photograph"]).to_pylist())
+    return len(known), len(labelled)
 
 
 def _rows_of(asking: Asking) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from variorum.schemas.errors import RecipeError
 
 CONTENT = re.compile(r"@((?:sha256|git):[0-9a-f]+)")
+"""Hashes and commits in a pin: of its own weights, and of those that it uses."""
 UNAVAILABLE = "unavailable"
 """In place of the pin of a model that a component does without; it decided nothing."""
 

@@ -162,6 +162,8 @@ def read_fields(name: str) -> dict[str, Any]:
         raise RecipeError(f"recipe {shown}: not YAML: {error}") from None
     if not isinstance(data, dict):
         raise RecipeError(f"recipe {shown}: must be a mapping with dataset, version, source, generate")
+    if "suite" in data and "dataset" not in data:
+        raise RecipeError(f"recipe {shown}: is a suite; use it with: variorum report --suite {shown}")
     place_files(data, path.parent)
     _place_template(data.get("card"), path.parent)
     return data

@@ -1,7 +1,7 @@
 """Suites from YAML files: those that come with the project, by name, and a user's own, by path.
 
-A suite is checked as a whole before any work: its fields, its recipes with their settings, the evaluations and figures
-of its rows.
+A user's suite is checked as a whole before any work: its fields, its recipes with their settings, the evaluations and
+figures of its rows. Those that come with the project are checked by its tests, so that reading one imports nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from variorum.schemas.errors import RecipeError, UnknownName
 from variorum.schemas.lookup import component_class, cut
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.suite import RowSpec, Suite, SuiteEdition
-from variorum.stages.recipe_files import read_text
+from variorum.stages.recipe_files import read_fields, read_text
 from variorum.stages.recipe_values import recipe_of
 
 FOLLOWS = ("source", "evaluate", "dataset", "version", "limit")
@@ -42,9 +42,10 @@ def load_suite(name_or_path: str) -> Suite:
     """
     name, path = os.path.expanduser(name_or_path), Path(os.path.expanduser(name_or_path))
     said = f"suite {cut(name)}"
-    if name in suite_names() and not path.is_file():
+    shipped = name in suite_names() and not path.is_file()
+    if shipped:
         text, folder = (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), Path()
-    elif path.suffix in (".yaml", ".yml") or os.path.lexists(path):
+    elif path.suffix in (".yaml", ".yml") or os.path.lexists(name):
         text, folder = read_text(path, said, f"suites that come with Variorum: {_listed()}"), path.parent
     else:
         close = difflib.get_close_matches(cut(name), suite_names(), 1)
@@ -56,10 +57,18 @@ def load_suite(name_or_path: str) -> Suite:
         raise RecipeError(f"{said}: {error}") from None
     if not isinstance(data, dict):
         raise RecipeError(f"{said}: must be a mapping with suite, version, editions, rows")
+    if "dataset" in data and "suite" not in data:
+        raise RecipeError(f"{said}: is a recipe; run it with: variorum run {cut(name)}, and name its edition")
     suite = Suite.parse(_placed(data, folder), cut(name))
+    if not shipped:
+        check_suite(suite, said)
+    return suite
+
+
+def check_suite(suite: Suite, said: str) -> None:
+    """Check a suite beyond its fields. Raises RecipeError, which begins with what is `said`, for the first problem."""
     for wrong in _wrong(suite):
         raise RecipeError(f"{said}: {wrong}")
-    return suite
 
 
 def edition_recipe(edition: SuiteEdition, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -72,9 +81,16 @@ def edition_recipe(edition: SuiteEdition, changes: Mapping[str, Any] | None = No
     Raises:
         RecipeError: there is no such recipe, or a setting doesn't fit it.
     """
-    plain = recipe_of(edition.recipe)
-    settings = {**edition.set, "limit": None, "evaluate": [], "version": plain.version, **(changes or {})}
-    return recipe_of(edition.recipe, settings)
+    fields = read_fields(edition.recipe)
+    settings = {**edition.set, "limit": None, "evaluate": [], "version": fields.get("version"), **(changes or {})}
+    return recipe_of(fields, settings)
+
+
+def generators_of(edition: SuiteEdition) -> list[str]:
+    """Names of the generators that make a suite's edition. None of them is imported."""
+    named = [str(one.get("name")) for one in read_fields(edition.recipe).get("generate") or ()]
+    left_out = {path.partition(".")[2] for path, value in edition.set.items() if value is None}
+    return [one for one in named if one not in left_out]
 
 
 def rows_of(suite: Suite) -> Iterator[RowSpec]:
@@ -116,7 +132,7 @@ def _wrong_figure(of: str) -> str:
     except RecipeError as error:
         return str(error)
     offers: Mapping[str, object] = getattr(found, "offers", {})
-    if figure in offers or not offers:
+    if figure in offers:
         return ""
     return f"{name} offers no {figure!r}; it offers: {', '.join(offers) or 'no rows'}"
 

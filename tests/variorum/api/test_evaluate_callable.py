@@ -14,6 +14,7 @@ from answering import CLASSES, by_warmth, constant, edition, read_only
 
 import variorum as va
 from variorum.api.edition import Edition
+from variorum.api.model_choice import chosen_models
 from variorum.edition.store import Store
 from variorum.models import ModelTable
 from variorum.schemas.errors import ModelFailed, ModelUnavailable, RecipeError, SourceError, StoreError
@@ -233,6 +234,10 @@ def test_a_network_is_asked_before_its_classes_are_judged(shots, of_a_thousand, 
     assert found.files["net"].model.preprocessing == "Stretched to 8 × 8 px (bilinear), values x / 255 (as asked for)."
     assert "model net is a PyTorch module; preprocessing: Stretched to 8 × 8 px (bilinear), values x" in caplog.text
     assert network.training
+    choice = chosen_models(
+        {"net": network, "classifier": "classifier"}, classes=("a", "b", "c", "d"), preprocess="none"
+    )
+    assert (choice.names, set(choice.brought)) == (("net", "classifier"), {"net"})  # the other keeps its own
     with pytest.raises(RecipeError, match="'classifier' has preprocessing of its own; leave preprocess out"):
         va.evaluate(shots, "classifier", preprocess="none", **QUIET)
     with pytest.raises(RecipeError, match=r"is given by name and .* must be in words"):

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import component_class
-from variorum.stages.suite_files import edition_recipe, load_suite, rows_of, suite_names
+from variorum.stages.recipe_files import load_recipe, shipped_recipes
+from variorum.stages.suite_files import check_suite, edition_recipe, generators_of, load_suite, suite_names
 
 SUITE: dict[str, Any] = {
     "suite": "own",
@@ -33,15 +33,14 @@ def written(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize("name", ["quick", "robustness"])
-def test_every_row_of_a_shipped_suite_has_its_edition_and_figure(name):
+def test_nothing_is_wrong_with_a_shipped_suite(name):
     assert name in suite_names()
     suite = load_suite(name)
     assert suite.suite == name
-    for row in rows_of(suite):
-        evaluation, _, figure = row.of.partition(".")
-        assert figure in component_class("evaluate", evaluation).offers
+    check_suite(suite, name)
     for edition in suite.editions.values():
         recipe = edition_recipe(edition)
+        assert generators_of(edition) == [one.component_name() for one in recipe.generate]
         assert recipe.limit is None
         assert recipe.evaluate == ()
         assert edition.pictures
@@ -60,8 +59,8 @@ def test_a_suite_of_ones_own_names_recipes_beside_it(written, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"most": 0}, "most: "),
-        ({"colour": 1}, "colour: "),
+        ({"most": 0}, "most: input should be greater than or equal to 1 (got 0)"),
+        ({"rows": [{**SUITE["rows"][0], "colour": 1}]}, "rows.0.colour: no such field; there are: id, title, "),
         (
             {"editions": {"dark": {"recipe": "low_lihgt"}}},
             "editions.dark: no recipe 'low_lihgt'; did you mean low_light",
@@ -96,3 +95,12 @@ def test_an_unknown_suite_lists_those_that_there_are(tmp_path):
         load_suite("robustnes")
     with pytest.raises(RecipeError, match="no such file; suites that come with Variorum: quick, robustness"):
         load_suite(str(tmp_path / "missing.yaml"))
+
+
+def test_a_suite_is_no_recipe_and_a_recipe_no_suite(written):
+    recipes = Path(__file__).parents[3] / "recipes"
+    assert not {*suite_names()} & {*shipped_recipes()}
+    with pytest.raises(RecipeError, match=r"is a suite; use it with: variorum report --suite .*own.yaml"):
+        load_recipe(str(written()))
+    with pytest.raises(RecipeError, match=r"is a recipe; run it with: variorum run .*low_light.yaml"):
+        load_suite(str(recipes / "low_light.yaml"))

@@ -9,7 +9,7 @@ import numpy as np
 from variorum.kit.detection.matching import AREAS, RECALLS, THRESHOLDS, Cell, Matches
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats
+    from variorum.arrays import Floats, Ints
 
 ABSENT = -1.0
 """Of a category without objects."""
@@ -65,6 +65,23 @@ def summary(matches: Matches) -> dict[str, float | None]:
         found[name] = _mean(chosen[..., AREAS.index(area)])
     found["ar100"] = _mean(recall[..., 0])
     return found
+
+
+def found_first(matches: Matches) -> tuple[Ints, Ints]:
+    """Number of a picture's objects, `[P]`, and how many of them its likeliest detections have, as many as the objects.
+
+    A detection has an object if their IoU is .5 or more and it names its class.
+    """
+    cells = [one for (_, area), one in sorted(matches.cells.items()) if area == 0]
+    nothing = np.zeros(0, np.int64)
+    objects = np.bincount(np.concatenate([nothing, *(one.objects for one in cells)]), minlength=matches.pictures)
+    picture = np.concatenate([nothing, *(one.picture[~one.ignored[0]] for one in cells)])
+    score = np.concatenate([np.zeros(0), *(one.score[~one.ignored[0]] for one in cells)])
+    right = np.concatenate([nothing, *(one.right[0][~one.ignored[0]] for one in cells)])
+    order = np.lexsort((-score, picture))
+    picture, right = picture[order], right[order]
+    rank = np.arange(len(picture)) - np.searchsorted(picture, picture)
+    return objects, np.bincount(picture, right * (rank < objects[picture]), matches.pictures).astype(np.int64)
 
 
 def _mean(values: Floats) -> float | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FIRST = ("strength", "severity", "exposure", "rate")
 """Requests by which edits are put in order, before others."""
+LARGEST = 2**53
+"""Numbers beyond it aren't told apart."""
 NO_ORIGINALS = "no original has a label that the model knows"
 NO_EDITS = "no edit of an original has a label that the model knows"
 
@@ -197,7 +199,7 @@ def _in_common(requests: Sequence[Mapping[str, Any]]) -> dict[str, float | str]:
     return {
         key: float(value) if isinstance(value, int | float) else value
         for key, value in first.items()
-        if isinstance(value, int | float | str)
+        if (isinstance(value, str) or (isinstance(value, int | float) and abs(value) < LARGEST))
         and not isinstance(value, bool)
         and all(one.get(key) == value for one in requests)
     }

@@ -188,6 +188,8 @@ class Row(Part):
     differences: tuple[Difference, ...] = ()
     """For every choice of the reference, so that the page can change it without a script."""
     curve: Curve | None = None
+    gap: str = "probability of the label"
+    """What the pictures' `p_label` is."""
     pictures: tuple[Picture, ...] = ()
 
 

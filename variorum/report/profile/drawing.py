@@ -34,10 +34,12 @@ WIDTH, LEFT, RIGHT, TOP, HEIGHT, BELOW = 430, 34, 12, 10, 176, 38
 """Of a curve over numbers, in pixels."""
 NAMES, STEP = 132, 13
 """Width of the names of a curve over texts, and the height of a model's line."""
-LETTERS = 20
+LETTERS = 18
 """Of a name there."""
 PANELS = 2
 """Curves side by side, where there is one for each value of a second axis."""
+AXES = {"at": "shift in pixels", "requested": "requested value"}
+"""Words for the axes whose names don't say what they are."""
 LABELS = 9
 """Numbers below an axis, at most."""
 
@@ -51,7 +53,7 @@ def shapes() -> str:
 def marker(number: int, *, hollow: bool = False) -> str:
     """A model's shape, as it stands before its name; hollow for a wrong answer."""
     kind = " hollow" if hollow else ""
-    return f'<svg class="m c{number}{kind}" viewBox="-8 -8 16 16" aria-hidden="true"><use href="#s{number}"/></svg>'
+    return f'<svg class="m c{number}{kind}" aria-hidden="true"><use href="#s{number}"/></svg>'
 
 
 def track(value: Value, number: int, scale: float, chance: float | None) -> str:
@@ -78,6 +80,15 @@ def half(differences: Sequence[Difference]) -> int:
     return next((one for one in HALVES if most <= one), HALVES[-1])
 
 
+def odds(models: Sequence[tuple[int, float, bool]]) -> str:
+    """The probability that each model gives to a picture's label, from 0 to 1; hollow where its answer is wrong."""
+    shapes = "".join(
+        f'<use class="c{number}{"" if right else " hollow"}" href="#s{number}" x="{5 + 90 * p:.0f}" y="8"/>'
+        for number, p, right in models
+    )
+    return f'<svg class="odds" viewBox="0 0 100 16" aria-hidden="true"><path d="M5 3v10M5 8h90M95 3v10"/>{shapes}</svg>'
+
+
 def difference(one: Difference, number: int, points: int) -> str:
     """A difference and its interval on a track with 0 in the middle."""
     low, value, high = (_x(end + points, 2 * points) for end in (one.low, one.value, one.high))
@@ -96,6 +107,11 @@ def curves(curve: Curve, numbers: Mapping[str, int], scale: float, chance: float
     for name in series:
         lines = [(numbers[line.model], line) for line in curve.lines if line.series == name and line.model in numbers]
         yield name, draw(curve, lines, scale, chance, width)
+
+
+def axis(by: str) -> str:
+    """An axis as it is shown."""
+    return AXES.get(by, by.replace("_", " "))
 
 
 def place(at: float | str) -> str:
@@ -129,7 +145,7 @@ def _over_numbers(
     for number, at in enumerate(curve.at):
         if number % every == 0:
             parts.append(f'<text x="{x(number):.1f}" y="{TOP + HEIGHT + 17}" text-anchor="middle">{_text(at)}</text>')
-    middle, by = (LEFT + width - RIGHT) / 2, _text(curve.by)
+    middle, by = (LEFT + width - RIGHT) / 2, _text(axis(curve.by))
     parts.append(f'<text x="{middle:.1f}" y="{TOP + HEIGHT + 34}" text-anchor="middle">{by}</text>')
     for rank, (model, line) in enumerate(lines):
         shift = (rank - (len(lines) - 1) / 2) * apart

@@ -38,11 +38,14 @@ def _parts(report: Report) -> Iterator[str]:
         yield (
             "In points, paired over the photographs that both models answered; positive is better, except in rows "
             "where neither side is. In brackets the 95 % interval, then p after Holm’s correction over all rows and "
-            "models."
+            "models. *Seen* is the difference that so many photographs show in four of five draws."
         )
         yield table(
-            ("row", *(table_cell(model.short) for model in others)),
-            [(_title(row), *(_difference(row, model, report.reference) for model in others)) for row in report.rows],
+            ("row", *(table_cell(model.short) for model in others), "seen"),
+            [
+                (_name(row), *(_difference(row, model, report.reference) for model in others), fixed(row.seen, 1))
+                for row in report.rows
+            ],
         )
         yield "\n".join(f"- {mark} {meaning}" for mark, meaning in marks(report.rows))
     if report.guards:
@@ -61,7 +64,7 @@ def _parts(report: Report) -> Iterator[str]:
     fence = "`" * max(3, 1 + max((len(run) for run in TICKS.findall(report.command)), default=0))
     yield f"{fence}sh\n{seen(report.command)}\n{fence}"
     yield table(
-        ("model", "weights and preprocessing", "preprocessing", "trained on"),
+        ("model", "pin", "preprocessing", "trained on"),
         [
             (
                 model.name,
@@ -98,8 +101,12 @@ def _warnings(report: Report) -> Iterator[str]:
             yield f"**{table_cell(model.short)}: {table_cell(model.warning)}**"
 
 
+def _name(row: Row) -> str:
+    return f"– {row.title}" if row.under else row.title
+
+
 def _title(row: Row) -> str:
-    title = f"{'– ' if row.under else ''}{row.title}: {row.measure}"
+    title = f"{_name(row)}: {row.measure}"
     note = f"{title} ({row.note})" if row.note else title
     return f"{note}, lower is better" if row.better == "lower" else note
 

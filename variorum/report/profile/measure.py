@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import combinations
@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from variorum.report.profile import document, statistics
-from variorum.report.profile.document import CurvePoint, Difference, Line, ModelValue, Picture, Said, Value
+from variorum.report.profile.differing import differing
+from variorum.report.profile.document import CurvePoint, Difference, Line, ModelValue, Value
 from variorum.report.profile.statistics import Draws
 from variorum.schemas.canonical import derive_seed
-from variorum.schemas.rows import Answers, Better, Figure, Shown
+from variorum.schemas.rows import Answers, Better, Figure, Kind
 from variorum.schemas.suite import RowSpec
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
 
-PICTURES = 12
-OF_A_PHOTOGRAPH = 2
-OF_A_CLASS = 3
 FEWEST = 10
+SMALL = f"no group has {statistics.LEAST_GROUP} photographs"
 SCALES = (5, 10, 25, 50, 100)
 """Ends of the axis of a figure for which lower is better, in percent."""
 
@@ -121,17 +120,18 @@ def _adjusted(pairs: Sequence[Mapping[tuple[str, str], _Pair]], reference: str) 
 class _Model:
     """One model's answers over the photographs and columns of its row."""
 
-    def __init__(
-        self, answers: Answers, kind: str, place: Ints, n: int, chosen: Ints, columns: Ints, width: int
-    ) -> None:
-        self._answers, self._kind, self._inside = answers, kind, place
-        self.tops, self.bottoms = np.zeros((n, width)), np.zeros((n, width))
+    def __init__(self, answers: Answers, kind: Kind, photographs: Sequence[str], columns: Sequence[str]) -> None:
+        self._answers, self._kind = answers, kind
+        rows, self._inside = _places(answers.photographs, photographs)
+        chosen, place = _places(answers.columns, columns)
+        self._chosen = chosen, place
+        self.tops, self.bottoms = (np.zeros((len(photographs), len(columns))) for _ in range(2))
         if answers.top is not None and answers.bottom is not None and len(chosen):
-            self.tops[np.ix_(place, columns)] = answers.top[:, chosen]
-            self.bottoms[np.ix_(place, columns)] = answers.bottom[:, chosen]
+            self.tops[np.ix_(self._inside, place)] = answers.top[np.ix_(rows, chosen)]
+            self.bottoms[np.ix_(self._inside, place)] = answers.bottom[np.ix_(rows, chosen)]
         self.answered: Bools = np.asarray((self.bottoms > 0).any(axis=1))
         if kind == "whole":
-            self.answered[place] = True
+            self.answered[self._inside] = True
         self.draws: Floats = np.zeros(0)
 
     def ratios(self, mask: Bools) -> tuple[Floats, Floats]:
@@ -154,6 +154,8 @@ class _Model:
 
     def drawn(self, draws: Draws, mask: Bools) -> Floats:
         """The value in each draw of the photographs in the mask."""
+        if self._kind == "whole" and self.has_columns:
+            return _mean(self.drawn_by(draws, mask))
         if self._kind == "whole":
             return np.array([self._of(counts * mask) for counts in draws.first(statistics.WHOLE_DRAWS)])
         return self.figure(*self.sums(draws, mask))
@@ -168,7 +170,26 @@ class _Model:
         """The figure of sums `[…, V]`."""
         return (statistics.least_ratio if self._kind == "least" else statistics.mean_ratio)(tops, bottoms)
 
+    @property
+    def has_columns(self) -> bool:
+        """Whether a `whole` has values by column."""
+        return self._answers.whole_by is not None
+
+    def by(self, counts: Floats) -> Floats:
+        """Values of a `whole` by column, `[V]`."""
+        assert self._answers.whole_by is not None
+        rows, place = self._chosen
+        found = np.full(self.tops.shape[1], np.nan)
+        found[place] = self._answers.whole_by(counts[self._inside])[rows]
+        return found
+
+    def drawn_by(self, draws: Draws, mask: Bools) -> Floats:
+        """Values of a `whole` by column in each draw of the photographs in the mask, `[draws, V]`."""
+        return np.array([self.by(counts * mask) for counts in draws.first(statistics.WHOLE_DRAWS)])
+
     def _of(self, counts: Floats) -> float:
+        if self.has_columns:
+            return float(_mean(self.by(counts)[None])[0])
         assert self._answers.whole is not None
         return float(self._answers.whole(counts[self._inside]))
 
@@ -189,18 +210,17 @@ class _Question:
             )
         )
         every = sorted({photograph for one in self.answers.values() for photograph in one.photographs})
-        self.said = {name: self._said(one, every) for name, one in self.answers.items()}
-        union: Bools = np.any([np.zeros(len(every), bool), *(one.answered for one in self.said.values())], axis=0)
-        if not union.all():
-            kept = [photograph for photograph, inside in zip(every, union, strict=True) if inside]
-            self.said = {name: self._said(one, kept) for name, one in self.answers.items()}
-        self.n = int(union.sum())
+        models_in = [_Model(one, self.kind, every, self.columns) for one in self.answers.values()]
+        union: Bools = np.any([np.zeros(len(every), bool), *(one.answered for one in models_in)], axis=0)
+        kept = [photograph for photograph, inside in zip(every, union, strict=True) if inside]
+        self.said = {name: _Model(one, self.kind, kept, self.columns) for name, one in self.answers.items()}
+        self.n = len(kept)
         for name, one in list(self.said.items()):
             n, fewest = int(one.answered.sum()), max(self.spec.fewest, FEWEST)
             if n < fewest:
                 self._without(name, f"too few photographs: {n}, and {fewest} are needed")
             elif np.isnan(one.value(one.answered)):
-                self._without(name, "its answers give no figure" if self.kind != "least" else _small_groups())
+                self._without(name, "its answers give no figure" if self.kind != "least" else SMALL)
         self.found: dict[str, Value] = {}
         self.axes = [self._axis(axis) for axis in self.spec.curve]
         self.at = _in_order([self.axes[0].get(column) for column in self.columns]) if self.axes else []
@@ -209,18 +229,6 @@ class _Question:
     def _without(self, name: str, reason: str) -> None:
         self.why_not[name] = reason
         del self.said[name]
-
-    def _said(self, answers: Answers, photographs: Sequence[str]) -> _Model:
-        kept = {photograph: place for place, photograph in enumerate(photographs)}
-        inside = [one in kept for one in answers.photographs]
-        if not all(inside) and answers.top is not None and answers.bottom is not None:
-            chosen_rows = np.flatnonzero(inside)
-            answers = _rows(answers, chosen_rows)
-        place = np.array([kept[one] for one in answers.photographs], np.int64)
-        index = {column: position for position, column in enumerate(self.columns)}
-        chosen = np.array([at for at, column in enumerate(answers.columns) if column in index], np.int64)
-        columns = np.array([index[answers.columns[at]] for at in chosen], np.int64)
-        return _Model(answers, self.kind, place, len(photographs), chosen, columns, len(self.columns))
 
     @cached_property
     def draws(self) -> Draws:
@@ -231,15 +239,17 @@ class _Question:
         for name, one in self.said.items():
             value, n = one.value(one.answered), int(one.answered.sum())
             if self.whole:
-                one.draws = one.drawn(self.draws, one.answered)
+                by = one.drawn_by(self.draws, one.answered) if one.has_columns and self.at else None
+                one.draws = one.drawn(self.draws, one.answered) if by is None else _mean(by)
+                self.lines += [] if by is None else self._lines(name, (by, np.isfinite(by).astype(np.float64)))
                 floor = self._floor(name, None)
             else:
                 sums = one.sums(self.draws, one.answered)
                 one.draws = one.figure(*sums)
                 self.lines += self._lines(name, sums)
                 floor = self._floor(name, sums)
-            if not self.whole and value in (0.0, 1.0):
-                low, high = statistics.wilson(value, self._alike(one, value))
+            if not self.whole and statistics.none_or_all(value):
+                low, high = statistics.wilson(round(value), self._alike(one, round(value)))
             else:
                 low, high = statistics.interval(self.kind, value, one.draws, n)
             low, high = max(low, 0.0), min(high, 1.0)
@@ -256,7 +266,7 @@ class _Question:
         if self.kind != "least":
             return int(one.answered.sum())
         tops, bottoms = one.ratios(one.answered)
-        alike = bottoms.any(axis=0) & (tops.sum(axis=0) == value * bottoms.sum(axis=0))
+        alike = bottoms.any(axis=0) & np.isclose(tops.sum(axis=0), value * bottoms.sum(axis=0))
         return int((bottoms > 0).sum(axis=0)[alike].min())
 
     def _says(self, floor: float | None, told: float | None, low: float, high: float) -> tuple[str, ...]:
@@ -284,37 +294,31 @@ class _Question:
 
     def pairs(self) -> dict[tuple[str, str], _Pair]:
         """Compare any two models over the photographs that both answered."""
-        found: dict[tuple[str, str], tuple[float, float, float, int, Floats, Bools]] = {}
-        for first, second in combinations(sorted(self.said), 2):
-            one, other = self.said[first], self.said[second]
+        both: dict[tuple[str, str], tuple[Bools, float, Floats]] = {}
+        for names in combinations(sorted(self.said), 2):
+            one, other = (self.said[name] for name in names)
             mask = one.answered & other.answered
-            n = int(mask.sum())
-            if n < FEWEST:
-                continue
             value = one.value(mask) - other.value(mask)
-            if np.isnan(value):
-                continue
-            draws = self._over(one, mask) - self._over(other, mask)
-            low, high = statistics.interval(self.kind, value, draws, n)
-            if not self.whole and high - low < 1e-12:  # all photographs differ alike, as all shares of 0 or 1 do
-                reach = statistics.wilson(0.0, n)[1]
-                low, high = value - reach, value + reach
-            found[first, second] = value, max(low, -1.0), min(high, 1.0), n, draws, mask
-        by_draws = self.kind in ("whole", "least")
-        swapped = (
-            []
-            if by_draws
-            else [(*self.said[a].ratios(one[5]), *self.said[b].ratios(one[5])) for (a, b), one in found.items()]
-        )
-        p = (
-            [statistics.draws_p(one[0], one[4]) for one in found.values()]
-            if by_draws
-            else statistics.swap_p(swapped, self.seed)
-        )
+            if mask.sum() >= FEWEST and not np.isnan(value):
+                both[names] = mask, value, self._over(one, mask) - self._over(other, mask)
+        if self.kind in ("whole", "least"):
+            p = [statistics.draws_p(value, draws) for _, value, draws in both.values()]
+        else:
+            ratios = [[self.said[name].ratios(mask) for name in names] for names, (mask, _, _) in both.items()]
+            p = statistics.swap_p([(*one, *other) for one, other in ratios], self.seed)
         return {
-            names: _Pair(names[0], value, low, high, n, one_p, statistics.seen(draws, n))
-            for (names, (value, low, high, n, draws, _)), one_p in zip(found.items(), p, strict=True)
+            names: _Pair(names[0], value, *self._ends(value, draws, n), n, found, statistics.seen(draws, n))
+            for (names, (mask, value, draws)), found in zip(both.items(), p, strict=True)
+            for n in [int(mask.sum())]
         }
+
+    def _ends(self, value: float, draws: Floats, n: int) -> tuple[float, float]:
+        """The interval of a difference."""
+        low, high = statistics.interval(self.kind, value, draws, n)
+        if not self.whole and high - low < 1e-12:  # all photographs differ alike, as where all are right
+            reach = statistics.wilson(0.0, n)[1]
+            low, high = value - reach, value + reach
+        return max(low, -1.0), min(high, 1.0)
 
     def _over(self, one: _Model, mask: Bools) -> Floats:
         return one.draws if np.array_equal(mask, one.answered) else one.drawn(self.draws, mask)
@@ -339,6 +343,7 @@ class _Question:
             scale=next((one for one in SCALES if one >= max(ends, default=0)), 100) if self.better == "lower" else 100,
             n=self.n,
             pictures_each=self._pictures_each(),
+            gap=self.figure.gap,
             note="; ".join(dict.fromkeys(one.note for one in self.answers.values() if one.note)),
             chance=percent(max(floors)) if floors and self.spec.chance != "none" else None,
             seen=percent(float(np.mean(wide))) if wide else None,
@@ -347,12 +352,14 @@ class _Question:
             curve=document.Curve(by=self.spec.curve[0], at=tuple(self.at), lines=tuple(self.lines))
             if self.lines
             else None,
-            pictures=self.pictures(),
+            pictures=differing(
+                self.spec.edition, {name: one for name, one in self.answers.items() if name in self.said}, self.columns
+            ),
         )
 
     def _pictures_each(self) -> str:
-        totals = [one.bottoms.sum() / one.answered.sum() for one in self.said.values() if one.bottoms.any()]
-        if not totals or self.whole:
+        totals = [self._pictures(name) / one.answered.sum() for name, one in self.said.items() if one.bottoms.any()]
+        if not totals:
             return ""
         each = max(totals)
         return (
@@ -360,6 +367,14 @@ class _Question:
             if abs(each - round(each)) < 0.005
             else f"{each:.1f} pictures each"
         )
+
+    def _pictures(self, name: str) -> float:
+        """Number of a model's pictures: different ones, as far as they are told; an episode asks for one many times."""
+        answers = self.answers[name]
+        if answers.pictures is None:
+            return float(self.said[name].bottoms.sum())
+        kept = np.isin(answers.columns, self.columns)[answers.pictures.column]
+        return len({sample for sample, inside in zip(answers.pictures.ids, kept.tolist(), strict=True) if inside})
 
     def _axis(self, axis: str) -> dict[str, float | str | None]:
         """Place of each column on an axis."""
@@ -397,77 +412,31 @@ class _Question:
         n = int(bottoms.any(axis=1).sum())
         if n < FEWEST:
             return None
+        if self.whole:
+            value = float(_mean(one.by(one.answered.astype(np.float64))[None, columns])[0])
+            if np.isnan(value):
+                return None
+            low, high = statistics.interval("whole", value, _mean(sums[0][:, columns]), n)
+            return CurvePoint(value=percent(value), low=percent(max(low, 0)), high=percent(min(high, 1)), n=n)
         value = float(statistics.mean_ratio(tops.sum(axis=0), bottoms.sum(axis=0)))
-        if value in (0.0, 1.0):
-            low, high = statistics.wilson(value, n)
+        if statistics.none_or_all(value):
+            low, high = statistics.wilson(round(value), n)
         else:
             low, high = statistics.percentile(statistics.mean_ratio(*(part[:, columns] for part in sums)), n)
         return CurvePoint(value=percent(value), low=percent(low), high=percent(high), n=n)
 
-    def pictures(self) -> tuple[Picture, ...]:
-        """The pictures on which any two models' probabilities of the label are furthest apart."""
-        shown = {name: one.pictures for name, one in self.answers.items() if name in self.said and one.pictures}
-        if len(shown) < 2:
-            return ()
-        index: dict[tuple[str, str], int] = {}
-        at: dict[str, Ints] = {}
-        for name, one in shown.items():
-            columns, kept = self.answers[name].columns, set(self.columns)
-            at[name] = np.array(
-                [
-                    index.setdefault((sample, columns[column]), len(index)) if columns[column] in kept else -1
-                    for sample, column in zip(one.ids, one.column.tolist(), strict=True)
-                ],
-                np.int64,
-            )
-        p = np.full((len(shown), len(index)), np.nan)
-        rows = np.full((len(shown), len(index)), -1)
-        for which, (name, one) in enumerate(shown.items()):
-            inside = at[name] >= 0
-            p[which, at[name][inside]] = one.p_label[inside]
-            rows[which, at[name][inside]] = np.flatnonzero(inside)
-        known = np.isfinite(p)
-        high, low = np.where(known, p, -np.inf).max(axis=0), np.where(known, p, np.inf).min(axis=0)
-        gap = np.where(known.sum(axis=0) > 1, high - low, 0.0)
-        keys, chosen = list(index), []
-        candidates = np.flatnonzero(gap > 0).tolist()
-        photographs: dict[str, int] = {}
-        labels: dict[str, int] = {}
-        for place in sorted(candidates, key=lambda place: (-gap[place], keys[place])):
-            sample, column = keys[place]
-            said = {name: int(rows[which, place]) for which, name in enumerate(shown) if rows[which, place] >= 0}
-            name, row = next(iter(said.items()))
-            photograph = self.answers[name].photographs[shown[name].photograph[row]]
-            label = next((one for one in (_label(shown[who], row) for who, row in said.items()) if one), "")
-            if photographs.get(photograph, 0) >= OF_A_PHOTOGRAPH or (label and labels.get(label, 0) >= OF_A_CLASS):
-                continue
-            photographs[photograph] = photographs.get(photograph, 0) + 1
-            labels[label] = labels.get(label, 0) + 1
-            chosen.append(
-                Picture(
-                    edition=self.spec.edition,
-                    id=sample,
-                    photograph=photograph,
-                    column=column,
-                    label=label,
-                    said=tuple(_said(who, shown[who], row) for who, row in said.items()),
-                )
-            )
-            if len(chosen) == PICTURES:
-                break
-        return tuple(chosen)
+
+def _mean(values: Floats) -> Floats:
+    """Mean of values `[…, V]` over the columns that have one; NaN without any."""
+    there = np.isfinite(values)
+    return statistics.mean_ratio(np.where(there, values, 0), there.astype(np.float64))
 
 
-def _rows(answers: Answers, rows: Ints) -> Answers:
-    """The answers without the photographs that no model answered."""
-    assert answers.top is not None
-    assert answers.bottom is not None
-    return replace(
-        answers,
-        photographs=[answers.photographs[row] for row in rows],
-        top=answers.top[rows],
-        bottom=answers.bottom[rows],
-    )
+def _places(names: Sequence[str], among: Sequence[str]) -> tuple[Ints, Ints]:
+    """Indices of the names that are among others, and their indices there."""
+    places = {name: place for place, name in enumerate(among)}
+    rows = [row for row, name in enumerate(names) if name in places]
+    return np.array(rows, np.int64), np.array([places[names[row]] for row in rows], np.int64)
 
 
 def _why_not(answers: Answers | None, asked: Asked) -> str:
@@ -475,13 +444,11 @@ def _why_not(answers: Answers | None, asked: Asked) -> str:
         return "not asked"
     if answers.why_not:
         return answers.why_not
-    if asked.figure.kind != "whole" and not any(_counts(column, asked.spec.variants) for column in answers.columns):
+    if (asked.figure.kind != "whole" or answers.whole_by) and not any(
+        _counts(column, asked.spec.variants) for column in answers.columns
+    ):
         return f"no picture of this kind: {', '.join(asked.spec.variants)}" if asked.spec.variants else "no answers"
     return ""
-
-
-def _small_groups() -> str:
-    return f"no group has {statistics.LEAST_GROUP} photographs"
 
 
 def _counts(column: str, patterns: Sequence[str]) -> bool:
@@ -497,21 +464,6 @@ def _in_order(places: Sequence[float | str | None]) -> list[float | str]:
 
 def _text(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
-
-
-def _label(shown: Shown, row: int) -> str:
-    """The label's name: as it is told, or what the model said if that is right."""
-    return (shown.label[row] if len(shown.label) else "") or (shown.said[row] if shown.right[row] else "")
-
-
-def _said(model: str, shown: Shown, row: int) -> Said:
-    p = float(shown.p_label[row])
-    return Said(
-        model=model,
-        answer=shown.said[row],
-        p_label=round(p, 4) if np.isfinite(p) else None,
-        right=bool(shown.right[row]),
-    )
 
 
 def percent(share: float) -> float:

@@ -7,6 +7,7 @@ page holds the differences for every choice. A script does no more than open all
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,25 +17,20 @@ from variorum.report.figures import fixed, seen
 from variorum.report.one_file import breaking, one_file
 from variorum.report.profile import drawing
 from variorum.report.profile.document import Difference, Model, Picture, Report, Row, Said, Value
+from variorum.report.profile.words import MARKS, lead, marks
 
 FEW = 4
-"""Models up to which each has a lane in a row that is closed."""
+"""Models up to which each has a lane in a row that is closed, and a mark on the line below a picture."""
 ORIGINALS = ".originals"
 """End of the figure that stands in a model's card."""
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-MARKS = {
-    "better": ("▲", "better"),
-    "worse": ("▼", "worse"),
-    "perhaps better": ("△", "perhaps better"),
-    "perhaps worse": ("▽", "perhaps worse"),
-    "same": ("≈", "can’t be told apart"),
-    "differs": ("◆", "differs"),
-    "perhaps differs": ("◇", "perhaps differs"),
-    "": ("", "too few photographs for a verdict"),
-}
-"""By verdict, its sign and its words."""
+VERDICTS = {"same": "can’t be told apart", "": "too few photographs for a verdict"}
+"""Words for the verdicts that don't say it themselves."""
+CODE = re.compile(r"(`[^`]+`|(?<!\S)--[a-z][a-z-]*)")
+"""What is code in a sentence."""
 SIGNS = {"kept": "✓", "failed": "✗", "undecided": "?"}
 WEBP = b"RIFF"
+"""What a WebP begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class Lane:
         model: the model.
         value: its figure; None if there is none.
         why_not: then why.
-        end: `best` or `worst` of the row, or `""`.
+        end: whether it is the best or the worst of the row; where neither is better, the highest or the lowest.
         differences: to each reference that it can be compared with, by the number of the reference.
     """
 
@@ -54,7 +50,7 @@ class Lane:
     model: Model
     value: Value | None
     why_not: str
-    end: str
+    end: bool
     differences: Mapping[int, Difference]
 
 
@@ -94,6 +90,7 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         images="data:",
         report=report,
         title=title(report),
+        few=FEW,
         numbers=numbers,
         reference=numbers.get(report.reference, 0),
         points=points,
@@ -106,6 +103,8 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         answers=lambda picture: _answers(picture, numbers),
         picture=lambda one: _source(thumbnails.get((one.edition, one.id), b"")),
         mark=MARKS.__getitem__,
+        verdict=lambda one: VERDICTS.get(one, one),
+        marks=marks(report.rows),
         lower={row.id for row in report.rows if row.better == "lower"},
         p=lambda value: "< 0.001" if value < 0.001 else f"{value:.3f}",
         listed=lambda counts: ", ".join(f"{number:,} {why}" for why, number in counts.items()),
@@ -116,6 +115,7 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         counted=counted,
         quoted=shlex.quote,
         place=drawing.place,
+        axis=drawing.axis,
         name=lambda text: Markup("<bdi>{}</bdi>").format(breaking(text)),
         shapes=drawn(drawing.shapes),
         marker=drawn(drawing.marker),
@@ -123,11 +123,15 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
         ticks=drawn(drawing.ticks),
         difference=drawn(drawing.difference),
         curves=curves,
+        odds=lambda picture: Markup(  # noqa: S704 - numbers
+            drawing.odds([(numbers[one.model], one.p_label, one.right) for one in _with_odds(picture, numbers)])
+        ),
+        likely=lambda picture: [(one.model, round(100 * one.p_label)) for one in _with_odds(picture, numbers)],
         every=lambda lanes: [(lane.number, lane.value.value) for lane in lanes if lane.value],
         spread=_spread,
         bold=_bold,
-        way=_way,
-        line_of=_line,
+        coded=_coded,
+        command=_lines(report.command),
         millions=_millions,
     ).encode()
 
@@ -135,8 +139,9 @@ def page(report: Report, thumbnails: Mapping[tuple[str, str], bytes]) -> bytes:
 def title(report: Report) -> str:
     """The question that the page answers: `How three classifiers hold up on your 96 photographs`."""
     detectors = bool(report.rows) and all(row.of.startswith("detection") for row in report.rows)
+    what = "detector" if detectors else "classifier" if all(one.outputs for one in report.models) else "model"
     number = len(report.models)
-    who = f"{NUMBERS[number]} {'detector' if detectors else 'classifier'}{'s' if number > 1 else ''}"
+    who = f"{NUMBERS[number]} {what}{'s' if number > 1 else ''}"
     whose = "your " if report.photographs.source else ""
     return f"How {who} hold{'s' if number == 1 else ''} up on {whose}{counted(report.photographs.n, 'photograph')}"
 
@@ -161,7 +166,7 @@ def _leads(report: Report) -> list[list[tuple[int, str]]]:
     """By number of the reference, the sentence about each other model with that model's number."""
     found = []
     for number, model in enumerate(report.models):
-        said = report.lead if model.name == report.reference else ()
+        said = report.lead if model.name == report.reference else lead(report.rows, report.models, model.name)
         others = [one for one in range(len(report.models)) if one != number]
         found.append(list(zip(others, said, strict=False)))
     return found
@@ -170,17 +175,15 @@ def _leads(report: Report) -> list[list[tuple[int, str]]]:
 def _lanes(row: Row, report: Report, numbers: Mapping[str, int]) -> list[Lane]:
     """The models of a row in the report's order."""
     values = {name: one.figure for name, one in row.models.items() if one.figure is not None}
-    order = sorted(values, key=lambda name: values[name].value, reverse=row.better != "lower")
-    ends = {order[-1]: "worst", order[0]: "best"} if len(order) > 1 else {}
-    if row.better == "none":
-        ends = {name: {"best": "highest", "worst": "lowest"}[end] for name, end in ends.items()}
+    order = sorted(values, key=lambda name: values[name].value)
+    ends = {*order[:1], *order[-1:]}
     lanes = []
     for model in report.models:
         one = row.models.get(model.name)
         known = {numbers[each.to]: each for each in row.differences if each.of == model.name and each.to in numbers}
         why_not = (one.why_not if one else "") or "not asked"
         value = values.get(model.name)
-        lanes.append(Lane(numbers[model.name], model, value, why_not, ends.get(model.name, ""), known))
+        lanes.append(Lane(numbers[model.name], model, value, why_not, model.name in ends, known))
     return lanes
 
 
@@ -193,6 +196,11 @@ def _answers(picture: Picture, numbers: Mapping[str, int]) -> list[Answer]:
     return [
         Answer(text, not wrong, [numbers[one.model] for one in said]) for (wrong, text), said in sorted(groups.items())
     ]
+
+
+def _with_odds(picture: Picture, numbers: Mapping[str, int]) -> list[Any]:
+    """The models whose probability of the label is known; the reference, which is first, is drawn over the others."""
+    return [one for one in reversed(picture.said) if one.p_label is not None and one.model in numbers]
 
 
 def _source(data: bytes) -> str:
@@ -227,19 +235,28 @@ def _bold(sentence: str, name: str) -> Any:
     return Markup("<b><bdi>{}</bdi></b>{}").format(breaking(name), f" {seen(sentence[len(name) :])}".replace("  ", " "))
 
 
-def _way(text: str) -> Any:
-    """A sentence with what stands between backticks as code."""
+def _coded(text: str) -> Any:
+    """A sentence with options, and what stands between backticks, as code."""
     from markupsafe import Markup, escape
 
-    parts = seen(text).split("`")
-    if len(parts) % 2 == 0:
-        return text
-    found = [Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(parts)]
+    parts = CODE.split(seen(text))
+    found = [
+        Markup("<code>{}</code>").format(part.strip("`")) if odd % 2 else escape(part) for odd, part in enumerate(parts)
+    ]
     return Markup("").join(found)
 
 
-def _line(text: str) -> Any:
-    """A line of a command, with the spaces that it begins with."""
+def _lines(command: str) -> list[Any]:
+    """A command as lines, one for each option."""
     from markupsafe import escape
 
-    return escape(" " * (len(text) - len(text.lstrip(" "))) + seen(text))
+    try:
+        words = shlex.split(command.replace("\\\n", " "))
+    except ValueError:
+        return [seen(command)]
+    lines = [""]
+    for word in words:
+        if word.startswith("--"):
+            lines.append("  ")
+        lines[-1] += f"{'' if lines[-1].isspace() or not lines[-1] else ' '}{shlex.quote(seen(word))}"
+    return [escape(line) for line in " \\\n".join(lines).splitlines()]

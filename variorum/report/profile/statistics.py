@@ -98,6 +98,11 @@ def least_ratio(tops: Floats, bottoms: Floats) -> Floats:
     return np.where(np.isfinite(least), least, np.nan)
 
 
+def none_or_all(share: float) -> bool:
+    """Whether a share is 0 or 1, so that draws can't vary; sums of thirds are a little off."""
+    return not 1e-9 < share < 1 - 1e-9
+
+
 def wilson(share: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share of `n`."""
     middle, half = share + Z * Z / (2 * n), Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
@@ -111,9 +116,9 @@ def tails(n: int) -> tuple[float, float]:
     With few photographs the draws spread too little; a bit more than 95 % of them make up for it (Hesterberg, What
     teachers should know about the bootstrap, 2015, §4.1). From 400 on there is nothing to see of it.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    low = NORMAL.cdf(-sqrt(n / (n - 1)) * float(t.ppf(1 - LEVEL / 2, n - 1)))
+    low = NORMAL.cdf(-sqrt(n / (n - 1)) * float(stdtrit(n - 1, 1 - LEVEL / 2)))
     return low, 1 - low
 
 

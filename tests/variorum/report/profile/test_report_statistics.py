@@ -13,7 +13,17 @@ from scipy.stats import binomtest
 
 from variorum.report.profile import statistics
 from variorum.report.profile.measure import measure
-from variorum.report.profile.statistics import Draws, draws_p, holm, mean_ratio, percentile, seen, swap_p, wilson
+from variorum.report.profile.statistics import (
+    Draws,
+    draws_p,
+    holm,
+    least_ratio,
+    mean_ratio,
+    percentile,
+    seen,
+    swap_p,
+    wilson,
+)
 from variorum.schemas.rows import Answers, Figure
 
 COVERED = 0.93, 0.97
@@ -28,7 +38,7 @@ def shares(rng: np.random.Generator, n: int, mean: float, each: int, sets: int) 
 
 @pytest.mark.parametrize("n", [40, 100, 400])
 def test_intervals_cover_the_truth(n):
-    drawn = Draws(n, seed=1).sums(shares(np.random.default_rng(n), n, 0.7, 4, 1000)) / n
+    drawn = Draws(n, seed=1).sums(shares(np.random.default_rng(n), n, 0.7, 4, 600)) / n
     ends = np.array([percentile(one, n) for one in drawn.T])
     assert COVERED[0] <= np.mean((ends[:, 0] <= 0.7) & (ends[:, 1] >= 0.7)) <= COVERED[1]
 
@@ -156,6 +166,24 @@ def error(confidence: np.ndarray, right: np.ndarray):
     """The calibration error of 15 bins as a function of how often each photograph counts."""
     bins = (confidence * 15).astype(int)
     return lambda counts: float(np.abs(np.bincount(bins, counts * (right - confidence), 15)).sum() / counts.sum())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [100, 400])
+def test_figures_of_all_answers_and_least_groups_cover_the_truth(n):
+    """Percentiles alone cover a calibration error of 20 % in 78 % of sets of 100, and equal groups' least in 57 %."""
+    rng, counts = np.random.default_rng(n), Draws(n, seed=1).first(400)
+    groups = np.eye(4)[np.arange(n) % 4]
+    covered = []
+    for _ in range(600):
+        said = rng.uniform(0.3, 0.99, n)
+        of = error(said, (rng.random(n) < said - 0.2).astype(float))
+        ends = statistics.interval("whole", of(np.ones(n)), np.array([of(one) for one in counts]), n)
+        right = (rng.random((n, 1)) < 0.7) * groups
+        least = least_ratio(counts @ right, counts @ groups)
+        group_ends = statistics.interval("least", float(least_ratio(right.sum(axis=0), groups.sum(axis=0))), least, n)
+        covered.append((ends[0] <= 0.2 <= ends[1], group_ends[0] <= 0.7 <= group_ends[1]))
+    assert (np.mean(covered, axis=0) >= COVERED[0] - 0.01).all()
 
 
 def unlike_kinds(n: int, rng: np.random.Generator) -> list:

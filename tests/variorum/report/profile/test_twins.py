@@ -82,7 +82,10 @@ def test_two_names_of_a_network_are_told_apart_on_one_page_in_twenty_at_most(tmp
         "coarse": Shifted("coarse", slice(None, -SHIFT), 2),
     }
     request = requested(
-        models, suite=str(tmp_path / "twins.yaml"), source={"name": "samples", "masks": False}, store=str(tmp_path / "store")
+        models,
+        suite=str(tmp_path / "twins.yaml"),
+        source={"name": "samples", "masks": False},
+        store=str(tmp_path / "store"),
     )
     request.held = {key: one.made(THREAD, QUIET) for key, one in request.held.items()}
     with ExitStack() as stack:
