@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
 from variorum.schemas.rows import Better
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -88,9 +89,21 @@ class Suite(Part):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-            raise RecipeError(f"suite {name}: " + "; ".join(lines)) from None
+            raise RecipeError(f"suite {name}: " + "; ".join(map(_said, error.errors()))) from None
 
     def digest(self) -> str:
         """Digest of all that it says."""
         return digest(self.model_dump(mode="json"))
+
+
+def _said(problem: Mapping[str, Any]) -> str:
+    """A problem of a suite's fields, with the place, the value and the choices."""
+    place = [str(part) for part in problem["loc"]]
+    where, said = cut(".".join(place)), str(problem["msg"])
+    if problem["type"] == "extra_forbidden":
+        parts: dict[str, type[Part]] = {"editions": SuiteEdition, "rows": RowSpec} if len(place) > 1 else {}
+        part = parts.get(place[0], Suite)
+        return f"{where}: no such field; there are: {', '.join(part.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{where}: missing; give it a value"
+    return f"{where}: {said[0].lower()}{said[1:]} (got {cut(repr(problem['input']))})"

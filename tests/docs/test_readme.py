@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 COMMANDS = next(code for language, code in BLOCKS if language == "bash" and "make demo" in code)
 DEMO = re.search(r"^demo:.*\n((?:\t.+\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+CLASSES = {"astronaut": "crash helmet", "chelsea": "tabby cat", "coffee": "espresso"}
+"""Folders of the photographs, and names that models of ImageNet know."""
 TIMM = "timm:resnet50.a1_in1k"
 """A model of the Hub; the packaged classifier answers in its place."""
 
@@ -32,7 +34,8 @@ def ran(folder: Path, line: str) -> str:
 @pytest.fixture(scope="module")
 def folder(photos, tmp_path_factory) -> Path:
     found = tmp_path_factory.mktemp("readme")
-    shutil.copytree(photos, found / "photos")
+    for theirs, known in CLASSES.items():
+        shutil.copytree(photos / theirs, found / "photos" / known)
     return found
 
 

@@ -313,8 +313,8 @@ def check_classes(name: str, model: Any, ctx: Context, occurring: Collection[str
     if outputs_of(name, model, ctx, occurring) is None and not label_indices(classes):
         raise RecipeError(
             f"model {cut(repr(name))}: none of the {len(classes)} classes ({', '.join(shortened(classes))}) is one of "
-            "its outputs, which are ImageNet's thousand; give the classes their names there, such as 'tabby', or take "
-            "a model of these classes"
+            "its outputs, which are ImageNet's thousand; give the classes their names there, such as 'tabby cat', or "
+            "take a model of these classes"
         )
 
 

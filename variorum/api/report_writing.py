@@ -147,7 +147,28 @@ def _facts(name: str, request: Request, asking: Mapping[str, Asking], rows: Sequ
     facts = under.facts(name, model, f"{note[:1].upper()}{note[1:]}." if note else "")
     originals = [(row.models[facts.name].figure, row.n) for row in rows if row.of.endswith(ORIGINALS)]
     guesses = any(one and by_chance(round(one.value * n / 100), n, facts.outputs) for one, n in originals)
-    return facts.model_copy(update={"warning": GUESSES}) if guesses else facts
+    warnings = [GUESSES] if guesses else []
+    known, all_of_them = _known(name, asking)
+    if known < all_of_them:
+        warnings.append(
+            f"It knows the classes of {known} of {all_of_them} photographs; the others count only where answers are "
+            "compared with each other. Give classes the names or ids that the model's have."
+        )
+    return facts.model_copy(update={"warning": " ".join(warnings)})
+
+
+def _known(name: str, asking: Mapping[str, Asking]) -> tuple[int, int]:
+    """Number of photographs of whose labels a model has one, and of all that have a label."""
+    import pyarrow.compute as pc
+
+    known, labelled = set[str](), set[str]()
+    for one in asking.values():
+        if name in one.answers:
+            table = one.answers[name].select(["photograph", "class", "label"])
+            table = table.filter(pc.not_equal(table["class"], ""))
+            labelled |= set(pc.unique(table["photograph"]).to_pylist())
+            known |= set(pc.unique(table.filter(pc.greater_equal(table["label"], 0))["photograph"]).to_pylist())
+    return len(known), len(labelled)
 
 
 def _rows_of(asking: Asking) -> Any:

@@ -18,14 +18,14 @@ from variorum.pipeline import THREAD, Job
 from variorum.report.profile.document import NotMeasured, Photographs
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceError
-from variorum.schemas.lookup import cut
+from variorum.schemas.lookup import build_component, cut
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import Sample
 from variorum.schemas.suite import Suite, SuiteEdition
 from variorum.schemas.uses import required_models
 from variorum.sources.balanced import Balanced
 from variorum.stages.estimate import estimate
-from variorum.stages.job import Profile, models, open_context, with_small_models
+from variorum.stages.job import Profile, models, with_small_models
 from variorum.stages.release import release_fingerprint
 from variorum.stages.stage import Runner
 from variorum.stages.suite_files import edition_recipe, rows_of
@@ -111,20 +111,18 @@ def editions_of(
     """
     if profile not in get_args(Profile):
         raise RecipeError(f"profile: there is no {profile!r}; there are: {', '.join(get_args(Profile))}")
-    fields, place = source_fields(source), store_of(store)
+    place = store_of(store)
     where = Store(place, writable=False) if isinstance(place, str) else place
-    photographs: Source | None = None
+    fields = {"name": "balanced", "of": source_fields(source), "most": suite.most, "seed": suite.seed}
+    # one object for all editions, which lists its pictures once
+    drawn: Any = build_component("source", fields, "source")
     found, told, lacks = [], None, frozenset[str]()
     for key, edition in suite.editions.items():
-        drawn = {"name": "balanced", "of": fields, "most": suite.most, "seed": suite.seed}
-        recipe = edition_recipe(edition, {"dataset": f"{suite.suite}_{key}", "source": drawn})
-        if photographs is None or told is None:
-            photographs, ctx = recipe.source, open_context(recipe, cast("Profile", profile))
-            told, lacks = _photographs(photographs, ctx, source), _lacks(suite, photographs, ctx)
-        # one object for all, which has listed its pictures already
-        recipe = recipe.model_copy(update={"source": photographs})
-        bare = SuiteJob(key, told, lacks)
-        found.append(_planned(bare, edition, Job(recipe, where, cast("Profile", profile))))
+        recipe = edition_recipe(edition, {"dataset": f"{suite.suite}_{key}"}).model_copy(update={"source": drawn})
+        job = Job(recipe, where, cast("Profile", profile))
+        if told is None:
+            told, lacks = _photographs(drawn, job.ctx, source), _lacks(suite, drawn, job.ctx)
+        found.append(_planned(SuiteJob(key, told, lacks), edition, job))
     return found
 
 
@@ -140,13 +138,12 @@ def not_measured(suite: Suite, jobs: Sequence[SuiteJob]) -> list[NotMeasured]:
     return found
 
 
-def _photographs(source: Source, ctx: Context, given: Any) -> Photographs:
+def _photographs(source: Balanced, ctx: Context, given: Any) -> Photographs:
     """The drawn photographs, and what was left out. Raises SourceError for none, or for some without a class."""
-    assert isinstance(source, Balanced)
     name, drawn = _named(given), source.drawn(ctx)
     n = len(drawn.positions)
     if not n:
-        raise SourceError(f"source {cut(name)}: none of its {drawn.size} pictures can be read; give other photographs")
+        raise SourceError(f"source {cut(name)}: no picture in it can be read (of {drawn.size}); give other photographs")
     classes = {label for sample in source.outline(0, n, ctx) for label in sample.labels}
     if not classes:
         raise SourceError(

@@ -59,8 +59,8 @@ def test_a_suite_of_ones_own_names_recipes_beside_it(written, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"most": 0}, "most: "),
-        ({"colour": 1}, "colour: "),
+        ({"most": 0}, "most: input should be greater than or equal to 1 (got 0)"),
+        ({"rows": [{**SUITE["rows"][0], "colour": 1}]}, "rows.0.colour: no such field; there are: id, title, "),
         (
             {"editions": {"dark": {"recipe": "low_lihgt"}}},
             "editions.dark: no recipe 'low_lihgt'; did you mean low_light",
