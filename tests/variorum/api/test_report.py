@@ -21,7 +21,7 @@ from variorum.api.model_choice import ModelChoice
 from variorum.api.report_models import UnderTest, shortest
 from variorum.edition.records import parse
 from variorum.hub.pull import edition_at
-from variorum.report.profile.document import Report as Content
+from variorum.reports.profile.document import Report as Content
 from variorum.schemas.errors import GuardFailed, ModelFailed, RecipeError, SourceError, StoreError
 
 CLASSES = ["astronaut", "chelsea", "coffee"]
