@@ -2,8 +2,8 @@
 
     python examples/report/make.py
 
-It takes about five minutes of CPU time, and needs Tux Paint's stamps: `make stamps`. On one kind of machine it gives the
-same bytes. Another STORE than `store` can be given as an argument; a second call answers from there.
+It takes about five minutes of CPU time, and needs Tux Paint's stamps: `make stamps`. On one kind of machine it gives
+the same bytes. Another STORE than `store` can be given as an argument; a second call answers from there.
 """
 
 from __future__ import annotations
