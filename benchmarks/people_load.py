@@ -488,7 +488,7 @@ def raw_pictures(store: Path, number: int) -> dict[str, float]:
     from variorum.edition.editions import resolve
     from variorum.edition.shards import sample_at
     from variorum.edition.store import Store
-    from variorum.report.rows import edition_rows
+    from variorum.reports.rows import edition_rows
 
     opened = Store(str(store), writable=False)
     manifest = resolve("real@1.0.0", opened)

@@ -100,7 +100,7 @@ def edition(place: Path, photos: Path) -> str:
     """Build an edition of the pictures, whose own bytes are kept; returns its folder."""
     from variorum.edition.editions import folder_of
     from variorum.pipeline import Job, build
-    from variorum.report.card import write_card
+    from variorum.reports.card import write_card
     from variorum.schemas.recipe import Recipe
 
     what = {

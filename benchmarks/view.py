@@ -25,8 +25,8 @@ from timing import peak_mb
 
 from variorum.edition.editions import find
 from variorum.edition.store import Store
-from variorum.report.page.thumbnails import METHOD, QUALITY, thumbnail_side
-from variorum.report.page.write import write_view
+from variorum.reports.page.thumbnails import METHOD, QUALITY, thumbnail_side
+from variorum.reports.page.write import write_view
 
 
 def peer(files: list[Path], side: int) -> int:

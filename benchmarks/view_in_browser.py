@@ -25,7 +25,7 @@ from typing import Any
 import skimage.data
 from PIL import Image
 
-from variorum.report.page.html import write_page
+from variorum.reports.page.html import write_page
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

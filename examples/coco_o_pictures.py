@@ -25,7 +25,7 @@ from variorum.kit.pictures.scene import Scene
 from variorum.machine.memo import DiskMemo
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import decode
-from variorum.report.boxes import draw_boxes
+from variorum.reports.boxes import draw_boxes
 from variorum.schemas.annotations import Object
 from variorum.schemas.component import Context
 from variorum.sources.sample_scenes import SampleScenes

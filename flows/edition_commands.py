@@ -33,7 +33,7 @@ def show(
 ) -> None:
     """List the editions of a store, or summarise one and make its contact sheet."""
     from variorum.edition.editions import editions, find, read_beside, write_beside
-    from variorum.report.contact_sheet import contact_sheet
+    from variorum.reports.contact_sheet import contact_sheet
 
     where = existing(store)
     if not edition:
@@ -99,8 +99,8 @@ def view(
     from variorum.edition.opening import open_edition
     from variorum.flows.browser import open_page
     from variorum.kit.labels.imagenet_classes import class_infos
-    from variorum.report.page.phrases import check_phrases, phrases_of
-    from variorum.report.page.write import write_view
+    from variorum.reports.page.phrases import check_phrases, phrases_of
+    from variorum.reports.page.write import write_view
     from variorum.stages.job import models as models_of
 
     phrases = phrases_of(search or ())
@@ -156,9 +156,9 @@ def diff(
     from dataclasses import asdict
 
     from variorum.edition.editions import find
-    from variorum.report.diff import diff as find_changes
-    from variorum.report.page.write import write_view
-    from variorum.report.ranks import rank_of
+    from variorum.reports.diff import diff as find_changes
+    from variorum.reports.page.write import write_view
+    from variorum.reports.ranks import rank_of
 
     page = to or former
     where = existing(store)
@@ -246,8 +246,8 @@ def verify(
     """Recompute every hash of an edition, and check who signed it; exits with 1 if anything doesn't match."""
     from variorum.edition.editions import find, folder_of
     from variorum.hub import signatures
-    from variorum.report.hub_types import read_back
-    from variorum.report.verified import verify_edition
+    from variorum.reports.hub_types import read_back
+    from variorum.reports.verified import verify_edition
     from variorum.schemas.errors import SourceError
 
     signer = signatures.Signer.named(signed_by, issuer) if signed_by else None

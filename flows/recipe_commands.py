@@ -162,14 +162,14 @@ def release(
     """Carry out a ledger: drop and relabel pictures, copy the rest. Ledger 2 of 1.0.0 makes 1.0.0-r2."""
     from variorum import pipeline
     from variorum.edition.ledgers import read_ledger
-    from variorum.report.card_record import card_is_kept
+    from variorum.reports.card_record import card_is_kept
 
     job = asked.job_on_edition()
     manifest = _edition_of(job)
     number, found = read_ledger(manifest, job.store, ledger)
 
     def work(job: Job, runner: Runner, progress: Progress) -> Manifest:
-        from variorum.report.card import write_card
+        from variorum.reports.card import write_card
 
         released = pipeline.release(job, manifest, number, found, runner, progress)
         write_card(job.recipe, released, job.store)
@@ -265,8 +265,8 @@ def card(
 ) -> None:
     """Rewrite the card and the contact sheet of the recipe's edition, or of its current release."""
     from variorum.edition.editions import current
-    from variorum.report.card import write_card
-    from variorum.report.kept_cards import keep_card
+    from variorum.reports.card import write_card
+    from variorum.reports.kept_cards import keep_card
 
     keep = to or former
     job = asked.job_on_edition()
@@ -300,7 +300,7 @@ def _edition_of(job: Job) -> Manifest:
 
 def _show(asked: Asked, job: Job, manifest: Manifest, *, evaluations: bool = True) -> None:
     """Print the result of a run: counts and paths, and the evaluations' figures."""
-    from variorum.report.card import evaluations as read_evaluations
+    from variorum.reports.card import evaluations as read_evaluations
 
     if asked.as_json:
         figures = read_evaluations(job.recipe, manifest, job.store) if evaluations else {}

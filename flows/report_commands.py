@@ -111,7 +111,7 @@ def report(
     from variorum.api.report_asked import asked
     from variorum.api.report_checks import request_of
     from variorum.flows.browser import open_page
-    from variorum.report.profile.guards import failed
+    from variorum.reports.profile.guards import failed
 
     if not models:
         raise typer.BadParameter("is missing; name a model, such as --model module:mine.py:load", param_hint="--model")
@@ -190,7 +190,7 @@ def print_report(found: Report, *, strict: bool, table: bool) -> None:
         table: whether to print the rows too, on stdout.
     """
     from variorum.api.report_object import said
-    from variorum.report.figures import Shown
+    from variorum.reports.figures import Shown
 
     if table:
         head, *rows = found.lines()

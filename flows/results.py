@@ -15,7 +15,7 @@ from variorum.flows.options import Asked
 if TYPE_CHECKING:
     from variorum.api.edition import Edition
     from variorum.api.results import Results
-    from variorum.report.standing import Leaderboard
+    from variorum.reports.standing import Leaderboard
 
 
 def evaluate_models(
@@ -38,7 +38,7 @@ def evaluate_models(
     """
     from variorum.api.evaluate import evaluate
     from variorum.edition.editions import folder_of
-    from variorum.report.result_files import FOLDER
+    from variorum.reports.result_files import FOLDER
 
     edition = edition_of(asked)
     if to is not None:
@@ -156,7 +156,7 @@ def make_leaderboard(
 
 def print_board(board: Leaderboard) -> None:
     """The models in order, and the notes on them."""
-    from variorum.report.standing import standing
+    from variorum.reports.standing import standing
 
     if not board.entries:
         name = board.edition.name

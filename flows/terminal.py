@@ -17,7 +17,7 @@ from variorum.machine.progress import Pace, Progress, duration
 from variorum.schemas.secrets import without_secrets
 
 if TYPE_CHECKING:
-    from variorum.report.figures import Shown
+    from variorum.reports.figures import Shown
 
 EVERY_SECONDS = 30.0
 EVERY_SHARE = 0.05

@@ -10,9 +10,9 @@ from variorum.flows.terminal import cell, print_shown, print_table, say
 
 if TYPE_CHECKING:
     from variorum.edition.store import Store
-    from variorum.report.diff import Change
-    from variorum.report.ranks import Rank
-    from variorum.report.versions import Version
+    from variorum.reports.diff import Change
+    from variorum.reports.ranks import Rank
+    from variorum.reports.versions import Version
     from variorum.schemas.manifest import Ledger, Manifest
     from variorum.schemas.recipe import Recipe
     from variorum.stages.planned import Planned, Requests
@@ -44,7 +44,7 @@ def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
     """An edition for `--json`: name, digest, counts, verdicts, paths."""
     from variorum.edition.editions import folder_of
     from variorum.edition.tables import summary_rows
-    from variorum.report.contents import annotation_counts
+    from variorum.reports.contents import annotation_counts
 
     return {
         "edition": f"{manifest.dataset}@{manifest.version}",
@@ -100,7 +100,7 @@ def print_counts(manifest: Manifest) -> None:
 
 def print_contents(manifest: Manifest, store: Store) -> None:
     """Pictures by configuration and split if there are several, the members of a sample, and the annotations."""
-    from variorum.report.contents import annotation_counts, formats, split_table
+    from variorum.reports.contents import annotation_counts, formats, split_table
 
     if shown := split_table(manifest):
         print_table(shown.head, shown.rows, shown.title)
@@ -165,7 +165,7 @@ def print_card(manifest: Manifest, store: Store) -> None:
 def print_evaluations(recipe: Recipe, manifest: Manifest, store: Store) -> None:
     """The main table of each evaluation, split to fit the terminal, and where to find the rest."""
     from variorum.edition.editions import folder_of, read_beside
-    from variorum.report.card import evaluation_tables, evaluations
+    from variorum.reports.card import evaluation_tables, evaluations
 
     found = evaluations(recipe, manifest, store)
     tables = evaluation_tables(recipe, manifest, found)
@@ -205,7 +205,7 @@ def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) 
 
 def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
     """Figures of the detectors and deciders, of more than `most` only where they are; and their findings."""
-    from variorum.report.card import findings, step_figures
+    from variorum.reports.card import findings, step_figures
 
     rows = step_figures(ledger)
     if 0 < len(rows) <= most:
@@ -218,7 +218,7 @@ def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
 
 def print_queue(number: int, ledger: Ledger, folder: str) -> None:
     """Path of the review queue, if it isn't empty, with its two parts: the questions, and the random check."""
-    from variorum.report.card import random_check
+    from variorum.reports.card import random_check
 
     asked, drawn = ledger.counts.get("review", {}), ledger.counts.get("audit", {})
     if asked or drawn:
@@ -233,7 +233,7 @@ def print_diff(changes: list[Change], most: int) -> None:
     """Number of changes by kind and reason, then up to `most` single changes."""
     from rich.table import Table
 
-    from variorum.report.diff import change_counts
+    from variorum.reports.diff import change_counts
 
     if not changes:
         say("the same pictures with the same labels and annotations, in the same splits and configurations")

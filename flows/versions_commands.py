@@ -37,8 +37,8 @@ def versions(
 
     For one dataset each version is compared with the one before it: major, minor or patch, and why.
     """
-    from variorum.report.versions import total_size
-    from variorum.report.versions import versions as find_versions
+    from variorum.reports.versions import total_size
+    from variorum.reports.versions import versions as find_versions
 
     where = existing(store)
     found = find_versions(where, dataset)

@@ -1,4 +1,4 @@
-"""Plots as data. An evaluation says what to draw; `report/plots.py` draws it for cards and for the page."""
+"""Plots as data. An evaluation says what to draw; `reports/plots.py` draws it for cards and for the page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rows of a report: one question, put to every model over the same photographs.
 
 An evaluation says what each model answered, as `Answers`. Intervals, differences, curves and pictures are computed of
-it in one place, `variorum/report/profile`, so no evaluation has statistics of its own.
+it in one place, `variorum/reports/profile`, so no evaluation has statistics of its own.
 """
 
 from __future__ import annotations

@@ -32,19 +32,17 @@ _WHERE = {
     "components": "api.listing",
     "curate": "api.curate",
     "diff": "api.listing",
-    "errors": "schemas.errors",
+    "errors": "schemas",
     "evaluate": "api.evaluate",
     "leaderboard": "api.leaderboard",
     "open": "api.edition",
     "plan": "api.recipes",
-    "report": "report",
+    "report": "api.report",
     "run": "api.recipes",
     "verify": "api.listing",
     "view": "api.page",
 }
 """By name, the module that has it."""
-_MODULES = ("errors", "report")
-"""Names that stand for the module itself; `report` can be called."""
 __all__ = [
     "Edition",
     "components",
@@ -64,8 +62,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
-        found: Any = importlib.import_module(f"variorum.{_WHERE[name]}")
-        value = found if name in _MODULES else getattr(found, name)
+        if name == "errors":
+            value: Any = importlib.import_module("variorum.schemas.errors")
+        else:
+            value = getattr(importlib.import_module(f"variorum.{_WHERE[name]}"), name)
         globals()[name] = value  # the next look-up doesn't come here
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_near(name)}", name=name, obj=None)

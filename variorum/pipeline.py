@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from variorum.edition.editions import check_version, sealed, set_current
 from variorum.edition.ledgers import kept_curation, put_curation
 from variorum.machine.progress import QUIET, Progress
-from variorum.report.card_record import card_is_kept
-from variorum.report.contents import annotation_counts
-from variorum.report.templates import check_template
+from variorum.reports.card_record import card_is_kept
+from variorum.reports.contents import annotation_counts
+from variorum.reports.templates import check_template
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Evaluation
 from variorum.schemas.manifest import Ledger, Manifest, ShardInfo
@@ -74,7 +74,7 @@ def run(job: Job, runner: Runner = THREAD, progress: Progress = QUIET, *, force:
 def with_card(job: Job, manifest: Manifest, progress: Progress = QUIET) -> Manifest:
     """The edition, whose card is written unless it is up to date. That needs no runner."""
     if not card_is_kept(job.recipe, manifest, job.store):
-        from variorum.report.card import write_card
+        from variorum.reports.card import write_card
 
         with one_step("writing the card", progress):
             write_card(job.recipe, manifest, job.store)

@@ -17,7 +17,7 @@ from variorum.generators.box_noise.truth import TRUTH, noise_of, ordered, truth_
 from variorum.kit.detection.answers import detections, known_classes
 from variorum.kit.detection.records import FOUND, THERE, Picture, pack_objects, unpacked
 from variorum.kit.predicted.pairing import ORIGINAL, roots
-from variorum.report.coco_objects import Marked, categories, marked
+from variorum.reports.coco_objects import Marked, categories, marked
 from variorum.schemas.annotations import Check
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use

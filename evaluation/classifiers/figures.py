@@ -15,7 +15,7 @@ from variorum.evaluation.classifiers.pictures import Pictures
 from variorum.kit.predicted.drops import Results, gains, of_classifier
 from variorum.kit.predicted.pairing import Paired
 from variorum.kit.predicted.resamples import Resamples
-from variorum.report.results import Figures, Interval, Method
+from variorum.reports.results import Figures, Interval, Method
 from variorum.schemas.canonical import derive_seed
 from variorum.schemas.sample import BASELINES
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from variorum.kit.predicted.pairing import ORIGINAL, roots
-from variorum.report.rows import edition_rows, variants
+from variorum.reports.rows import edition_rows, variants
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from variorum.evaluation.classifiers.figures import Given, differences, figures, photographs
 from variorum.evaluation.classifiers.pictures import Pictures
-from variorum.report.result_files import Content, figures_differ, parse_result
-from variorum.report.results import EditionName, Figures, Method, Result, digest_of
-from variorum.report.standing import MOST, Entry, Leaderboard, LeftOut
+from variorum.reports.result_files import Content, figures_differ, parse_result
+from variorum.reports.results import EditionName, Figures, Method, Result, digest_of
+from variorum.reports.standing import MOST, Entry, Leaderboard, LeftOut
 from variorum.schemas.errors import SourceError
 from variorum.schemas.looks import look
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from variorum.kit.detection.answers import detections
 from variorum.kit.detection.records import unpacked
 from variorum.kit.predicted.pairing import ORIGINAL, roots
-from variorum.report.coco_objects import categories
+from variorum.reports.coco_objects import categories
 from variorum.schemas.annotations import CHECKS, Check
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use

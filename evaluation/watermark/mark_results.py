@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.tables import summary_rows
-from variorum.report.results import EditionName, Name, Note, Part, Percent, slug
+from variorum.reports.results import EditionName, Name, Note, Part, Percent, slug
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import SealedEdition
 from variorum.schemas.errors import SourceError

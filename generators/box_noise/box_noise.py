@@ -19,7 +19,7 @@ from variorum.generators.box_noise.noise import LAWS, placed, size_of
 from variorum.generators.box_noise.truth import FIELDS, RATE, TRUTH, name_of
 from variorum.kit.corrupt.frames import Unusable, usable
 from variorum.kit.gates.gates import recorded
-from variorum.report.coco_objects import area_of, inside
+from variorum.reports.coco_objects import area_of, inside
 from variorum.schemas.annotations import Box, Object
 from variorum.schemas.canonical import Json, canonical_json
 from variorum.schemas.component import Context, Generator

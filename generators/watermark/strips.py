@@ -15,7 +15,7 @@ import numpy as np
 
 from variorum.edition.samples import picture_pixels
 from variorum.pixels import blurred
-from variorum.report.figures import seen
+from variorum.reports.figures import seen
 from variorum.schemas.component import SealedEdition
 from variorum.schemas.sample import Sample
 

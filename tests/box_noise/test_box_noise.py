@@ -24,7 +24,7 @@ from variorum.generators.box_noise.noise import KINDS, REDRAWS, noisy, placed, s
 from variorum.generators.box_noise.truth import FIELDS, TRUTH, name_of, noise_of, ordered, truth_of
 from variorum.models import ModelTable
 from variorum.pipeline import Job, Threads, build
-from variorum.report.hub_types import features
+from variorum.reports.hub_types import features
 from variorum.schemas.annotations import Annotations, Object, Text
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError

@@ -22,7 +22,7 @@ from variorum.generators.box_noise.box_noise import BoxNoise
 from variorum.kit.detection.matching import match
 from variorum.kit.detection.precision import summary
 from variorum.kit.detection.records import FOUND
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.sample import Sample

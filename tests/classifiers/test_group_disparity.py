@@ -18,7 +18,7 @@ from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.pixels import decode
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component

@@ -22,7 +22,7 @@ from variorum.evaluation.cnn_filters.shift import bin_edges, directions, diverge
 from variorum.models.convolutions import read_convolutions
 from variorum.pipeline import Job, Threads, run
 from variorum.pixels import decode
-from variorum.report.hub_types import features, read_back
+from variorum.reports.hub_types import features, read_back
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceChanged, SourceError
 from variorum.schemas.recipe import Recipe

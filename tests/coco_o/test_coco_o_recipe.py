@@ -6,8 +6,8 @@ from variorum.edition.store import Store
 from variorum.models.aliases import ModelTable
 from variorum.models.filters import weights_of
 from variorum.pipeline import Job, run
-from variorum.report.card import render_card
-from variorum.report.rows import edition_rows
+from variorum.reports.card import render_card
+from variorum.reports.rows import edition_rows
 from variorum.schemas.uses import deciding_models, required_models
 from variorum.stages.recipe_files import load_recipe
 

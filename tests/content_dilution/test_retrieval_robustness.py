@@ -10,7 +10,7 @@ import pytest
 from variorum.edition.store import Store
 from variorum.evaluation.content_dilution.retrieval_robustness import RetrievalRobustness
 from variorum.pipeline import Job, run
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe

@@ -25,7 +25,7 @@ CORE = (
     "schemas",
     "sources",
     "flows",
-    *(f"variorum/{one}" for one in ("exchange", "hub", "kit", "models", "report", "stages")),
+    *(f"variorum/{one}" for one in ("exchange", "hub", "kit", "models", "reports", "stages")),
 )
 COMPONENTS = {name for part in PARTS for name in component_names(part)}
 NAMES = {name for name in THINGS | COMPONENTS if "_" in name or name in ("watermark", "safety")}

@@ -11,7 +11,7 @@ from variorum.kit.labels.imagenet_classes import class_infos, index_of, name_of
 from variorum.kit.predicted.answers import SharedAnswers
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Op, Sample

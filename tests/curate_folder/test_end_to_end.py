@@ -13,7 +13,7 @@ from variorum.edition.tables import read_table
 from variorum.edition.verdicts import read_verdicts, settle, verdicts_of
 from variorum.edition.verify import verify
 from variorum.pipeline import Job, Threads, build, curate, release, rollback
-from variorum.report.diff import diff
+from variorum.reports.diff import diff
 from variorum.schemas.recipe import Recipe
 from variorum.stages.recipe_files import load_recipe
 

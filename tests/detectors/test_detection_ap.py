@@ -16,7 +16,7 @@ from variorum.kit.predicted.resamples import percent
 from variorum.models.roles import Detected
 from variorum.pipeline import Job, evaluate
 from variorum.pixels import decode
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import ModelFailed, RecipeError

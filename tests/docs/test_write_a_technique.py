@@ -126,7 +126,7 @@ def test_the_first_page_ends_with_a_plugin_that_runs():
 
 
 def test_the_template_on_the_page_shows_the_figures(tmp_path):
-    from variorum.report.templates import render
+    from variorum.reports.templates import render
 
     (code,) = (code for language, code in BLOCKS if language == "jinja")
     (tmp_path / "_mean_contrast.md.j2").write_text(code)

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from variorum.edition.records import parse
-from variorum.report.profile.document import Report
+from variorum.reports.profile.document import Report
 
 FOLDER = Path(__file__).parents[2] / "examples" / "report"
 LARGEST = 2_000_000

@@ -16,7 +16,7 @@ from variorum.evaluation.few_shot.scoring import predictions, unit
 from variorum.evaluation.few_shot.tables import MISSING, read_episodes, shared
 from variorum.generators.few_shot.drawing import Picture, draw, stock
 from variorum.pipeline import Job, Threads, build, evaluate
-from variorum.report.card import render_card
+from variorum.reports.card import render_card
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from variorum.flows import terminal, terminal_editions
 from variorum.flows.cli import app
-from variorum.report.diff import Change
-from variorum.report.figures import Shown
+from variorum.reports.diff import Change
+from variorum.reports.figures import Shown
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\u202egnp.\udcff[/b][red]x"
 UNSAFE = "\x1b\x07\x9b\r\u202e\udcff"
@@ -32,9 +32,9 @@ def test_tables_and_lines_hold_no_control_characters_and_no_markup(monkeypatch, 
         terminal_editions.print_diff([Change(kind, "id", HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,))], 5)
         assert harmless(capsys.readouterr().out)
     monkeypatch.setattr(
-        "variorum.report.card.evaluation_tables", lambda *_: [Shown(HOSTILE, ("a", "b"), [(HOSTILE, "")])]
+        "variorum.reports.card.evaluation_tables", lambda *_: [Shown(HOSTILE, ("a", "b"), [(HOSTILE, "")])]
     )
-    monkeypatch.setattr("variorum.report.card.evaluations", lambda *_: {HOSTILE: {"figures": {}}})
+    monkeypatch.setattr("variorum.reports.card.evaluations", lambda *_: {HOSTILE: {"figures": {}}})
     monkeypatch.setattr("variorum.edition.editions.folder_of", lambda *_: HOSTILE)
     monkeypatch.setattr("variorum.edition.editions.read_beside", lambda *_: b"a card")
     terminal_editions.print_evaluations(None, None, None)

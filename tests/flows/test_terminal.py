@@ -11,7 +11,7 @@ from rich.console import Console
 from variorum.flows import terminal, terminal_editions
 from variorum.flows.terminal import amount, lines, parts_that_fit, shortened, widths_of
 from variorum.machine.progress import duration
-from variorum.report.figures import Shown
+from variorum.reports.figures import Shown
 
 WIDE = Shown(
     "The generated set against real pictures",
@@ -74,8 +74,8 @@ def test_shortened_names_stay_distinguishable(names):
 
 
 def test_figures_are_short_and_say_where_the_rest_is(monkeypatch, capsys):
-    monkeypatch.setattr("variorum.report.card.evaluation_tables", lambda *_: [WIDE, NARROW])
-    monkeypatch.setattr("variorum.report.card.evaluations", lambda *_: {})
+    monkeypatch.setattr("variorum.reports.card.evaluation_tables", lambda *_: [WIDE, NARROW])
+    monkeypatch.setattr("variorum.reports.card.evaluations", lambda *_: {})
     monkeypatch.setattr("variorum.edition.editions.folder_of", lambda *_: "x")
     monkeypatch.setattr("variorum.edition.editions.read_beside", lambda *_: b"a card")
     monkeypatch.setattr(terminal, "console", lambda: Console(width=80))

@@ -11,7 +11,7 @@ import pytest
 from variorum.edition.editions import before, read_beside, resolve
 from variorum.edition.store import Store
 from variorum.pipeline import Job, run
-from variorum.report.card import render_card
+from variorum.reports.card import render_card
 from variorum.schemas.recipe import Recipe
 
 VERSIONS = {

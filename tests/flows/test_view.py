@@ -13,9 +13,9 @@ from variorum.edition.store import Store
 from variorum.edition.verify import verify
 from variorum.flows import browser
 from variorum.pipeline import Job, build, curate, release
-from variorum.report.card import write_card
-from variorum.report.page.write import write_view
-from variorum.report.rows import edition_rows
+from variorum.reports.card import write_card
+from variorum.reports.page.write import write_view
+from variorum.reports.rows import edition_rows
 from variorum.schemas.errors import CorruptShard, StoreError, VariorumError
 from variorum.schemas.recipe import Recipe
 
@@ -118,7 +118,7 @@ def test_a_page_can_go_elsewhere(store, tmp_path):
 
 
 def test_larger_pictures_lie_beside_the_page_if_they_are_wanted_there(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("variorum.report.page.parts.thumbnail_side", lambda pictures: 40)
+    monkeypatch.setattr("variorum.reports.page.parts.thumbnail_side", lambda pictures: 40)
     manifest, to = find("d", store), tmp_path / "page.html"
     embedded = write_view(manifest, store, to=to)
     assert 'id="larger-0"' in to.read_text()
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_no_page(store, tmp_path, monkeypatch):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("variorum.report.page.write.write_page", full)
+    monkeypatch.setattr("variorum.reports.page.write.write_page", full)
     for to in (None, tmp_path / "new" / "page.html"):
         with pytest.raises(StoreError, match="No space left on device; write the page to another file with --to"):
             write_view(find("d", store), store, to=to)

@@ -13,7 +13,7 @@ from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.kit.predicted.corrupted import ALEXNET, ALEXNET_CLEAN
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import Sample

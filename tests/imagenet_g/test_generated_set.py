@@ -15,7 +15,7 @@ from variorum.edition.store import Store
 from variorum.evaluation.imagenet_g.generated_set import GeneratedSet
 from variorum.models import ModelTable
 from variorum.models.filters import weights_of
-from variorum.report.card import _render, render_card
+from variorum.reports.card import _render, render_card
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component

@@ -21,7 +21,7 @@ from variorum.evaluation.intrinsic.intrinsic_properties import (
     square,
 )
 from variorum.pipeline import Job, build, evaluate
-from variorum.report.card import _render, render_card
+from variorum.reports.card import _render, render_card
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe

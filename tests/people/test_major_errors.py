@@ -10,7 +10,7 @@ from variorum.edition.tables import read_table
 from variorum.models import ModelTable
 from variorum.models.brought.model import BroughtModel
 from variorum.pipeline import Job, build, curate, release
-from variorum.report.card import render_card
+from variorum.reports.card import render_card
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe

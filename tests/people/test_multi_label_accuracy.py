@@ -15,8 +15,8 @@ from variorum.kit.predicted.answers import SharedAnswers
 from variorum.kit.raters.accuracy import multi_label_accuracy, real_accuracy
 from variorum.models import ModelTable
 from variorum.models.brought.model import BroughtModel
-from variorum.report.card import _render
-from variorum.report.card_plots import evaluation_plots
+from variorum.reports.card import _render
+from variorum.reports.card_plots import evaluation_plots
 from variorum.schemas.component import Context
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.plot import IntervalPlot

@@ -18,7 +18,7 @@ from variorum.edition.tables import read_table
 from variorum.edition.verdicts import read_verdicts, settle, verdict_table, verdicts_of
 from variorum.edition.verify import verify
 from variorum.pipeline import Job, build, curate, release, run
-from variorum.report.card import render_card
+from variorum.reports.card import render_card
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
@@ -228,7 +228,7 @@ def test_the_release_has_the_labels_that_people_call_right(reviewed):
 def test_datasets_reads_the_labels_with_their_types(reviewed, tmp_path, monkeypatch):
     job, _, _, _, _, released, ids = reviewed
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hf"))
-    from variorum.report.card import write_card
+    from variorum.reports.card import write_card
 
     write_card(job.recipe, released, job.store)
     rows = datasets.load_dataset(folder_of(released, job.store), split="test")

@@ -9,7 +9,7 @@ import numpy as np
 
 from variorum.edition.store import Store
 from variorum.pipeline import Job, build
-from variorum.report.results import answers
+from variorum.reports.results import answers
 from variorum.schemas.canonical import digest
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe

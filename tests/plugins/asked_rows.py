@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from variorum.report.profile.document import EditionFacts, Model, Photographs, Report, Row, SuiteName, Work
-from variorum.report.profile.measure import Asked
-from variorum.report.profile.words import lead, limits
+from variorum.reports.profile.document import EditionFacts, Model, Photographs, Report, Row, SuiteName, Work
+from variorum.reports.profile.measure import Asked
+from variorum.reports.profile.words import lead, limits
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.suite import RowSpec
 

@@ -11,7 +11,7 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.hub.layout import layout
 from variorum.pipeline import Job, run
-from variorum.report.card import write_card
+from variorum.reports.card import write_card
 from variorum.schemas.recipe import Recipe
 
 CLASSES = ("<img src=x onerror=alert(1)>", "dog")

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from itertools import permutations
 
-from variorum.report.profile.document import (
+from variorum.reports.profile.document import (
     Curve,
     CurvePoint,
     Difference,

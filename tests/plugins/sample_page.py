@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from variorum.report.page.html import write_page
-from variorum.report.page.plots import as_json
+from variorum.reports.page.html import write_page
+from variorum.reports.page.plots import as_json
 from variorum.schemas.plot import Bin, CurvePlot, CurvePoint, IntervalPlot, Point, RadarPlot, ReliabilityPlot
 
 One = TypeVar("One")

@@ -16,7 +16,7 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.edition.verify import verify
 from variorum.pipeline import Job, run
-from variorum.report.card import write_card
+from variorum.reports.card import write_card
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.recipe import Recipe

@@ -24,8 +24,8 @@ MAIN = "from variorum.flows.cli import main; main()"
 LIBRARIES = (
     *("numpy", "pandas", "pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset", "PIL.Image", "simplejpeg", "cv2"),
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "jinja2", "datasets", "variorum.flows.cli"),
-    *("variorum.pipeline", "variorum.report.card", "variorum.report.contact_sheet", "variorum.report.funnel"),
-    *("variorum.edition.verify", "variorum.report.diff"),
+    *("variorum.pipeline", "variorum.reports.card", "variorum.reports.contact_sheet", "variorum.reports.funnel"),
+    *("variorum.edition.verify", "variorum.reports.diff"),
 )
 READ_LATE = (
     "HF_TOKEN",

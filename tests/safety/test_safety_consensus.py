@@ -12,7 +12,7 @@ from variorum.curation.rules.policy import Policy
 from variorum.curation.safety.harms.opinions import answer, family
 from variorum.curation.safety.harms.weighing import STATES, Weighing, weighed
 from variorum.curation.safety.safety import Safety
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component

@@ -11,7 +11,7 @@ from variorum.evaluation.safety.precision_recall import ALL
 from variorum.evaluation.safety.safety import Safety
 from variorum.evaluation.safety.thresholds import best_threshold
 from variorum.pipeline import Job, run
-from variorum.report.card import _render, render_card
+from variorum.reports.card import _render, render_card
 from variorum.schemas.annotations import Annotations, LabelState
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError

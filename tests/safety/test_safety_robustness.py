@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from variorum.evaluation.safety.attacks import KINDS, attempts, deepfool, pgd, quantised, slope_of
 from variorum.evaluation.safety.robust_accuracy import WORST
 from variorum.evaluation.safety.safety_robustness import SafetyRobustness
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.annotations import Annotations, LabelState
 from variorum.schemas.component import Context
 from variorum.schemas.safety import Category, Labeler, Opinion

@@ -21,7 +21,7 @@ from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.models.preprocessing import View, centre, normalised, sentence, shorter_side, stretched, view_of
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample, source_id
 from variorum.schemas.table import Table

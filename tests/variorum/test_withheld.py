@@ -30,8 +30,8 @@ from variorum.people.panel.settings import Settings
 from variorum.people.server.served import Served
 from variorum.pipeline import Job, Threads, build, curate, release, rollback, run
 from variorum.pixels import decode, encode_png
-from variorum.report.diff import diff
-from variorum.report.page.write import write_view
+from variorum.reports.diff import diff
+from variorum.reports.page.write import write_view
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe

@@ -13,9 +13,9 @@ from variorum.generators.watermark.strips import FILE as STRIPS
 from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
 from variorum.pipeline import Job, evaluate, run
-from variorum.report.card import write_card
-from variorum.report.given import Sealed
-from variorum.report.rows import edition_rows
+from variorum.reports.card import write_card
+from variorum.reports.given import Sealed
+from variorum.reports.rows import edition_rows
 from variorum.schemas.errors import SourceError
 from variorum.schemas.recipe import Recipe
 

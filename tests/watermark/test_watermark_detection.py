@@ -16,7 +16,7 @@ from variorum.generators.watermark.watermark import Watermark
 from variorum.generators.watermark.watermark_attack import WatermarkAttack
 from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
 from variorum.models import ModelTable
-from variorum.report.card import _render
+from variorum.reports.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceError
 from variorum.schemas.lookup import build_component

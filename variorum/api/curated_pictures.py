@@ -15,8 +15,8 @@ from variorum.api.notebook_pictures import Picture
 from variorum.edition.read_at import stored_sample, with_pixels
 from variorum.edition.verdicts import rows_of
 from variorum.pixels import blurred
-from variorum.report.figures import seen
-from variorum.report.rows import edition_rows
+from variorum.reports.figures import seen
+from variorum.reports.rows import edition_rows
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -102,7 +102,7 @@ class Edition:
     @property
     def figures(self) -> dict[str, Mapping[str, Json]]:
         """By evaluation, its figures on this edition."""
-        from variorum.report.answers import evaluated
+        from variorum.reports.answers import evaluated
         from variorum.stages.evaluate import read_figures
 
         names = evaluated(self.manifest, self.store)
@@ -297,7 +297,7 @@ class Edition:
             StoreError: `rows` isn't a whole number of at least 1.
             CorruptShard: a picture that is shown is damaged.
         """
-        from variorum.report.contact_sheet import contact_sheet
+        from variorum.reports.contact_sheet import contact_sheet
 
         most = whole_number("rows", rows, 1, None, StoreError)
         return Picture(contact_sheet(self.manifest, self.store, rows=most), f"contact sheet of {self.name}")

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from variorum.edition.store import Store
-from variorum.report.contents import annotation_counts
+from variorum.reports.contents import annotation_counts
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import BASELINES

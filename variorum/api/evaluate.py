@@ -30,10 +30,10 @@ from variorum.kit.predicted.answers import PREDICTED, in_order_of
 from variorum.machine.progress import Progress
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.filters import weights_of
-from variorum.report.answers import keep_answers
-from variorum.report.result_files import results_beside, write_result
-from variorum.report.results import Method, ModelFacts, Result, answers
-from variorum.report.standing import FILE
+from variorum.reports.answers import keep_answers
+from variorum.reports.result_files import results_beside, write_result
+from variorum.reports.results import Method, ModelFacts, Result, answers
+from variorum.reports.standing import FILE
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError, StoreError
 from variorum.schemas.table import Table
 from variorum.stages.evaluate import check_judges

@@ -9,7 +9,7 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
-from variorum.report.figures import seen
+from variorum.reports.figures import seen
 from variorum.schemas.secrets import without_secrets
 
 LONGEST = 500

@@ -16,10 +16,10 @@ from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import seed_of
 from variorum.evaluation.classifiers.pictures import pictures_of
 from variorum.evaluation.classifiers.ranking import edition_name, leaderboard_of
-from variorum.report.leaderboard import leaderboard_page
-from variorum.report.result_files import Content, content_of, result_files, results_beside
-from variorum.report.results import Method
-from variorum.report.standing import Leaderboard, standing, to_markdown
+from variorum.reports.leaderboard import leaderboard_page
+from variorum.reports.result_files import Content, content_of, result_files, results_beside
+from variorum.reports.results import Method
+from variorum.reports.standing import Leaderboard, standing, to_markdown
 from variorum.schemas.errors import SourceError, StoreError
 from variorum.schemas.lookup import component_class, cut
 

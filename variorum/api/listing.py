@@ -11,8 +11,8 @@ from variorum.api import html
 from variorum.api.edition import Named, opened
 from variorum.api.progress import shown
 from variorum.edition.store import Store
-from variorum.report.diff import Change, change_counts
-from variorum.report.diff import diff as find_changes
+from variorum.reports.diff import Change, change_counts
+from variorum.reports.diff import diff as find_changes
 from variorum.schemas.catalogue import Entry, catalogue
 from variorum.schemas.errors import RecipeError, StoreError
 from variorum.schemas.lookup import OWN, broken_plugins, cut, kinds
@@ -204,8 +204,8 @@ def verify(
     >>> va.verify("shapes@1.0.0", progress=False)
     []
     """
-    from variorum.report.hub_types import read_back
-    from variorum.report.verified import verify_edition
+    from variorum.reports.hub_types import read_back
+    from variorum.reports.verified import verify_edition
 
     if not isinstance(digest, str):
         raise StoreError(f"digest: give it as text, 64 hexadecimal digits, not {type(digest).__name__}")

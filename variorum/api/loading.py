@@ -9,7 +9,7 @@ from typing import Any
 from variorum.edition import bucket
 from variorum.edition.editions import folder_of, readable
 from variorum.edition.store import Store
-from variorum.report.hub_types import ALL, configurations, features
+from variorum.reports.hub_types import ALL, configurations, features
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Manifest

@@ -13,7 +13,7 @@ from variorum.api.arguments import path_of
 from variorum.models.brought import BroughtModel, find, from_function, is_brought
 from variorum.models.brought.module import prepared
 from variorum.models.brought.objects import is_model, no_model
-from variorum.report.result_files import read_file
+from variorum.reports.result_files import read_file
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut

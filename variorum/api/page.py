@@ -14,8 +14,8 @@ from variorum.api.html import text
 from variorum.api.progress import shown
 from variorum.edition.store import Store
 from variorum.kit.labels.imagenet_classes import class_infos
-from variorum.report.page.parts import LIMIT, MOST
-from variorum.report.page.write import Written, write_view
+from variorum.reports.page.parts import LIMIT, MOST
+from variorum.reports.page.write import Written, write_view
 from variorum.schemas.errors import VariorumError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from variorum.api.report_object import Report, folder, read_report
 from variorum.edition.store import Store
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
-from variorum.report.profile.guards import read_guards
+from variorum.reports.profile.guards import read_guards
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import RecipeError, StoreError, UnknownName

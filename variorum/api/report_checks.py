@@ -13,8 +13,8 @@ from variorum.api.report_models import UnderTest
 from variorum.api.report_request import Request, check_guards, filters_of, with_sections
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import store_for_tables
-from variorum.report.profile import document
-from variorum.report.profile.document import NotMeasured
+from variorum.reports.profile import document
+from variorum.reports.profile.document import NotMeasured
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.suite import MOST_ROWS, RowSpec, Suite, SuiteEdition
 from variorum.stages.suite_files import load_suite, rows_of

@@ -15,7 +15,7 @@ from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.brought.function import OnCopies
 from variorum.models.brought.networks import state_digest
 from variorum.models.filters import CONTENT, UNAVAILABLE, contents_of, weights_of
-from variorum.report.profile.document import Model
+from variorum.reports.profile.document import Model
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from variorum.edition.store import Store
-    from variorum.report.profile.document import Difference, Guard, Row
-    from variorum.report.profile.document import Report as Content
+    from variorum.reports.profile.document import Difference, Guard, Row
+    from variorum.reports.profile.document import Report as Content
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Report:
             GuardFailed: a limit isn't kept.
             RecipeError: there is no such row or model, or the value isn't a number.
         """
-        from variorum.report.profile.guards import failed, judged, read_guards
+        from variorum.reports.profile.guards import failed, judged, read_guards
 
         least, most = ([f"{name}={limit}" for name, limit in (some or {}).items()] for some in (below, worse))
         wanted = read_guards(least, most, [row.id for row in self.content.rows], self.models)
@@ -230,7 +230,7 @@ class Report:
 
 def read_report(key: str, store: Store) -> Report | None:
     """The report with this key, if it is whole."""
-    from variorum.report.profile import document
+    from variorum.reports.profile import document
 
     data = store.read(f"{folder(key)}/{FILES[1]}")
     if data is None or any(store.read(f"{folder(key)}/{name}") is None for name in (FILES[0], FILES[2])):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from variorum.api import html
-from variorum.report.profile.document import NotMeasured
+from variorum.reports.profile.document import NotMeasured
 
 MINUTE = 60
 

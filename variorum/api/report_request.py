@@ -26,9 +26,9 @@ from variorum.kit.labels.matching import shortened
 from variorum.kit.predicted.answers import label_indices, outputs_of
 from variorum.models.brought import BroughtModel
 from variorum.models.gives import gives
-from variorum.report.profile import document
-from variorum.report.profile.document import NotMeasured
-from variorum.report.profile.guards import Wanted, read_guards
+from variorum.reports.profile import document
+from variorum.reports.profile.document import NotMeasured
+from variorum.reports.profile.guards import Wanted, read_guards
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut

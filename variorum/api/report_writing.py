@@ -13,19 +13,19 @@ from variorum.edition.editions import read_beside
 from variorum.edition.records import to_json
 from variorum.kit.predicted.answers import in_order_of
 from variorum.machine.progress import Progress
-from variorum.report.profile import document
-from variorum.report.profile.document import EditionFacts, NotMeasured, Photographs, SuiteName, Work
-from variorum.report.profile.guards import judged
-from variorum.report.profile.markdown import markdown
-from variorum.report.profile.measure import Asked, measure
-from variorum.report.profile.page import page
-from variorum.report.profile.statistics import DRAWS
-from variorum.report.profile.thumbnails import thumbnails
-from variorum.report.profile.words import lead, limits
-from variorum.report.result_files import FOLDER
-from variorum.report.results import ModelFacts, slug
-from variorum.report.rows import edition_rows
-from variorum.report.standing import by_chance
+from variorum.reports.profile import document
+from variorum.reports.profile.document import EditionFacts, NotMeasured, Photographs, SuiteName, Work
+from variorum.reports.profile.guards import judged
+from variorum.reports.profile.markdown import markdown
+from variorum.reports.profile.measure import Asked, measure
+from variorum.reports.profile.page import page
+from variorum.reports.profile.statistics import DRAWS
+from variorum.reports.profile.thumbnails import thumbnails
+from variorum.reports.profile.words import lead, limits
+from variorum.reports.result_files import FOLDER
+from variorum.reports.results import ModelFacts, slug
+from variorum.reports.rows import edition_rows
+from variorum.reports.standing import by_chance
 from variorum.stages.stage import Runner
 
 if TYPE_CHECKING:

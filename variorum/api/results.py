@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from variorum.api import html
 from variorum.api.arguments import path_of
 from variorum.api.notebook_pictures import Picture
-from variorum.report.figures import Shown
-from variorum.report.results import Result
-from variorum.report.standing import Leaderboard, by_baseline, by_variant, standing
+from variorum.reports.figures import Shown
+from variorum.reports.results import Result
+from variorum.reports.standing import Leaderboard, by_baseline, by_variant, standing
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import SourceError, StoreError
@@ -89,8 +89,8 @@ class Results:
 
     def plots(self) -> Plots:
         """The evaluation's plots: drops by variant with intervals, and accuracy against confidence."""
-        from variorum.report.card_plots import plots_of
-        from variorum.report.plots import draw, told
+        from variorum.reports.card_plots import plots_of
+        from variorum.reports.plots import draw, told
 
         found = plots_of(self._evaluation, self.figures, self.leaderboard.variants())
         return Plots([Picture(draw(plot), told(plot)) for plot in found.values()])

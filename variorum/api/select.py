@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from variorum.edition.store import Store
-from variorum.report.rows import edition_rows
+from variorum.reports.rows import edition_rows
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest

@@ -15,7 +15,7 @@ from variorum.edition.editions import read_manifest, release_version, whole
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
 from variorum.pipeline import THREAD, Job
-from variorum.report.profile.document import NotMeasured, Photographs
+from variorum.reports.profile.document import NotMeasured, Photographs
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceError
 from variorum.schemas.lookup import build_component, cut

@@ -20,7 +20,7 @@ from variorum.api.arguments import whole_number
 from variorum.edition.samples import ANNOTATIONS, CAPTION, picture_ending, picture_pixels, read_record, read_sample
 from variorum.edition.shards import OpenShards
 from variorum.edition.store import Store
-from variorum.report.coco_objects import Marked, categories, marked
+from variorum.reports.coco_objects import Marked, categories, marked
 from variorum.schemas.annotations import Object
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import CorruptShard, StoreError

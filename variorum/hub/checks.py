@@ -22,11 +22,11 @@ from variorum.hub.repository import Remote
 from variorum.hub.secret_bytes import Needle, found_in, suspicious
 from variorum.machine.progress import QUIET, Progress
 from variorum.picture_facts import has_position
-from variorum.report.class_plot import FILE as CLASSES
-from variorum.report.hub_types import configurations, features
-from variorum.report.licences import combined, terms_of
-from variorum.report.rows import edition_rows
-from variorum.report.verified import verify_edition
+from variorum.reports.class_plot import FILE as CLASSES
+from variorum.reports.hub_types import configurations, features
+from variorum.reports.licences import combined, terms_of
+from variorum.reports.rows import edition_rows
+from variorum.reports.verified import verify_edition
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, is_dev

@@ -15,8 +15,8 @@ from typing import Any
 
 from variorum.edition.editions import read_beside, readable
 from variorum.edition.store import Store
-from variorum.report.contents import contents
-from variorum.report.rows import edition_rows
+from variorum.reports.contents import contents
+from variorum.reports.rows import edition_rows
 from variorum.schemas.errors import StoreError, VariorumError
 from variorum.schemas.extras import needs
 from variorum.schemas.manifest import Manifest

@@ -28,7 +28,7 @@ from variorum.hub.repository import BRANCH, LOG_IN, REPOSITORY, Remote, explaine
 from variorum.hub.secret_bytes import needles
 from variorum.hub.signatures import SIGSTORE
 from variorum.machine.progress import QUIET, Progress
-from variorum.report.page.preview import preview
+from variorum.reports.page.preview import preview
 from variorum.schemas.errors import StoreError, TemporaryError, VersionDrift
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest, is_dev

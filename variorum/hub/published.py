@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 
 from variorum.edition.store import Store
 from variorum.hub.layout import LICENCE, PAGE
-from variorum.report.class_plot import FILE as CLASSES
-from variorum.report.class_plot import class_counts, class_plot
-from variorum.report.contact_sheet import contact_sheet
-from variorum.report.croissant import encode
-from variorum.report.given import Sealed, given_pictures
-from variorum.report.licence_facts import facts_of, parts_of
-from variorum.report.licences import terms_of
-from variorum.report.rows import edition_rows
-from variorum.report.templates import render
+from variorum.reports.class_plot import FILE as CLASSES
+from variorum.reports.class_plot import class_counts, class_plot
+from variorum.reports.contact_sheet import contact_sheet
+from variorum.reports.croissant import encode
+from variorum.reports.given import Sealed, given_pictures
+from variorum.reports.licence_facts import facts_of, parts_of
+from variorum.reports.licences import terms_of
+from variorum.reports.rows import edition_rows
+from variorum.reports.templates import render
 from variorum.schemas.manifest import Manifest
 
 SHEET = "contact_sheet.png"

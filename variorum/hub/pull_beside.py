@@ -23,8 +23,8 @@ from variorum.edition.verify import DIGEST
 from variorum.hub.layout import CARD, SHOWN
 from variorum.hub.pull_fetch import Wanted, fetch_small
 from variorum.hub.pull_places import Place
-from variorum.report.card import write_card
-from variorum.report.hub_types import check_header
+from variorum.reports.card import write_card
+from variorum.reports.hub_types import check_header
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import SourceError
 from variorum.schemas.manifest import Manifest

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from variorum.report.licence_facts import facts_of
+from variorum.reports.licence_facts import facts_of
 
 TERMS = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,+()/:_-]{0,99}")
 """A licence or a title that needs no escaping anywhere."""

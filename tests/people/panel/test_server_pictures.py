@@ -124,7 +124,7 @@ def test_a_bitmap_is_sent_as_png_with_the_same_pixels(edition, pictures, rows):
     ]
     assert again
     from variorum.edition.read_at import stored_sample
-    from variorum.report.rows import edition_rows
+    from variorum.reports.rows import edition_rows
 
     manifest, store = edition
     placed = {row["id"]: row for row in edition_rows(manifest, store).to_pylist()}

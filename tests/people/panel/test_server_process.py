@@ -24,7 +24,7 @@ from variorum.edition.editions import resolve
 from variorum.flows.cli import main
 from variorum.people.panel.panel import open_panel, published, read_questions
 from variorum.people.votes.ballots import counted
-from variorum.report.rows import edition_rows
+from variorum.reports.rows import edition_rows
 
 VARIORUM = str(Path(sys.executable).with_name("variorum"))
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}

@@ -12,7 +12,7 @@ import variorum as va
 from variorum.api import html
 from variorum.api.listing import Changes, Components
 from variorum.flows.cli import main
-from variorum.report.diff import Change
+from variorum.reports.diff import Change
 from variorum.schemas.catalogue import Entry
 from variorum.schemas.lookup import kinds
 

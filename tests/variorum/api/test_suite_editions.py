@@ -13,7 +13,7 @@ from variorum.api.edition_rows import rows_for
 from variorum.api.suite_editions import SuiteJob, editions_of, not_measured
 from variorum.edition.store import Store
 from variorum.pipeline import Threads
-from variorum.report.rows import edition_rows
+from variorum.reports.rows import edition_rows
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.suite import Suite

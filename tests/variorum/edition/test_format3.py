@@ -20,9 +20,9 @@ from variorum.edition.store import Store
 from variorum.edition.units import edition_units
 from variorum.edition.verify import verify
 from variorum.pipeline import rollback
-from variorum.report.contact_sheet import contact_sheet
-from variorum.report.diff import change_counts, diff
-from variorum.report.hub_types import front_matter, read_back
+from variorum.reports.contact_sheet import contact_sheet
+from variorum.reports.diff import change_counts, diff
+from variorum.reports.hub_types import front_matter, read_back
 from variorum.schemas.manifest import Manifest
 from variorum.sources.edition import Edition
 

@@ -24,7 +24,7 @@ from variorum.exchange.folders import NOTE, folder_names
 from variorum.models.coco import CATEGORIES
 from variorum.pipeline import Job, run
 from variorum.pixels import decode
-from variorum.report.coco_objects import categories, inside, marked
+from variorum.reports.coco_objects import categories, inside, marked
 from variorum.schemas.annotations import Object
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import StoreError

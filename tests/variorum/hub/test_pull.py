@@ -35,8 +35,8 @@ from variorum.hub.pull_beside import unfit
 from variorum.hub.pull_foreign import find_tars
 from variorum.hub.pull_places import place_of
 from variorum.pipeline import Job, build
-from variorum.report.diff import diff
-from variorum.report.verified import verify_edition
+from variorum.reports.diff import diff
+from variorum.reports.verified import verify_edition
 from variorum.schemas.errors import SourceError, StoreError, TemporaryError, VariorumError, VersionDrift
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe

@@ -23,7 +23,7 @@ from variorum.hub.pull_places import Listed, Place, place_of
 from variorum.hub.pull_terms import class_names, licence_of
 from variorum.hub.pull_web import web_file
 from variorum.pipeline import Job, run
-from variorum.report.verified import verify_edition
+from variorum.reports.verified import verify_edition
 from variorum.schemas.errors import RecipeError, SourceError, TemporaryError, TooManyFailures
 from variorum.stages.recipe_files import load_recipe
 

@@ -8,7 +8,7 @@ from variorum.edition.editions import folder_of, read_manifest
 from variorum.edition.verify import verify
 from variorum.hub.layout import OURS, objects
 from variorum.pipeline import Job, Threads, build, curate, evaluate, release, rollback
-from variorum.report.card import render_card
+from variorum.reports.card import render_card
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 

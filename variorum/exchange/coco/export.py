@@ -19,8 +19,8 @@ from variorum.exchange.folders import Exported, exported, folder_names, place_ex
 from variorum.exchange.objects import MASK, masked_object
 from variorum.exchange.selection import ExportedPicture, Selection
 from variorum.machine.progress import QUIET, Progress
-from variorum.report.coco_objects import Marked, categories, marked
-from variorum.report.contents import annotation_counts
+from variorum.reports.coco_objects import Marked, categories, marked
+from variorum.reports.contents import annotation_counts
 from variorum.schemas.annotations import Check, Object
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Manifest

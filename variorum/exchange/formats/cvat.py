@@ -20,7 +20,7 @@ from variorum.exchange.folders import Exported, exported
 from variorum.exchange.lines import Lines
 from variorum.exchange.selection import PROVENANCE, ExportedPicture, Selection
 from variorum.exchange.xml_text import escaped, quoted
-from variorum.report.coco_objects import UNCLASSED
+from variorum.reports.coco_objects import UNCLASSED
 from variorum.schemas.annotations import Object
 
 REVISION = 1

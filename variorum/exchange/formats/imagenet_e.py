@@ -17,8 +17,8 @@ from variorum.exchange.folders import Exported, exported, folder_names
 from variorum.exchange.lines import Lines
 from variorum.exchange.numbering import Photographs
 from variorum.exchange.selection import PROVENANCE, ExportedPicture, Selection
-from variorum.report.contents import contents
-from variorum.report.rows import edition_rows
+from variorum.reports.contents import contents
+from variorum.reports.rows import edition_rows
 from variorum.schemas.errors import StoreError
 
 REVISION = 1

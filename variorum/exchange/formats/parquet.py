@@ -15,8 +15,8 @@ from typing import Any
 from variorum.exchange.folders import Exported, exported
 from variorum.exchange.objects import object_lists
 from variorum.exchange.selection import ExportedPicture, Selection
-from variorum.report.hub_types import ALL
-from variorum.report.warned import gate
+from variorum.reports.hub_types import ALL
+from variorum.reports.warned import gate
 from variorum.schemas.manifest import group_of
 
 REVISION = 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from variorum.exchange.folders import Exported, exported
 from variorum.exchange.lines import Lines
 from variorum.exchange.selection import ExportedPicture, Selection
-from variorum.report.contents import annotation_counts
+from variorum.reports.contents import annotation_counts
 from variorum.schemas.annotations import State
 from variorum.schemas.errors import StoreError
 

@@ -19,7 +19,7 @@ from variorum.exchange.folders import Exported, exported
 from variorum.exchange.lines import Lines
 from variorum.exchange.numbering import Photographs
 from variorum.exchange.selection import PROVENANCE, ExportedPicture, Selection
-from variorum.report.rows import edition_rows
+from variorum.reports.rows import edition_rows
 from variorum.schemas.errors import StoreError
 from variorum.schemas.sample import Sample
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from variorum.kit.detection.records import pack_found, pack_objects
-from variorum.report.coco_objects import marked
+from variorum.reports.coco_objects import marked
 from variorum.schemas.component import Context, Row
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from variorum.report.coco_objects import Marked
+from variorum.reports.coco_objects import Marked
 from variorum.schemas.annotations import CHECKS, Check
 from variorum.schemas.errors import ModelFailed
 

@@ -150,7 +150,7 @@ def publish(
 def notes(record: PanelRecord, manifest: Manifest, store: Store) -> list[str]:
     """What an organiser should know of a panel's questions: its random check, and which pictures aren't asked about."""
     from variorum.people.panel.queue import LEFT
-    from variorum.report.card import random_check
+    from variorum.reports.card import random_check
 
     found = []
     if number := record.counts.get("drawn", 0):
@@ -311,7 +311,7 @@ def _questions(record: PanelRecord) -> str:
 def _marked(marks: Path | None, manifest: Manifest, store: Store) -> list[str]:
     """Ids of the marked pictures that people are to be asked about."""
     from variorum.kit.raters.marks import read_marks
-    from variorum.report.rows import edition_rows
+    from variorum.reports.rows import edition_rows
 
     if marks is None:
         return []

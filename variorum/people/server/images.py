@@ -25,8 +25,8 @@ from variorum.edition.read_at import stored_sample
 from variorum.edition.samples import picture_pixels
 from variorum.edition.store import Store
 from variorum.pixels import UndecodableImage, encode_png, upright_size
-from variorum.report.page.thumbnails import quick_thumbnail
-from variorum.report.rows import edition_rows
+from variorum.reports.page.thumbnails import quick_thumbnail
+from variorum.reports.rows import edition_rows
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest, ShardInfo

@@ -3,7 +3,7 @@
 A page's HTML names its styles and scripts in reading order as it would name files: `<link rel="stylesheet"
 href="/assets/style.css">` and `<script defer src="/assets/elements.js"></script>`. Their content is put into the page,
 so that a browser asks once and the Content-Security-Policy can name each by its hash. A file lies in the assets of this
-package or, if it doesn't exist, in those of `variorum.report.page`, which has the parts that both pages share.
+package or, if it doesn't exist, in those of `variorum.reports.page`, which has the parts that both pages share.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from variorum.report.page.html import hashed
+from variorum.reports.page.html import hashed
 
 PAGES = ("page.html", "admin.html")
 """The reviewers' page and the administrator's."""
-ASSETS = ("variorum.people.server", "variorum.report.page")
+ASSETS = ("variorum.people.server", "variorum.reports.page")
 """Packages whose folder `assets` is searched, in this order."""
 STYLE = re.compile(r'^<link rel="stylesheet" href="/assets/([a-z_]+\.css)">\n', re.MULTILINE)
 SCRIPT = re.compile(r'^<script defer src="/assets/([a-z_]+\.js)"></script>\n', re.MULTILINE)

@@ -1,0 +1,1 @@
+"""Show an edition: card, contact sheet, tables, differences; and models: their report."""

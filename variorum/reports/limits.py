@@ -1,0 +1,49 @@
+"""Known limits of an edition: what its manifest alone says that readers should be careful with."""
+
+from __future__ import annotations
+
+from variorum.reports.licence_facts import UNKNOWN
+from variorum.schemas.manifest import Manifest, is_dev
+
+
+def limits(manifest: Manifest) -> list[str]:
+    """The limits, one sentence or two each, the more general ones first."""
+    recipe, found = manifest.recipe, []
+    if is_dev(manifest.version):
+        found.append("The version is a -dev version, which may be made anew with other pictures.")
+    if manifest.classes and "labels.json" not in manifest.members:
+        found.append("Nobody reviewed the labels for this edition: they are those of the source.")
+    if manifest.filters:
+        found.append(
+            f"{_several(len(manifest.filters), 'model')} decided which pictures were accepted and may not be measured "
+            "on them. Models like these may find the pictures easier than others do."
+        )
+    lost = sum(n for counts in manifest.counts.values() for key, n in counts.items() if _is_lost(key))
+    if lost:
+        found.append(
+            f"{_several(lost, 'picture')} that could have been here failed, couldn't be made or didn't pass a check; "
+            "they aren't missing at random."
+        )
+    splits = manifest.splits()
+    if len(splits) == 1:
+        found.append(
+            f"There is one split, {next(iter(splits))}; a training set and a test set from it must be drawn apart."
+        )
+    if manifest.profile == "embedded" and manifest.models:
+        found.append("It was made with the small models of the profile embedded, not with the checkpoints of a paper.")
+    unknown = sum(number for licence, number in manifest.licences.items() if licence.strip().lower() in UNKNOWN)
+    if unknown:
+        found.append(f"The licence of {_several(unknown, 'picture')} isn't known.")
+    if recipe.get("generate"):
+        found.append(
+            "Pictures were changed or made by programs; how models fare on them needn't be how they fare outside."
+        )
+    return found
+
+
+def _is_lost(key: str) -> bool:
+    return key.partition(":")[0] in ("failed", "quarantined", "ineligible")
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
