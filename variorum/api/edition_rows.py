@@ -42,12 +42,17 @@ def rows_for(manifest: Manifest, store: Store, suite: Suite, key: str) -> tuple[
     Raises:
         RecipeError: it was made by another major version of its recipe than the installed one.
     """
-    makers = _makers(manifest)
-    known = next((name for name, one in suite.editions.items() if makers and makers == generators_of(one)), "")
+    known = known_as(manifest, suite)
     _check_major(manifest, suite.editions[known].recipe if known else manifest.dataset, known)
     variants = {name for name, counts in manifest.counts.items() if counts.get("accepted")}
     found = _rows_of(suite, known) if known else _own_rows(manifest, store, variants)
     return tuple(row.model_copy(update={"edition": key}) for row in found if _has(variants, row))
+
+
+def known_as(manifest: Manifest, suite: Suite) -> str:
+    """Key of the suite's edition that the same generators make; `""` for none."""
+    makers = _makers(manifest)
+    return next((name for name, one in suite.editions.items() if makers and makers == generators_of(one)), "")
 
 
 def _rows_of(suite: Suite, key: str) -> Iterator[RowSpec]:

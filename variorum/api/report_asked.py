@@ -7,7 +7,7 @@ files of this project. Then the suite's editions aren't planned, and no table is
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,7 @@ class Asked:
         store: as it was given.
         profile: of the models.
         workers: parts at a time.
+        again: options of the command that makes it again, beside the models, the photographs and the limits.
     """
 
     under: UnderTest
@@ -66,6 +67,7 @@ class Asked:
     store: Any
     profile: str
     workers: int
+    again: tuple[str, ...] = ()
 
     @cached_property
     def question(self) -> str:
@@ -164,7 +166,20 @@ def asked(
         store=store,
         profile=profile,
         workers=workers,
+        again=tuple(_again(name, classes, preprocess, profile)),
     )
+
+
+def _again(suite: Any, classes: Any, preprocess: Any, profile: str) -> Iterator[str]:
+    """The options of a command with the same suite, classes, preprocessing and profile; of a file, its name."""
+    if suite is not None:
+        yield from ("--suite", os.path.basename(str(suite)))
+    if classes is not None:
+        yield from ("--classes", os.path.basename(classes) if isinstance(classes, str | os.PathLike) else "CLASSES")
+    if preprocess is not None:
+        yield from ("--preprocess", preprocess if isinstance(preprocess, str) else "PREPROCESSING")
+    if profile != get_args(Profile)[0]:
+        yield from ("--profile", profile)
 
 
 def _reference(reference: str | None, under: UnderTest) -> str:

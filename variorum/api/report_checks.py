@@ -83,10 +83,10 @@ def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str,
     """The editions that somebody names, and the rows that their recipes are made for, as a suite.
 
     Raises:
-        RecipeError: an edition is of another major version of its recipe.
+        RecipeError: an edition is of another major version of its recipe, or none of the suite's.
         SourceError: there is no row for an edition.
     """
-    from variorum.api.edition_rows import rows_for
+    from variorum.api.edition_rows import known_as, rows_for
 
     known = suite or load_suite(KNOWN)
     held: dict[str, Held] = {}
@@ -97,6 +97,12 @@ def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str,
         key = one.key if one.key not in held else f"{one.key[:50]}_{len(held) + 1}"
         held[key] = replace(one, key=key)
         assert one.manifest
+        if suite and not known_as(one.manifest, suite):
+            recipes = ", ".join(dict.fromkeys(theirs.recipe for theirs in suite.editions.values()))
+            raise RecipeError(
+                f"{one.name}: suite {suite.suite} has no row for it, only for editions of {recipes}; without a suite "
+                "it gets rows of its own"
+            )
         mine = rows_for(one.manifest, one.store, known, key)
         if not mine:
             raise SourceError(
@@ -166,10 +172,12 @@ def _place(held: Mapping[str, Held], *, built: bool) -> Store:
 
 
 def _command(given: Asked, held: Mapping[str, Held], photographs: str) -> str:
-    """The command that makes the report again; paths are left out but for their last part."""
-    under, words = given.under, ["variorum", "report"]
-    words += [] if photographs else [one.name for one in held.values()]
-    words += ["--suite", given.suite.suite] if given.suite else []
+    """The command that makes the report again, or the call where the source has no path; of paths, the last part."""
+    under = given.under
+    if isinstance(given.source, Mapping):
+        source = {name: value for name, value in given.source.items() if isinstance(value, bool | int | float | str)}
+        return f"va.report({[under.called[name] for name in under.names]}, suite={given.again[1]!r}, source={source})"
+    words = ["variorum", "report", *([] if photographs else [one.name for one in held.values()]), *given.again]
     words += ["--source", photographs] if photographs else []
     for name in under.names:
         words += ["--model", under.called[name]]

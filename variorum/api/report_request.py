@@ -24,6 +24,7 @@ from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import classifies
 from variorum.kit.labels.matching import shortened
 from variorum.kit.predicted.answers import label_indices, outputs_of
+from variorum.machine.progress import Named
 from variorum.models.brought import BroughtModel
 from variorum.models.gives import gives
 from variorum.reports.profile import document
@@ -143,7 +144,7 @@ class Request:
         with ExitStack() as stack, shown(progress) as receiver:
             runner = Threads(self.asked.workers)
             pulled = any(one.state == "to pull" for one in self.wanted.values())
-            self.held |= {key: one.made(runner, receiver) for key, one in self.wanted.items()}
+            self.held |= {key: one.made(runner, Named(receiver, key)) for key, one in self.wanted.items()}
             if pulled:  # only now there are pictures to try the models on
                 self.told = self.plan(stack)
             asking = self.asking(stack)

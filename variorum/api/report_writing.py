@@ -12,7 +12,7 @@ from variorum.api.report_work import FILTERED, Asking, figure_of
 from variorum.edition.editions import read_beside
 from variorum.edition.records import to_json
 from variorum.kit.predicted.answers import in_order_of
-from variorum.machine.progress import Progress
+from variorum.machine.progress import Named, Progress
 from variorum.reports.profile import document
 from variorum.reports.profile.document import EditionFacts, NotMeasured, Photographs, SuiteName, Work
 from variorum.reports.profile.guards import judged
@@ -45,7 +45,9 @@ def written(request: Request, asking: Mapping[str, Asking], runner: Runner, prog
         runner: asks; it must stay in this process.
         progress: receives the progress.
     """
-    answered = {row.id: answers for one in asking.values() for row, answers in one.ask(runner, progress)}
+    answered = {
+        row.id: answers for one in asking.values() for row, answers in one.ask(runner, Named(progress, one.held.key))
+    }
     asked = [Asked(row, figure_of(row.of), answered[row.id]) for row in request.rows]
     for one in asking.values():
         _keep_results(one)

@@ -38,6 +38,25 @@ class Progress:
 QUIET = Progress()
 
 
+class Named(Progress):
+    """Names what the phases are about, where the same work is done for several things: `evaluating (low_light)`."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress, self._name = progress, name
+
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        """See `Progress.start`."""
+        self._progress.start(f"{what} ({self._name})", total, done)
+
+    def start_unlike(self, what: str, total: int) -> None:
+        """See `Progress.start_unlike`."""
+        self._progress.start_unlike(f"{what} ({self._name})", total)
+
+    def advance(self, steps: int) -> None:
+        """See `Progress.advance`."""
+        self._progress.advance(steps)
+
+
 @contextmanager
 def counted(total: int, advance: Advance) -> Iterator[Advance]:
     """Give a function that is told how many steps of a part are done. The last step waits for the part's end.

@@ -201,9 +201,8 @@ def test_a_suite_builds_its_editions_and_the_same_question_finds_the_report(plac
     report = asked(**options)
     assert [row.n for row in report.content.rows] == [12, 12]
     assert report.content.photographs.source == "photos"
-    assert report.content.command == (
-        "variorum report --suite own --source photos --model module:models.py:channels --model module:models.py:spread"
-    )
+    models = " ".join(f"--model {name}" for name in BOTH)
+    assert report.content.command == f"variorum report --suite own.yaml --classes CLASSES --source photos {models}"
     with monkeypatch.context() as patch:
         patch.setattr("variorum.api.suite_editions.editions_of", None)  # isn't asked
         assert asked(**options).key == report.key
@@ -227,6 +226,7 @@ def refusals():
         "edition twice": ({"editions": ["mine@1.0.0", "mine@1.0.0"]}, RecipeError, "is given twice"),
         "hub": ({"editions": "owner/name"}, SourceError, "owner/name@1.0.0"),
         "suite": ({"suite": "qick"}, RecipeError, "did you mean quick"),
+        "another suite's edition": ({"suite": "quick"}, RecipeError, "suite quick has no row for it, only for"),
         "both": ({"source": "photos"}, RecipeError, "not both"),
         "row": ({"fail_below": ["original=5"]}, RecipeError, "Do you mean originals"),
         "guard's model": ({"fail_below": ["x:originals=5"]}, RecipeError, "no model is called 'x'"),
