@@ -209,7 +209,7 @@ def _credits(rows: Sequence[document.Row], tables: Mapping[str, Any]) -> Iterato
     for key, ids in shown.items():
         found.update(_chosen(tables[key], sorted(ids))["licence"].to_pylist())
     for licence, number in sorted(found.items()):
-        yield f"{number} picture{'s' * (number != 1)}: {licence or 'no licence is given'}"
+        yield f"{number} picture{'s' * (number != 1)}: {'unknown licence' if licence in (None, '', 'unknown') else licence}"
 
 
 def _chosen(table: Any, ids: Sequence[str]) -> Any:
