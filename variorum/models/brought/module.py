@@ -168,11 +168,12 @@ def _imports_beside(path: Path) -> Iterator[list[Path]]:
 def _modules_in(folder: Path) -> dict[str, ModuleType]:
     """Imported modules whose file lies in a folder, without those of packages that are installed there."""
     apart = (OURS, *LIBRARIES)
+    main = getattr(sys.modules["__main__"], "__file__", None)  # libraries also enter it under other names
     return {
         name: module
         for name, module in list(sys.modules.items())
         if (file := getattr(module, "__file__", None))
-        and name != "__main__"
+        and file != main
         and Path(file).is_relative_to(folder)
         and not file.startswith(apart)
         and "site-packages" not in file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import textwrap
+import types
 
 import numpy as np
 import pytest
@@ -130,6 +131,21 @@ def test_a_file_that_cannot_be_imported_is_named(tmp_path, text, message):
     (tmp_path / "broken.py").write_text(text)
     with pytest.raises(ModelUnavailable, match=message):
         find(f"module:{tmp_path / 'broken.py'}:load")
+
+
+def test_the_command_in_an_environment_beside_it_is_no_part_of_its_identity(tmp_path, monkeypatch):
+    """Libraries that a file imports enter the running script under other names than `__main__`."""
+    script = tmp_path / ".venv" / "bin" / "variorum"
+    script.parent.mkdir(parents=True)
+    script.write_text("# runs the command\n")
+    running = types.ModuleType("__main__")
+    running.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", running)
+    text = "import sys\nsys.modules['__mp_main__'] = sys.modules['__main__']\nscores = lambda images: [[0.5, 0.5]]\n"
+    (tmp_path / "mine.py").write_text(text)
+    found = look_up(f"module:{tmp_path / 'mine.py'}:scores").pin
+    assert hashlib.sha256(text.encode()).hexdigest()[:32] in found
+    sys.modules.pop("__mp_main__", None)
 
 
 def test_files_beside_it_are_imported_and_part_of_its_identity(tmp_path, pictures):
