@@ -209,7 +209,8 @@ def _credits(rows: Sequence[document.Row], tables: Mapping[str, Any]) -> Iterato
     for key, ids in shown.items():
         found.update(_chosen(tables[key], sorted(ids))["licence"].to_pylist())
     for licence, number in sorted(found.items()):
-        yield f"{number} picture{'s' * (number != 1)}: {'unknown licence' if licence in (None, '', 'unknown') else licence}"
+        known = "unknown licence" if licence in {"", "unknown"} else licence
+        yield f"{number} picture{'s' * (number != 1)}: {known}"
 
 
 def _chosen(table: Any, ids: Sequence[str]) -> Any:
