@@ -188,6 +188,7 @@ class Entry(StrictModel):
         vram: GiB of GPU memory wanted; 0 means that it runs well on a CPU.
         dtype: floating-point type of the computation.
         source: paper or page that the model comes from.
+        trained_on: data that it was trained on, as its authors say; `""` if they don't, or nobody looked it up.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=200)]
@@ -206,6 +207,7 @@ class Entry(StrictModel):
     vram: float = Field(default=0, ge=0, allow_inf_nan=False)
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     source: Line
+    trained_on: Line = ""
 
     @model_validator(mode="after")
     def _at_most_one_location(self) -> Entry:

@@ -290,6 +290,7 @@ def test_one_network_with_two_preprocessings_is_two_models(place):
         "    torch.manual_seed(0)\n"
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 3))\n"
         "whole = net(), 'resize=8x8'\n"
+        "whole[0].trained_on = 'noise'\n"
         "centre = net(), 'resize=16 crop=8'\n"
         "again = net(), 'resize=8x8'\n"
     )
@@ -297,6 +298,7 @@ def test_one_network_with_two_preprocessings_is_two_models(place):
     one, other = report.content.models
     assert one.weights == other.weights
     assert one.parameters == 579
+    assert (one.trained_on, other.trained_on) == ("noise", "")
     assert one.preprocessing != other.preprocessing
     with pytest.raises(RecipeError, match="are the same model"):
         asked(["module:nets.py:whole", "module:nets.py:again"])
