@@ -70,7 +70,7 @@ def test_fields_of_a_component_with_types_and_defaults():
 
 def test_components_are_a_table_to_look_at():
     text, page = repr(va.components()), va.components()._repr_html_()
-    assert text.startswith("source:\n  class_names")
+    assert text.startswith("source:\n  balanced")
     assert "(acme-components 1.0)" in text
     assert max(map(len, text.splitlines())) <= 118
     assert tags(page) == {"table", "thead", "tbody", "tr", "th", "td"}
