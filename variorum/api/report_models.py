@@ -71,6 +71,11 @@ class UnderTest:
         theirs = {one for pin in filters if pin != UNAVAILABLE for one in contents_of(pin)}
         return not theirs.isdisjoint(contents_of(self.pins[name]))
 
+    def stated(self, name: str) -> str:
+        """What the table of models says that an alias was trained on; `""` for other models."""
+        brought = name in self.choice.brought or is_brought(name)
+        return "" if brought else self.table.entry(name).trained_on
+
     def facts(self, name: str, model: Any, note: str = "") -> Model:
         """What the report says of a loaded model.
 
@@ -84,7 +89,6 @@ class UnderTest:
         found = CONTENT.search(weights_of(pin))
         weights = state_digest(network) if network else found[1].partition(":")[2] if found else ""
         called, kept = self.identity(name)
-        brought = name in self.choice.brought or is_brought(name)
         classes = getattr(model, "classes", None)  # encoders and this project's detectors have none
         return Model(
             name=called,
@@ -94,7 +98,7 @@ class UnderTest:
             parameters=sum(one.numel() for one in network.parameters()) if network else None,
             outputs=getattr(model, "width", 0) or len(classes or ()) or (0 if classes is None else IMAGENET),
             preprocessing=f"{getattr(model, 'preprocessing', '')}{f' {note}' if note else ''}"[:1000],
-            trained_on=str(getattr(network, "trained_on", ""))[:200] if brought else self.table.entry(name).trained_on,
+            trained_on=self.stated(name) or str(getattr(network, "trained_on", ""))[:200],
         )
 
 

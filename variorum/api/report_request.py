@@ -104,7 +104,7 @@ class Request:
                 "suite": self.suite.digest(),
                 "photographs": self.photographs.model_dump(mode="json") if self.photographs else None,
                 "editions": editions,
-                "models": [list(self.under.identity(name)) for name in self.under.names],
+                "models": [[*self.under.identity(name), self.under.stated(name)] for name in self.under.names],
                 "not_measured": [one.model_dump(mode="json") for one in self.not_measured],
                 "settings": {
                     "reference": self.asked.reference,
@@ -321,10 +321,11 @@ def check_classes(name: str, model: Any, ctx: Context, occurring: Collection[str
 
 def code() -> str:
     """sha256 of the code that turns answers into a report, with this project's version."""
-    here = Path(document.__file__).parent
-    files = sorted(file for file in here.rglob("*") if file.suffix in (".py", ".css", ".js"))
+    profile, api = Path(document.__file__).parent, Path(__file__).parent
+    pages = [*profile.parent.glob("assets/profile.*"), profile.parent / "one_file.py"]
+    files = [*profile.glob("*.py"), *pages, *api.glob("report_*.py")]
     found = hashlib.sha256(installed_version("variorum").encode())
-    for file in files:
+    for file in sorted(files):
         found.update(file.read_bytes())
     return found.hexdigest()
 
