@@ -17,12 +17,15 @@ def wait_for(state: Callable[[], Any], wanted: Any, seconds: float = 15) -> None
     assert state() == wanted
 
 
-def tap(button: Any, seen: Callable[[], Any], seconds: float = 15) -> None:
-    """Tap a button until `seen` says that it worked: a busy browser takes a slow tap for a long press and drops it."""
+def tap(button: Any, seen: Callable[[], Any], seconds: float = 15, *, press: str = "tap") -> None:
+    """Tap or `click` a button until `seen` says that it worked.
+
+    A busy browser takes a slow tap for a long press and drops it, and the page drops one that comes with a new picture.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if button.is_visible():
-            button.tap()
+            getattr(button, press)()
         again = min(end, time.monotonic() + 2)
         while time.monotonic() < again:
             if seen():
