@@ -13,8 +13,8 @@ import numpy as np
 
 from variorum.evaluation.classifiers.groups import Alike, Answers, Cells, effective
 from variorum.kit.predicted.resamples import Resamples, percent
-from variorum.kit.raters.agreement import wilson_interval
 from variorum.schemas.canonical import Json
+from variorum.statistics import holm, wilson_interval
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats
@@ -171,11 +171,3 @@ def pairs(answers: Answers, cells: Cells, correlations: Alike) -> list[dict[str,
         }
         for place in np.argsort(p, kind="stable").tolist()
     ]
-
-
-def holm(p: Floats) -> Floats:
-    """p-values `[N]` corrected by Holm's step-down method."""
-    order = np.argsort(p, kind="stable")
-    corrected = np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(np.minimum(p[order] * (len(p) - np.arange(len(p))), 1.0))
-    return corrected

@@ -13,11 +13,11 @@ import numpy as np
 from variorum.evaluation.safety.truth_arrays import Answerer, Judged
 from variorum.evaluation.safety.truths import MODELS, PHOTOGRAPHS, SAFE, UNSAFE
 from variorum.kit.predicted.drops import Results
-from variorum.kit.predicted.resamples import Ratio, mean_ratio, percent
-from variorum.kit.raters.agreement import wilson_interval
+from variorum.kit.predicted.resamples import Ratio, percent
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json
 from variorum.schemas.safety import ANY, CONTROL
+from variorum.statistics import mean_ratio, wilson_interval
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats

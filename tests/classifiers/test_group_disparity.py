@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import chi2_contingency
 
 from variorum.evaluation.classifiers.group_disparity import GroupDisparity, said
-from variorum.evaluation.classifiers.group_gaps import holm, pairs, scored
+from variorum.evaluation.classifiers.group_gaps import pairs, scored
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares
 from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.models import ModelTable
@@ -25,6 +25,7 @@ from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Sample
 from variorum.schemas.table import Table
 from variorum.sources.image_folder import ImageFolder
+from variorum.statistics import holm
 
 
 def context(models=None):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from variorum.kit.raters.agreement import answer_counts, cohen_kappa, gwet_ac1, krippendorff_alpha, wilson_interval
+from variorum.kit.raters.agreement import answer_counts, cohen_kappa, gwet_ac1, krippendorff_alpha
 from variorum.schemas.errors import SourceError
+from variorum.statistics import wilson_interval
 
 # Krippendorff's own example: 4 observers, 12 units, answers 1 to 5, 0 for none
 OBSERVERS = [

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.curation.people.panel.weighing import CORRECT, NAMES, WRONG, Weighing, consensus, states
-from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha, wilson_interval
+from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha
 from variorum.kit.raters.dawid_skene import ANSWERS, Consensus
 from variorum.kit.raters.valid_votes import Cells, Counted
 from variorum.schemas.canonical import Json
 from variorum.schemas.vote import BLIND
+from variorum.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

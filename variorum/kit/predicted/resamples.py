@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from variorum.schemas.canonical import Json
+from variorum.statistics import mean_ratio
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
@@ -99,14 +100,6 @@ def _means(sums: Floats, places: Sequence[Sequence[list[int]]]) -> Floats:
 def ratio_means(weights: Ints | Floats, top: Floats, bottom: Floats) -> Floats:
     """`mean_v (W top)_v / (W bottom)_v` for each row of W `[R, n]`, without columns that are empty in a resample."""
     return mean_ratio(weights @ top, weights @ bottom)
-
-
-def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
-    """Mean over columns of tops / bottoms `[R, V]`, without columns whose bottom is 0; NaN without any, `[R]`."""
-    filled = bottoms > 0
-    ratios = np.divide(tops, bottoms, out=np.zeros_like(tops), where=filled)
-    columns = filled.sum(axis=1)
-    return np.where(columns > 0, ratios.sum(axis=1) / np.maximum(columns, 1), np.nan)
 
 
 def percent(value: float) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from variorum.schemas.errors import SourceError
 
@@ -75,19 +74,6 @@ def cohen_kappa(table: Ints) -> float:
         return float("nan")
     chance = (counts.sum(axis=0) * counts.sum(axis=1)).sum() / total**2
     return float("nan") if chance == 1 else float((np.trace(counts) / total - chance) / (1 - chance))
-
-
-def wilson_interval(successes: ArrayLike, trials: ArrayLike, z: float = 1.959964) -> tuple[Floats, Floats]:
-    """Low and high end of Wilson's score interval for shares; [0, 1] without trials (Wilson 1927).
-
-    Suits a rater's accuracy on a few gold cells.
-    """
-    trials = np.asarray(trials, np.float64)
-    share = np.divide(successes, trials, out=np.full_like(trials, 0.5), where=trials > 0)
-    spread = z * np.sqrt(share * (1 - share) * trials + z**2 / 4)
-    middle = trials * share + z**2 / 2
-    low, high = (middle - spread) / (trials + z**2), (middle + spread) / (trials + z**2)
-    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def _pairable(counts: Ints) -> Floats:

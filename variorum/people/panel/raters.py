@@ -19,13 +19,14 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from variorum.curation.people.panel.raters import Verdict, agreement_with_others, clicking
-from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha, wilson_interval
+from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha
 from variorum.kit.raters.dawid_skene import dawid_skene
 from variorum.people.panel.haste import CODE, FAST, Haste, haste
 from variorum.people.panel.progress import KEPT, RECENT, kept, votes_of
 from variorum.people.votes.database import panels, questions, reading, reviewers, tasks, votes
 from variorum.people.votes.reviewers import arrived
 from variorum.schemas.vote import ANSWERS, BLIND, KINDS
+from variorum.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints

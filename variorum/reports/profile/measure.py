@@ -18,6 +18,7 @@ from variorum.reports.profile.statistics import Draws
 from variorum.schemas.canonical import derive_seed
 from variorum.schemas.rows import Answers, Better, Figure, Kind
 from variorum.schemas.suite import RowSpec
+from variorum.statistics import holm, mean_ratio, wilson_interval
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
@@ -114,7 +115,7 @@ def _adjusted(pairs: Sequence[Mapping[tuple[str, str], _Pair]], reference: str) 
         for names, pair in row.items()
         if reference in names and pair.n >= statistics.FEWEST_FOR_VERDICT
     }
-    return dict(zip(tests, statistics.holm(list(tests.values())), strict=True))
+    return dict(zip(tests, holm(np.array(list(tests.values()))).tolist(), strict=True))
 
 
 class _Model:
@@ -168,7 +169,7 @@ class _Model:
 
     def figure(self, tops: Floats, bottoms: Floats) -> Floats:
         """The figure of sums `[…, V]`."""
-        return (statistics.least_ratio if self._kind == "least" else statistics.mean_ratio)(tops, bottoms)
+        return (statistics.least_ratio if self._kind == "least" else mean_ratio)(tops, bottoms)
 
     @property
     def has_columns(self) -> bool:
@@ -249,7 +250,8 @@ class _Question:
                 self.lines += self._lines(name, sums)
                 floor = self._floor(name, sums)
             if not self.whole and statistics.none_or_all(value):
-                low, high = statistics.wilson(round(value), self._alike(one, round(value)))
+                n = self._alike(one, round(value))
+                low, high = map(float, wilson_interval(round(value) * n, n))
             else:
                 low, high = statistics.interval(self.kind, value, one.draws, n)
             low, high = max(low, 0.0), min(high, 1.0)
@@ -316,7 +318,7 @@ class _Question:
         """The interval of a difference."""
         low, high = statistics.interval(self.kind, value, draws, n)
         if not self.whole and high - low < 1e-12:  # all photographs differ alike, as where all are right
-            reach = statistics.wilson(0.0, n)[1]
+            reach = float(wilson_interval(0, n)[1])
             low, high = value - reach, value + reach
         return max(low, -1.0), min(high, 1.0)
 
@@ -418,18 +420,18 @@ class _Question:
                 return None
             low, high = statistics.interval("whole", value, _mean(sums[0][:, columns]), n)
             return CurvePoint(value=percent(value), low=percent(max(low, 0)), high=percent(min(high, 1)), n=n)
-        value = float(statistics.mean_ratio(tops.sum(axis=0), bottoms.sum(axis=0)))
+        value = float(mean_ratio(tops.sum(axis=0), bottoms.sum(axis=0)))
         if statistics.none_or_all(value):
-            low, high = statistics.wilson(round(value), n)
+            low, high = map(float, wilson_interval(round(value) * n, n))
         else:
-            low, high = statistics.percentile(statistics.mean_ratio(*(part[:, columns] for part in sums)), n)
+            low, high = statistics.percentile(mean_ratio(*(part[:, columns] for part in sums)), n)
         return CurvePoint(value=percent(value), low=percent(low), high=percent(high), n=n)
 
 
 def _mean(values: Floats) -> Floats:
     """Mean of values `[…, V]` over the columns that have one; NaN without any."""
     there = np.isfinite(values)
-    return statistics.mean_ratio(np.where(there, values, 0), there.astype(np.float64))
+    return mean_ratio(np.where(there, values, 0), there.astype(np.float64))
 
 
 def _places(names: Sequence[str], among: Sequence[str]) -> tuple[Ints, Ints]:

@@ -1,4 +1,4 @@
-"""Intervals, paired tests and Holm's correction of a report, over source photographs.
+"""Intervals and paired tests of a report, over source photographs.
 
 Draws depend on the number of photographs and the seed alone. So all rows and models over as many photographs share
 them, differences are paired, and a row's interval doesn't change when another row joins the page. No figure mixes two
@@ -14,6 +14,8 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from variorum.statistics import mean_ratio
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats
@@ -83,14 +85,6 @@ def _kept(n: int, seed: int) -> tuple[Array, ...]:
     return tuple(part.astype(np.uint16) for part in _drawn(n, seed))
 
 
-def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
-    """Mean over the last axis of tops / bottoms, without those whose bottom is 0; NaN without any."""
-    filled = bottoms > 0
-    ratios = np.divide(tops, bottoms, out=np.zeros_like(tops), where=filled)
-    columns = filled.sum(axis=-1)
-    return np.where(columns > 0, ratios.sum(axis=-1) / np.maximum(columns, 1), np.nan)
-
-
 def least_ratio(tops: Floats, bottoms: Floats) -> Floats:
     """The least over the last axis of tops / bottoms, without those whose bottom is 0; NaN without any."""
     ratios = np.divide(tops, bottoms, out=np.full_like(tops, np.inf), where=bottoms > 0)
@@ -101,12 +95,6 @@ def least_ratio(tops: Floats, bottoms: Floats) -> Floats:
 def none_or_all(share: float) -> bool:
     """Whether a share is 0 or 1, so that draws can't vary; sums of thirds are a little off."""
     return not 1e-9 < share < 1 - 1e-9
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of `n`."""
-    middle, half = share + Z * Z / (2 * n), Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + Z * Z / n)), min(1.0, (middle + half) / (1 + Z * Z / n))
 
 
 @lru_cache(maxsize=256)
@@ -228,17 +216,6 @@ def _flips(m: int, seed: int) -> Iterator[Floats]:
         rows = min(step, FLIPS - done)
         bits = np.unpackbits(np.frombuffer(rng.bytes(rows * -(-m // 8)), np.uint8).reshape(rows, -1), axis=1, count=m)
         yield bits.astype(np.float64) * 2 - 1
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p of each test (Holm, A simple sequentially rejective multiple test procedure, 1979)."""
-    if not len(p):
-        return []
-    order = np.argsort(p, kind="stable")
-    steps = np.asarray(p, np.float64)[order] * np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return [float(one) for one in adjusted]
 
 
 def verdict(value: float, low: float, high: float, adjusted: float, better: Better) -> Verdict:

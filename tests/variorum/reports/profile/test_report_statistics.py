@@ -13,18 +13,9 @@ from scipy.stats import binomtest
 
 from variorum.reports.profile import statistics
 from variorum.reports.profile.measure import measure
-from variorum.reports.profile.statistics import (
-    Draws,
-    draws_p,
-    holm,
-    least_ratio,
-    mean_ratio,
-    percentile,
-    seen,
-    swap_p,
-    wilson,
-)
+from variorum.reports.profile.statistics import Draws, draws_p, least_ratio, percentile, seen, swap_p
 from variorum.schemas.rows import Answers, Figure
+from variorum.statistics import holm, mean_ratio, wilson_interval
 
 COVERED = 0.93, 0.97
 TWINS = "one", "two"
@@ -51,7 +42,7 @@ def test_twins_of_200_pages_are_told_apart_on_at_most_5_percent():
         pages.append([rng.binomial(each, easy, (n, 2)) / each for each in (1, 1, 3, 4, 4, 5, 20, 75)])
     whole = np.ones((n, 1))
     p = swap_p([(row[:, :1], whole, row[:, 1:], whole) for page in pages for row in page], seed=5)
-    claimed = [min(holm(page)) < statistics.LEVEL for page in np.reshape(p, (200, rows))]
+    claimed = [min(holm(np.array(page))) < statistics.LEVEL for page in np.reshape(p, (200, rows))]
     assert 0 < sum(claimed) <= 10  # some are: chance isn't excluded, only held
 
 
@@ -109,7 +100,7 @@ def test_holm_rejects_what_stepping_down_rejects(p, level):
     rejected, left = set(), sorted(range(len(p)), key=lambda place: p[place])
     while left and p[left[0]] * len(left) <= level:
         rejected.add(left.pop(0))
-    assert {place for place, one in enumerate(holm(p)) if one <= level} == rejected
+    assert {place for place, one in enumerate(holm(np.array(p))) if one <= level} == rejected
 
 
 def test_draws_that_lie_beyond_the_difference_give_p():
@@ -122,7 +113,7 @@ def test_draws_that_lie_beyond_the_difference_give_p():
 @pytest.mark.parametrize(("right", "n"), [(0, 20), (96, 96), (30, 40)])
 def test_wilson(right, n):
     expected = binomtest(right, n).proportion_ci(method="wilson")
-    assert wilson(right / n, n) == pytest.approx((expected.low, expected.high))
+    assert wilson_interval(right, n) == pytest.approx((expected.low, expected.high))
 
 
 def test_draws_choose_photographs_with_replacement():
