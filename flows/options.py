@@ -101,6 +101,18 @@ Photographs = Annotated[
         help="Build the suite's editions of your photographs. Folders inside it are classes.",
     ),
 ]
+OutputClasses = Annotated[
+    Path | None, typer.Option("--classes", metavar="FILE", help="Classes of the models' outputs, one per line.")
+]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        metavar="STEPS",
+        help="What becomes of a picture before a network of module:… gets it: words such as resize=256 crop=224 "
+        "mean=imagenet std=imagenet; none for values 0 to 1.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of source samples to read.")]
 Workers = Annotated[
     int, typer.Option("--workers", min=1, max=1000, help="Number of parts that are worked on at the same time.")

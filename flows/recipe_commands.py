@@ -16,6 +16,8 @@ from variorum.flows.options import (
     Force,
     Limit,
     MarksFile,
+    OutputClasses,
+    Preprocess,
     RecipeOrEdition,
     RunnerName,
     Runners,
@@ -202,18 +204,8 @@ def evaluate(
             help="Evaluate this model: an alias, timm:…, torchvision:…, hf:…, onnx:…, module:….",
         ),
     ] = None,
-    classes: Annotated[
-        Path | None, typer.Option("--classes", metavar="FILE", help="Classes of the models' outputs, one per line.")
-    ] = None,
-    preprocess: Annotated[
-        str | None,
-        typer.Option(
-            "--preprocess",
-            metavar="STEPS",
-            help="What becomes of a picture before a network of module:… gets it: words such as resize=256 crop=224 "
-            "mean=imagenet std=imagenet; none for values 0 to 1.",
-        ),
-    ] = None,
+    classes: OutputClasses = None,
+    preprocess: Preprocess = None,
     confidence: Confidence = CONFIDENCE,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="Write results here, not to the edition's folder.")

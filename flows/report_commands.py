@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from variorum.flows import endings, terminal
-from variorum.flows.options import Photographs, Profile, ProfileName, StoreUrl, Workers, examples
+from variorum.flows.options import (
+    OutputClasses,
+    Photographs,
+    Preprocess,
+    Profile,
+    ProfileName,
+    StoreUrl,
+    Workers,
+    examples,
+)
 from variorum.schemas.errors import UnknownName
 from variorum.schemas.lookup import cut
 
@@ -62,17 +71,8 @@ def report(
         str | None,
         typer.Option("--reference", metavar="MODEL", help="Compare with this model; by default the first."),
     ] = None,
-    classes: Annotated[
-        Path | None, typer.Option("--classes", metavar="FILE", help="Classes of the models' outputs, one per line.")
-    ] = None,
-    preprocess: Annotated[
-        str | None,
-        typer.Option(
-            "--preprocess",
-            metavar="STEPS",
-            help="What becomes of a picture before a network of module:… gets it, as for variorum evaluate.",
-        ),
-    ] = None,
+    classes: OutputClasses = None,
+    preprocess: Preprocess = None,
     to: Annotated[
         Path | None,
         typer.Option("--to", metavar="FILE.html", help="Also write the page here, with Markdown beside it."),

@@ -13,7 +13,7 @@ from variorum.kit.copies.join import RADIUS
 from variorum.kit.copies.pdq import LEAST_QUALITY, pdq, pixel_digest
 from variorum.pixels import UndecodableImage, decode
 from variorum.schemas.canonical import derive_seed, digest
-from variorum.schemas.component import ClassInfo, Context, Source
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.more import warning_of
 from variorum.schemas.sample import Failure, Sample
@@ -91,7 +91,7 @@ class Balanced(Source):
 
     def place(self) -> str:
         """The place of the other source."""
-        return f"balanced of=({self.of.place()})"
+        return place_of(self, ["of"])
 
     def drawn(self, ctx: Context) -> Drawn:
         """The positions of the drawn samples, and how many were passed over. They are drawn once and kept on disk."""

@@ -45,7 +45,7 @@ def rows_for(manifest: Manifest, store: Store, suite: Suite, key: str) -> tuple[
     known = known_as(manifest, suite)
     _check_major(manifest, suite.editions[known].recipe if known else manifest.dataset, known)
     variants = {name for name, counts in manifest.counts.items() if counts.get("accepted")}
-    found = _rows_of(suite, known) if known else _own_rows(manifest, store, variants)
+    found = (row for row in suite.rows if row.edition == known) if known else _own_rows(manifest, store, variants)
     return tuple(row.model_copy(update={"edition": key}) for row in found if _has(variants, row))
 
 
@@ -53,15 +53,6 @@ def known_as(manifest: Manifest, suite: Suite) -> str:
     """Key of the suite's edition that the same generators make; `""` for none."""
     makers = _makers(manifest)
     return next((name for name, one in suite.editions.items() if makers and makers == generators_of(one)), "")
-
-
-def _rows_of(suite: Suite, key: str) -> Iterator[RowSpec]:
-    """The rows of one of a suite's editions, each with the heading that it stands below there."""
-    section = ""
-    for row in suite.rows:
-        section = row.section or section
-        if row.edition == key:
-            yield row.model_copy(update={"section": section})
 
 
 def _makers(manifest: Manifest) -> list[str]:

@@ -24,6 +24,7 @@ from variorum.reports.profile.guards import read_guards
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Source
 from variorum.schemas.errors import RecipeError, StoreError, UnknownName
+from variorum.schemas.fields import Sha256
 from variorum.schemas.lookup import build_component, cut
 from variorum.schemas.suite import Part, Suite
 from variorum.stages.job import Profile, installed_version
@@ -37,7 +38,7 @@ CODE = (".py", ".yaml", ".csv", ".toml", ".css", ".js", ".j2")
 class Answered(Part):
     """Content of `reports/asked/<question>.json`: the key of the report that answers it."""
 
-    key: str
+    key: Sha256
 
 
 @dataclass(frozen=True, eq=False)

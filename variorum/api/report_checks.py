@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from variorum.api.report_asked import Asked, asked
 from variorum.api.report_editions import Held, named, of_suite
 from variorum.api.report_models import UnderTest
-from variorum.api.report_request import Request, check_guards, filters_of, with_sections
+from variorum.api.report_request import Request, check_guards, filters_of
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import store_for_tables
 from variorum.reports.profile import document
@@ -92,7 +92,7 @@ def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str,
     held: dict[str, Held] = {}
     rows: list[RowSpec] = []
     order = {row.id: place for place, row in enumerate(known.rows)}
-    sections = {row.id: row.section for row in with_sections(known.rows)}
+    sections = {row.id: row.section for row in rows_of(known)}
     for one in named(editions, store):
         key = one.key if one.key not in held else f"{one.key[:50]}_{len(held) + 1}"
         held[key] = replace(one, key=key)

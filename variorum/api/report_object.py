@@ -27,10 +27,6 @@ log = logging.getLogger(__name__)
 
 FILES = ("report.html", "report.json", "report.md")
 """Of a report, in its folder."""
-MARKS: Mapping[str, str] = {
-    **{"better": "▲", "worse": "▼", "perhaps better": "△", "perhaps worse": "▽", "same": "≈"},
-    **{"differs": "◆", "perhaps differs": "◇", "": ""},
-}
 HEIGHT = 900
 """Of the page's frame in a notebook, in pixels."""
 
@@ -196,6 +192,8 @@ class Report:
         one, other = row.models.get(model), self._difference(row, model)
         if one is None or one.figure is None:
             return one.why_not if one else ""
+        from variorum.reports.profile.words import MARKS
+
         value = f"{one.figure.value:.1f} [{one.figure.low:.1f}, {one.figure.high:.1f}]"
         points = f" {MARKS[other.verdict]} {other.value:+.1f}" if other and other.verdict else ""
         return value + points + "".join(f", {word}" for word in one.figure.says)

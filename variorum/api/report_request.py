@@ -19,7 +19,7 @@ from variorum.api.report_editions import Held
 from variorum.api.report_models import UnderTest
 from variorum.api.report_object import Report, place, read_report
 from variorum.api.report_plan import PlannedEdition, PlannedModel, ReportPlan
-from variorum.api.report_work import CLASSES, LACKING, Asking, figure_of, needs_of, of_answers
+from variorum.api.report_work import CLASSES, Asking, needs_of, of_answers
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import classifies
 from variorum.kit.labels.matching import shortened
@@ -31,23 +31,25 @@ from variorum.reports.profile import document
 from variorum.reports.profile.document import NotMeasured
 from variorum.reports.profile.guards import Wanted, read_guards
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import RecipeError, TooManyFailures
 from variorum.schemas.lookup import cut
 from variorum.schemas.suite import RowSpec, Suite
 from variorum.schemas.uses import deciding_models
 from variorum.stages.job import installed_version
 from variorum.stages.stage import Threads
-from variorum.stages.suite_files import rows_of
+from variorum.stages.suite_files import figure_of, rows_of
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress
     from variorum.schemas.component import Context
+    from variorum.stages.stage import Runner
 
 log = logging.getLogger(__name__)
 
 
 REVISION = 1
 """Raise it when the same answers start to give another report."""
+FAILED = "too many of the photographs failed in it"
 WAYS_OUT = {
     "embedding": "bring a PyTorch network whose last layer is linear, or a function with an attribute embed",
     "boxes": "name a detector, such as detector, or bring one",
@@ -92,7 +94,7 @@ class Request:
     def rows(self) -> list[RowSpec]:
         """Return the rows that can be measured, under-rows behind the row that they stand below."""
         without = {one.id for one in (*self.not_measured, *self.not_given)}
-        return [row for row in with_sections(rows_of(self.suite)) if row.id not in without]
+        return [row for row in rows_of(self.suite) if row.id not in without]
 
     @cached_property
     def key(self) -> str:
@@ -144,7 +146,7 @@ class Request:
         with ExitStack() as stack, shown(progress) as receiver:
             runner = Threads(self.asked.workers)
             pulled = any(one.state == "to pull" for one in self.wanted.values())
-            self.held |= {key: one.made(runner, Named(receiver, key)) for key, one in self.wanted.items()}
+            self._make_editions(runner, receiver)
             if pulled:  # only now there are pictures to try the models on
                 self.told = self.plan(stack)
             asking = self.asking(stack)
@@ -152,6 +154,30 @@ class Request:
                 self._check_classes(one, one.names)
             runner = Threads(self.asked.workers, stops=(Exception,))
             return self.asked.answered(self.kept() or written(self, asking, runner, receiver))
+
+    def _make_editions(self, runner: Runner, progress: Progress) -> None:
+        """Build or fetch the editions. One of which too many pictures fail is left out, and its rows aren't measured.
+
+        Raises:
+            TooManyFailures: that is so for every edition.
+            RecipeError: a limit is of a row that can't be measured then.
+        """
+        failed: dict[str, TooManyFailures] = {}
+        for key, one in self.wanted.items():
+            try:
+                self.held[key] = one.made(runner, Named(progress, key))
+            except TooManyFailures as error:
+                failed[key] = error
+                log.warning("%s: %s", one.name, error)
+        rows = [row for row in self.rows if row.edition in failed]
+        if rows and len(rows) == len(self.rows):
+            raise failed[rows[0].edition]
+        self.not_measured += tuple(
+            NotMeasured(id=row.id, title=row.title, why_not=FAILED, way_out="give other photographs") for row in rows
+        )
+        self.held = {key: one for key, one in self.held.items() if key not in failed}
+        if rows:
+            self.guards(self.rows, [*self.not_measured, *self.not_given])
 
     def _finished(self, report: Report) -> ReportPlan:
         """The plan of a report that is there already."""
@@ -253,7 +279,7 @@ class Request:
                 lacks |= more - gives(model, picture)
             if not needed - lacks:
                 raise RecipeError(
-                    f"report: {cut(repr(name))} {' and '.join(LACKING.get(one, f'gives no {one}') for one in lacks)}, "
+                    f"report: {cut(repr(name))} gives no {' and no '.join(sorted(lacks))}, "
                     "so no row can be measured of it; name a model that returns scores of classes"
                 )
             self.lacks[name] = frozenset(lacks)
@@ -269,9 +295,10 @@ class Request:
                 for name in self.under.names
             ]
             if all(lacking):
-                why_not = LACKING.get(lacking[0], f"gives no {lacking[0]}")
                 way_out = WAYS_OUT.get(lacking[0], "name a model that does")
-                yield NotMeasured(id=row.id, title=row.title, why_not=f"no model here: {why_not}", way_out=way_out)
+                yield NotMeasured(
+                    id=row.id, title=row.title, why_not=f"no model here: gives no {lacking[0]}", way_out=way_out
+                )
 
     def _check_classes(self, asking: Asking, names: Sequence[str]) -> None:
         """Raise RecipeError if a model lacks a class of an edition's pictures."""
@@ -338,14 +365,6 @@ def filters_of(held: Held) -> list[str]:
         return []
     recipe, models = held.job.recipe, held.job.ctx.models
     return [models.pin(alias) for alias in deciding_models(*recipe.generate, *recipe.curate)]
-
-
-def with_sections(rows: Iterable[RowSpec]) -> Iterator[RowSpec]:
-    """Rows with the section that each is in, so that one may be left out."""
-    section = ""
-    for row in rows:
-        section = row.section or section
-        yield row.model_copy(update={"section": section})
 
 
 def check_guards(

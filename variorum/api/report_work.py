@@ -19,12 +19,13 @@ from variorum.machine.progress import Progress
 from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import component_class
-from variorum.schemas.rows import Answers, Figure
+from variorum.schemas.rows import Answers
 from variorum.schemas.suite import RowSpec
 from variorum.schemas.table import Table
 from variorum.schemas.uses import judged_models
 from variorum.stages.listings import read_listings
 from variorum.stages.stage import Runner
+from variorum.stages.suite_files import figure_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,23 +37,6 @@ if TYPE_CHECKING:
 FILTERED = "filtered by this model"
 CLASSES = "classes"
 """What a model gives that answers with scores of classes."""
-LACKING = {
-    CLASSES: "gives no classes",
-    "embedding": "gives no embedding",
-    "boxes": "gives no boxes",
-    "text": "gives no text",
-    "gradients": "gives no gradients",
-}
-"""By what a figure needs of a model, the reason where it isn't given."""
-
-
-def figure_of(of: str) -> Figure:
-    """The figure that a row names, `accuracy_drop.edits`. Raises RecipeError if no evaluation offers it."""
-    name, _, figure = of.partition(".")
-    offers: Mapping[str, Figure] = getattr(component_class("evaluate", name), "offers", {})
-    if figure not in offers:
-        raise RecipeError(f"{name} offers no row {figure!r}; it offers: {', '.join(offers) or 'none'}")
-    return offers[figure]
 
 
 def of_answers(of: str) -> bool:
@@ -118,7 +102,7 @@ class Asking:
         """Why a model isn't asked for a row with such needs; `""` if it is."""
         if self.under.filtered(name, self.manifest.filters):
             return FILTERED
-        return next((LACKING.get(one, f"gives no {one}") for one in needs if one in self._lacks.get(name, ())), "")
+        return next((f"gives no {one}" for one in needs if one in self._lacks.get(name, ())), "")
 
     @property
     def names(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.api.evaluate import facts_of, method_of, result_of, save_results
 from variorum.api.report_object import FILES, Report, folder
-from variorum.api.report_work import FILTERED, Asking, figure_of
+from variorum.api.report_work import FILTERED, Asking
 from variorum.edition.editions import read_beside
 from variorum.edition.records import to_json
 from variorum.kit.predicted.answers import in_order_of
@@ -27,6 +27,7 @@ from variorum.reports.results import ModelFacts, slug
 from variorum.reports.rows import edition_rows
 from variorum.reports.standing import by_chance
 from variorum.stages.stage import Runner
+from variorum.stages.suite_files import figure_of
 
 if TYPE_CHECKING:
     from variorum.api.report_request import Request

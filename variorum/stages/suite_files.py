@@ -17,6 +17,7 @@ from variorum.machine.strict_yaml import NotYaml, read_yaml
 from variorum.schemas.errors import RecipeError, UnknownName
 from variorum.schemas.lookup import component_class, cut
 from variorum.schemas.recipe import Recipe
+from variorum.schemas.rows import Figure
 from variorum.schemas.suite import RowSpec, Suite, SuiteEdition
 from variorum.stages.recipe_files import read_fields, read_text
 from variorum.stages.recipe_values import recipe_of
@@ -94,10 +95,21 @@ def generators_of(edition: SuiteEdition) -> list[str]:
 
 
 def rows_of(suite: Suite) -> Iterator[RowSpec]:
-    """Every row of a suite, and after each its under-rows."""
+    """Every row of a suite, and after each its under-rows. Each has the section that it is in."""
+    section = ""
     for row in suite.rows:
-        yield row
-        yield from row.under
+        section = row.section or section
+        for one in (row, *row.under):
+            yield one.model_copy(update={"section": section})
+
+
+def figure_of(of: str) -> Figure:
+    """The figure that a row names, `accuracy_drop.edits`. Raises RecipeError if no evaluation offers it."""
+    name, _, figure = of.partition(".")
+    offers: Mapping[str, Figure] = getattr(component_class("evaluate", name), "offers", {})
+    if figure not in offers:
+        raise RecipeError(f"{name} offers no {figure!r}; it offers: {', '.join(offers) or 'no rows'}")
+    return offers[figure]
 
 
 def _wrong(suite: Suite) -> Iterator[str]:
@@ -110,8 +122,10 @@ def _wrong(suite: Suite) -> Iterator[str]:
         ids.add(row.id)
         if row.edition not in suite.editions:
             yield f"{where}.edition: there is no edition {row.edition!r}; there are: {', '.join(suite.editions)}"
-        if said := _wrong_figure(row.of):
-            yield f"{where}.of: {said}"
+        try:
+            figure_of(row.of)
+        except RecipeError as error:
+            yield f"{where}.of: {error}"
     for key, edition in suite.editions.items():
         where = f"editions.{key}"
         if odd := [path for path in edition.set if path.partition(".")[0] in FOLLOWS]:
@@ -122,19 +136,6 @@ def _wrong(suite: Suite) -> Iterator[str]:
             edition_recipe(edition)
         except RecipeError as error:
             yield f"{where}: {error}"
-
-
-def _wrong_figure(of: str) -> str:
-    """What is wrong with an evaluation and a figure of it; `""` if both are there."""
-    name, _, figure = of.partition(".")
-    try:
-        found = component_class("evaluate", name)
-    except RecipeError as error:
-        return str(error)
-    offers: Mapping[str, object] = getattr(found, "offers", {})
-    if figure in offers:
-        return ""
-    return f"{name} offers no {figure!r}; it offers: {', '.join(offers) or 'no rows'}"
 
 
 def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -210,6 +210,28 @@ def test_a_suite_builds_its_editions_and_the_same_question_finds_the_report(plac
     assert [row.n for row in asked(**options).content.rows] == [11, 11]
 
 
+def test_an_edition_that_fails_is_told_as_not_measured_and_the_others_go_on(place):
+    (place / "odd.py").write_text(
+        "from variorum.schemas.component import Generator\n\n\n"
+        "class Odd(Generator):\n"
+        '    """Fails on every picture."""\n\n'
+        "    def edit(self, sample, of):\n"
+        '        yield of.skipped("odd", variant="odd", requested={}, status="failed")\n'
+    )
+    (place / "negatives.yaml").write_text(RECIPE)
+    (place / "odd.yaml").write_text(
+        RECIPE.replace("negative}", "./odd.py}").replace("dataset: negatives", "dataset: odd")
+    )
+    suite = SUITE.replace("}}\nrows:", "}, odd: {recipe: odd.yaml}}\nrows:")
+    (place / "own.yaml").write_text(suite + "  - {id: odd, title: Odd, edition: odd, of: accuracy_drop.edits}\n")
+    report = asked(editions=None, suite="own.yaml", source="photos")
+    assert [row.id for row in report.content.rows] == ["originals", "negatives"]
+    (without,) = report.content.not_measured
+    assert (without.id, without.why_not) == ("odd", "too many of the photographs failed in it")
+    with pytest.raises(RecipeError, match="the row 'odd' can't be measured: too many of the photographs failed"):
+        asked(editions=None, suite="own.yaml", source="photos", fail_below=["odd=10"])
+
+
 def refusals():
     """What is wrong, by name: other arguments, the error, and a part of what it says."""
     twice = {"one": print, "two": print}

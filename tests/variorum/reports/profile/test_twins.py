@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from variorum.api.report_checks import requested
-from variorum.api.report_work import figure_of
 from variorum.machine.progress import QUIET
 from variorum.pipeline import THREAD
 from variorum.reports.profile.measure import Asked, measure
@@ -22,6 +21,7 @@ from variorum.schemas.lookup import component_class
 from variorum.schemas.table import Table
 from variorum.sources.exports.stamps import stamps_folder
 from variorum.stages.job import models as table_of
+from variorum.stages.suite_files import figure_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
