@@ -17,10 +17,11 @@ import typer
 
 from variorum import flows
 from variorum.flows import (
+    component_commands,
+    doctor_commands,
     edition_commands,
     endings,
     export_commands,
-    machine_commands,
     publish_commands,
     pull_commands,
     recipe_commands,
@@ -71,7 +72,7 @@ PANELS: dict[str, tuple[ModuleType, ...]] = {
     "Inspect and manage editions": (edition_commands, versions_commands),
     "Share editions": (export_commands, publish_commands, pull_commands),
     "Ask people": (),
-    "Set up": (machine_commands,),
+    "Set up": (component_commands, doctor_commands),
 }
 """Modules with commands by the heading that help shows them under; those in folders name it in `PANEL`."""
 for found in pkgutil.walk_packages(flows.__path__, "variorum.flows."):

@@ -185,7 +185,9 @@ class Entry(StrictModel):
         licence: of the weights, SPDX.
         size: bytes to download, 0 for none.
         optional: whether `variorum doctor` fetches and asks for it only by name, as it is large and others publish it.
-        vram: GiB of GPU memory wanted; 0 means that it runs well on a CPU.
+        gated: whether its repository asks for a login and for consent to its terms.
+        vram: GiB of GPU memory for the weights and a batch of one; 0 means that it runs well on a CPU.
+        vram_each: GiB of GPU memory for each further picture of a batch; 0 if nobody measured it.
         dtype: floating-point type of the computation.
         source: paper or page that the model comes from.
         trained_on: data that it was trained on, as its authors say; `""` if they don't, or nobody looked it up.
@@ -204,7 +206,9 @@ class Entry(StrictModel):
     licence: Line
     size: int = Field(default=0, ge=0, lt=2**60)
     optional: bool = False
+    gated: bool = False
     vram: float = Field(default=0, ge=0, allow_inf_nan=False)
+    vram_each: float = Field(default=0, ge=0, allow_inf_nan=False)
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     source: Line
     trained_on: Line = ""
