@@ -29,6 +29,8 @@ RISE = 0.05
 """A larger batch must make so many more pictures per second, as a share."""
 MOST = 256
 """Pictures in a batch."""
+ROOM = 0.6
+"""Share of the GPU's memory that a batch may take, as the batch before it is decoded at the same time."""
 LONGEST = 60.0
 """Seconds of a call from which on no larger batch is tried."""
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -89,10 +91,16 @@ def sweep(
     return found
 
 
-def best(tried: list[Tried]) -> int:
-    """The smallest batch that is as fast as any other, but for `RISE`."""
-    fastest = max(one.per_second for one in tried)
-    return min(one.batch for one in tried if one.per_second * (1 + RISE) > fastest)
+def best(tried: list[Tried], room: float | None = None) -> int:
+    """The smallest batch that is as fast as any other, but for `RISE`.
+
+    Args:
+        tried: in the order of their sizes.
+        room: GiB that a larger batch than the first may take; None for any.
+    """
+    fitting = [one for one in tried if room is None or one.gib is None or one.gib <= room] or tried[:1]
+    fastest = max(one.per_second for one in fitting)
+    return min(one.batch for one in fitting if one.per_second * (1 + RISE) > fastest)
 
 
 def best_batch(
@@ -129,7 +137,7 @@ def best_batch(
             return known
         log.warning("%s: looking for the best batch on this %s, once", name, gpu)
         tried = sweep(make, most=most, clock=clock)
-        found = best(tried)
+        found = best(tried, _room())
         _keep(path, {"batch": found, "gpu": gpu, "pin": pin, "setting": setting, "tried": _rounded(tried)})
     rates = ", ".join(f"{one.batch}: {one.per_second:.3g}" for one in tried)
     log.warning("%s: a batch of %d from now on (pictures per second: %s)", name, found, rates)
@@ -155,6 +163,12 @@ def _timed(make: Callable[[int], object], batch: int, clock: Callable[[], float]
         make(batch)
         times.append(max(clock() - began, 1e-9))
     return min(times), torch.cuda.max_memory_allocated() / 2**30 if torch else None
+
+
+def _room() -> float | None:
+    """GiB that a batch may take."""
+    torch = _torch()
+    return ROOM * float(torch.cuda.mem_get_info()[1]) / 2**30 if torch else None
 
 
 def _torch() -> Any:
