@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from variorum.machine.cache import cache_dir
 from variorum.machine.workplace import workplace
+from variorum.models.device import gpu_name
 from variorum.models.memory import is_out_of_memory
 from variorum.schemas.canonical import Json, digest
 
@@ -33,8 +33,6 @@ ROOM = 0.6
 """Share of the GPU's memory that a batch may take, as the batch before it is decoded at the same time."""
 LONGEST = 60.0
 """Seconds of a call from which on no larger batch is tried."""
-DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Of drivers of NVIDIA, of AMD, and in Windows' Linux: without them PyTorch isn't imported to look for a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +140,6 @@ def best_batch(
     rates = ", ".join(f"{one.batch}: {one.per_second:.3g}" for one in tried)
     log.warning("%s: a batch of %d from now on (pictures per second: %s)", name, found, rates)
     return found
-
-
-def gpu_name() -> str | None:
-    """The GPU that PyTorch works on; None if there is none. PyTorch is imported only where a driver is."""
-    if "torch" not in sys.modules and not (any(map(os.path.exists, DEVICES)) and find_spec("torch")):
-        return None
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _timed(make: Callable[[int], object], batch: int, clock: Callable[[], float]) -> tuple[float, float | None]:

@@ -30,7 +30,8 @@ from variorum.kit.prompts.prompts import (
     wording_for,
 )
 from variorum.kit.windows import in_windows
-from variorum.models.batch_search import best_batch, gpu_name
+from variorum.models.batch_search import best_batch
+from variorum.models.device import gpu_name
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use

@@ -14,7 +14,7 @@ from pydantic import Field
 from variorum.machine.prefetch import batched
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.onnx import open_session
+from variorum.models.onnx import Device, open_session
 from variorum.models.pretrained import state_of
 from variorum.models.roles import Segmentation, Segmenter
 from variorum.models.table_entries import Entry, StrictModel
@@ -38,11 +38,13 @@ class U2NetOptions(StrictModel):
 
     threads: int = 1
     """Of one session; pictures are spread over processes instead."""
+    device: Device = "cpu"
+    """`best`: a CUDA device, with the package onnxruntime-gpu."""
 
 
-def load_u2net(_entry: Entry, file: Path, options: U2NetOptions, _used: Mapping[str, Any]) -> U2Net:
+def load_u2net(entry: Entry, file: Path, options: U2NetOptions, _used: Mapping[str, Any]) -> U2Net:
     """The segmenter of an `.onnx` file."""
-    return U2Net(open_session(file, options.threads))
+    return U2Net(open_session(file, options.threads, entry.name, options.device))
 
 
 class U2Net:
