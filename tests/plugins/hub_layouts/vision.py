@@ -122,9 +122,92 @@ def lama(folder: Path, side: int | None = 512, white: float = 255.0, name: str =
     save(model, folder / name)
 
 
+# ── SigLIP 2 ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def save_gemma_tokenizer(folder: Path) -> int:
+    """Gemma's tokenizer with a token a letter or byte, as SigLIP 2 has it; returns the number of tokens."""
+    from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+    from tokenizers.models import BPE
+
+    marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    words = [*marks, *(f"<0x{byte:02X}>" for byte in range(256)), *(chr(code) for code in range(33, 127)), "▁"]
+    numbers = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(BPE(vocab=numbers, merges=[], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")  # the published one doesn't make letters small
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A:0 <eos>:0", pair="$A:0 <eos>:0 $B:1 <eos>:1", special_tokens=[("<eos>", 1)]
+    )
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in marks[:4]])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    facts = {
+        "add_bos_token": False,
+        "add_eos_token": True,
+        "bos_token": "<bos>",
+        "clean_up_tokenization_spaces": False,
+        "do_lower_case": True,
+        "eos_token": "<eos>",
+        "model_input_names": ["input_ids"],
+        "model_max_length": 1000000000000000019884624838656,
+        "pad_token": "<pad>",
+        "padding_side": "right",
+        "processor_class": "SiglipProcessor",
+        "tokenizer_class": "GemmaTokenizer",
+        "unk_token": "<unk>",
+    }
+    write_json(folder / "tokenizer_config.json", facts)
+    return len(words)
+
+
+def siglip2(folder: Path) -> None:
+    """A SigLIP 2 for pictures of 32 pixels; its configuration has SigLIP 1's type, and so few keys as the published."""
+    import torch
+    from transformers import SiglipConfig, SiglipModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
+    facts = {
+        "architectures": ["SiglipModel"],
+        "initializer_factor": 1.0,
+        "model_type": "siglip",
+        "text_config": {
+            **sizes,
+            "model_type": "siglip_text_model",
+            "projection_size": 32,
+            "vocab_size": save_gemma_tokenizer(folder),
+        },
+        "torch_dtype": "float32",
+        "transformers_version": "4.49.0.dev0",
+        "vision_config": {**sizes, "image_size": 32, "model_type": "siglip_vision_model", "patch_size": 16},
+    }
+    model = seeded(lambda: SiglipModel(SiglipConfig(**facts)))
+    with torch.no_grad():  # the published ones, rounded
+        model.logit_scale.fill_(4.7)
+        model.logit_bias.fill_(-16.7)
+    model.save_pretrained(folder)
+    write_json(folder / "config.json", facts)
+    processor = {
+        "do_convert_rgb": None,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "SiglipImageProcessor",
+        "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "SiglipProcessor",
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"height": 32, "width": 32},
+    }
+    write_json(folder / "preprocessor_config.json", processor)
+
+
 BUILDERS: dict[str, Callable[[Path], None]] = {
     "segmenter_sam2": sam2,
     "segmenter_sam2_tiny": sam2,
     "segmenter_sam2_large": sam2,
     "inpainter_lama": lama,
+    "zero_shot_siglip2": siglip2,
+    "encoder_siglip2": siglip2,
 }
