@@ -203,6 +203,217 @@ def siglip2(folder: Path) -> None:
     write_json(folder / "preprocessor_config.json", processor)
 
 
+# ── Qwen2.5-VL, Qwen3-VL ─────────────────────────────────────────────────────────────────────────────────────────────
+
+QWEN_MARKS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
+QWEN_MARKS += ("<|image_pad|>", "<|video_pad|>")
+QWEN_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def save_qwen_tokenizer(folder: Path) -> dict[str, int]:
+    """Qwen's tokenizer with a token a byte, its chat template and generation settings; returns the marks' numbers."""
+    from transformers import Qwen2Tokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    numbers = {word: number for number, word in enumerate([*letters, *QWEN_MARKS])}
+    tokenizer = Qwen2Tokenizer(vocab=numbers, merges=[])
+    tokenizer.add_special_tokens({"additional_special_tokens": list(QWEN_MARKS[1:])})
+    tokenizer.save_pretrained(folder)
+    write_json(folder / "vocab.json", {letter: numbers[letter] for letter in letters})
+    (folder / "merges.txt").write_text("", "utf-8")
+    write_json(folder / "chat_template.json", {"chat_template": QWEN_TEMPLATE})
+    marks = {mark: numbers[mark] for mark in QWEN_MARKS}
+    settings = {
+        "bos_token_id": marks["<|endoftext|>"],
+        "do_sample": True,
+        "eos_token_id": [marks["<|im_end|>"], marks["<|endoftext|>"]],
+        "pad_token_id": marks["<|endoftext|>"],
+        "repetition_penalty": 1.05,
+        "temperature": 0.7,
+        "transformers_version": "4.49.0",
+    }
+    write_json(folder / "generation_config.json", settings)
+    return marks
+
+
+def save_shards(folder: Path, tensors: dict[str, Any], shards: int) -> None:
+    """Tensors in so many numbered files, with their index."""
+    from safetensors.torch import save_file
+
+    names, places = sorted(tensors), {}
+    for number in range(shards):
+        file = f"model-{number + 1:05}-of-{shards:05}.safetensors"
+        part = names[number * len(names) // shards : (number + 1) * len(names) // shards]
+        places |= dict.fromkeys(part, file)
+        save_file({name: tensors[name].contiguous() for name in part}, folder / file, metadata={"format": "pt"})
+    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def spread(model: Any) -> Any:
+    """The model with larger weights: with fresh ones pictures hardly count."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        for weights in model.parameters():
+            torch.nn.init.normal_(weights, std=0.3)
+    return model
+
+
+def qwen25_vl(folder: Path) -> None:
+    """A Qwen2.5-VL of 7B's form: a flat configuration, the old names of tensors, a head of its own, five files."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    marks = save_qwen_tokenizer(folder)
+    facts = {
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "attention_dropout": 0.0,
+        "bos_token_id": marks["<|endoftext|>"],
+        "eos_token_id": marks["<|im_end|>"],
+        "hidden_act": "silu",
+        "hidden_size": 32,
+        "image_token_id": marks["<|image_pad|>"],
+        "initializer_range": 0.02,
+        "intermediate_size": 64,
+        "max_position_embeddings": 128000,
+        "max_window_layers": 2,
+        "model_type": "qwen2_5_vl",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 1,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": {"mrope_section": [2, 3, 3], "type": "mrope"},
+        "rope_theta": 1000000.0,
+        "sliding_window": 32768,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "transformers_version": "4.41.2",
+        "use_cache": True,
+        "use_sliding_window": False,
+        "video_token_id": marks["<|video_pad|>"],
+        "vision_config": {
+            "depth": 2,
+            "fullatt_block_indexes": [1],
+            "hidden_act": "silu",
+            "hidden_size": 32,
+            "in_chans": 3,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "spatial_patch_size": 14,
+            "temporal_patch_size": 2,
+            "tokens_per_second": 2,
+            "window_size": 112,
+        },
+        "vision_end_token_id": marks["<|vision_end|>"],
+        "vision_start_token_id": marks["<|vision_start|>"],
+        "vision_token_id": marks["<|vision_end|>"],
+        "vocab_size": 256 + len(marks),
+    }
+    model = spread(seeded(lambda: Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**facts))))
+    old = (("model.language_model.", "model."), ("model.visual.", "visual."))
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        before, after = next((pair for pair in old if name.startswith(pair[0])), ("", ""))
+        tensors[after + name.removeprefix(before)] = tensor
+    save_shards(folder, tensors, 5)
+    write_json(folder / "config.json", facts)
+    processor = {
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "max_pixels": 12845056,
+        "merge_size": 2,
+        "min_pixels": 3136,
+        "patch_size": 14,
+        "processor_class": "Qwen2_5_VLProcessor",
+        "temporal_patch_size": 2,
+    }
+    write_json(folder / "preprocessor_config.json", processor)
+
+
+def qwen3_vl(folder: Path) -> None:
+    """A Qwen3-VL of 4B's form: nested configurations, the new names of tensors, a tied head, two files."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    marks = save_qwen_tokenizer(folder)
+    facts = {
+        "architectures": ["Qwen3VLForConditionalGeneration"],
+        "image_token_id": marks["<|image_pad|>"],
+        "model_type": "qwen3_vl",
+        "text_config": {
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "bos_token_id": marks["<|endoftext|>"],
+            "dtype": "bfloat16",
+            "eos_token_id": marks["<|im_end|>"],
+            "head_dim": 16,
+            "hidden_act": "silu",
+            "hidden_size": 32,
+            "initializer_range": 0.02,
+            "intermediate_size": 64,
+            "max_position_embeddings": 262144,
+            "model_type": "qwen3_vl_text",
+            "num_attention_heads": 2,
+            "num_hidden_layers": 3,
+            "num_key_value_heads": 1,
+            "rms_norm_eps": 1e-06,
+            "rope_scaling": {"mrope_interleaved": True, "mrope_section": [4, 2, 2], "rope_type": "default"},
+            "rope_theta": 5000000,
+            "tie_word_embeddings": True,
+            "use_cache": True,
+            "vocab_size": 256 + len(marks),
+        },
+        "tie_word_embeddings": True,
+        "transformers_version": "4.57.0.dev0",
+        "video_token_id": marks["<|video_pad|>"],
+        "vision_config": {
+            "deepstack_visual_indexes": [0, 1],
+            "depth": 3,
+            "hidden_act": "gelu_pytorch_tanh",
+            "hidden_size": 32,
+            "in_channels": 3,
+            "initializer_range": 0.02,
+            "intermediate_size": 64,
+            "model_type": "qwen3_vl",
+            "num_heads": 2,
+            "num_position_embeddings": 16,
+            "out_hidden_size": 32,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+        },
+        "vision_end_token_id": marks["<|vision_end|>"],
+        "vision_start_token_id": marks["<|vision_start|>"],
+    }
+    model = spread(seeded(lambda: Qwen3VLForConditionalGeneration(Qwen3VLConfig(**facts))))
+    save_shards(folder, {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}, 2)
+    write_json(folder / "config.json", facts)
+    pictures = {
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "merge_size": 2,
+        "patch_size": 16,
+        "processor_class": "Qwen3VLProcessor",
+        "temporal_patch_size": 2,
+    }
+    still = {
+        "image_processor_type": "Qwen2VLImageProcessorFast",
+        "size": {"longest_edge": 16777216, "shortest_edge": 65536},
+    }
+    film = {"size": {"longest_edge": 25165824, "shortest_edge": 4096}, "video_processor_type": "Qwen3VLVideoProcessor"}
+    write_json(folder / "preprocessor_config.json", pictures | still)
+    write_json(folder / "video_preprocessor_config.json", pictures | film)
+
+
 BUILDERS: dict[str, Callable[[Path], None]] = {
     "segmenter_sam2": sam2,
     "segmenter_sam2_tiny": sam2,
@@ -210,4 +421,6 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "inpainter_lama": lama,
     "zero_shot_siglip2": siglip2,
     "encoder_siglip2": siglip2,
+    "vlm_qwen25": qwen25_vl,
+    "vlm_qwen3": qwen3_vl,
 }

@@ -88,9 +88,10 @@ class Lama:
         missing = cv2.dilate(missing.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
         pad = ((0, self._side - inner[0]), (0, self._side - inner[1]))
         small = np.pad(resized(image, inner), (*pad, (0, 0)), mode="symmetric")
-        found = self._run(small.astype(np.float32) / 255, np.pad(missing, pad, mode="symmetric"))
-        levels = np.rint(found[: inner[0], : inner[1]] * (255 / self._white)).clip(0, 255).astype(np.uint8)
-        filled = resized(levels, (height, width))
+        levels: Singles = small.astype(np.float32) / np.float32(255)
+        found = self._run(levels, np.pad(missing, pad, mode="symmetric"))
+        made = np.rint(found[: inner[0], : inner[1]] * (255 / self._white)).clip(0, 255).astype(np.uint8)
+        filled = resized(made, (height, width))
         return Filled(np.where(hole[..., None], filled, image).astype(np.uint8), METHOD)
 
     def _run(self, image: Singles, missing: Array) -> Singles:

@@ -37,8 +37,8 @@ def is_siglip(folder: Path, entry: Entry) -> bool:
         return False
     if found == NAFLEX:
         raise ModelUnavailable(
-            f"{entry.name} is SigLIP 2 NaFlex, which isn't supported; use a checkpoint for pictures of one size, such as "
-            "google/siglip2-base-patch16-224"
+            f"{entry.name} is SigLIP 2 NaFlex, which isn't supported; use a checkpoint for pictures of one size, "
+            "such as google/siglip2-base-patch16-224"
         )
     return bool(found == SIGLIP)
 

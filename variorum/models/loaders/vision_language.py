@@ -98,11 +98,9 @@ class ZeroShot:
     def _embedded_texts(self, texts: tuple[str, ...]) -> Singles:
         import torch
 
-        parts = []
         with torch.inference_mode():
-            for i in range(0, len(texts), TEXTS):
-                parts.append(_normalised(self._text_vectors(texts[i : i + TEXTS])))
-        return np.concatenate(parts)
+            parts = [self._text_vectors(texts[i : i + TEXTS]) for i in range(0, len(texts), TEXTS)]
+        return np.concatenate([_normalised(part) for part in parts])
 
     def _resampling(self) -> str:
         """PyTorch's name of the filter that pictures are resized by."""
@@ -153,7 +151,8 @@ class VisionLanguageOptions(StrictModel):
 def load_vision_language(
     entry: Entry, folder: Path, options: VisionLanguageOptions, _used: Mapping[str, Any]
 ) -> VisionLanguage:
-    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL, LLaVA, SmolVLM and the like.
+    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL, 2.5 and 3, LLaVA, SmolVLM
+    and the like.
 
     Raises:
         ModelUnavailable: the folder has no such model as safetensors, or no chat template.
@@ -198,7 +197,7 @@ class VisionLanguage:
     def __call__(
         self, images: Sequence[Pixels], questions: Sequence[str], *, most_tokens: int | None = None
     ) -> list[str]:
-        """One answer per picture and question, stripped of white space.
+        """One answer per picture and question, stripped of white space. Pictures of similar size share a batch.
 
         Args:
             images: pictures.
@@ -207,7 +206,10 @@ class VisionLanguage:
         """
         pairs, size = list(zip(images, questions, strict=True)), self._options.batch
         most = most_tokens or self._options.most_tokens
-        return [answer for i in range(0, len(pairs), size) for answer in self._answers(pairs[i : i + size], most)]
+        order = sorted(range(len(pairs)), key=lambda number: images[number].size, reverse=True)  # less is padded
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
+        answers = {n: said for part in parts for n, said in zip(part, self._answers([pairs[n] for n in part], most))}
+        return [answers[number] for number in range(len(pairs))]
 
     def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:
         import torch
@@ -235,7 +237,7 @@ def _first(tokens: int | Sequence[int] | None) -> int | None:
 
 
 VISION_LANGUAGE = Loader(
-    revision=1,
+    revision=2,
     make=load_vision_language,
     options=VisionLanguageOptions,
     packages=("diffusers", "transformers", "torch", "torchvision"),
