@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 # ── image_embedding: vision transformers ─────────────────────────────────────────────────────────────────────────────
 
 
+UNUSED = ("pooler.*", "*.pooler.*", "*mask_token")
+"""Tensors that a class token doesn't depend on; classifiers' checkpoints lack a pooler."""
+
+
 class ImageEmbeddingOptions(StrictModel):
     """Options of `image_embedding`."""
 
@@ -47,7 +51,8 @@ def load_image_embedding(
     pooled = siglip.is_siglip(folder, entry)
     with one_error(folder, "an image processor"):
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    model = load_pretrained(SiglipVisionModel if pooled else AutoModel, folder, entry)
+    kind = SiglipVisionModel if pooled else AutoModel
+    model = load_pretrained(kind, folder, entry, may_lack=UNUSED, trust_remote_code=False)
     if not pooled and not any(name.endswith("cls_token") for name, _ in model.named_parameters()):
         raise ModelUnavailable(f"{entry.name} has no class token; this loader needs a vision transformer with one")
     return ImageEmbedding(processor, model.to(best_device()).eval(), options.batch, pooled=pooled)
