@@ -1,8 +1,8 @@
 """Tiny checkpoints that are laid out as the repositories of `hub.toml` are, with random weights.
 
-Names of files and tensors, keys of configurations, vocabularies' format, numbers of blocks and pictures' sizes are those
-that were published; widths, layers and vocabularies are small. `save_pretrained` of a new library writes other names
-than those, so a model that it saved and loaded says nothing about the Hub.
+Names of files and tensors, keys of configurations, the form of vocabularies, numbers of blocks and sizes of pictures are
+those that were published; widths, layers and vocabularies are small. `save_pretrained` of a new library writes other
+names than those, so a model that it saved and loaded says nothing about the Hub.
 
 Each module of this package has `BUILDERS`: by alias, a function that writes the checkpoint's files into a folder.
 """

@@ -154,7 +154,14 @@ def clip_config(architecture: str) -> dict[str, Any]:
         "model_type": "clip",
         "projection_dim": WIDTH,
         "text_config": {**text_config(architectures=None, _name_or_path=""), "torch_dtype": None},
-        "text_config_dict": {**few, "projection_dim": WIDTH, "vocab_size": SIZE},
+        # published without the last three: a small vocabulary has marks of other numbers than the class knows
+        "text_config_dict": {
+            **few,
+            "projection_dim": WIDTH,
+            "vocab_size": SIZE,
+            "bos_token_id": SIZE - 2,
+            "eos_token_id": SIZE - 1,
+        },
         "torch_dtype": "float32",
         "transformers_version": None,
         "vision_config": vision_config(architectures=None, _name_or_path="", torch_dtype=None),
