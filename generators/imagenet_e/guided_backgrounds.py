@@ -32,7 +32,7 @@ KINDS = ("guided_up", "guided_down", ADVERSARIAL)
 NOISE = "guided"
 """Purpose of the seed that all guided backgrounds of a picture have in common."""
 INEFFECTIVE = "guidance_ineffective"
-REVISION = 2
+REVISION = 3
 """Raise it when the same wish starts to give another background, so that cached backgrounds are not reused."""
 
 
