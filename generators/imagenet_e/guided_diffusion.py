@@ -220,8 +220,7 @@ def _loss(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, advers
     height, width = inner_shape(frame, denoiser.size)
     enlarged = (height, width) != frame
     rows, columns = (
-        torch.from_numpy(_area_filter(*sides)).to(denoiser.device)
-        for sides in ((height, frame[0]), (width, frame[1]))
+        torch.from_numpy(_area_filter(*sides)).to(denoiser.device) for sides in ((height, frame[0]), (width, frame[1]))
     )
     complexity = objective(settings.objective, [wish.background for wish in wishes], denoiser.device)
     against = [place for place, scale in enumerate(scales) if scale]

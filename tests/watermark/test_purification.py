@@ -14,8 +14,8 @@ from skimage.metrics import peak_signal_noise_ratio as psnr
 from variorum.generators.watermark.attacks.purification import Purification
 from variorum.generators.watermark.marks.stdm import Stdm
 from variorum.generators.watermark.watermarking.regenerating import purified
-from variorum.models.diffusion.images import fitted, restored
 from variorum.models import ModelTable
+from variorum.models.diffusion.images import fitted, restored
 from variorum.models.roles import Denoised
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError

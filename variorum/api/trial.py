@@ -298,7 +298,7 @@ def photographs(source: str | None, profile: Profile) -> list[Pixels]:
                 found.append(decode(sample.image))
         except UndecodableImage:
             continue
-    if len(found) < 8:  # noqa: PLR2004 - a batch
+    if len(found) < 8:
         where = source or "the sample photographs (fetch them with `variorum doctor stamps --fetch`)"
         raise SourceError(f"{where}: {len(found)} photographs can be read; eight are needed, twelve are better")
     return found

@@ -105,7 +105,6 @@ class Pipeline:
         Raises:
             ValueError: only some of the negatives are empty.
         """
-
         steps, guidance = inputs["num_inference_steps"], inputs["guidance_scale"]
         if problem := self.bounds.unfit([guidance], steps, any(negatives)):
             raise ValueError(problem)

@@ -22,8 +22,7 @@ from variorum.models.diffusion.flow import (
 )
 from variorum.models.diffusion.options import PipelineOptions
 from variorum.models.loaders.loader import Loader
-from variorum.models.loaders.stable_diffusion import pipeline_index
-from variorum.models.pretrained import load_pretrained
+from variorum.models.pretrained import load_pretrained, pipeline_index
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
 
@@ -78,7 +77,9 @@ def load_flow_transformer(entry: Entry, folder: Path, options: FlowOptions, _use
     kind = str(index.get("_class_name"))
     if (kind, options.task) not in CLASSES:
         known = ", ".join(f"{one} for {task}" for one, task in CLASSES)
-        raise ModelUnavailable(f"{entry.name} is a {kind}, which isn't supported for {options.task}; these are: {known}")
+        raise ModelUnavailable(
+            f"{entry.name} is a {kind}, which isn't supported for {options.task}; these are: {known}"
+        )
     cls = getattr(diffusers, CLASSES[kind, options.task], None)
     if cls is None:
         raise ModelUnavailable(
