@@ -34,7 +34,7 @@ NOISE = "guided"
 """Purpose of the seed that all guided backgrounds of a picture have in common."""
 INEFFECTIVE = "guidance_ineffective"
 _ALONE = threading.Lock()  # one batch in memory at a time: gradients are large
-REVISION = 2
+REVISION = 3
 """Raise it when the same wish starts to give another background, so that cached backgrounds are not reused."""
 
 
