@@ -156,7 +156,9 @@ def advprop(folder: Path) -> None:
     }
     write_json(folder / "config.json", config)
     with seeded(43):
-        write_safetensors(folder / "model.safetensors", randomised(timm.create_model("tf_efficientnet_b0")).state_dict())
+        write_safetensors(
+            folder / "model.safetensors", randomised(timm.create_model("tf_efficientnet_b0")).state_dict()
+        )
 
 
 BUILDERS: dict[str, Callable[[Path], None]] = {
