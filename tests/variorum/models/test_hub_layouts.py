@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import sys
@@ -12,10 +13,14 @@ import pytest
 from hub_layouts import builders, entries
 from hub_layouts.chat import FLAT
 from hub_layouts.classifiers import VIT
-from hub_layouts.detectors import GROUNDED
+from hub_layouts.clip import write_tokenizer
+from hub_layouts.detectors import GROUNDED, write_owl_tokenizer
 from hub_layouts.saved import CHECKER, NONE, TEXT, VAE, published
 
+from variorum.machine.cache import cache_dir
+from variorum.models.download import fetch
 from variorum.models.loaders import find_loader
+from variorum.models.table_entries import Entry, Wheel
 from variorum.models.weights import locate
 from variorum.schemas.errors import ModelUnavailable
 
@@ -215,16 +220,74 @@ def test_a_published_layout_that_lacks_a_tensor_is_refused(alias, hub_models, tm
 
 OPENED: set[str] = set()
 sys.addaudithook(lambda event, told: event == "open" and isinstance(told[0], str) and OPENED.add(told[0]))
+ELSEWHERE = re.compile(r"\.safetensors$|tokenizer\.json$|vocab\.json$|merges\.txt$")
+"""Opened by compiled code."""
+UNLESS_TOLD = {"special_tokens_map.json", "added_tokens.json"}
+"""Opened where the tokenizer's configuration doesn't say the same."""
 
 
 @pytest.mark.parametrize("alias", [alias for alias in ONCE if entries()[alias].hub_repo])
 def test_every_listed_file_is_opened(alias, hub_models, tmp_path):
-    """Weights, and `tokenizer.json`, are opened by other means."""
     table = hub_models(alias)
     folder = without(locate(table.entry(alias), table.cache), "", tmp_path / "copy")
     OPENED.clear()
     loaded(alias, table, folder)
-    listed = {
-        name for name in table.entry(alias).hub_repo.files if not name.endswith((".safetensors", "tokenizer.json"))
-    }
-    assert listed <= {os.path.relpath(file, folder) for file in OPENED}
+    listed = set(table.entry(alias).hub_repo.files)
+    assert (
+        not {name for name in listed if not ELSEWHERE.search(name)}
+        - UNLESS_TOLD
+        - {os.path.relpath(file, folder) for file in OPENED}
+    )
+    if "tokenizer.json" in listed:  # it has what these say
+        assert not listed & {"vocab.json", "merges.txt", "vocab.txt"}
+
+
+def test_sdxl_in_half_precision_decodes_in_single(hub_models):
+    """A CPU can: its picture alone is the same as in a batch, and the autoencoder is in half precision again."""
+    table = hub_models("text_to_image")
+    entry = table.entry("text_to_image").model_copy(update={"dtype": "float16"})
+    model = find_loader("diffusion").load(entry, locate(entry, table.cache), {})
+    settings = {"steps": 2, "guidance": 5.0, "size": None}
+    both = model(["a cat", "a dog"], ["", ""], [1, 2], **settings)
+    (alone,) = model(["a dog"], [""], [2], **settings)
+    assert {str(part.dtype) for part in (model.pipeline.unet, model.pipeline.vae)} == {"torch.float16"}
+    assert both[1].std() > 5
+    assert np.abs(both[1].astype(int) - alone).max() <= 1
+
+
+PROMPTS = {
+    "a photo of a cat": [320, 1125, 539, 320, 2368],
+    "a café crème in a naïve São Paulo façade": [
+        *(320, 15304, 1075, 12138, 614, 530, 320, 1097, 35689, 563, 45911, 21628, 778, 10067, 1928)
+    ],
+    "3 dogs, 12-year-old at 5:30": [274, 3255, 267, 272, 273, 268, 935, 268, 896, 536, 276, 281, 274, 271],
+    "state-of-the-art, well-lit still-life": [
+        *(1295, 268, 539, 268, 518, 268, 794, 267, 1123, 268, 4350, 1170, 268, 970)
+    ],
+    "Kühlschrank & Ångström's 2nd": [74, 6522, 8297, 844, 11501, 261, 23176, 10352, 807, 7255, 332, 568, 273, 1764],
+}
+"""Numbers that OpenAI's own tokenizer gives."""
+VOCABULARY = Wheel(
+    package="open-clip-torch==3.3.0",
+    member="open_clip/bpe_simple_vocab_16e6.txt.gz",
+    sha256="924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a",
+)
+
+
+def test_tokens_of_published_tokenizers_are_those_of_clip(tmp_path):
+    """In all three layouts, with CLIP's whole vocabulary."""
+    from transformers import AutoTokenizer, CLIPTokenizer
+
+    entry = Entry(name="clip-vocabulary", loader="none", wheel=VOCABULARY, licence="MIT", source="OpenAI")
+    lines = gzip.decompress(fetch(entry, cache_dir()).read_bytes()).decode().splitlines()
+    merges = lines[1 : 49152 - 256 - 2 + 1]
+    write_tokenizer(tmp_path / "first", merges=merges)
+    write_tokenizer(tmp_path / "second", pad="!", merges=merges)
+    write_owl_tokenizer(tmp_path / "owl", merges)
+    first, second = (CLIPTokenizer.from_pretrained(tmp_path / name) for name in ("first", "second"))
+    for tokenizer in (first, second, AutoTokenizer.from_pretrained(tmp_path / "owl")):
+        assert len(tokenizer) == 49408
+        assert tokenizer(list(PROMPTS)).input_ids == [[49406, *numbers, 49407] for numbers in PROMPTS.values()]
+    padded = first(["a"], padding="max_length"), second(["a"], padding="max_length")
+    assert [one.input_ids[0][3:] for one in padded] == [[49407] * 74, [0] * 74]
+    assert [one("!!").input_ids[1:-1] for one in (first, second)] == [[748], [0, 0]]  # as diffusers has it
