@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hub_layouts.clip import WIDTH, write_processor, write_text_encoder, write_tokenizer
-from hub_layouts.saved import NONE, VAE, Names, randomised, seeded, write_json, write_tensors
+from hub_layouts.saved import VAE, Names, randomised, seeded, write_json, write_tensors
 
 SIDE = 16
 """Of latents: pictures of 128 pixels."""

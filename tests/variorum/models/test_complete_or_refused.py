@@ -182,9 +182,7 @@ def test_an_absent_shard_is_named(folders, tmp_path):
     shards = in_shards(tmp_path)
     assert find_loader("zero_shot").load(entry(tmp_path, "zero_shot"), tmp_path, {})
     shards[1].unlink()
-    with pytest.raises(
-        ModelUnavailable, match=f"has no {shards[1].name}, which its model.safetensors.index.json"
-    ):
+    with pytest.raises(ModelUnavailable, match=f"has no {shards[1].name}, which its model.safetensors.index.json"):
         find_loader("zero_shot").load(entry(tmp_path, "zero_shot"), tmp_path, {})
 
 
