@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,51 @@ def test_a_loader_refuses_what_lacks_one_tensor(
     assert tensor.rpartition(".")[0] in said, said
     assert len(said.splitlines()) == 1
     assert (capfd.readouterr(), caplog.records) == (("", ""), [])
+
+
+ALONE = """
+import sys
+from importlib import util
+from pathlib import Path
+
+sys.modules["accelerate"] = None  # importing it is an error
+found = util.find_spec
+util.find_spec = lambda name, *more: None if name == "accelerate" else found(name, *more)
+
+from variorum.models.loaders import find_loader
+from variorum.models.table_entries import Entry
+from diffusers.utils import is_accelerate_available
+
+assert not is_accelerate_available()
+folder = Path(sys.argv[1])
+asked = Entry(name="tiny", loader="diffusion", local={"path": str(folder)}, options={"task": "text_to_image"},
+              licence="none", source="random")
+model = find_loader("diffusion").load(asked, folder, {})
+(picture,) = model(["a cat"], [""], [3], steps=2, guidance=4.0, size=None)
+sys.stdout.buffer.write(picture.tobytes())
+"""
+
+
+@pytest.mark.slow
+def test_a_picture_is_the_same_without_accelerate(folders):
+    """In a process that can't import it."""
+    folder = folders / "text_to_image"
+    alone = subprocess.run([sys.executable, "-c", ALONE, str(folder)], check=True, capture_output=True)
+    model = loaded(folder, "diffusion", {"task": "text_to_image"}, folders)
+    (picture,) = model(["a cat"], [""], [3], steps=2, guidance=4.0, size=None)
+    assert alone.stdout == picture.tobytes()
+
+
+def test_a_gpu_without_bfloat16_is_said_before_loading(folders, monkeypatch):
+    asked = entry(folders / "clip", "zero_shot").model_copy(update={"dtype": "bfloat16"})
+    assert find_loader("zero_shot").problem(asked) == ""  # a CPU has it
+    monkeypatch.setattr(pretrained, "best_device", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "an old card")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    said = find_loader("zero_shot").problem(asked)
+    assert re.fullmatch(r"it computes in bfloat16, which an old card can't; .* set dtype = \"float32\"", said)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert find_loader("zero_shot").problem(asked) == ""
 
 
 @pytest.mark.parametrize(("loader", "name", "part", "options"), [CASES[3], CASES[9], CASES[18], CASES[24]])
