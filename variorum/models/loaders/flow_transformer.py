@@ -110,4 +110,5 @@ FLOW_TRANSFORMER = Loader(
     options=FlowOptions,
     packages=("diffusers", "transformers", "torch"),
     obstacle=lambda entry, options: options.problem(entry),
+    bounds=lambda options: options,
 )
