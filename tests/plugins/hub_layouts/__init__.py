@@ -1,8 +1,8 @@
 """Tiny checkpoints that are laid out as the repositories of `hub.toml` are, with random weights.
 
-Names of files and tensors, keys of configurations, vocabularies' format, numbers of blocks and pictures' sizes are those
-that were published; widths, layers and vocabularies are small. `save_pretrained` of a new library writes other names
-than those, so a model that it saved and loaded says nothing about the Hub.
+As published: names of files and tensors, keys of configurations, the form of vocabularies, numbers of blocks, sizes of
+pictures. Small: widths, layers, vocabularies. `save_pretrained` of a new library writes other names, so a model that it
+saved and loaded says nothing about the Hub.
 
 Each module of this package has `BUILDERS`: by alias, a function that writes the checkpoint's files into a folder.
 """
@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import pkgutil
+import shutil
 from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
@@ -117,7 +118,11 @@ def _built(alias: str, home: Path) -> Path:
     builder = builders()[alias]
     folder = home / "built" / f"{builder.__module__}.{builder.__qualname__}"
     if not folder.exists():
-        builder(folder)
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        builder(unfinished)
+        unfinished.rename(folder)
     return folder
 
 

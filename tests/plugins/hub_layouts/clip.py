@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hub_layouts.saved import CLIP_MEAN, CLIP_STD, TEXT, positions, randomised, write_json, write_tensors
+from hub_layouts.saved import CLIP_MEAN, CLIP_STD, TEXT, positions, randomised, seeded, write_json, write_tensors
 
 WIDTH = 32
 """Of embeddings."""
@@ -23,7 +24,8 @@ def vocabulary(merges: list[str]) -> dict[str, int]:
     return {word: number for number, word in enumerate([*words, START, END])}
 
 
-SIZE = len(vocabulary(MERGES))
+SIZE = 2 * 256 + len(MERGES) + 2
+"""Of the vocabulary."""
 
 
 def write_tokenizer(folder: Path, *, pad: str = END, merges: list[str] = MERGES) -> None:
@@ -117,3 +119,68 @@ def write_text_encoder(folder: Path, *, half: bool, numbered: bool = True) -> No
         half=half,
         also=positions("text_model.embeddings", 77) if numbered else None,
     )
+
+
+def vision_config(**others: Any) -> dict[str, Any]:
+    """Configuration of a `CLIPVisionModel` of L/14."""
+    return {
+        "attention_dropout": 0.0,
+        "dropout": 0.0,
+        "hidden_act": "quick_gelu",
+        "hidden_size": WIDTH,
+        "image_size": 224,
+        "initializer_factor": 1.0,
+        "initializer_range": 0.02,
+        "intermediate_size": 2 * WIDTH,
+        "layer_norm_eps": 1e-05,
+        "model_type": "clip_vision_model",
+        "num_attention_heads": 2,
+        "num_channels": 3,
+        "num_hidden_layers": 2,
+        "patch_size": 14,
+        "projection_dim": WIDTH,
+        **others,
+    }
+
+
+def clip_config(architecture: str) -> dict[str, Any]:
+    """Configuration of a whole CLIP: both parts twice, as differences and in full; the full ones count."""
+    few = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": 2, "num_hidden_layers": 2}
+    return {
+        "_name_or_path": "clip-vit-large-patch14/",
+        "architectures": [architecture],
+        "initializer_factor": 1.0,
+        "logit_scale_init_value": 2.6592,
+        "model_type": "clip",
+        "projection_dim": WIDTH,
+        "text_config": {**text_config(architectures=None, _name_or_path=""), "torch_dtype": None},
+        # published without the last three: a small vocabulary has marks of other numbers than the class knows
+        "text_config_dict": {
+            **few,
+            "projection_dim": WIDTH,
+            "vocab_size": SIZE,
+            "bos_token_id": SIZE - 2,
+            "eos_token_id": SIZE - 1,
+        },
+        "torch_dtype": "float32",
+        "transformers_version": None,
+        "vision_config": vision_config(architectures=None, _name_or_path="", torch_dtype=None),
+        "vision_config_dict": {**few, "patch_size": 14, "projection_dim": WIDTH},
+    }
+
+
+def clip_large(folder: Path) -> None:
+    """openai/clip-vit-large-patch14."""
+    from transformers import CLIPConfig, CLIPModel
+
+    write_tokenizer(folder)
+    write_processor(folder)
+    config = clip_config("CLIPModel")
+    write_json(folder / "config.json", config)
+    with seeded(1):
+        model = randomised(CLIPModel(CLIPConfig(**config)))
+    both = positions("text_model.embeddings", 77) | positions("vision_model.embeddings", (224 // 14) ** 2 + 1)
+    write_tensors(folder / "model.safetensors", model, also=both)
+
+
+BUILDERS: dict[str, Callable[[Path], None]] = dict.fromkeys(("zero_shot", "clip_embedding"), clip_large)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +32,25 @@ NONE: Names = ()
 
 def published(state: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """A state dict under the names that were published."""
-    found = {}
-    for name, tensor in state.items():
-        for today, then in names:
-            name = re.sub(today, then, name)
-        found[name] = tensor
-    return found
+    return {reduce(lambda name, pair: re.sub(*pair, name), names, name): tensor for name, tensor in state.items()}
 
 
 def write_tensors(
     file: Path, module: Any, names: Names = NONE, *, half: bool = False, also: Mapping[str, Any] | None = None
 ) -> None:
     """Write a network's tensors under the published names, and those that no network of today has."""
+    tensors = published(module.state_dict(), names) | dict(also or {})
+    write_safetensors(file, tensors, "float16" if half else "float32")
+
+
+def write_safetensors(file: Path, tensors: Mapping[str, Any], dtype: str = "float32") -> None:
+    import torch
     from safetensors.torch import save_file
 
-    tensors = published(module.state_dict(), names)
-    tensors = {
-        name: tensor.half() if half and tensor.is_floating_point() else tensor for name, tensor in tensors.items()
-    }
+    kind = getattr(torch, dtype)
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in (tensors | dict(also or {})).items()}, file, {"format": "pt"}
-    )
+    cast = {name: value.to(kind) if value.is_floating_point() else value for name, value in tensors.items()}
+    save_file({name: value.clone().contiguous() for name, value in cast.items()}, file, {"format": "pt"})
 
 
 def write_json(file: Path, values: Any) -> None:
@@ -74,21 +73,23 @@ def randomised(module: Any) -> Any:
         for weights in module.parameters():
             if weights.ndim < 2 or not weights.any():
                 weights.add_(torch.randn_like(weights) * 0.05)
+        for name, statistics in module.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                statistics.add_(torch.rand_like(statistics) * 0.1)
     return module.eval()
 
 
-def seeded(seed: int) -> Any:
-    """A context with PyTorch's random numbers from this seed."""
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """PyTorch's random numbers from this seed."""
     import torch
 
-    fork = torch.random.fork_rng()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
-    class Seeded:
-        def __enter__(self) -> None:
-            fork.__enter__()
-            torch.manual_seed(seed)
 
-        def __exit__(self, *error: Any) -> None:
-            fork.__exit__(*error)
-
-    return Seeded()
+def labels() -> dict[str, Any]:
+    """Both maps of a classifier's configuration."""
+    names = {str(number): f"class {number}" for number in range(1000)}
+    return {"id2label": names, "label2id": {name: int(number) for number, name in names.items()}}
