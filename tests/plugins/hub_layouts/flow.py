@@ -108,7 +108,13 @@ CHAT = (
 
 
 def write_shards(
-    folder: Path, module: Any, parts: int = 1, *, stem: str = "diffusion_pytorch_model", names: Names = NONE, drop: str = ""
+    folder: Path,
+    module: Any,
+    parts: int = 1,
+    *,
+    stem: str = "diffusion_pytorch_model",
+    names: Names = NONE,
+    drop: str = "",
 ) -> None:
     """Write a network in bfloat16, as so many files with an index; without the tensor that is tied to another."""
     import torch
@@ -224,7 +230,9 @@ def write_t5_tokenizer(folder: Path) -> None:
     )
 
 
-def write_flux(folder: Path, pipeline: str = "FluxPipeline", *, moving: bool = False, seed: int = 0, **network: Any) -> None:
+def write_flux(
+    folder: Path, pipeline: str = "FluxPipeline", *, moving: bool = False, seed: int = 0, **network: Any
+) -> None:
     """FLUX.1; `moving`: the schedule depends on the picture's size."""
     write_index(
         folder,
@@ -294,8 +302,14 @@ def write_qwen_tokenizer(folder: Path, *, fast: bool = False, chat: str = CHAT) 
 
     numbers = byte_vocabulary()
     decoder = {
-        str(numbers[one]): {"content": one, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
-                            "special": True}
+        str(numbers[one]): {
+            "content": one,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": True,
+        }
         for one in MARKS
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -390,7 +404,13 @@ def write_qwen_processor(folder: Path) -> None:
     """The processor of pictures and texts, which sees fewer pixels than the published one, for speed."""
     write_qwen_tokenizer(folder, fast=True)
     write_qwen_tokenizer(folder)
-    sizes = {"max_pixels": 112 * 112, "min_pixels": 56 * 56, "merge_size": 2, "patch_size": 14, "temporal_patch_size": 2}
+    sizes = {
+        "max_pixels": 112 * 112,
+        "min_pixels": 56 * 56,
+        "merge_size": 2,
+        "patch_size": 14,
+        "temporal_patch_size": 2,
+    }
     how = {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True, "resample": 3}
     look = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
     size = {"size": {"longest_edge": 112 * 112, "shortest_edge": 56 * 56}, "rescale_factor": 1 / 255}

@@ -149,7 +149,11 @@ class Route(Generator):
         sets are warned of.
         """
         weights = getattr(self, "guidance", ())
-        settings = weights if isinstance(weights, tuple) else (weights,), self.steps, bool(getattr(self, "negative", ""))
+        settings = (
+            weights if isinstance(weights, tuple) else (weights,),
+            self.steps,
+            bool(getattr(self, "negative", "")),
+        )
         if problem := ctx.models.unfit(self.model, *settings):
             raise RecipeError(f"{self.component_name()}: {problem}")
         wording = self.wording(ctx)

@@ -69,9 +69,7 @@ class EncodedPrompts:
     def stacked(self, kind: str, texts: Sequence[str]) -> dict[str, Any]:
         """The inputs for texts; `kind` goes before their names."""
         parts, device = [self._of(text) for text in texts], self._pipeline._execution_device
-        return {
-            f"{kind}{name}": self._stack([one[name].to(device) for one in parts]) for name in parts[0]
-        }
+        return {f"{kind}{name}": self._stack([one[name].to(device) for one in parts]) for name in parts[0]}
 
     def _of(self, text: str) -> Mapping[str, Any]:
         """The inputs for one text, in main memory."""

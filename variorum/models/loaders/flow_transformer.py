@@ -77,7 +77,9 @@ def load_flow_transformer(entry: Entry, folder: Path, options: FlowOptions, _use
     kind = str(index.get("_class_name"))
     if (kind, options.task) not in CLASSES:
         known = ", ".join(f"{one} for {task}" for one, task in CLASSES)
-        raise ModelUnavailable(f"{entry.name} is a {kind}, which isn't supported for {options.task}; these are: {known}")
+        raise ModelUnavailable(
+            f"{entry.name} is a {kind}, which isn't supported for {options.task}; these are: {known}"
+        )
     cls = getattr(diffusers, CLASSES[kind, options.task], None)
     if cls is None:
         raise ModelUnavailable(
