@@ -103,9 +103,8 @@ class Pipeline:
         """The pictures of one call of the pipeline.
 
         Raises:
-            ValueError: only some of the negatives are empty.
+            ValueError: only some of the negatives are empty, or settings that don't suit the model.
         """
-
         steps, guidance = inputs["num_inference_steps"], inputs["guidance_scale"]
         if problem := self.bounds.unfit([guidance], steps, any(negatives)):
             raise ValueError(problem)
