@@ -7,7 +7,7 @@ import gc
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,7 +19,9 @@ from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import PREFIXES, meant
 from variorum.models.brought.pins import BroughtModels
+from variorum.models.diffusion.bounds import Bounds
 from variorum.models.loaders import find_loader
+from variorum.models.loaders.loader import Loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status
 from variorum.models.table_entries import Entry, read_table
@@ -123,12 +125,28 @@ class ModelTable:
         """
         if self._brought.knows(alias):
             return None
+        return self._of_options(alias, lambda loader, options: loader.role(options), None)
+
+    def unfit(self, alias: str, guidance: Sequence[float], steps: int, negative: bool) -> str:
+        """Why a diffusion model isn't used with these settings, and which suit it, in a line; `""` if they do.
+
+        Raises:
+            RecipeError: no such alias.
+        """
+        if self._brought.knows(alias):
+            return ""
+        bounds = self._of_options(alias, lambda loader, options: loader.bounds(options), Bounds())
+        found = bounds.unfit(guidance, steps, negative)
+        return found and f"the model {alias!r} ({self.entry(alias).name}): {found}"
+
+    def _of_options(self, alias: str, ask: Callable[[Loader, Any], T], default: T) -> T:
+        """What an entry's options say; the default for invalid ones, which `check` reports."""
         entry = self.entry(alias)
         loader = find_loader(entry.loader)
         try:
-            return loader.role(loader.options.model_validate(entry.options))
+            return ask(loader, loader.options.model_validate(entry.options))
         except ValidationError:
-            return None  # `check` says what is wrong with the options
+            return default
 
     def get(self, alias: str) -> Any:
         """The model behind an alias. Each model is loaded once per process, for all aliases and tables.
