@@ -18,6 +18,7 @@ from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import PREFIXES, meant
 from variorum.models.brought.pins import BroughtModels
+from variorum.models.fetching import Download, downloads
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status
@@ -281,7 +282,8 @@ class ModelTable:
         for alias in dict.fromkeys(aliases):
             if alias not in self._table or self.status(alias).state != "missing":
                 continue
-            missing = [entry for entry in self._with_used(alias) if entry.has_weights and not self._here(entry)]
+            used = map(self.entry, self.with_used([alias]))
+            missing = [entry for entry in used if entry.has_weights and not self._here(entry)]
             if not all(entry.fetched_on_use for entry in missing):
                 continue
             size = sum({entry.location: entry.size for entry in missing}.values()) / 1e6
@@ -294,10 +296,23 @@ class ModelTable:
             fetched = True
         return fetched
 
-    def _with_used(self, alias: str) -> list[Entry]:
-        """Entries of a model and of those that it uses."""
-        entry = self.entry(alias)
-        return [entry, *(one for used in entry.uses for one in self._with_used(used))]
+    def with_used(self, aliases: Iterable[str]) -> tuple[str, ...]:
+        """These models and those that they use, each once: a model before those that it uses."""
+        found = list[str]()
+        for alias in aliases:
+            found += [alias, *(() if self._brought.knows(alias) else self.with_used(self.entry(alias).uses))]
+        return tuple(dict.fromkeys(found))
+
+    def downloads(self, aliases: Iterable[str]) -> list[Download]:
+        """What is to be downloaded for these models and for those that they use. Works offline."""
+        found = [alias for alias in self.with_used(aliases) if not self._brought.knows(alias)]
+        entries = [(alias, self.entry(alias)) for alias in found if not self.entry(alias).needs_commit]
+        return downloads([(alias, entry) for alias, entry in entries if not self._whole(entry)], self.cache)
+
+    def _whole(self, entry: Entry) -> bool:
+        """Whether weights are here, and aren't known to be damaged."""
+        path = weights.locate(entry, self.cache)
+        return path is not None and not weights.damaged(entry, path)
 
     def _here(self, entry: Entry) -> bool:
         return weights.locate(entry, self.cache) is not None

@@ -133,11 +133,16 @@ class _NoFile(ModelUnavailable):
 
 def _download(repo: str, name: str, revision: str | None, **options: Any) -> Any:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging
 
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would write a line for each attempt
     try:
         return hf_hub_download(repo, name, revision=revision, **options)
     except Exception as error:
         raise refused(error, repo, revision, name) from error
+    finally:
+        logging.set_verbosity(level)
 
 
 def refused(error: Exception, repo: str, revision: str | None = None, name: str = "") -> Exception:
