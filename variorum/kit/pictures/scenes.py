@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 LEAST_ALPHA = 25
 """Opacity above which a pixel is the subject's when objects are compared with it. A cut-out's edge fades within what a
 segmenter found, so at one half small objects would seem to stick out."""
-DIFFUSION = "diffusion"
-"""The word of an inpainter that is a diffusion model."""
+TRAINED = frozenset({"diffusion", "lama"})
+"""The words of inpainters that are trained networks."""
 
 
 class BadInput(ValueError):
@@ -97,7 +97,7 @@ class Scene:
     @property
     def plate_type(self) -> str:
         """IPTC's term for a picture on the plate, which a model may have made in part."""
-        return PARTLY_GENERATED if self.method == DIFFUSION else COMPOSITE
+        return PARTLY_GENERATED if self.method in TRAINED else COMPOSITE
 
     @cached_property
     def moving(self) -> Mapping[str, Gate]:
