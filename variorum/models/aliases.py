@@ -19,6 +19,7 @@ from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import PREFIXES, meant
 from variorum.models.brought.pins import BroughtModels
 from variorum.models.fetching import Download, downloads
+from variorum.models.hub_files import consent
 from variorum.models.loaders import find_loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status
@@ -254,7 +255,10 @@ class ModelTable:
 
     def _command(self, alias: str) -> str:
         profile = "" if self.profile == "embedded" else f" --profile {self.profile}"
-        needs = ", which needs npm (apt-get install npm)" if self.entry(alias).npm and not shutil.which("npm") else ""
+        entry = self.entry(alias)
+        needs = ", which needs npm (apt-get install npm)" if entry.npm and not shutil.which("npm") else ""
+        if entry.gated and (place := entry.hub_repo or entry.hub_file):
+            needs = f"; it is gated: {consent(place.repo)}"
         return f"fetch it with `variorum doctor {alias} --fetch{profile}`{needs}"
 
     def fetch(self, alias: str) -> Path | None:

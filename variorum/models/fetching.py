@@ -133,7 +133,8 @@ def announced(found: Iterable[Download], *, about: bool) -> list[str]:
     """
     named = list(found)
     ready = [one for one in named if not one.problem]
-    places = [(one.alias, place.repo) for one in named if one.entry.gated and (place := one.entry.hub_repo)]
+    asking = [one for one in named if one.entry.gated]
+    places = [(one.alias, place.repo) for one in asking if (place := one.entry.hub_repo or one.entry.hub_file)]
     gates = [f"gated: {alias}: {consent(repo)}" for alias, repo in places]
     if not ready:
         return gates
