@@ -14,9 +14,9 @@ import numpy as np
 from variorum.annotations import check_masks, moved
 from variorum.kit.gates import gates
 from variorum.kit.gates.gates import Gates
-from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
 from variorum.kit.pictures import compositing, framing, geometry, plates
 from variorum.kit.pictures.object_geometry import Layers
+from variorum.models.imagenet_classes import index_of, is_wnid, name_of
 from variorum.pixels import UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context

@@ -112,6 +112,7 @@ class LatentDenoiser:
         self.known = len(self.signal)
         self.shrink: int = 2 ** (len(autoencoder.config.block_out_channels) - 1)
         self.multiple: int = self.shrink * 2 ** (len(network.config.block_out_channels) - 1)
+        self.size: int = self.shrink * network.config.sample_size
         self.device = network.device
 
     def encode(self, images: Sequence[Pixels]) -> Any:
@@ -148,7 +149,7 @@ class LatentDenoiser:
 
 
 LATENT_DENOISER = Loader(
-    revision=1,
+    revision=2,
     make=load_latent_denoiser,
     options=LatentDenoiserOptions,
     packages=("diffusers", "transformers", "torch"),
@@ -239,6 +240,7 @@ class PixelDenoiser:
         self.known = known or len(self.signal)
         self.shrink = 1
         self.multiple: int = self._fold * 2 ** (len(network.config.block_out_channels) - 1)
+        self.size: int = self._fold * network.config.sample_size if _looks_around(network.config) else 1
         self.device = network.device
 
     def encode(self, images: Sequence[Pixels]) -> Any:
@@ -262,6 +264,12 @@ class PixelDenoiser:
     def decode(self, state: Any) -> list[Pixels]:
         """The pictures."""
         return to_pixels(state)
+
+
+def _looks_around(config: Any) -> bool:
+    """Whether a network has attention, which learns the number of cells of its training; convolutions know any."""
+    blocks = (*config.down_block_types, *config.up_block_types)
+    return bool(config.add_attention) or any("Attn" in name for name in blocks)
 
 
 PIXEL_DENOISER = Loader(
@@ -304,6 +312,7 @@ class FoldedDenoiser:
         self.known = len(self.signal)
         self.shrink = 1
         self.multiple: int = FOLD * 2 ** (len(network.config.block_out_channels) - 1)
+        self.size = 1  # `encode` refuses all sides but its own
         self.device = network.device
 
     def encode(self, images: Sequence[Pixels]) -> Any:
