@@ -21,6 +21,7 @@ from variorum.api.trial_models import ModelTrial, Outcome, Skipped, Work
 from variorum.api.trial_recipes import TWELVE, RecipeTrial
 from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Progress
+from variorum.models.fetching import announced, without_room
 from variorum.models.known_answers import TABLE, library_versions, public_picture
 from variorum.pixels import UndecodableImage, decode
 from variorum.reports.licence_facts import NON_COMMERCIAL, RESEARCH
@@ -219,10 +220,10 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
         return "pass", f"{said}; driver {driver}, CUDA {torch.version.cuda}", {"cards": cards, "driver": driver}
 
     def disk() -> Outcome:
-        missing = table.to_fetch(aliases)
-        wanted, free = sum(missing.values()), shutil.disk_usage(_existing(cache_dir())).free
-        said = f"{wanted / 1e9:.1f} GB to fetch, {free / 1e9:.1f} GB free in {cache_dir()}"
-        return "pass" if free > wanted else "fail", said, {"fetch": wanted, "free": free, "missing": sorted(missing)}
+        missing = table.downloads(aliases)
+        said = without_room(missing) or "; ".join(announced(missing, about=True)) or "nothing is to be downloaded"
+        figures = {"fetch": sum(one.size for one in missing), "missing": sorted(one.alias for one in missing)}
+        return "fail" if without_room(missing) else "pass", said, figures
 
     def terms() -> Outcome:
         entries = {alias: table.entry(alias) for alias in aliases}
@@ -238,10 +239,6 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
     yield "GPU", gpu
     yield "disk", disk
     yield "terms of the weights", terms
-
-
-def _existing(path: Path) -> Path:
-    return next(one for one in (path, *path.absolute().parents) if one.exists())
 
 
 def aliases_of(profile: Profile, recipes: Sequence[str] = ()) -> list[str]:

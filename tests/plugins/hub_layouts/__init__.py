@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from variorum.models import table_entries
-from variorum.models.table_entries import Entry, _checked
+from variorum.models.table_entries import Entry, HubFile, _checked
 from variorum.models.weights import cached_file
 
 SOME_COMMIT = "0" * 39 + "1"
@@ -91,6 +91,12 @@ def table(home: Path, aliases: Collection[str] | None = None) -> Path:
     path = home / f"models-{hashlib.sha256(' '.join(chosen).encode()).hexdigest()[:8]}.toml"
     path.write_text("\n".join(_toml(alias, _tiny(alias, home)) for alias in chosen))
     return path
+
+
+def single_files(home: Path, aliases: Collection[str]) -> list[tuple[HubFile, Path]]:
+    """Where the single files among these checkpoints come from, and where `snapshot` put them."""
+    places = [(entries()[alias].hub_file, alias) for alias in aliases]
+    return [(place, snapshot(alias, home)) for place, alias in places if place]
 
 
 def environment(home: Path, aliases: Collection[str] | None = None) -> dict[str, str]:
