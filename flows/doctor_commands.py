@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,24 @@ def doctor(
     profile: ProfileName = Profile.embedded,
     pin: Annotated[bool, typer.Option("--pin", help="Look up the commits that the table doesn't fix.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Download the weights that are missing.")] = False,
+    try_all: Annotated[
+        bool,
+        typer.Option(
+            "--try",
+            help="Load each model, compare its answers, sweep batch sizes, and run recipes: one record and one page.",
+        ),
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="With --try: where record and page go.")] = Path(
+        "trial"
+    ),
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="FOLDER", help="With --try: your photographs in place of the samples."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="With --try: your copy of the picture of the known answers."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which models are ready, what is missing, and how to get it. Only --pin and --fetch need a network."""
@@ -41,6 +60,14 @@ def doctor(
     from variorum.sources.exports.stamps import fetch_stamps
     from variorum.stages.job import models
 
+    if try_all:
+        from variorum.api.trial import Asked
+        from variorum.flows.doctor_trial import try_profile
+
+        asked = Asked(profile.value, out, tuple(aliases or ()), source=source, picture=picture, fetch=fetch)
+        if not try_profile(asked, as_json=as_json):
+            raise typer.Exit(1)
+        return
     table = models(profile.value)
     chosen = [alias for alias in aliases or table.aliases() if alias != STAMPS]
     wanted = {alias for alias in chosen if aliases or not table.entry(alias).optional}

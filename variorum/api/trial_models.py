@@ -183,11 +183,11 @@ class ModelTrial:
         ours, question = self._together, self._question
         self.unload()  # both may not fit
         model = self._table.get_as(self._alias, "float32")
-        return self._compared({"float32": caller(model, question)(EIGHT)}, ours)
+        return self._compared({"float32": caller(model, question)(EIGHT)}, ours, means=True)
 
-    def _compared(self, ways: dict[str, list[Any]], with_these: list[Any]) -> Outcome:
+    def _compared(self, ways: dict[str, list[Any]], with_these: list[Any], *, means: bool = False) -> Outcome:
         half = self._entry.dtype != "float32" or best_device() == "cuda"
-        found = {way: differences(with_these, answers, half=half) for way, answers in ways.items()}
+        found = {way: differences(with_these, answers, half=half, means=means) for way, answers in ways.items()}
         bad = [way for way, (good, _, _) in found.items() if not good]
         worst = bad or list(found)[:1]
         said = "; ".join(f"{way}: {found[way][1]}" for way in worst)

@@ -193,7 +193,7 @@ class RecipeTrial:
     def gpus(self) -> Outcome:
         """Two GPUs are nearly twice as fast as one."""
         found = len(devices())
-        if found < 2:  # noqa: PLR2004
+        if found < 2:
             raise Skipped(f"it needs two GPUs; this machine has {found or 'none'}")
         seconds = {}
         for workers in (1, 2):
