@@ -108,8 +108,7 @@ def trial(asked: Asked, command: str = "", tell: Tell = lambda _: None, progress
             checks, depends = [(check, _raising(error)) for check, _ in checks], []
         for check, work in checks:
             record.add(check, name, depends, work)
-        for alias in table.aliases():
-            table.unload(alias)
+        one_recipe.unload()
     shutil.rmtree(asked.out / "parts", ignore_errors=True)
     return record.done()
 
