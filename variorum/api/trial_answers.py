@@ -63,6 +63,8 @@ def look(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: P
     if hasattr(model, "encode") and (hasattr(model, "decode") or hasattr(model, "predict")):
         return _reconstructed(model, picture)
     names = parameters(model)
+    if not {"images", "prompts", "labels"} & set(names):
+        raise NoCall(f"its call wants {', '.join(names)}, which this trial doesn't have")
     if "texts" in names:
         return _objects(model, picture, public) if hasattr(model, "knows") else _fits(model, picture)
     if "questions" in names:
@@ -82,6 +84,8 @@ def _of_pictures(model: Any, entry: Entry, table: ModelTable, picture: Pixels, p
     (found,) = model([picture])[:1]
     if hasattr(found, "mask"):
         return _salient(found.mask, public.cats)
+    if hasattr(found, "scores") or isinstance(found, list | str) or np.ndim(found) > 1:
+        raise NoCall("nobody has said what a right answer to the public picture is")
     values = np.asarray(found, float)
     if values.ndim == 0:
         limit = 0.0 if entry.loader == "safety_checker" else 0.5

@@ -96,9 +96,8 @@ class ModelTrial:
 
     def unload(self) -> None:
         """Give the model's memory back."""
-        for name in ("_model", "_question"):
-            self.__dict__.pop(name, None)
-        self._table.unload(self._alias)
+        if self.__dict__.pop("_model", None) is not None:
+            self._table.unload(self._alias)
 
     def load(self) -> Outcome:
         """Fetch, hash and load the weights. A model with missing or mismatched tensors doesn't load."""
@@ -126,7 +125,7 @@ class ModelTrial:
 
     def answer(self) -> Outcome:
         """Compare with the known answer to the public picture; where none is published, look whether it makes sense."""
-        pin, model = self._table.pin(self._alias), self._model
+        model, pin = self._model, self._table.pin(self._alias)
         try:
             picture = self._public()
         except ModelUnavailable as error:
