@@ -78,9 +78,8 @@ class ModelTrial:
 
     @cached_property
     def _model(self) -> Any:
-        found = self._table.status(self._alias)
-        if found.state != "ready":
-            raise Skipped(f"{found.state}: {found.way_out}")
+        if self._table.why_unavailable(self._alias):
+            raise Skipped("the model can't be loaded here")
         return self._table.get(self._alias)
 
     @cached_property
