@@ -22,11 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from variorum.generators.imagenet_e.objectives import Objective, objective
 from variorum.generators.imagenet_e.timesteps import Timestep, timesteps
+from variorum.models.diffusion.images import fitted, inner_shape, restored
 from variorum.models.roles import Adversary, Denoised, Denoiser
 from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Pixels
+    from variorum.arrays import Bools, Pixels, Singles
 
 DILATIONS = ((0.50, 51), (0.35, 31))
 """With `coarse_to_fine`: above this share of the steps, the object is dilated by a square of this side in pixels."""
@@ -106,7 +107,9 @@ def guided(
 ) -> list[Pixels]:
     """The backgrounds, each with its `picture` bit for bit where that is kept.
 
-    Each draws its noise on the CPU by its own seed, so it doesn't depend on the others in the batch.
+    Each draws its noise on the CPU by its own seed, so it doesn't depend on the others in the batch. A frame smaller
+    than the pictures of the denoiser's training is enlarged to their side, and the result shrunk; complexity is
+    measured, as it is judged later, at the frame's own side.
 
     Args:
         wishes: all of the same size.
@@ -119,10 +122,10 @@ def guided(
     """
     if not wishes:
         return []
-    height, width = wishes[0].plate.shape[:2]
+    shape = wishes[0].plate.shape[:2]
     made = denoiser.decode(diffused(wishes, denoiser, settings, adversary))
     return [
-        np.where(wish.keep[..., None], wish.picture, picture[:height, :width])
+        np.where(wish.keep[..., None], wish.picture, restored(picture, shape, denoiser.size))
         for wish, picture in zip(wishes, made, strict=True)
     ]
 
@@ -141,7 +144,7 @@ def diffused(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, adv
 
     with torch.no_grad():
         start, objects = (
-            denoiser.encode([_padded(item, denoiser.multiple) for item in items])
+            denoiser.encode([fitted(item, denoiser.multiple, denoiser.size) for item in items])
             for items in ([wish.plate for wish in wishes], [wish.picture for wish in wishes])
         )
     noises = [_noise(wish.seed, start.shape[1:]) for wish in wishes]
@@ -213,7 +216,12 @@ def _loss(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, advers
     range_weight = settings.range_weight if denoiser.shrink == 1 else 0.0
     if not weights.any() and not any(scales) and not range_weight:
         return None
-    height, width = wishes[0].plate.shape[:2]
+    frame = wishes[0].plate.shape[:2]
+    height, width = inner_shape(frame, denoiser.size)
+    enlarged = (height, width) != frame
+    rows, columns = (
+        torch.from_numpy(_area_filter(*sides)).to(denoiser.device) for sides in ((height, frame[0]), (width, frame[1]))
+    )
     complexity = objective(settings.objective, [wish.background for wish in wishes], denoiser.device)
     against = [place for place, scale in enumerate(scales) if scale]
     labels = torch.tensor([wishes[place].label for place in against], device=denoiser.device)
@@ -221,6 +229,8 @@ def _loss(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, advers
 
     def loss(clean: Any) -> Any:
         pictures = denoiser.preview(clean)[..., :height, :width]
+        if enlarged:
+            pictures = rows @ pictures @ columns.T
         total = range_weight * (clean - clean.clamp(-1, 1)).square().mean((1, 2, 3)).sum()
         if weights.any():
             total = total - (weights * complexity(pictures)).sum()
@@ -230,6 +240,12 @@ def _loss(wishes: Sequence[Wish], denoiser: Denoiser, settings: Guidance, advers
         return total
 
     return loss
+
+
+def _area_filter(large: int, small: int) -> Singles:
+    """OpenCV's area filter as a matrix `[small, large]`: PyTorch's own has gradients that differ from run to run."""
+    identity = np.eye(large, dtype=np.float32)
+    return np.asarray(cv2.resize(identity, (large, small), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _kept(wishes: Sequence[Wish], share: float, denoiser: Denoiser) -> Any:
@@ -242,7 +258,7 @@ def _kept(wishes: Sequence[Wish], share: float, denoiser: Denoiser) -> Any:
         kept = wish.keep.astype(np.uint8)
         if side:
             kept = np.asarray(cv2.dilate(kept, np.ones((side, side), np.uint8)), np.uint8)
-        kept, n = _padded(kept, denoiser.multiple), denoiser.shrink
+        kept, n = fitted(kept, denoiser.multiple, denoiser.size, mask=True), denoiser.shrink
         cells.append(kept.reshape(kept.shape[0] // n, n, kept.shape[1] // n, n).max((1, 3)) > 0)
     return torch.from_numpy(np.stack(cells))[:, None].to(denoiser.device)
 
@@ -254,11 +270,3 @@ def _noise(seed: int, shape: Any) -> Iterator[Any]:
     generator = torch.Generator("cpu").manual_seed(seed)
     while True:
         yield torch.randn(shape, generator=generator)
-
-
-def _padded(pixels: Pixels, multiple: int) -> Pixels:
-    """Extended below and to the right by mirroring, to sides that the model accepts."""
-    below, beside = (-side % multiple for side in pixels.shape[:2])
-    if not below and not beside:
-        return pixels
-    return np.asarray(cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 SIDE = 64
+DENOISER = ("signal", "known", "shrink", "multiple", "size", "device", "predict", "preview", "decode")
 
 
 def network(channels=3, outputs=None):
@@ -226,6 +228,40 @@ def test_sides_that_the_network_cannot_take_are_carried_on(denoisers):
     assert guided([], denoisers["pixels"], Guidance()) == []
 
 
+@pytest.mark.parametrize("objective_name", ["masked_hf", "adm_compat"])
+def test_a_small_frame_is_worked_on_at_the_denoiser_s_side(denoisers, objective_name):
+    """As if somebody had enlarged it by hand, with complexity measured at the frame's side."""
+    denoiser = denoisers["latents"]
+    assert denoiser.size == SIDE
+    seen = []
+    asked = SimpleNamespace(**{name: getattr(denoiser, name) for name in DENOISER})
+    asked.encode = lambda images: (seen.extend(images), denoiser.encode(images))[1]
+    made = []
+    for weight in (30000.0, 0.0, -30000.0) if objective_name == "masked_hf" else (100.0, 0.0, -100.0):
+        item = wish(weight=weight, side=40)
+        made += guided([item], asked, Guidance(steps=20, start=6, objective=objective_name, clamp=0.1))
+        assert made[-1].shape == (40, 40, 3)
+        assert np.array_equal(made[-1][item.keep], item.picture[item.keep])
+    assert {picture.shape for picture in seen} == {(SIDE, SIDE, 3)}
+    pictures = torch.from_numpy(np.stack(made).transpose(0, 3, 1, 2)).float() / 255
+    more, none, less = objective(objective_name, [item.background] * 3, "cpu")(pictures).tolist()
+    assert more > none > less
+    large = wish(side=96)  # a larger one stays as it is
+    seen.clear()
+    guided([large], asked, Guidance(steps=10, start=2))
+    assert seen[0].shape == (96, 96, 3)
+
+
+def test_a_denoiser_says_the_side_that_it_was_trained_at(denoisers):
+    """Convolutions alone know any side; attention knows the number of cells of its training."""
+    from diffusers import UNet2DModel
+
+    assert (denoisers["pixels"].size, denoisers["folded"].size) == (1, 1)
+    blocks = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
+    attentive = UNet2DModel(sample_size=32, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4, **blocks)
+    assert PixelDenoiser(attentive, config()).size == 32
+
+
 def test_coarse_to_fine_keeps_clear_of_the_object_in_noisy_timesteps(denoisers):
     item, bare = wish(), wish()
     plain = guided([bare], denoisers["pixels"], Guidance(steps=10, start=8))[0]
@@ -272,7 +308,7 @@ def test_a_network_that_learned_its_variance_uses_it():
 class Linear:
     """A denoiser with closed-form gradients: clean = SLOPE · state + shift, on ten very noisy steps."""
 
-    shrink, multiple, device = 1, 1, "cpu"
+    shrink, multiple, size, device = 1, 1, 1, "cpu"
     SLOPE = 0.7
 
     def __init__(self, learned):

@@ -13,8 +13,9 @@ from skimage.metrics import peak_signal_noise_ratio as psnr
 
 from variorum.generators.watermark.attacks.purification import Purification
 from variorum.generators.watermark.marks.stdm import Stdm
-from variorum.generators.watermark.watermarking.regenerating import fitted, purified, restored
+from variorum.generators.watermark.watermarking.regenerating import purified
 from variorum.models import ModelTable
+from variorum.models.diffusion.images import fitted, restored
 from variorum.models.roles import Denoised
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
@@ -103,7 +104,7 @@ class Oracle:
     """A denoiser that knows the clean picture, and notes how much noise there is at each step that it is asked for."""
 
     signal = np.linspace(0.999, 0.1, 100)
-    known, shrink, multiple, device = 100, 1, 8, "cpu"
+    known, shrink, multiple, size, device = 100, 1, 8, 1, "cpu"
 
     def __init__(self):
         self.seen = []
@@ -130,6 +131,15 @@ def test_every_step_has_the_noise_of_its_time(eta):
     assert all(abs(spread - 1) < 0.02 for _, spread in oracle.seen)
 
 
+def test_a_picture_smaller_than_the_model_s_is_enlarged_for_it_and_comes_back():
+    image, oracle = crops(1, 96)[0], Oracle()
+    oracle.size = 128
+    found = purified(image, oracle, np.random.default_rng(0), t=80)
+    assert oracle.clean.shape == (1, 3, 128, 128)
+    assert found.shape == image.shape
+    assert psnr(image, found) > 30
+
+
 def test_more_steps_than_there_are_become_one_for_each():
     oracle = Oracle()
     purified(crops(1, 32)[0], oracle, np.random.default_rng(0), t=3, steps=50)
@@ -142,7 +152,7 @@ def test_a_fitted_picture_comes_back(height, width, multiple, least):
     inside = fitted(image, multiple, least)
     assert all(side % multiple == 0 for side in inside.shape[:2])
     assert min(inside.shape[:2]) >= least
-    back = restored(inside, image, least)
+    back = restored(inside, image.shape[:2], least)
     assert back.shape == image.shape
     assert psnr(image, back) > 30 if least > 1 else np.array_equal(back, image)
 

@@ -568,6 +568,9 @@ class Denoiser(Protocol):
     """Pixels per side of one cell of a state: 1 for pixels, 8 for Stable Diffusion's latents."""
     multiple: int
     """The sides of the pictures must be multiples of this, in pixels."""
+    size: int
+    """Side in pixels of the square pictures that it was trained at; smaller ones are enlarged for it. 1 for a network
+    that knows any side, or refuses others itself."""
     device: Any
 
     def encode(self, images: Sequence[Pixels]) -> Any:

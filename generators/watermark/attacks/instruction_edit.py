@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.generators.watermark.watermarking.regenerating import fitted, restored
 from variorum.models.device import one_thread
+from variorum.models.diffusion.images import fitted, restored
 from variorum.schemas.component import Use
 from variorum.schemas.sample import PARTLY_GENERATED
 from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Target
@@ -85,5 +85,5 @@ class InstructionEdit(Attack):
                     guidance=self.guidance,
                     image_guidance=weight,
                 )
-            made.append(Attacked(restored(edited, image, least), {"instruction": instruction}))
+            made.append(Attacked(restored(edited, image.shape[:2], least), {"instruction": instruction}))
         return made

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.generators.watermark.watermarking.regenerating import fitted, restored
 from variorum.models.device import one_thread
+from variorum.models.diffusion.images import fitted, restored
 from variorum.schemas.component import Use
 from variorum.schemas.sample import PARTLY_GENERATED
 from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Target
@@ -88,6 +88,6 @@ class Regeneration(Attack):
                         steps=steps,
                         guidance=self.guidance,
                     )
-                    found = restored(regenerated, image, least)
+                    found = restored(regenerated, image.shape[:2], least)
             made.append(Attacked(found, {"prompt": prompt} if prompt else {}))
         return made

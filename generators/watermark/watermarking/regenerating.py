@@ -8,40 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from variorum.models.device import one_thread
-from variorum.models.diffusion.images import resized
+from variorum.models.diffusion.images import fitted, restored
 from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
     from variorum.models.roles import Autoencoder, Denoiser
-
-
-def fitted(image: Pixels, multiple: int, least: int = 1) -> Pixels:
-    """A picture as a model takes it; `restored` undoes it.
-
-    Args:
-        image: RGB `[H, W, 3]` uint8.
-        multiple: of the sides, in pixels; what is missing is mirrored below and to the right.
-        least: pixels that the shorter side must have; a smaller picture is enlarged.
-    """
-    large = resized(image, _inner(image.shape[0], image.shape[1], least))
-    below, beside = (-side % multiple for side in large.shape[:2])
-    return np.asarray(cv2.copyMakeBorder(large, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
-
-
-def restored(made: Pixels, image: Pixels, least: int = 1) -> Pixels:
-    """Return a model's version of a fitted picture, at the size of the picture."""
-    height, width = _inner(image.shape[0], image.shape[1], least)
-    return resized(np.ascontiguousarray(made[:height, :width]), image.shape[:2])
-
-
-def _inner(height: int, width: int, least: int) -> tuple[int, int]:
-    scale = max(1.0, least / min(height, width))
-    return round(height * scale), round(width * scale)
 
 
 def purified(
@@ -54,7 +29,7 @@ def purified(
 
     Args:
         image: RGB `[H, W, 3]` uint8.
-        denoiser: the model.
+        denoiser: the model; it sees a picture that is smaller than those of its training enlarged to their side.
         rng: of the noise.
         t: step of the model's training; √ᾱ(t) is the share of the picture that is left.
         steps: ways back; one is the model's estimate of the clean picture.
@@ -78,7 +53,7 @@ def purified(
     path = sorted({round(t * number / steps) for number in range(1, steps + 1)} - {0}, reverse=True)
     shares = [float(denoiser.signal[step]) for step in path]
     with one_thread(), torch.inference_mode():
-        clean = denoiser.encode([fitted(image, denoiser.multiple)])
+        clean = denoiser.encode([fitted(image, denoiser.multiple, denoiser.size)])
         state = shares[0] ** 0.5 * clean + (1 - shares[0]) ** 0.5 * noise()
         for place, (step, share) in enumerate(zip(path, shares, strict=True)):
             clean = denoiser.predict(state, step).clean
@@ -88,7 +63,7 @@ def purified(
             spread = eta * ((1 - after) / (1 - share) * (1 - share / after)) ** 0.5
             rest = (state - share**0.5 * clean) / (1 - share) ** 0.5
             state = after**0.5 * clean + (1 - after - spread**2) ** 0.5 * rest + spread * noise()
-        return restored(denoiser.decode(clean)[0], image)
+        return restored(denoiser.decode(clean)[0], image.shape[:2], denoiser.size)
 
 
 def recoded(image: Pixels, autoencoder: Autoencoder, rng: np.random.Generator, noise: float) -> Pixels:
@@ -108,4 +83,4 @@ def recoded(image: Pixels, autoencoder: Autoencoder, rng: np.random.Generator, n
     with one_thread(), torch.inference_mode():
         latents = autoencoder.encode([fitted(image, autoencoder.multiple)])
         drawn = torch.from_numpy(rng.standard_normal(tuple(latents.shape), np.float32)).to(latents)
-        return restored(autoencoder.decode(latents + noise * drawn)[0], image)
+        return restored(autoencoder.decode(latents + noise * drawn)[0], image.shape[:2])

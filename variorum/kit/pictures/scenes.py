@@ -14,9 +14,9 @@ import numpy as np
 from variorum.annotations import check_masks, moved
 from variorum.kit.gates import gates
 from variorum.kit.gates.gates import Gates
-from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
 from variorum.kit.pictures import compositing, framing, geometry, plates
 from variorum.kit.pictures.object_geometry import Layers
+from variorum.models.imagenet_classes import index_of, is_wnid, name_of
 from variorum.pixels import UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 LEAST_ALPHA = 25
 """Opacity above which a pixel is the subject's when objects are compared with it. A cut-out's edge fades within what a
 segmenter found, so at one half small objects would seem to stick out."""
-DIFFUSION = "diffusion"
-"""The word of an inpainter that is a diffusion model."""
+TRAINED = frozenset({"diffusion", "lama"})
+"""The words of inpainters that are trained networks."""
 
 
 class BadInput(ValueError):
@@ -97,7 +97,7 @@ class Scene:
     @property
     def plate_type(self) -> str:
         """IPTC's term for a picture on the plate, which a model may have made in part."""
-        return PARTLY_GENERATED if self.method == DIFFUSION else COMPOSITE
+        return PARTLY_GENERATED if self.method in TRAINED else COMPOSITE
 
     @cached_property
     def moving(self) -> Mapping[str, Gate]:

@@ -55,6 +55,36 @@ def extended(pixels: Pixels, inner: tuple[int, int], outer: tuple[int, int]) -> 
     return np.asarray(cv2.copyMakeBorder(resized(pixels, inner), 0, below, 0, beside, cv2.BORDER_REPLICATE), np.uint8)
 
 
+def fitted(pixels: Pixels, multiple: int, least: int = 1, *, mask: bool = False) -> Pixels:
+    """A picture or mask as a model takes it; `restored` undoes it.
+
+    Args:
+        pixels: `[H, W, 3]` or `[H, W]`, uint8.
+        multiple: of the sides, in pixels; what is missing is mirrored below and to the right.
+        least: pixels that the shorter side must have; a smaller picture is enlarged.
+        mask: enlarge by repeating pixels, so that no new values arise.
+    """
+    inner = inner_shape(pixels.shape[:2], least)
+    if mask and pixels.shape[:2] != inner:
+        large = np.asarray(cv2.resize(pixels, inner[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+    else:
+        large = resized(pixels, inner)
+    below, beside = (-side % multiple for side in inner)
+    return np.asarray(cv2.copyMakeBorder(large, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
+
+
+def restored(made: Pixels, shape: tuple[int, int], least: int = 1) -> Pixels:
+    """A model's version of a fitted picture, at the picture's own height and width."""
+    height, width = inner_shape(shape, least)
+    return resized(np.ascontiguousarray(made[:height, :width]), shape)
+
+
+def inner_shape(shape: tuple[int, int], least: int) -> tuple[int, int]:
+    """Height and width of a picture after it is enlarged to a shorter side of `least`; larger ones keep theirs."""
+    scale = max(1.0, least / min(shape))
+    return round(shape[0] * scale), round(shape[1] * scale)
+
+
 def canny_edges(image: Pixels, low: float, high: float) -> Pixels:
     """White edges on black `[H, W, 3]`: Canny's detector (PAMI 1986) on the grey levels.
 

@@ -15,8 +15,7 @@ from variorum.models.diffusion.images import to_pixels, to_tensor
 from variorum.models.diffusion.schedule import Schedule
 from variorum.models.loaders.class_conditional import FOLD
 from variorum.models.loaders.loader import Loader
-from variorum.models.loaders.stable_diffusion import pipeline_index
-from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.pretrained import load_pretrained, one_error, pipeline_index
 from variorum.models.roles import Denoised
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -113,6 +112,7 @@ class LatentDenoiser:
         self.known = len(self.signal)
         self.shrink: int = 2 ** (len(autoencoder.config.block_out_channels) - 1)
         self.multiple: int = self.shrink * 2 ** (len(network.config.block_out_channels) - 1)
+        self.size: int = self.shrink * network.config.sample_size
         self.device = network.device
 
     def encode(self, images: Sequence[Pixels]) -> Any:
@@ -149,7 +149,7 @@ class LatentDenoiser:
 
 
 LATENT_DENOISER = Loader(
-    revision=1,
+    revision=2,
     make=load_latent_denoiser,
     options=LatentDenoiserOptions,
     packages=("diffusers", "transformers", "torch"),
@@ -240,6 +240,7 @@ class PixelDenoiser:
         self.known = known or len(self.signal)
         self.shrink = 1
         self.multiple: int = self._fold * 2 ** (len(network.config.block_out_channels) - 1)
+        self.size: int = self._fold * network.config.sample_size if _looks_around(network.config) else 1
         self.device = network.device
 
     def encode(self, images: Sequence[Pixels]) -> Any:
@@ -263,6 +264,12 @@ class PixelDenoiser:
     def decode(self, state: Any) -> list[Pixels]:
         """The pictures."""
         return to_pixels(state)
+
+
+def _looks_around(config: Any) -> bool:
+    """Whether a network has attention, which learns the number of cells of its training; convolutions know any."""
+    blocks = (*config.down_block_types, *config.up_block_types)
+    return bool(config.add_attention) or any("Attn" in name for name in blocks)
 
 
 PIXEL_DENOISER = Loader(
@@ -305,6 +312,7 @@ class FoldedDenoiser:
         self.known = len(self.signal)
         self.shrink = 1
         self.multiple: int = FOLD * 2 ** (len(network.config.block_out_channels) - 1)
+        self.size = 1  # `encode` refuses all sides but its own
         self.device = network.device
 
     def encode(self, images: Sequence[Pixels]) -> Any:
