@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 STEPS = 4
 """Sampler steps of a call: rounding errors show without being amplified by a whole run."""
+GUIDANCE = 7.5
+ANY_SIDE = 256
+"""Of pictures for a model that takes those of any size, but of one size in a call."""
 MOST = 8
 """Levels that a pixel may differ by."""
 SHARE = 0.02
@@ -51,7 +54,7 @@ class Question:
 
     images: Sequence[Pixels]
     steps: int = STEPS
-    guidance: float = 7.5
+    guidance: float = GUIDANCE
 
     def each(self, name: str, at: int) -> Any:
         """The value of a parameter that has one for each picture."""
@@ -101,9 +104,9 @@ def caller(model: Any, question: Question) -> Callable[[Sequence[int]], list[Any
         NoCall: the model plays no role by itself, or wants something unknown.
     """
     if hasattr(model, "predict") and hasattr(model, "encode"):
-        return lambda places: _denoised(model, [question.each("images", at) for at in places], places)
+        return lambda places: _denoised(model, _encoded(model, question, places), places)
     if hasattr(model, "decode") and hasattr(model, "encode"):
-        return lambda places: list(model.decode(model.encode([question.each("images", at) for at in places])))
+        return lambda places: list(model.decode(_encoded(model, question, places)))
     names = parameters(model)
     wanted = [name for name, needed in names.items() if needed or name in EACH | ALL - {"sampler"}]
     if unknown := [name for name in wanted if name not in EACH | ALL]:
@@ -130,10 +133,19 @@ def parameters(model: Any) -> dict[str, bool]:
     return {one.name: one.default is one.empty for one in found}
 
 
-def guidance_of(model: Any) -> float:
-    """A guidance that the model takes: 1 for a distilled one, which says so."""
-    highest = getattr(model, "guidance_most", None)
-    return 7.5 if highest is None else min(7.5, float(highest))
+def question_for(model: Any, images: Sequence[Pixels], steps: int = STEPS) -> Question:
+    """The questions to a model, with steps and guidance that suit it."""
+    bounds = getattr(model, "bounds", None)
+    most_steps, most_guidance = getattr(bounds, "most_steps", None), getattr(bounds, "most_guidance", None)
+    return Question(images, min(steps, most_steps or steps), min(GUIDANCE, most_guidance or GUIDANCE))
+
+
+def side_of(model: Any) -> int | None:
+    """Side of the square pictures that a model wants; None for one that takes any."""
+    if not hasattr(model, "multiple") and not hasattr(model, "encode"):
+        return None
+    size = int(getattr(model, "size", 1))
+    return size if size > 1 else ANY_SIDE
 
 
 def square(images: Sequence[Pixels], side: int) -> list[Pixels]:
@@ -151,11 +163,18 @@ def square(images: Sequence[Pixels], side: int) -> list[Pixels]:
     return found
 
 
-def _denoised(model: Any, images: Sequence[Pixels], places: Sequence[int]) -> list[Any]:
+def _encoded(model: Any, question: Question, places: Sequence[int]) -> Any:
+    """States of the pictures. Raises NoCall for a model that doesn't know such pictures."""
+    try:
+        return model.encode([question.each("images", at) for at in places])
+    except ValueError as error:
+        raise NoCall(str(error)) from None
+
+
+def _denoised(model: Any, state: Any, places: Sequence[int]) -> list[Any]:
     """Pictures after noise, by each picture's own seed, and one step of a denoiser."""
     import torch
 
-    state = model.encode(images)
     signal = np.asarray(model.signal)
     step = int(np.argmin(np.abs(signal - 0.5)))
     noises = []
