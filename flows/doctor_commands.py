@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,6 +49,24 @@ def doctor(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Download the weights that are missing; says first how much that is.")
     ] = False,
+    try_all: Annotated[
+        bool,
+        typer.Option(
+            "--try",
+            help="Load each model, compare its answers, sweep batch sizes, and run recipes: one record and one page.",
+        ),
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="With --try: where record and page go.")] = Path(
+        "trial"
+    ),
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="FOLDER", help="With --try: your photographs in place of the samples."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="With --try: your copy of the picture of the known answers."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which models are ready, what is missing, and how to get it. Only --pin and --fetch need a network.
@@ -61,6 +80,22 @@ def doctor(
     from variorum.reports.model_terms import model_terms
     from variorum.stages.job import models
 
+    if try_all:
+        from variorum.api.trial import Asked
+        from variorum.flows.doctor_trial import try_profile
+
+        wanted = Asked(
+            profile.value,
+            out,
+            tuple(aliases or ()),
+            (recipe,) if recipe else (),
+            source=source,
+            picture=picture,
+            fetch=fetch,
+        )
+        if not try_profile(wanted, as_json=as_json):
+            raise typer.Exit(1)
+        return
     table = models(profile.value)
     asked = _asked(table, aliases or [], recipe, overrides or [])
     failed: dict[str, VariorumError] = {}

@@ -58,7 +58,6 @@ class Asked:
         picture: the user's copy of the public picture.
         fetch: whether to download what is missing.
         known: table of known answers.
-        command: that makes the record again.
     """
 
     profile: Profile
@@ -69,14 +68,14 @@ class Asked:
     picture: Path | None = None
     fetch: bool = False
     known: Path = TABLE
-    command: str = ""
 
 
-def trial(asked: Asked, tell: Tell = lambda _: None, progress: Progress = QUIET) -> Trial:
+def trial(asked: Asked, command: str = "", tell: Tell = lambda _: None, progress: Progress = QUIET) -> Trial:
     """Make all checks, and write record and page after each. Errors of a check become its line.
 
     Args:
         asked: what to try.
+        command: that makes the record again.
         tell: gets each line when it is known.
         progress: receives the progress of recipes.
 
@@ -90,7 +89,7 @@ def trial(asked: Asked, tell: Tell = lambda _: None, progress: Progress = QUIET)
     for alias in aliases:
         table.entry(alias)
     shown = photographs(asked.source, asked.profile)
-    record = _Record(asked, machine(), tell)
+    record = _Record(asked, machine(), command, tell)
     for subject, work in machine_checks(asked.profile, aliases, asked.out):
         record.add("machine", subject, [], work, keep=False)
     picture = cache(lambda: public_picture(cache_dir(), asked.picture, fetch=asked.fetch))
@@ -110,8 +109,7 @@ def trial(asked: Asked, tell: Tell = lambda _: None, progress: Progress = QUIET)
             checks, depends = [(check, _raising(error)) for check, _ in checks], []
         for check, work in checks:
             record.add(check, name, depends, work)
-        for alias in table.aliases():
-            table.unload(alias)
+        one_recipe.unload()
     shutil.rmtree(asked.out / "parts", ignore_errors=True)
     return record.done()
 
@@ -119,10 +117,10 @@ def trial(asked: Asked, tell: Tell = lambda _: None, progress: Progress = QUIET)
 class _Record:
     """The lines so far. Those that passed before are taken from the folder's record."""
 
-    def __init__(self, asked: Asked, here: str, tell: Tell) -> None:
+    def __init__(self, asked: Asked, here: str, command: str, tell: Tell) -> None:
         before = read_trial(asked.out)
         self._kept = {line.key: line for line in (before.lines if before else ()) if line.state == "pass" and line.key}
-        self._asked, self._tell, self._here = asked, tell, here
+        self._asked, self._here, self._command, self._tell = asked, here, command, tell
         self._lines: list[Line] = []
 
     def add(self, check: str, subject: str, depends: Sequence[Any], work: Work, *, keep: bool = True) -> None:
@@ -159,7 +157,7 @@ class _Record:
             machine=self._here,
             versions={"variorum": installed_version("variorum"), "python": platform.python_version()}
             | library_versions(),
-            command=self._asked.command,
+            command=self._command,
             lines=tuple(lines),
         )
 

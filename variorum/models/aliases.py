@@ -174,12 +174,13 @@ class ModelTable:
                     _LOADED[key] = self._load(alias, entry, used)
             return _LOADED[key]
 
-    def get_as(self, alias: str, dtype: Literal["float32", "float16", "bfloat16"]) -> Any:
-        """The model behind an alias, computed in another floating-point type. It isn't kept.
+    def get_as(self, alias: str, dtype: Literal["float32", "float16", "bfloat16"], **options: Any) -> Any:
+        """The model behind an alias, in a floating-point type and with options of its loader changed. It isn't kept.
 
         It is for comparisons: what it makes has no pin. Errors are those of `get`.
         """
-        entry = self.entry(alias).model_copy(update={"dtype": dtype})
+        entry = self.entry(alias)
+        entry = entry.model_copy(update={"dtype": dtype, "options": {**entry.options, **options}})
         used = {name: self.get_as(name, dtype) for name in entry.uses}
         with running_out(f"model {alias!r} ({entry.name}) in {dtype} doesn't fit"):
             return self._load(alias, entry, used)
