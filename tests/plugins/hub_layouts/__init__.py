@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from variorum.models import table_entries
-from variorum.models.table_entries import Entry, _checked
+from variorum.models.table_entries import Entry, HubFile, _checked
 from variorum.models.weights import cached_file
 
 SOME_COMMIT = "0" * 39 + "1"
@@ -98,6 +98,12 @@ def table(home: Path, aliases: Collection[str] | None = None, others: Mapping[st
     path = home / f"models-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
     path.write_text(text)
     return path
+
+
+def single_files(home: Path, aliases: Collection[str]) -> list[tuple[HubFile, Path]]:
+    """Where the single files among these checkpoints come from, and where `snapshot` put them."""
+    places = [(entries()[alias].hub_file, alias) for alias in aliases]
+    return [(place, snapshot(alias, home)) for place, alias in places if place]
 
 
 def environment(
