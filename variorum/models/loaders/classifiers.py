@@ -127,7 +127,10 @@ class TimmProcessor:
     """timm's transforms behind transformers' wrapper, called as other image processors are."""
 
     def __init__(self, wrapper: Any) -> None:
+        facts = wrapper.data_config
         self._wrapper = wrapper
+        self.crop_size = dict(zip(("height", "width"), facts["input_size"][1:], strict=True))
+        self.image_mean, self.image_std = facts["mean"], facts["std"]
 
     def __call__(self, images: Sequence[Pixels], **_facts: Any) -> Any:
         """`pixel_values` `[N, 3, side, side]` of RGB pictures."""

@@ -159,8 +159,7 @@ class VisionLanguageOptions(StrictModel):
 def load_vision_language(
     entry: Entry, folder: Path, options: VisionLanguageOptions, _used: Mapping[str, Any]
 ) -> VisionLanguage:
-    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL, 2.5 and 3, LLaVA, SmolVLM
-    and the like.
+    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL to Qwen3-VL, LLaVA and others.
 
     Raises:
         ModelUnavailable: the folder has no such model as safetensors, or no chat template.
@@ -216,7 +215,9 @@ class VisionLanguage:
         most = most_tokens or self._options.most_tokens
         order = sorted(range(len(pairs)), key=lambda number: images[number].size, reverse=True)  # less is padded
         parts = [order[start : start + size] for start in range(0, len(order), size)]
-        answers = {n: said for part in parts for n, said in zip(part, self._answers([pairs[n] for n in part], most))}
+        answers: dict[int, str] = {}
+        for part in parts:
+            answers |= zip(part, self._answers([pairs[number] for number in part], most), strict=True)
         return [answers[number] for number in range(len(pairs))]
 
     def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:
