@@ -139,7 +139,7 @@ class ModelTable:
             return ""
         bounds = self._of_options(alias, lambda loader, options: loader.bounds(options), Bounds())
         found = bounds.unfit(guidance, steps, negative)
-        return found and f"the model {alias!r} ({self.entry(alias).name}): {found}"
+        return found and f"the model {alias!r} ({self.entry(alias).name}) {found}"
 
     def _of_options(self, alias: str, ask: Callable[[Loader, Any], T], default: T) -> T:
         """What an entry's options say; the default for invalid ones, which `check` reports."""
