@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def photographs(folder: Path, number: int, given: Path | None) -> Path:
 
 
 def made(
-    place: Path, folder: Path, rates: dict[str, float], at_once: int, number: int, known: dict[bytes, Any] | None
+    place: Path, folder: Path, rates: dict[str, float], at_once: int, asked: Any, known: dict[bytes, Any] | None
 ) -> Any:
     """Build an edition; returns the device's share of the time, and what the CPU did."""
     shutil.rmtree(place, ignore_errors=True)
@@ -136,39 +137,41 @@ def made(
         {
             "dataset": "simulated",
             "version": "1.0.0",
-            "samples_per_shard": number,
-            "limit": number,
+            "samples_per_shard": asked.unit,
             "source": {"name": "image_folder", "path": str(folder), "licence": "none"},
             "generate": [{"name": "attribute_edit", "batch": 4}],
         }
     )
     ctx = Context(0, Models(device, rates, known), DiskMemo(place / "memo"), recipe.source)
     job = Job(recipe, str(place / "store"), ctx=ctx)
-    (unit,) = job.plan.units
+    number, units = asked.photographs, job.plan.units
     wall, cpu = time.perf_counter(), time.process_time()
-    receipt = Build(job).make(unit, lambda _: None)
+    with ThreadPoolExecutor(asked.workers) as workers:
+        receipts = list(workers.map(lambda unit: Build(job).make(unit, lambda _: None), units))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {
         "busy": round(device.busy / (device.last - device.first), 3),
-        "busy, with the unit's beginning and end": round(device.busy / wall, 3),
+        "busy, with beginning and end": round(device.busy / wall, 3),
         "wall s": round(wall, 1),
         "device s/photograph": round(device.busy / number, 3),
         "cpu s/photograph": round(cpu / number, 3),
         "cores that one device needs": round(cpu / device.busy, 2),
-        "shards": sorted(info.sha256 for info in receipt.shards.values()),
+        "shards": sorted(info.sha256 for receipt in receipts for info in receipt.shards.values()),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photographs", type=int, default=16)
+    parser.add_argument("--unit", type=int, default=64, help="photographs in a unit: samples_per_shard")
+    parser.add_argument("--workers", type=int, default=1, help="units at the same time")
     parser.add_argument("--folder", type=Path, help="of photographs; by default parts of packaged ones")
     parser.add_argument("--rates", nargs="*", default=list(RATES), choices=list(RATES))
     parser.add_argument("--small", choices=["cpu", "device"], default="device", help="where small models are")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    found: dict[str, Any] = {"photographs": asked.photographs, "small models": asked.small, "goal": GOAL}
-    found["cores"] = len(os.sched_getaffinity(0))
+    found: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "goal": GOAL, **vars(asked)}
+    found.pop("folder"), found.pop("rates")
     windows = attribute_edit.AT_ONCE
     place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
     known: dict[bytes, Any] = {}
@@ -176,11 +179,11 @@ def main() -> None:
         folder = photographs(place / "photographs", asked.photographs, asked.folder)
         edition = place / "edition"
         none = {"segment": 0.0, "fill": 0.0}
-        made(edition, folder, none, windows, asked.photographs, known)  # loads models, and asks beforehand
+        made(edition, folder, none, windows, asked, known)  # loads models, and asks beforehand
         for name in asked.rates:
             for label, at_once in (("one window", 1), (f"{windows} windows", windows)):
                 answers = known if asked.small == "device" else None
-                found[f"{name}, {label}"] = made(edition, folder, RATES[name], at_once, asked.photographs, answers)
+                found[f"{name}, {label}"] = made(edition, folder, RATES[name], at_once, asked, answers)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     shards = {tuple(one.pop("shards")) for one in found.values() if isinstance(one, dict)}

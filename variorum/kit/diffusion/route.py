@@ -36,6 +36,7 @@ from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Sample, child_id
 from variorum.schemas.uses import required_models
 
@@ -147,7 +148,19 @@ class Route(Generator):
         return [Use(self.model), *self.safety.uses(), *([] if self.scorer is None else [Use(self.scorer)])]
 
     def check(self, ctx: Context) -> None:
-        """Refuse a class without a name and two classes with one prompt; warn of templates that leak test sets."""
+        """Raise RecipeError.
+
+        The settings don't suit the model, a class has no name, or two classes have one prompt. Templates that leak test
+        sets are warned of.
+        """
+        weights = getattr(self, "guidance", ())
+        settings = (
+            weights if isinstance(weights, tuple) else (weights,),
+            self.steps,
+            bool(getattr(self, "negative", "")),
+        )
+        if problem := ctx.models.unfit(self.model, *settings):
+            raise RecipeError(f"{self.component_name()}: {problem}")
         wording = self.wording(ctx)
         if wording and (warning := leak_warning(self.component_name(), wording.templates)):
             log.warning("%s", warning)
