@@ -46,17 +46,19 @@ class Device:
     """Works on one batch at a time."""
 
     def __init__(self) -> None:
-        self.busy = 0.0
-        self.first, self.last = 0.0, 0.0
+        self.busy = self.steady = 0.0
+        self.first = self.last = 0.0
         self._lock = threading.Lock()
 
-    def work(self, seconds: float) -> None:
-        """Sleep, when the batches before are done."""
+    def work(self, seconds: float, *, large: bool = False) -> None:
+        """Sleep, when the batches before are done. What follows the last `large` batch is the end of the run."""
         with self._lock:
             began = time.perf_counter()
             time.sleep(seconds)
-            self.first, self.last = self.first or began, time.perf_counter()
-            self.busy += self.last - began
+            self.busy += time.perf_counter() - began
+            self.first = self.first or began
+            if large:
+                self.last, self.steady = time.perf_counter(), self.busy
 
 
 class Models:
@@ -90,14 +92,14 @@ class Models:
     def _segment(self, images: Sequence[Any]) -> list[Segmentation]:
         """The salient object, which is what prompts SAM; then SAM's time."""
         found = self._asked("salience", images)
-        self._device.work(self._rates["segment"] * len(images))
+        self._device.work(self._rates["segment"] * len(images), large=True)
         return found
 
     def _fill(
         self, images: Sequence[Any], holes: Sequence[Any], seeds: Sequence[int], negatives: Sequence[str]
     ) -> list[Filled]:
         """A smooth fill, which costs the CPU next to nothing, after the inpainter's time."""
-        self._device.work(self._rates["fill"] * len(images))
+        self._device.work(self._rates["fill"] * len(images), large=True)
         return [Filled(push_pull(image, hole), "simulated") for image, hole in zip(images, holes, strict=True)]
 
     def _classify(self, images: Sequence[Any]) -> Any:
@@ -150,8 +152,8 @@ def made(
         receipts = list(workers.map(lambda unit: Build(job).make(unit, lambda _: None), units))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {
-        "busy": round(device.busy / (device.last - device.first), 3),
-        "busy, with beginning and end": round(device.busy / wall, 3),
+        "busy": round(device.steady / (device.last - device.first), 3),
+        "busy, beginning and end included": round(device.busy / wall, 3),
         "wall s": round(wall, 1),
         "device s/photograph": round(device.busy / number, 3),
         "cpu s/photograph": round(cpu / number, 3),
