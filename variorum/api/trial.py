@@ -21,6 +21,7 @@ from variorum.api.trial_models import ModelTrial, Outcome, Skipped, Work
 from variorum.api.trial_recipes import TWELVE, RecipeTrial
 from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Progress
+from variorum.models.fetching import announced, without_room
 from variorum.models.known_answers import TABLE, library_versions, public_picture
 from variorum.pixels import UndecodableImage, decode
 from variorum.reports.licence_facts import NON_COMMERCIAL, RESEARCH
@@ -57,7 +58,6 @@ class Asked:
         picture: the user's copy of the public picture.
         fetch: whether to download what is missing.
         known: table of known answers.
-        command: that makes the record again.
     """
 
     profile: Profile
@@ -68,14 +68,14 @@ class Asked:
     picture: Path | None = None
     fetch: bool = False
     known: Path = TABLE
-    command: str = ""
 
 
-def trial(asked: Asked, tell: Tell = lambda _: None, progress: Progress = QUIET) -> Trial:
+def trial(asked: Asked, command: str = "", tell: Tell = lambda _: None, progress: Progress = QUIET) -> Trial:
     """Make all checks, and write record and page after each. Errors of a check become its line.
 
     Args:
         asked: what to try.
+        command: that makes the record again.
         tell: gets each line when it is known.
         progress: receives the progress of recipes.
 
@@ -89,7 +89,7 @@ def trial(asked: Asked, tell: Tell = lambda _: None, progress: Progress = QUIET)
     for alias in aliases:
         table.entry(alias)
     shown = photographs(asked.source, asked.profile)
-    record = _Record(asked, machine(), tell)
+    record = _Record(asked, machine(), command, tell)
     for subject, work in machine_checks(asked.profile, aliases, asked.out):
         record.add("machine", subject, [], work, keep=False)
     picture = cache(lambda: public_picture(cache_dir(), asked.picture, fetch=asked.fetch))
@@ -109,8 +109,7 @@ def trial(asked: Asked, tell: Tell = lambda _: None, progress: Progress = QUIET)
             checks, depends = [(check, _raising(error)) for check, _ in checks], []
         for check, work in checks:
             record.add(check, name, depends, work)
-        for alias in table.aliases():
-            table.unload(alias)
+        one_recipe.unload()
     shutil.rmtree(asked.out / "parts", ignore_errors=True)
     return record.done()
 
@@ -118,10 +117,10 @@ def trial(asked: Asked, tell: Tell = lambda _: None, progress: Progress = QUIET)
 class _Record:
     """The lines so far. Those that passed before are taken from the folder's record."""
 
-    def __init__(self, asked: Asked, here: str, tell: Tell) -> None:
+    def __init__(self, asked: Asked, here: str, command: str, tell: Tell) -> None:
         before = read_trial(asked.out)
         self._kept = {line.key: line for line in (before.lines if before else ()) if line.state == "pass" and line.key}
-        self._asked, self._tell, self._here = asked, tell, here
+        self._asked, self._here, self._command, self._tell = asked, here, command, tell
         self._lines: list[Line] = []
 
     def add(self, check: str, subject: str, depends: Sequence[Any], work: Work, *, keep: bool = True) -> None:
@@ -158,7 +157,7 @@ class _Record:
             machine=self._here,
             versions={"variorum": installed_version("variorum"), "python": platform.python_version()}
             | library_versions(),
-            command=self._asked.command,
+            command=self._command,
             lines=tuple(lines),
         )
 
@@ -219,10 +218,10 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
         return "pass", f"{said}; driver {driver}, CUDA {torch.version.cuda}", {"cards": cards, "driver": driver}
 
     def disk() -> Outcome:
-        missing = table.to_fetch(aliases)
-        wanted, free = sum(missing.values()), shutil.disk_usage(_existing(cache_dir())).free
-        said = f"{wanted / 1e9:.1f} GB to fetch, {free / 1e9:.1f} GB free in {cache_dir()}"
-        return "pass" if free > wanted else "fail", said, {"fetch": wanted, "free": free, "missing": sorted(missing)}
+        missing = table.downloads(aliases)
+        said = without_room(missing) or "; ".join(announced(missing, about=True)) or "nothing is to be downloaded"
+        figures = {"fetch": sum(one.size for one in missing), "missing": sorted(one.alias for one in missing)}
+        return "fail" if without_room(missing) else "pass", said, figures
 
     def terms() -> Outcome:
         entries = {alias: table.entry(alias) for alias in aliases}
@@ -238,10 +237,6 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
     yield "GPU", gpu
     yield "disk", disk
     yield "terms of the weights", terms
-
-
-def _existing(path: Path) -> Path:
-    return next(one for one in (path, *path.absolute().parents) if one.exists())
 
 
 def aliases_of(profile: Profile, recipes: Sequence[str] = ()) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.api.trial_calls import NoCall, Question, caller, guidance_of, parameters, square
+from variorum.api.trial_calls import ANY_SIDE, NoCall, Question, caller, parameters, question_for, side_of, square
 from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ RIM = 1.5
 DECIBELS = 15.0
 """Least PSNR of a picture that was encoded and decoded."""
 STEPS = 30
+LARGE = 512
+"""Side of a square picture for models that take any."""
 
 
 def look(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
@@ -63,6 +65,8 @@ def look(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: P
     if hasattr(model, "encode") and (hasattr(model, "decode") or hasattr(model, "predict")):
         return _reconstructed(model, picture)
     names = parameters(model)
+    if not {"images", "prompts", "labels"} & set(names):
+        raise NoCall(f"its call wants {', '.join(names)}, which this trial doesn't have")
     if "texts" in names:
         return _objects(model, picture, public) if hasattr(model, "knows") else _fits(model, picture)
     if "questions" in names:
@@ -82,6 +86,8 @@ def _of_pictures(model: Any, entry: Entry, table: ModelTable, picture: Pixels, p
     (found,) = model([picture])[:1]
     if hasattr(found, "mask"):
         return _salient(found.mask, public.cats)
+    if hasattr(found, "scores") or isinstance(found, list | str) or np.ndim(found) > 1:
+        raise NoCall("nobody has said what a right answer to the public picture is")
     values = np.asarray(found, float)
     if values.ndim == 0:
         limit = 0.0 if entry.loader == "safety_checker" else 0.5
@@ -151,7 +157,7 @@ def _seam(model: Any, picture: Pixels) -> Look:
 
 
 def _reconstructed(model: Any, picture: Pixels) -> Look:
-    image = square([picture], getattr(model, "size", 256))
+    image = square([picture], side_of(model) or ANY_SIDE)
     (made,) = caller(model, Question(image))([0])
     error = float(np.mean((made.astype(float) - image[0].astype(float)) ** 2))
     decibels = float(10 * np.log10(255**2 / max(error, 1e-9)))
@@ -163,13 +169,13 @@ def _recognised(model: Any, table: ModelTable, *, labels: bool) -> Look:
     judge = _judge(table)
     if own := getattr(model, "classes", None):
         raise NoCall(f"it makes {len(own)} classes of its own, which the classifier doesn't know")
-    guidance = guidance_of(model)
+    asked = question_for(model, (), STEPS)
     right = 0
     for seed, (name, index) in enumerate(TEN.items()):
         if labels:
-            made = model([index], [seed], guidance=4.0, steps=STEPS, sampler="ddim")
+            made = model([index], [seed], guidance=asked.guidance, steps=asked.steps, sampler="ddim")
         else:
-            made = model([f"a photo of a {name}"], [""], [seed], steps=STEPS, guidance=guidance, size=None)
+            made = model([f"a photo of a {name}"], [""], [seed], steps=asked.steps, guidance=asked.guidance, size=None)
         right += int(np.argmax(judge([np.asarray(made[0])])[0])) == index
     return (
         right >= RECOGNISED,
@@ -181,8 +187,7 @@ def _recognised(model: Any, table: ModelTable, *, labels: bool) -> Look:
 def _still_a_cat(model: Any, table: ModelTable, picture: Pixels) -> Look:
     """A picture made of the picture, or of its layout, still shows a cat."""
     judge = _judge(table)
-    side = getattr(model, "size", None) if hasattr(model, "multiple") else None
-    asked = Question(square([picture], side or 512), STEPS)
+    asked = question_for(model, square([picture], side_of(model) or LARGE), STEPS)
     (made,) = caller(model, asked)([0])
     return _top(np.asarray(judge([np.asarray(made)])[0]), list(CATS), "a cat")
 

@@ -103,7 +103,7 @@ class Pipeline:
         """The pictures of one call of the pipeline.
 
         Raises:
-            ValueError: only some of the negatives are empty.
+            ValueError: only some of the negatives are empty, or settings that don't suit the model.
         """
         steps, guidance = inputs["num_inference_steps"], inputs["guidance_scale"]
         if problem := self.bounds.unfit([guidance], steps, any(negatives)):
@@ -122,12 +122,10 @@ class Pipeline:
         try:
             with self._denoising, torch.inference_mode():
                 latents = denoise()
-            with self._decoding, self._vae_alone(), torch.inference_mode():
-                decoded = self._decoded(latents)
-            if self._overflowed(latents, decoded):
+            decoded, overflowed = self._decoded(latents)
+            if overflowed:  # from now on
                 self._upcast = True
-                with self._decoding, self._vae_alone(), torch.inference_mode():
-                    decoded = self._decoded(latents)
+                decoded, _ = self._decoded(latents)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             raise
@@ -139,23 +137,22 @@ class Pipeline:
         alone = self._upcast and self.encodes and self._decoding is not self._denoising
         return self._denoising if alone else nullcontext()
 
-    def _overflowed(self, latents: Any, decoded: Singles) -> bool:
-        """Return whether half precision was too small for decoding; from then on the VAE decodes in float32."""
-        half = not self._upcast and self.pipeline.vae.dtype.itemsize == 2
-        return half and not np.isfinite(decoded).all() and bool(latents.isfinite().all())
+    def _decoded(self, latents: Any) -> tuple[Singles, bool]:
+        """Pictures `[N, H, W, 3]` in about [0, 1], decoded as the pipelines do it; whether float16 was too small."""
+        import torch
 
-    def _decoded(self, latents: Any) -> Singles:
-        """Pictures `[N, H, W, 3]` in about [0, 1], decoded as the pipelines do it."""
         pipeline = self.pipeline
-        with in_float32(pipeline.vae, self._upcast) as vae:
-            state = unscaled(latents.to(vae.dtype), vae.config)
-            pictures = vae.decode(state, return_dict=False)[0]
-        pictures = pictures[:, :, 0] if pictures.ndim == 5 else pictures  # a video of one frame
-        decoded = pipeline.image_processor.postprocess(
-            pictures, output_type="np", do_denormalize=[True] * len(pictures)
-        )
-        pipeline.maybe_free_model_hooks()
-        return np.asarray(decoded, np.float32)
+        with self._decoding, self._vae_alone(), torch.inference_mode():
+            with in_float32(pipeline.vae, self._upcast) as vae:
+                half = vae.dtype.itemsize == 2
+                pictures = vae.decode(unscaled(latents.to(vae.dtype), vae.config), return_dict=False)[0]
+            pictures = pictures[:, :, 0] if pictures.ndim == 5 else pictures  # a video of one frame
+            overflowed = half and not bool(pictures.isfinite().all()) and bool(latents.isfinite().all())
+            decoded = pipeline.image_processor.postprocess(
+                pictures, output_type="np", do_denormalize=[True] * len(pictures)
+            )
+            pipeline.maybe_free_model_hooks()
+        return np.asarray(decoded, np.float32), overflowed
 
 
 def needs_float32(config: Any) -> bool:
