@@ -89,7 +89,9 @@ def test_florence_answers_tasks_as_transformers_own_class_does_and_nothing_else(
     for image, task, answer in zip(IMAGES, tasks, together, strict=True):
         inputs = processor(images=image, text=task, return_tensors="pt")
         with torch.inference_mode():
-            tokens = own.generate(**inputs, max_new_tokens=8, num_beams=1, forced_eos_token_id=None, no_repeat_ngram_size=0)
+            tokens = own.generate(
+                **inputs, max_new_tokens=8, num_beams=1, forced_eos_token_id=None, no_repeat_ngram_size=0
+            )
         assert answer == names_of(processor.batch_decode(tokens)[0])
         assert model([image], [task], most_tokens=8) == [answer]
     assert all(together)
