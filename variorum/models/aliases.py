@@ -22,6 +22,7 @@ from variorum.models.brought.pins import BroughtModels
 from variorum.models.diffusion.bounds import Bounds
 from variorum.models.fetching import Download, downloads
 from variorum.models.hub_files import consent
+from variorum.models.known_answers import answered
 from variorum.models.loaders import find_loader
 from variorum.models.loaders.loader import Loader
 from variorum.models.memory import running_out, too_large
@@ -442,7 +443,11 @@ class ModelTable:
 
 def doctor(table: ModelTable, aliases: Iterable[str] | None = None) -> list[Status]:
     """State of these aliases, by default all of the profile, with all weights hashed; works offline."""
-    return [table.status(alias, thorough=True) for alias in (table.aliases() if aliases is None else aliases)]
+    found = [table.status(alias, thorough=True) for alias in (table.aliases() if aliases is None else aliases)]
+    return [
+        replace(one, answered=True) if one.state == "ready" and answered(table.pin(one.alias), table.cache) else one
+        for one in found
+    ]
 
 
 def _problem(entry: Entry) -> str:
