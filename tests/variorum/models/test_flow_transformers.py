@@ -205,3 +205,11 @@ def test_what_the_loader_does_not_do_is_said_in_one_line(models):
     entry = hub_layouts.entries()["text_to_image_flux"]
     sliced = entry.model_copy(update={"options": entry.options | {"attention": "sliced"}})
     assert FLOW_TRANSFORMER.problem(sliced) == "attention = 'sliced' is for U-Nets; leave it out"
+
+
+@pytest.mark.parametrize("alias", ["text_to_image_flux", "text_to_image_qwen", "text_to_image_z"])
+@pytest.mark.parametrize("saver", [{"offload": "model"}, {"vae_slicing": True, "vae_tiling": True}], ids=str)
+def test_memory_savers_change_next_to_nothing(models, alias, saver):
+    saving = models(alias, **saver)
+    assert (saving._decoding is saving._denoising) == ("offload" in saver)
+    assert furthest(drawn(saving, alias, [0, 1]), drawn(models(alias), alias, [0, 1])) <= LEVELS

@@ -56,7 +56,11 @@ def _filled(entry: Entry, folder: Path, like: Any) -> Any:
     wanted = network.state_dict()
     lacking, unknown = sorted(wanted.keys() - held.keys()), sorted(held.keys() - wanted.keys())
     reshaped = sorted(name for name in wanted.keys() & held.keys() if held[name].shape != wanted[name].shape)
-    for names, what in ((lacking, "no tensor"), (reshaped, "another shape of the tensor"), (unknown, "an unknown tensor")):
+    for names, what in (
+        (lacking, "no tensor"),
+        (reshaped, "another shape of the tensor"),
+        (unknown, "an unknown tensor"),
+    ):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise ModelUnavailable(
