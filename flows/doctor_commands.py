@@ -225,7 +225,7 @@ def _print(rows: Sequence[Status], profile: str, said: Mapping[str, str]) -> Non
             row.licence,
             f"{row.size / 1e6:.0f}",
             *((said.get(row.alias, ""),) if said else ()),
-            row.state,
+            f"{row.state}, answered" if row.answered else row.state,
         )
         for row in rows
     ]

@@ -115,10 +115,10 @@ def test_guidance_and_negatives_have_an_effect_where_the_model_takes_them(models
 @pytest.mark.parametrize(
     ("alias", "settings", "said"),
     [
-        ("text_to_image_fast", {"guidance": 7.5}, "it takes a guidance of 1, not 7.5"),
-        ("text_to_image_fast", {"guidance": 1.0, "steps": 50}, "it takes at most 4 steps, not 50"),
-        ("text_to_image_flux", {"guidance": 7.5}, "it takes a guidance of at most 5, not 7.5"),
-        ("text_to_image_flux", {"negative": "blue"}, "it takes no negative prompt"),
+        ("text_to_image_fast", {"guidance": 7.5}, "this model takes a guidance of 1, not 7.5"),
+        ("text_to_image_fast", {"guidance": 1.0, "steps": 50}, "this model takes at most 4 steps, not 50"),
+        ("text_to_image_flux", {"guidance": 7.5}, "this model takes a guidance of at most 5, not 7.5"),
+        ("text_to_image_flux", {"negative": "blue"}, "this model takes no negative prompt"),
     ],
 )
 def test_settings_that_would_spoil_a_model_are_refused(models, alias, settings, said):

@@ -107,7 +107,7 @@ class Pipeline:
         """
         steps, guidance = inputs["num_inference_steps"], inputs["guidance_scale"]
         if problem := self.bounds.unfit([guidance], steps, any(negatives)):
-            raise ValueError(problem)
+            raise ValueError(f"this model {problem}")
 
         def latents() -> Any:
             called = self._inputs(prompts, negatives, inputs)
