@@ -14,8 +14,8 @@ from skimage.metrics import peak_signal_noise_ratio as psnr
 from variorum.generators.watermark.attacks.purification import Purification
 from variorum.generators.watermark.marks.stdm import Stdm
 from variorum.generators.watermark.watermarking.regenerating import purified
-from variorum.models.diffusion.images import fitted, restored
 from variorum.models import ModelTable
+from variorum.models.diffusion.images import fitted, restored
 from variorum.models.roles import Denoised
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
@@ -104,7 +104,7 @@ class Oracle:
     """A denoiser that knows the clean picture, and notes how much noise there is at each step that it is asked for."""
 
     signal = np.linspace(0.999, 0.1, 100)
-    known, shrink, multiple, size, device = 100, 1, 8, 1, "cpu"
+    known, shrink, multiple, size, tf32, device = 100, 1, 8, 1, False, "cpu"
 
     def __init__(self):
         self.seen = []

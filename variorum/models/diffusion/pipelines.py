@@ -13,18 +13,21 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from variorum.models.device import inference
 from variorum.models.diffusion.encoded_prompts import EncodedPrompts
-from variorum.models.diffusion.images import extended, resized, to_pil
-from variorum.models.roles import Filled
+from variorum.models.diffusion.images import blanked, extended, grown, resized, to_pil
+from variorum.models.roles import BLANK, Filled
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Pixels, Singles
 
+LARGE = 1024
+"""Side from which the VAE works on one picture at a time: SDXL's in float32 needs 1 GiB for each activation there."""
 MULTIPLE = 8
 """Stable Diffusion pipelines of diffusers take sides that are multiples of this, whatever the VAE's factor."""
 
@@ -38,6 +41,8 @@ class Pipeline:
 
     encodes: ClassVar[bool] = False
     """Whether the VAE also encodes pictures."""
+    tf32: bool = False
+    """Whether float32 may be computed as TF32."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
@@ -55,6 +60,8 @@ class Pipeline:
         self._upcast = hasattr(pipeline, "upcast_vae") and pipeline.vae.config.force_upcast
         alone = offloaded or (self.encodes and self._upcast)
         self._decoding = self._denoising if alone else threading.Lock()
+        self._compiled = hasattr(self._network, "_orig_mod")
+        self._fullest = 0  # pictures of the largest call since memory last ran out
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
         """Return whether each prompt has more tokens than the text encoder reads."""
@@ -80,30 +87,47 @@ class Pipeline:
     def _run(self, prompts: Sequence[str] = (), negatives: Sequence[str] = (), **inputs: Any) -> list[Pixels]:
         """The pictures of one call of the pipeline.
 
+        Args:
+            prompts: one per picture, or none.
+            negatives: one per prompt, or none.
+            inputs: further ones of the pipeline, with one `generator` per picture.
+
         Raises:
             ValueError: only some of the negatives are empty.
         """
+        number = len(inputs["generator"])
 
         def latents() -> Any:
-            texts = self._encoded(prompts, negatives) if prompts else {}
-            return self.pipeline(**inputs, **texts, output_type="latent").images
+            rest = self._lacking(number)
+            told = (repeated(part, rest) for part in (prompts, negatives))
+            texts = self._encoded(*told) if prompts else {}
+            return self.pipeline(**_filled(inputs, rest), **texts, output_type="latent").images[:number]
 
         return self._pictures(latents)
 
+    def _lacking(self, number: int) -> int:
+        """How many pictures a call of a compiled network lacks, which is compiled again for every other number.
+
+        The last pictures of a unit, and those that are drawn again, are filled up to the largest call.
+        """
+        self._fullest = max(number, self._fullest)
+        return self._fullest - number if self._compiled else 0
+
     def _pictures(self, denoise: Callable[[], Any]) -> list[Pixels]:
-        """Denoise, then decode; non-finite values become black, which generators reject as blank."""
+        """Denoise, then decode; a picture with non-finite values is black, which generators reject as blank."""
         import torch
 
         try:
-            with self._denoising, torch.inference_mode():
+            with self._denoising, inference(self.tf32):
                 latents = denoise()
-            with self._decoding, torch.inference_mode():
+            with self._decoding, inference(self.tf32):
                 decoded = self._decoded(latents)
         except torch.OutOfMemoryError:
+            self._fullest = 0
             torch.cuda.empty_cache()
             raise
-        levels = np.nan_to_num(decoded, nan=0, posinf=0, neginf=0).clip(0, 1) * 255
-        return list(levels.round().astype(np.uint8))
+        decoded[~np.isfinite(decoded).all(axis=(1, 2, 3))] = 0
+        return list((decoded.clip(0, 1) * 255).round().astype(np.uint8))
 
     def _decoded(self, latents: Any) -> Singles:
         """Pictures `[N, H, W, 3]` in [0, 1], decoded as the pipelines do it."""
@@ -122,7 +146,9 @@ class Pipeline:
             if mean and std:
                 scale, shift = (torch.tensor(part).to(state).view(1, -1, 1, 1) for part in (std, mean))
                 state = state * scale + shift
-            pictures = vae.decode(state, return_dict=False)[0]
+            large = state.shape[-2] * state.shape[-1] * self.pipeline.vae_scale_factor**2 >= LARGE**2
+            parts = state.split(1) if large else (state,)
+            pictures = torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
         finally:
             if vae.dtype != dtype:
                 vae.to(dtype)
@@ -131,6 +157,27 @@ class Pipeline:
         )
         self.pipeline.maybe_free_model_hooks()
         return np.asarray(decoded, np.float32)
+
+
+def _filled(inputs: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A pipeline's inputs with `number` further pictures, like the last one, which are dropped later."""
+    found = {name: repeated(part, number) if name in ("image", "mask_image") else part for name, part in inputs.items()}
+    found["generator"] = [*inputs["generator"], *cpu_generators([0] * number)]
+    if "latents" in inputs:
+        found["latents"] = drawn_again(inputs["latents"], number)
+    return found
+
+
+def repeated(items: Sequence[Any], number: int) -> list[Any]:
+    """The items, and the last of them `number` times more."""
+    return [*items, *list(items[-1:]) * number]
+
+
+def drawn_again(latents: Any, number: int) -> Any:
+    """Latents `[N, …]`, and the last of them `number` times more."""
+    import torch
+
+    return torch.cat([latents, latents[-1:].expand(number, *latents.shape[1:])]) if number else latents
 
 
 def cpu_generators(seeds: Sequence[int]) -> list[Any]:
@@ -248,7 +295,10 @@ class Inpaint(Pipeline):
         seeds: Sequence[int],
         negatives: Sequence[str] = (),
     ) -> list[Filled]:
-        """Each picture with its hole filled; pictures of one size share a call of the pipeline."""
+        """Each picture with its hole filled; pictures of one size share a call of the pipeline.
+
+        One that the pipeline makes black is returned as it was, with the method `blank`.
+        """
         filled = [Filled(image, "none") for image in images]
         texts = [", ".join(filter(None, (text, self._negative))) for text in negatives or [""] * len(images)]
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
@@ -258,8 +308,11 @@ class Inpaint(Pipeline):
         for numbers in groups.values():
             group = [(images[n], holes[n], seeds[n], texts[n]) for n in numbers]
             for number, inside in zip(numbers, self._fill(group), strict=True):
-                image = np.where(np.asarray(holes[number], bool)[..., None], inside, images[number])
-                filled[number] = Filled(image, "diffusion")
+                hole = np.asarray(holes[number], bool)
+                if blanked(inside, images[number], ~hole):
+                    filled[number] = Filled(images[number], BLANK)
+                else:
+                    filled[number] = Filled(np.where(hole[..., None], inside, images[number]), "diffusion")
         return filled
 
     def _fill(self, group: list[tuple[Pixels, Array, int, str]]) -> list[Pixels]:
@@ -273,10 +326,7 @@ class Inpaint(Pipeline):
             [self._prompt] * len(images),
             negatives,
             image=[to_pil(extended(image, inner, outer)) for image in images],
-            # a pixel that overlaps the hole at all belongs to it
-            mask_image=[
-                to_pil((extended(hole.astype(np.uint8) * 255, inner, outer) > 0) * np.uint8(255)) for hole in holes
-            ],
+            mask_image=[to_pil(grown(hole, inner, outer, self.pipeline.vae_scale_factor)) for hole in holes],
             height=outer[0],
             width=outer[1],
             strength=1.0,

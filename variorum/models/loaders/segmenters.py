@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, float32
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import open_session
 from variorum.models.pretrained import state_of
@@ -139,7 +139,7 @@ class Sam:
         box = bounding_box(salient > 0.5)
         if box is None:
             return Segmentation(np.zeros(image.shape[:2], np.float32), float("nan"), 0.0)
-        with self._lock:
+        with self._lock, float32():
             self._predictor.set_image(image)
             logits, scores, _ = self._predictor.predict(box=box, multimask_output=True, return_logits=True)
         best = int(np.argmax(scores))

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.diffusion.conditioned import EdgeToImage, InstructionEdit, LayoutToImage
 from variorum.models.diffusion.inversion import TextFromNoise
 from variorum.models.diffusion.options import PipelineOptions
-from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint
+from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint, Pipeline
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
 from variorum.models.table_entries import Entry, StrictModel
@@ -67,7 +67,12 @@ def load_diffusion(entry: Entry, folder: Path, options: DiffusionOptions, used: 
     Raises:
         ModelUnavailable: the folder has pickles or code in it, or isn't a pipeline for this task.
     """
-    pipeline = options.apply(_pipeline(entry, folder, options, used))
+    model = _for_task(options.apply(_pipeline(entry, folder, options, used)), options)
+    model.tf32 = options.tf32
+    return model
+
+
+def _for_task(pipeline: Any, options: DiffusionOptions) -> Pipeline:
     if options.task == "edge_to_image":
         return EdgeToImage(pipeline, options.edges)
     if options.task == "inpaint":
@@ -79,13 +84,14 @@ def load_diffusion(entry: Entry, folder: Path, options: DiffusionOptions, used: 
             guidance=options.guidance,
             side=options.side,
         )
-    return {
+    classes: dict[str, type[Pipeline]] = {
         "text_to_image": TextFromNoise,
         "image_to_image": ImageToImage,
         "image_variation": ImageVariation,
         "instruction_edit": InstructionEdit,
         "layout_to_image": LayoutToImage,
-    }[options.task](pipeline)
+    }
+    return classes[options.task](pipeline)
 
 
 def _pipeline(entry: Entry, folder: Path, options: DiffusionOptions, used: Mapping[str, Any]) -> Any:
@@ -160,7 +166,7 @@ def pipeline_index(folder: Path) -> Mapping[str, Any]:
 
 
 DIFFUSION = Loader(
-    revision=1,
+    revision=2,
     make=load_diffusion,
     options=DiffusionOptions,
     packages=("diffusers", "transformers", "torch"),
@@ -242,12 +248,11 @@ class SafetyChecker:
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def _margins(self, images: Sequence[Pixels]) -> Singles:
-        import torch
         from torch.nn.functional import normalize
 
         model = self._model
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
+        with inference():
             pixels = inputs["pixel_values"].to(model.device, model.dtype)
             embedded = normalize(model.visual_projection(model.vision_model(pixels)[1]))
 

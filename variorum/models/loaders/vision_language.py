@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.diffusion.images import shrunk, to_pil
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
@@ -84,20 +84,18 @@ class ZeroShot:
         return model.visual_projection(model.vision_model(pixel_values=inputs).pooler_output).float()
 
     def _embedded_images(self, images: Sequence[Pixels]) -> Singles:
-        import torch
 
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
+        with inference():
             pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
             return _normalised(
                 self._model.visual_projection(self._model.vision_model(pixel_values=pixels).pooler_output)
             )
 
     def _embedded_texts(self, texts: tuple[str, ...]) -> Singles:
-        import torch
 
         parts = []
-        with torch.inference_mode():
+        with inference():
             for i in range(0, len(texts), TEXTS):
                 # padded to a fixed length, so that an embedding doesn't depend on the other texts
                 inputs = self._tokenizer(
@@ -208,7 +206,7 @@ class VisionLanguage:
         )
         inputs = inputs.to(self._model.device, self._model.dtype)
         try:
-            with self._lock, torch.inference_mode():
+            with self._lock, inference():
                 tokens = self._model.generate(**inputs, max_new_tokens=most)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
