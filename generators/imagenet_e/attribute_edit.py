@@ -176,9 +176,8 @@ class AttributeEdit(Generator):
         skipped = partial(of.skipped, variant=wanted.variant, requested=wanted.requested)
         if isinstance(scene, BadInput):
             return skipped(scene.reason, str(scene), status="failed")
-        bad = gates.first_failed(scene.gates)
-        if bad and wanted.variant != "original":
-            return skipped(bad, f"the mask can't be trusted: {scene.gates[bad]}", gates=scene.gates)
+        if (refusal := scene.refusal()) and wanted.variant != "original":
+            return skipped(*refusal, gates=scene.gates)
         try:
             draft = wanted.make(Subject(of, scene, pool, backgrounds))
         except CannotEdit as error:

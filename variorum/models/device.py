@@ -102,8 +102,9 @@ def _set(precisions: tuple[str, ...], older: tuple[str, bool] | None) -> None:
 
 
 def _places() -> tuple[Any, ...]:
-    from torch import backends
+    import torch
 
+    backends: Any = torch.backends  # whose stubs lack some of these
     return backends.cuda.matmul, backends.mkldnn.matmul, backends.cudnn.conv, backends.cudnn.rnn
 
 

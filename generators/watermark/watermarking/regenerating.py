@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from variorum.models.device import inference, one_thread
-from variorum.models.diffusion.images import fitted, restored
+from variorum.models.diffusion.images import blanked, fitted, restored
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.watermark import Refused
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
     from variorum.models.roles import Autoencoder, Denoiser
+
+
+def blank(made: Pixels, image: Pixels) -> Refused | None:
+    """The reason for a picture of one colour in place of one that a model made anew, such as after an overflow."""
+    return Refused("blank", "the model made a picture of one colour") if blanked(made, image) else None
 
 
 def purified(

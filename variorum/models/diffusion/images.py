@@ -73,19 +73,11 @@ def grown(hole: Array, inner: tuple[int, int], outer: tuple[int, int], cell: int
     return np.asarray(cv2.dilate(touched, np.ones((2 * cell + 1, 2 * cell + 1), np.uint8)) * 255, np.uint8)
 
 
-def blanked(made: Pixels, before: Pixels, where: Array | None = None) -> bool:
-    """Whether a model made a picture of one colour, mostly black, in place of one that should look like `before`.
-
-    Args:
-        made: what it made, `[H, W, 3]`.
-        before: of the same size.
-        where: `[H, W]`, true for pixels that are compared; None for all.
-    """
-    if float(made.std()) >= LEAST_SPREAD:
+def blanked(made: Pixels, before: Pixels) -> bool:
+    """Whether a model made pixels of one colour, mostly black, that should look like `before`; both `[…, 3]`."""
+    if not made.size or float(made.std()) >= LEAST_SPREAD:
         return False
-    apart = np.abs(made.astype(np.int16) - before)
-    compared = apart if where is None else apart[where]
-    return compared.size > 0 and float(compared.mean()) > FAR
+    return float(np.abs(made.astype(np.int16) - before).mean()) > FAR
 
 
 def fitted(pixels: Pixels, multiple: int, least: int = 1, *, mask: bool = False) -> Pixels:

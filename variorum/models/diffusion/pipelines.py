@@ -309,7 +309,7 @@ class Inpaint(Pipeline):
             group = [(images[n], holes[n], seeds[n], texts[n]) for n in numbers]
             for number, inside in zip(numbers, self._fill(group), strict=True):
                 hole = np.asarray(holes[number], bool)
-                if blanked(inside, images[number], ~hole):
+                if blanked(inside[~hole], images[number][~hole]):
                     filled[number] = Filled(images[number], BLANK)
                 else:
                     filled[number] = Filled(np.where(hole[..., None], inside, images[number]), "diffusion")
