@@ -21,7 +21,7 @@ import numpy as np
 
 from variorum.generators.content_dilution.content_dilution import ContentDilution
 from variorum.generators.content_dilution.words import keywords
-from variorum.kit.labels.imagenet_classes import class_infos
+from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.sample import Sample, source_id

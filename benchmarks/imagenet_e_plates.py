@@ -27,10 +27,10 @@ from sklearn.datasets import load_sample_image
 from variorum.edition.tables import read_table
 from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
 from variorum.kit.gates import gates
-from variorum.kit.labels.imagenet_classes import is_wnid
 from variorum.kit.pictures.scenes import BadInput, Scene, Setup, label_index, scenes
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
+from variorum.models.imagenet_classes import is_wnid
 from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.sample import BASELINES, Sample

@@ -98,7 +98,7 @@ def view(
 
     from variorum.edition.opening import open_edition
     from variorum.flows.browser import open_page
-    from variorum.kit.labels.imagenet_classes import class_infos
+    from variorum.models.imagenet_classes import class_infos
     from variorum.reports.page.phrases import check_phrases, phrases_of
     from variorum.reports.page.write import write_view
     from variorum.stages.job import models as models_of

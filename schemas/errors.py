@@ -7,6 +7,7 @@
     │   └── SourceChanged         it changed while it was read
     ├── TemporaryError            a disk, a network or the machine failed; the same command may succeed
     ├── ModelUnavailable          a model's weights are missing or unusable here, or memory is too small
+    │   └── ModelOutOfReach       they can't be fetched now, which is a TemporaryError too
     ├── ModelFailed               a model under test raised, or gave something else than scores of its classes
     ├── TooManyFailures           a unit failed past the recipe's failure rate
     ├── GuardFailed               a limit that a report should keep isn't kept
@@ -53,6 +54,10 @@ class TemporaryError(VariorumError):
 
 class ModelUnavailable(VariorumError):
     """A model's weights are missing, unusable or not the pinned ones on this machine, or memory is too small."""
+
+
+class ModelOutOfReach(ModelUnavailable, TemporaryError):
+    """A model's weights can't be fetched now: the network or a server fails. The same command may succeed later."""
 
 
 class ModelFailed(VariorumError):

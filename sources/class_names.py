@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.machine.retrying import read_file, steady
+from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from variorum.kit.labels.imagenet_classes import class_infos, is_wnid
+from variorum.models.imagenet_classes import class_infos, is_wnid
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import Failure, Sample

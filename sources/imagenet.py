@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from pydantic import model_validator
 
-from variorum.kit.labels.imagenet_classes import class_infos, is_wnid, table
+from variorum.models.imagenet_classes import class_infos, is_wnid, table
 from variorum.pixels import UndecodableImage, decode, encode_png
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Source, place_of

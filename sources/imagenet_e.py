@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from variorum.kit.labels.imagenet_classes import class_infos
+from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.component import ClassInfo, Context, place_of
 from variorum.schemas.errors import SourceError
 from variorum.sources.exports.annotated_folder import (

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.machine.file_hashes import pin_files
 from variorum.machine.retrying import Pinned, check_pinned, read_pinned
+from variorum.models.imagenet_classes import class_infos
 from variorum.pixels import encode_png
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of

@@ -12,9 +12,13 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hub_front import Hub
     from playwright.sync_api import Browser
     from s3_server import Server
+
+    from variorum.models import ModelTable
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
@@ -109,3 +113,26 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_pipelines(folder)
     save_clip(folder / "clip")
     return folder
+
+
+@pytest.fixture(scope="session")
+def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of the Hub's cache, and of this project's, that tests share; `hub_models` puts checkpoints there."""
+    return tmp_path_factory.mktemp("hub_home")
+
+
+@pytest.fixture
+def hub_models(hub_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModelTable]:
+    """A function that makes profile hub's aliases tiny checkpoints in the published layouts, also for processes."""
+    from hub_layouts import environment
+    from huggingface_hub import constants
+
+    from variorum.models import ModelTable
+
+    def with_tiny(*aliases: str) -> ModelTable:
+        for name, value in environment(hub_home, aliases).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub_home / "hub"))
+        return ModelTable("hub")
+
+    return with_tiny

@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 from training.noiser import network
 from variorum.kit.corrupt import low_light
 from variorum.kit.corrupt.frames import framed
-from variorum.kit.labels.imagenet_classes import index_of
 from variorum.models import ModelTable
+from variorum.models.imagenet_classes import index_of
 from variorum.models.loaders.noise_regression import FIRST, WEIGHTS
 from variorum.pixels import decode
 from variorum.schemas.component import Context

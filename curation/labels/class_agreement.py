@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from variorum.kit.labels.classes import most_flagged
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.kit.prompts.prompts import PHOTO, Template, Words, check_templates
+from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import ClassInfo, Context, Detector, Use, column_kinds
 from variorum.schemas.sample import Sample

@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.labels.imagenet_classes import table as imagenet
 from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.corrupted import FRAME, OUTPUTS, Cells, errors
 from variorum.kit.predicted.drops import Results, unpaired
 from variorum.kit.predicted.offered import NO_EDITS, Asked, by_model
 from variorum.kit.predicted.pairing import paired
 from variorum.kit.predicted.resamples import Resamples
+from variorum.models.imagenet_classes import table as imagenet
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import ClassInfo, Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point

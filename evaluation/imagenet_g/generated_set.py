@@ -15,11 +15,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from variorum.evaluation.imagenet_g.figures import Comparison
-from variorum.kit.labels.imagenet_classes import is_wnid, name_of
-from variorum.kit.labels.imagenet_classes import table as imagenet
 from variorum.kit.predicted.answers import label_index
 from variorum.kit.predicted.pairing import UNSCORED
 from variorum.kit.sets.pictures import Pictures, ranks
+from variorum.models.imagenet_classes import is_wnid, name_of
+from variorum.models.imagenet_classes import table as imagenet
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Source, Use
 from variorum.schemas.lookup import NestedSource

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from variorum.kit.labels.imagenet_classes import table
+from variorum.models.imagenet_classes import table
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 

@@ -8,6 +8,7 @@ name; one that the object rules out becomes a `Failure` with the reason. An uned
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
@@ -23,7 +24,7 @@ from variorum.kit.pictures.framing import Framing
 from variorum.kit.pictures.geometry import CannotEdit, Strategy
 from variorum.kit.pictures.pool import Pool
 from variorum.kit.pictures.scenes import BadInput, Scene, Setup, label_index, scenes
-from variorum.machine.prefetch import batched
+from variorum.kit.windows import in_windows
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 Attribute = Literal["background", "size", "position", "direction", "mirror"]
 Background = Literal["random", "texture_up", "texture_down", "guided_up", "guided_down", "guided_adversarial"]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+AT_ONCE = 4
+"""Windows at work at the same time: one on the GPU, one waiting for it, and two of which the CPU prepares or edits."""
 Result: TypeAlias = tuple[WantedEdit, Draft] | Failure
 
 
@@ -121,14 +124,20 @@ class AttributeEdit(Generator):
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
         pool = Pool(setup, ctx, self.plate_pool)
-        for group in batched(samples, self.batch):
-            results: list[Result] = []
+
+        def make(group: list[Sample]) -> list[list[Sample | Failure]]:
+            results: list[list[Result]] = []
             found = scenes(group, setup, ctx)
             backgrounds = self._backgrounds(group, found, ctx)
             for sample, scene, guided in zip(group, found, backgrounds, strict=True):
                 of = Edit(self, sample, ctx)
-                results += [self._draft(of, scene, wanted, pool, guided) for wanted in self._wanted(of)]
-            yield from self._judged(results, ctx)
+                results.append([self._draft(of, scene, wanted, pool, guided) for wanted in self._wanted(of)])
+            return self._judged(results, ctx)
+
+        windows = in_windows(samples, make, batch=self.batch, at_once=AT_ONCE, name=self.component_name())
+        with closing(windows):
+            for _, made in windows:
+                yield from made
 
     def _wanted(self, of: Edit) -> Iterator[WantedEdit]:
         """List what is asked for. It depends on fields and seed alone, so ids are known before any picture is."""
@@ -185,15 +194,14 @@ class AttributeEdit(Generator):
         draft.gates["blank"] = gates.blank(draft.picture, self.gates)
         return wanted, draft
 
-    def _judged(self, results: list[Result], ctx: Context) -> Iterator[Sample | Failure]:
-        """The results as records, with the classifier's opinion of each picture."""
-        drafts = [item[1] for item in results if not isinstance(item, Failure)]
+    def _judged(self, results: list[list[Result]], ctx: Context) -> list[list[Sample | Failure]]:
+        """The results of each sample as records, with the classifier's opinion of each picture."""
+        drafts = [item[1] for one in results for item in one if not isinstance(item, Failure)]
         if self.classifier is not None and drafts:
             rows = ctx.models.get(self.classifier)([draft.picture for draft in drafts])
             for draft, row in zip(drafts, rows, strict=True):
                 draft.gates |= gates.label_gates(row, draft.subject.scene.index(draft.subject.index))
-        for item in results:
-            yield item if isinstance(item, Failure) else self._sample(*item)
+        return [[item if isinstance(item, Failure) else self._sample(*item) for item in one] for one in results]
 
     def _sample(self, wanted: WantedEdit, draft: Draft) -> Sample:
         of, scene = draft.subject.of, draft.subject.scene

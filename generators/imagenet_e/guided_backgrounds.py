@@ -6,6 +6,7 @@ guidance. A model's loss on the control is the effect of diffusion; what it lose
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ KINDS = ("guided_up", "guided_down", ADVERSARIAL)
 NOISE = "guided"
 """Purpose of the seed that all guided backgrounds of a picture have in common."""
 INEFFECTIVE = "guidance_ineffective"
+_ALONE = threading.Lock()  # one batch in memory at a time: gradients are large
 REVISION = 3
 """Raise it when the same wish starts to give another background, so that cached backgrounds are not reused."""
 
@@ -122,7 +124,8 @@ def _diffused(wishes: Sequence[Wish], settings: Guidance, batch: int, ctx: Conte
         adversary = models.get(settings.adversary) if settings.adversary else None
 
         def call(part: Sequence[int]) -> list[Pixels]:
-            return guided([wishes[place] for place in part], denoiser, settings, adversary)
+            with _ALONE:
+                return guided([wishes[place] for place in part], denoiser, settings, adversary)
 
         found, _ = in_parts(call, missing, batch, settings.denoiser)
         return [{"background": picture} for picture in found]

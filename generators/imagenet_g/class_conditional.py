@@ -16,7 +16,7 @@ from pydantic import Field
 
 from variorum.kit.diffusion.drawing import Request, Safety
 from variorum.kit.diffusion.route import Route, Variant, Weights
-from variorum.kit.labels.imagenet_classes import class_infos
+from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError

@@ -30,8 +30,8 @@ from variorum.generators.watermark.watermarking.keys import (
 from variorum.generators.watermark.watermarking.latents.noise_mark import NoiseMark
 from variorum.kit.diffusion.drawing import Request, Safety
 from variorum.kit.diffusion.route import Route, Size, Variant, Weight
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.kit.prompts.prompts import Templates, Wording, wording_for
+from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError

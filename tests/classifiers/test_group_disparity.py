@@ -14,9 +14,9 @@ from scipy.stats import chi2_contingency
 from variorum.evaluation.classifiers.group_disparity import GroupDisparity, said
 from variorum.evaluation.classifiers.group_gaps import pairs, scored
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
+from variorum.models.imagenet_classes import class_infos
 from variorum.pixels import decode
 from variorum.reports.card import _render
 from variorum.schemas.component import Context

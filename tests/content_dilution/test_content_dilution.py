@@ -24,9 +24,9 @@ from variorum.generators.content_dilution.content_dilution import SOURCES, Conte
 from variorum.generators.content_dilution.measures import bleu, keyword_recall, share_new
 from variorum.generators.content_dilution.sentences import address, frames, joined, usable_frames, written
 from variorum.generators.content_dilution.words import contains, keywords, latin, new_labels, words
-from variorum.kit.labels.imagenet_classes import table as imagenet
 from variorum.kit.prompts.subjects import listed
 from variorum.models.coco import CATEGORIES
+from variorum.models.imagenet_classes import table as imagenet
 from variorum.pipeline import Job, Threads, build
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, Object, Text

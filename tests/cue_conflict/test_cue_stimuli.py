@@ -15,8 +15,8 @@ from variorum.generators.cue_conflict.gates import Limits, blank, contour_kept, 
 from variorum.generators.cue_conflict.partners import patch_of
 from variorum.kit.gates.gates import first_failed
 from variorum.kit.labels.categories import category_classes, category_of, category_probabilities
-from variorum.kit.labels.imagenet_classes import is_wnid, table
 from variorum.kit.pictures.seams import evenness
+from variorum.models.imagenet_classes import is_wnid, table
 from variorum.schemas.annotations import Annotations
 
 LIMITS = Limits()

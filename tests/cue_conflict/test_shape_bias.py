@@ -7,10 +7,10 @@ import pytest
 
 from variorum.evaluation.cue_conflict.shape_bias import ShapeBias, cues_of
 from variorum.kit.labels.categories import category_classes
-from variorum.kit.labels.imagenet_classes import class_infos, index_of, name_of
 from variorum.kit.predicted.answers import SharedAnswers
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
+from variorum.models.imagenet_classes import class_infos, index_of, name_of
 from variorum.reports.card import _render
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError

@@ -9,10 +9,10 @@ import skimage.data
 from variorum.evaluation.imagenet_c.corruption_error import CorruptionError, corruption_of
 from variorum.generators.imagenet_c.corruption import Corruption
 from variorum.kit.corrupt.kinds import COMMON
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.kit.predicted.corrupted import ALEXNET, ALEXNET_CLEAN
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
+from variorum.models.imagenet_classes import class_infos
 from variorum.reports.card import _render
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.edit import Edit

@@ -170,7 +170,7 @@ class Only:
 def test_out_of_memory_halves_the_batch_and_says_so(ctx, caplog):
     samples = planned(ctx, 10)
     small = Small(ctx.models.get("class_conditional"), 3)
-    with caplog.at_level(logging.WARNING, "variorum.kit.diffusion.windows"):
+    with caplog.at_level(logging.WARNING, "variorum.kit.windows"):
         children = made(samples, Context(7, Only(small, ctx.models), ctx.memo), steps=2, batch=8)
     assert sorted(small.asked, reverse=True) == [8, 8, 4, 2, 2, 2, 2, 2]
     assert [child.parent for child in children] == [sample.id for sample in samples]

@@ -203,7 +203,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     kind, samples, ctx = route
     name = kind.component_name()
     small = Small(ctx.models.get(name), 1)
-    with caplog.at_level(logging.WARNING, "variorum.kit.diffusion.windows"):
+    with caplog.at_level(logging.WARNING, "variorum.kit.windows"):
         children = run(kind, samples, Context(7, Instead(ctx.models, name, small), ctx.memo, ctx.source), batch=5)
     assert sorted(small.asked, reverse=True) == [5, 5, 2, 1, 1, 1, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [

@@ -279,7 +279,7 @@ def test_the_card_shows_which_classes_lost_diversity():
 
 
 def test_a_thousand_classes_are_ten_rows_and_a_pointer():
-    from variorum.kit.labels.imagenet_classes import table
+    from variorum.models.imagenet_classes import table
 
     names = tuple(item.wnid for item in table()[:30])
     centres = np.random.default_rng(0).normal(0, 1, (30, WIDTH))

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.kit.labels.imagenet_classes import class_infos, table
 from variorum.kit.labels.matching import columns, in_imagenets_order, numbered, plain
+from variorum.models.imagenet_classes import class_infos, table
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import RecipeError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from variorum.kit.labels.imagenet_classes import table
 from variorum.kit.labels.phrases import OURS, phrase
+from variorum.models.imagenet_classes import table
 from variorum.people.server.classes import definitions
 
 NOT_COUNTED = """

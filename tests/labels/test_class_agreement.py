@@ -11,9 +11,9 @@ from tiny_pipelines import models_table
 
 from variorum.curation.labels.class_agreement import ClassAgreement, class_probabilities, probability_and_rank
 from variorum.generators.imagenet_g.class_conditional import ClassConditional
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
+from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.sample import Sample
 from variorum.sources.class_names import ClassNames

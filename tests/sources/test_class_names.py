@@ -1,8 +1,8 @@
 import pytest
 
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
+from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.sources.class_names import ClassNames, read_classes

@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of, table
 from variorum.machine.memo import DiskMemo
+from variorum.models.imagenet_classes import index_of, is_wnid, name_of, table
 from variorum.pixels import decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError

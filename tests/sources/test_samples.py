@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from variorum.kit.labels.imagenet_classes import is_wnid
 from variorum.machine.memo import DiskMemo
+from variorum.models.imagenet_classes import is_wnid
 from variorum.pixels import decode, decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError

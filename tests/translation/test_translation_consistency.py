@@ -17,9 +17,9 @@ from variorum.evaluation.translation.translation_consistency import TranslationC
 from variorum.generators.translation.translation import Translation
 from variorum.generators.translation.windows import shifts, window
 from variorum.kit.corrupt.frames import framed
-from variorum.kit.labels.imagenet_classes import class_infos
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
+from variorum.models.imagenet_classes import class_infos
 from variorum.models.preprocessing import View, centre, normalised, sentence, shorter_side, stretched, view_of
 from variorum.reports.card import _render
 from variorum.schemas.component import Context

@@ -13,7 +13,7 @@ from variorum.api.edition import Named, opened
 from variorum.api.html import text
 from variorum.api.progress import shown
 from variorum.edition.store import Store
-from variorum.kit.labels.imagenet_classes import class_infos
+from variorum.models.imagenet_classes import class_infos
 from variorum.reports.page.parts import LIMIT, MOST
 from variorum.reports.page.write import Written, write_view
 from variorum.schemas.errors import VariorumError

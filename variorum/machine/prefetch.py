@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
+A = TypeVar("A")
 LONGEST = 30.0
 """Seconds that a thread gets to begin."""
 GIVEN_UP = 2.0
@@ -49,9 +51,7 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
             error = raised
         put((None, error, True))
 
-    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
-    thread._started = Begun()  # type: ignore[attr-defined]  # there is no public way
-    thread.start()
+    thread = _started("prefetch", produce)
     patience: float | None = None
     try:
         while True:
@@ -72,6 +72,29 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     finally:
         stopped.set()
         thread.join(patience)
+
+
+def begun_in_thread(work: Callable[[A], T], argument: A) -> Future[T]:
+    """`work(argument)` in a thread that doesn't keep the process alive. Raises MemoryError if none begins."""
+    future: Future[T] = Future()
+    _started("window", _work, future, work, argument)
+    return future
+
+
+def _work(future: Future[T], work: Callable[[A], T], argument: A) -> None:
+    try:
+        future.set_result(work(argument))
+    except BaseException as error:
+        future.set_exception(error)
+    finally:
+        del future  # the error refers to this frame, and would live on with what it refers to
+
+
+def _started(name: str, target: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+    thread._started = Begun()  # type: ignore[attr-defined]  # there is no public way
+    thread.start()
+    return thread
 
 
 class Begun(threading.Event):

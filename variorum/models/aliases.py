@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -153,6 +154,27 @@ class ModelTable:
                     _LOADED[key] = self._load(alias, entry, used)
             return _LOADED[key]
 
+    def get_as(self, alias: str, dtype: Literal["float32", "float16", "bfloat16"]) -> Any:
+        """The model behind an alias, computed in another floating-point type. It isn't kept.
+
+        It is for comparisons: what it makes has no pin. Errors are those of `get`.
+        """
+        entry = self.entry(alias).model_copy(update={"dtype": dtype})
+        used = {name: self.get_as(name, dtype) for name in entry.uses}
+        with running_out(f"model {alias!r} ({entry.name}) in {dtype} doesn't fit"):
+            return self._load(alias, entry, used)
+
+    def unload(self, alias: str) -> None:
+        """Forget the loaded model behind an alias and those that it uses, and give their memory back."""
+        import torch
+
+        with _LOCK:
+            for name in (alias, *self.entry(alias).uses):
+                _LOADED.pop(self._key(name), None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def _load(self, alias: str, entry: Entry, used: Mapping[str, Any]) -> Any:
         path = weights.locate(entry, self.cache)
         if path is None:
@@ -293,6 +315,20 @@ class ModelTable:
                 break
             fetched = True
         return fetched
+
+    def to_fetch(self, aliases: Iterable[str]) -> dict[str, int]:
+        """Bytes to download of the weights that aren't here, by their place, for these models and those they use."""
+        entries = [entry for alias in aliases for entry in self._with_used(alias)]
+        return {entry.location: entry.size for entry in entries if entry.has_weights and not self._here(entry)}
+
+    def own(self, alias: str) -> bool:
+        """Return whether an alias's entry is of the profile's own table or of the user's, not of `embedded`'s for hub.
+
+        Raises:
+            RecipeError: no such alias.
+        """
+        self.entry(alias)
+        return self.profile == "embedded" or self._table[alias][1] != "embedded"
 
     def _with_used(self, alias: str) -> list[Entry]:
         """Entries of a model and of those that it uses."""

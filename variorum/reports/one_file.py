@@ -17,17 +17,20 @@ from variorum.reports.page.html import POLICY, hashed
 BREAKS = re.compile("[\t-\r\x85\u2028\u2029]")
 
 
-def one_file(name: str, /, *, images: str = "'none'", **values: Any) -> str:
+def one_file(name: str, /, *, images: str = "'none'", like: str = "", scripted: bool = True, **values: Any) -> str:
     """Render `<name>.html.j2` of the assets with `<name>.css` and `<name>.js`. Equal values give equal bytes.
 
     Args:
         name: of the template, its style and its script.
         images: where pictures come from, as the policy says it: `data:` for those that are in the page.
+        like: another page, whose style comes before this one's.
+        scripted: whether it has a script.
         values: what the template shows.
     """
     from markupsafe import Markup
 
-    style, script = _asset(f"{name}.css"), _asset(f"{name}.js")
+    style = (_asset(f"{like}.css") if like else "") + _asset(f"{name}.css")
+    script = _asset(f"{name}.js") if scripted else ""
     policy = POLICY.format(images=images, script=hashed(script), style=hashed(style))
     template = _environment().from_string(_asset(f"{name}.html.j2"))
     own = {"style": style, "script": script, "policy": policy}

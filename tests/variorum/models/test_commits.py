@@ -130,7 +130,7 @@ def test_a_hub_that_cannot_be_asked_is_no_missing_repository(monkeypatch):
         def model_info(self, repo):
             raise OfflineModeIsEnabled("offline mode")
 
-    with pytest.raises(ModelUnavailable, match="the Hub could not be asked about a/b: offline mode"):
+    with pytest.raises(ModelUnavailable, match="the Hub could not be asked about a/b: HF_HUB_OFFLINE is set"):
         find_commit(HubRepo(repo="a/b"), Offline())
     assert callable(HfApi().model_info)
 

@@ -255,7 +255,7 @@ def test_a_server_that_lies_leaves_nothing(tmp_path, override, hub, lie, place, 
         table.fetch("mine")
     assert len(str(raised.value).splitlines()) == 1
     if lie == "no file" and place is REPO:
-        assert str(raised.value) == f"me/model at {COMMIT} has no config.json, w.bin"
+        assert f"me/model at {COMMIT} has no config.json, w.bin; name another commit" in str(raised.value)
     assert table.status("mine").state == "missing"
     (tmp_path / "mine.toml").unlink()
     left = contents(tmp_path)
@@ -300,5 +300,5 @@ def test_credentials_of_an_index_are_in_no_message(tmp_path, override, monkeypat
         ModelTable("embedded", tmp_path / "cache").fetch("mine")
     assert "sesame-open" not in str(raised.value)
     secret = "x" * 2000 + "\n http://me:sesame-open@host/simple?token=abcdefgh \x1b[31m"
-    assert "sesame" not in download._one_line(secret[1990:])
-    assert len(download._one_line(secret)) == 301
+    assert "sesame" not in download.short(secret[1990:])
+    assert len(download.short(secret)) == 301

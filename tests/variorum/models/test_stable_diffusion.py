@@ -431,9 +431,9 @@ def test_a_folder_with_code_is_refused(copied):
 
 def test_what_is_no_pipeline_is_said_in_one_line(copied, tmp_path):
     refused(tmp_path, r"has no model_index\.json")
-    refused(copied, "can't be loaded as AutoPipelineForText2Image", variant="fp32")
+    refused(copied, "has no weights of the variant 'fp32'; change `variant` in the table", variant="fp32")
     shutil.rmtree(copied / "vae")
-    refused(copied, "can't be loaded as AutoPipelineForText2Image")
+    refused(copied, r"has no folder vae, which its model_index\.json names")
 
 
 HALF = r"computes in float16, which needs a GPU.*\$VARIORUM_MODELS.*dtype = \"float32\""

@@ -74,11 +74,11 @@ def cut(tmp_path):
 @pytest.mark.parametrize("loader", ["zero_shot", "control_network", "tiny_autoencoder"])
 def test_weights_that_end_too_early(cut, loader):
     folder = cut(loader)
-    with pytest.raises(ModelUnavailable, match="can't be loaded as"):
+    with pytest.raises(ModelUnavailable, match=r"\.safetensors is cut off or damaged .*; fetch or save it again$"):
         load(loader, folder)
 
 
 def test_a_class_of_another_library_is_no_pipeline(tmp_path):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "SomethingNew"}))
-    with pytest.raises(ModelUnavailable, match="can't be loaded as AutoPipelineForText2Image"):
+    with pytest.raises(ModelUnavailable, match=r"names the pipeline SomethingNew, which diffusers .* doesn't have"):
         load("diffusion", tmp_path)

@@ -76,7 +76,7 @@ def write(folder: Path, selection: Selection, pictures: Iterator[ExportedPicture
 
 def imagenet_index(selection: Selection) -> dict[str, int]:
     """The number of each class: ImageNet's if all classes are ImageNet's, else the edition's."""
-    from variorum.kit.labels.imagenet_classes import index_of, is_wnid
+    from variorum.models.imagenet_classes import index_of, is_wnid
 
     if selection.classes and all(is_wnid(one.id) for one in selection.classes):
         found = {one.id: index_of(one.id) for one in selection.classes}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
@@ -17,7 +18,6 @@ from pydantic import AfterValidator, Field
 
 from variorum.kit.diffusion.drawing import Drawn, Request, Safety, draw, noise
 from variorum.kit.diffusion.opinions import opinions
-from variorum.kit.diffusion.windows import in_windows
 from variorum.kit.gates.gates import Gates, at_most, blank
 from variorum.kit.prompts.prompts import (
     UNLABELLED,
@@ -28,6 +28,7 @@ from variorum.kit.prompts.prompts import (
     prompt_for,
     wording_for,
 )
+from variorum.kit.windows import in_windows
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
@@ -156,16 +157,18 @@ class Route(Generator):
         wording, model = self.wording(ctx), ctx.models.get(self.model)
         words = wording.words if wording else class_words(self.component_name(), {}, ctx) if self.scorer else {}
 
-        def draw_window(window: list[Request]) -> list[Drawn]:
-            drawn = draw(window, partial(self.draw, model), self.safety, ctx.models)
+        def draw_window(window: list[Request]) -> list[Drawn | None]:
+            possible = [request for request in window if not request.problem]
+            drawn = draw(possible, partial(self.draw, model), self.safety, ctx.models)
             if self.scorer and drawn:
                 scorer, images = ctx.models.get(self.scorer), [item.image for item in drawn]
-                for item, notes in zip(drawn, opinions(scorer, images, window, words), strict=True):
+                for item, notes in zip(drawn, opinions(scorer, images, possible, words), strict=True):
                     item.notes = notes
-            facts = self.measured(window, [item.image for item in drawn], ctx)
+            facts = self.measured(possible, [item.image for item in drawn], ctx)
             for item, found in zip(drawn, facts, strict=True):
                 item.facts = found
-            return drawn
+            made = iter(drawn)
+            return [None if request.problem else next(made) for request in window]
 
         requests = (
             replace(item, problem=NO_PICTURE)
@@ -173,14 +176,14 @@ class Route(Generator):
             else item
             for item in self._requests(samples, wording, ctx)
         )
-        pairs = in_windows(
-            requests, draw_window, batch=self.batch, settings=self.settings(), name=self.component_name()
-        )
-        for request, drawn in pairs:
-            if drawn:
-                yield self._result(request, drawn, model)
-            elif request.problem:
-                yield request.skipped(*request.problem)
+        # a window has `batch` pictures of each setting, so that calls are full
+        pairs = in_windows(requests, draw_window, batch=self.batch, group=self.settings(), name=self.component_name())
+        with closing(pairs):
+            for request, drawn in pairs:
+                if drawn:
+                    yield self._result(request, drawn, model)
+                elif request.problem:
+                    yield request.skipped(*request.problem)
 
     def requests(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Mapping[str, Json]]:
         """One row per picture that is asked for, in the order in which they are made."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.kit.labels.imagenet_classes import index_of, table
+from variorum.models.imagenet_classes import index_of, table
 
 if TYPE_CHECKING:
     from variorum.arrays import Ints, Reals, Singles

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
-from variorum.kit.labels.imagenet_classes import table as imagenet
+from variorum.models.imagenet_classes import index_of, is_wnid, name_of
+from variorum.models.imagenet_classes import table as imagenet
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut

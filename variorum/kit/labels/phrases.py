@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from variorum.kit.labels.imagenet_classes import table
 from variorum.kit.prompts.prompts import takes_an
+from variorum.models.imagenet_classes import table
 
 PLURAL = re.compile(r"[a-z]{3,}(?<![aiosuy])s", re.ASCII)
 """Last words that are plurals, as far as spelling tells; a word in -as, -is, -os, -ss, -us or -ys is none."""

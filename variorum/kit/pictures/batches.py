@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
+
+from variorum.models.memory import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -29,19 +32,17 @@ def in_parts(
     Raises:
         OutOfMemoryError: PyTorch's, when memory doesn't suffice for one item.
     """
-    from torch import OutOfMemoryError, cuda
-
     made: list[Made] = []
     while left := items[len(made) :]:
         part = left[:most]
         try:
             made += call(part)
             continue
-        except OutOfMemoryError:
-            if len(part) == 1:
+        except RuntimeError as error:
+            if len(part) == 1 or not is_out_of_memory(error):
                 raise
         # outside of `except`, as the error refers to the tensors of the failed call
-        cuda.empty_cache()
+        sys.modules["torch"].cuda.empty_cache()
         most = len(part) // 2
         log.warning(
             "%s: out of memory with %d pictures, going on with %d; set `batch` to that next time",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,8 @@ TRIED = 64
 class Lenders:
     """The pictures of a source that may lend something to others: for each split the same ones for the whole edition.
 
+    Threads may share it.
+
     Attributes:
         ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         wanted: how many pictures of a split there are to be.
@@ -38,14 +42,16 @@ class Lenders:
     _positions: dict[str, list[int]] = field(default_factory=dict)
     _samples: dict[int, Sample | None] = field(default_factory=dict)
     _last: tuple[int, Sample | None] = (-1, None)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def of(self, split: str) -> list[int]:
         """Positions of the pictures of this split, `""` for any; none without a source."""
         if self.ctx.source is None:
             return []
-        if split not in self._positions:
-            self._positions[split] = self._gathered(split)
-        return self._positions[split]
+        with self._lock:
+            if split not in self._positions:
+                self._positions[split] = self._gathered(split)
+            return self._positions[split]
 
     def to(self, borrower: Sample, rng: np.random.Generator) -> Iterator[tuple[int, Sample]]:
         """Pictures of the borrower's split without pixels, and their positions, in an order drawn by `rng`.
@@ -62,18 +68,20 @@ class Lenders:
 
     def sample(self, position: int) -> Sample | None:
         """The picture at this position without its pixels; None if there is none."""
-        if position not in self._samples:
-            found = self.read(position)
-            self._samples[position] = None if found is None else replace(found, image=b"", extras={}, encoded=None)
-        return self._samples[position]
+        with self._lock:
+            if position not in self._samples:
+                found = self.read(position)
+                self._samples[position] = None if found is None else replace(found, image=b"", extras={}, encoded=None)
+            return self._samples[position]
 
     def read(self, position: int) -> Sample | None:
         """The picture at this position; None if there is none that may be used."""
-        if self._last[0] != position:
-            assert self.ctx.source is not None
-            found = self.ctx.source.read(position, position + 1, self.ctx)
-            self._last = position, next((item for item in found if isinstance(item, Sample)), None)
-        return self._last[1]
+        with self._lock:
+            if self._last[0] != position:
+                assert self.ctx.source is not None
+                found = self.ctx.source.read(position, position + 1, self.ctx)
+                self._last = position, next((item for item in found if isinstance(item, Sample)), None)
+            return self._last[1]
 
     def _gathered(self, split: str) -> list[int]:
         """Kept in the memo, as a rare split may need many pictures to be looked at."""
@@ -103,7 +111,7 @@ class Pool:
     """Plates of other pictures, made as they are asked for.
 
     Each split has a pool of its own, with the same pictures for the whole edition: whatever the units and their order,
-    each of them is taken apart once, and then the memo has it.
+    each of them is taken apart once, and then the memo has it. Threads may share it.
 
     Attributes:
         setup: how the other pictures are taken apart.
@@ -114,7 +122,8 @@ class Pool:
     setup: Setup
     ctx: Context
     wanted: int
-    _scenes: dict[int, Scene | None] = field(default_factory=dict)
+    _scenes: dict[int, Future[Scene | None]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._lenders = Lenders(self.ctx, self.wanted)
@@ -139,13 +148,24 @@ class Pool:
 
     def _scene(self, position: int) -> Scene | None:
         """The scene of the picture at this position; None if others can't get its plate."""
-        if position not in self._scenes:
-            self._scenes[position] = None
-            if (sample := self._lenders.read(position)) is not None:
-                scene = scenes([sample], self.setup, self.ctx)[0]
-                if not isinstance(scene, BadInput) and self._clean(scene, label_index(sample)):
-                    self._scenes[position] = scene
-        return self._scenes[position]
+        with self._lock:
+            known = self._scenes.get(position)
+            found = self._scenes.setdefault(position, Future())
+        if known is None:
+            try:
+                found.set_result(self._made(position))
+            except BaseException as error:
+                del self._scenes[position]  # it may be tried again with more memory
+                found.set_exception(error)
+                raise
+        return found.result()
+
+    def _made(self, position: int) -> Scene | None:
+        if (sample := self._lenders.read(position)) is not None:
+            scene = scenes([sample], self.setup, self.ctx)[0]
+            if not isinstance(scene, BadInput) and self._clean(scene, label_index(sample)):
+                return scene
+        return None
 
     def _clean(self, scene: Scene, index: int | None) -> bool:
         """Return whether its plate shows nothing of its object; stricter than for its own edits, as many use it."""

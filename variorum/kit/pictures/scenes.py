@@ -14,9 +14,9 @@ import numpy as np
 from variorum.annotations import check_masks, moved
 from variorum.kit.gates import gates
 from variorum.kit.gates.gates import Gates
-from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
 from variorum.kit.pictures import compositing, framing, geometry, plates
 from variorum.kit.pictures.object_geometry import Layers
+from variorum.models.imagenet_classes import index_of, is_wnid, name_of
 from variorum.models.roles import BLANK
 from variorum.pixels import UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
@@ -31,8 +31,8 @@ LEAST_ALPHA = 25
 segmenter found, so at one half small objects would seem to stick out."""
 PLATE_BLANK = "plate_blank"
 """The check that fails where the inpainter made a black picture; only then is it there."""
-DIFFUSION = "diffusion"
-"""The word of an inpainter that is a diffusion model."""
+TRAINED = frozenset({"diffusion", "lama"})
+"""The words of inpainters that are trained networks."""
 
 
 class BadInput(ValueError):
@@ -100,7 +100,7 @@ class Scene:
     @property
     def plate_type(self) -> str:
         """IPTC's term for a picture on the plate, which a model may have made in part."""
-        return PARTLY_GENERATED if self.method == DIFFUSION else COMPOSITE
+        return PARTLY_GENERATED if self.method in TRAINED else COMPOSITE
 
     @cached_property
     def moving(self) -> Mapping[str, Gate]:

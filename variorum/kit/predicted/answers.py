@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from variorum.kit.labels.imagenet_classes import index_of, is_wnid, name_of
-from variorum.kit.labels.imagenet_classes import table as imagenet
 from variorum.kit.labels.matching import IMAGENET, columns, in_order, shortened
 from variorum.kit.predicted.pairing import UNSCORED
 from variorum.kit.predicted.two_cues import NO_CUES, by_category, cues_of, decision
 from variorum.models.brought import BroughtModel
+from variorum.models.imagenet_classes import index_of, is_wnid, name_of
+from variorum.models.imagenet_classes import table as imagenet
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.errors import RecipeError

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.kit.labels.categories import category_classes, category_of, category_probabilities
-from variorum.kit.labels.imagenet_classes import class_infos, index_of
 from variorum.kit.labels.matching import IMAGENET, columns
+from variorum.models.imagenet_classes import class_infos, index_of
 from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:

@@ -166,7 +166,7 @@ def class_words(component: str, names: Mapping[str, str], ctx: Context) -> dict[
     Raises:
         RecipeError: `names` has a class that the source doesn't have, or a class has no name.
     """
-    from variorum.kit.labels.imagenet_classes import index_of, is_wnid, table
+    from variorum.models.imagenet_classes import index_of, is_wnid, table
 
     infos = ctx.source.classes(ctx) if ctx.source else ()
     if unknown := set(names) - {info.id for info in infos}:

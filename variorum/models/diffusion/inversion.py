@@ -10,7 +10,14 @@ import numpy as np
 
 from variorum.models.device import inference
 from variorum.models.diffusion.images import resized, to_tensor
-from variorum.models.diffusion.pipelines import TextToImage, cpu_generators, drawn_again, repeated
+from variorum.models.diffusion.pipelines import (
+    TextToImage,
+    cpu_generators,
+    drawn_again,
+    in_float32,
+    repeated,
+    scaled,
+)
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
@@ -87,25 +94,9 @@ class TextFromNoise(TextToImage):
 
     def _encoded_pictures(self, images: Sequence[Pixels]) -> Any:
         """Latents of pictures, without the encoder's own noise; as `_decoded` backwards."""
-        import torch
-
-        vae = self.pipeline.vae
-        dtype, mean, std = (
-            vae.dtype,
-            getattr(vae.config, "latents_mean", None),
-            getattr(vae.config, "latents_std", None),
-        )
-        try:
-            if self._upcast and dtype == torch.float16:
-                vae.to(torch.float32)
-            state = vae.encode(to_tensor(images, self.pipeline._execution_device).to(vae.dtype)).latent_dist.mode()
-            if mean and std:
-                scale, shift = (torch.tensor(part).to(state).view(1, -1, 1, 1) for part in (std, mean))
-                state = (state - shift) / scale
-            return state * vae.config.scaling_factor
-        finally:
-            if vae.dtype != dtype:
-                vae.to(dtype)
+        with in_float32(self.pipeline.vae, self._upcast) as vae:
+            found = vae.encode(to_tensor(images, self.pipeline._execution_device).to(vae.dtype)).latent_dist.mode()
+            return scaled(found, vae.config)
 
 
 def _tensor(noise: Singles) -> Any:

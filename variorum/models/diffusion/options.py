@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from variorum.models.device import best_device
-from variorum.models.pretrained import float16_without_gpu, missing_packages
+from variorum.models.pretrained import dtype_problem, missing_packages
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.extras import needs
 
@@ -32,7 +32,7 @@ class PipelineOptions(StrictModel):
 
     def problem(self, entry: Entry) -> str:
         """Why this entry can't run here, as a line; `""` if it can."""
-        found = float16_without_gpu(entry)
+        found = dtype_problem(entry)
         if self.offload != "none":
             found = found or _gpu_package(f"offload = {self.offload!r}", "accelerate")
         if self.attention == "xformers":

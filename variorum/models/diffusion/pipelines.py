@@ -13,12 +13,14 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from variorum.models.device import inference
+from variorum.models.diffusion.bounds import Bounds
 from variorum.models.diffusion.encoded_prompts import EncodedPrompts
 from variorum.models.diffusion.images import blanked, extended, grown, resized, to_pil
 from variorum.models.roles import BLANK, Filled
@@ -30,6 +32,10 @@ LARGE = 1024
 """Side from which the VAE works on one picture at a time: SDXL's in float32 needs 1 GiB for each activation there."""
 MULTIPLE = 8
 """Stable Diffusion pipelines of diffusers take sides that are multiples of this, whatever the VAE's factor."""
+CELLS = 128
+"""Side of the latents that a pipeline is made for if it doesn't say so: 1024 pixels."""
+XL_SCALING = 0.13025
+"""Scaling of SDXL's VAE."""
 
 
 class Pipeline:
@@ -43,31 +49,38 @@ class Pipeline:
     """Whether the VAE also encodes pictures."""
     tf32: bool = False
     """Whether float32 may be computed as TF32."""
+    bounds: Bounds = Bounds()
+    """Settings that suit the model."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
-        self.multiple: int = max(MULTIPLE, pipeline.vae_scale_factor)
-        self._network = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
-        self.size: int = self._network.config.sample_size * pipeline.vae_scale_factor
+        patch, self._network = (1, pipeline.unet) if hasattr(pipeline, "unet") else (2, pipeline.transformer)
+        self.multiple: int = max(MULTIPLE, patch * pipeline.vae_scale_factor)
+        cells = self._network.config.get("sample_size") or getattr(pipeline, "default_sample_size", CELLS)
+        self.size: int = cells * pipeline.vae_scale_factor
         self._encoded = EncodedPrompts(pipeline)
         # A copy, as calls change a tokenizer's settings and `cut` may run beside a call of the pipeline.
         self._tokenizer: Any = copy.deepcopy(getattr(pipeline, "tokenizer", None))
         self._tokenizing = threading.Lock()
         self._denoising = threading.Lock()  # a scheduler holds the state of one run
-        # Decoding can't overlap denoising if parts are offloaded (accelerate's hooks), or if the VAE encodes pictures
-        # and changes its dtype to decode, as SDXL's does in half precision.
+        self._upcast = needs_float32(pipeline.vae.config)
+        # Decoding can't overlap denoising if parts are offloaded (accelerate's hooks).
         offloaded = any(hasattr(part, "_hf_hook") for part in pipeline.vae.modules())
-        self._upcast = hasattr(pipeline, "upcast_vae") and pipeline.vae.config.force_upcast
-        alone = offloaded or (self.encodes and self._upcast)
-        self._decoding = self._denoising if alone else threading.Lock()
+        self._decoding = self._denoising if offloaded else threading.Lock()
         self._compiled = hasattr(self._network, "_orig_mod")
         self._fullest = 0  # pictures of the largest call since memory last ran out
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
         """Return whether each prompt has more tokens than the text encoder reads."""
         with self._tokenizing:
-            tokens = [len(self._tokenizer(prompt, verbose=False).input_ids) for prompt in prompts]
-        return [number > self._tokenizer.model_max_length for number in tokens]
+            return [self._tokens(prompt) > self._most_tokens() for prompt in prompts]
+
+    def _tokens(self, prompt: str) -> int:
+        """Tokens that a prompt takes; hold the tokenizing lock."""
+        return len(self._tokenizer(prompt, verbose=False).input_ids)
+
+    def _most_tokens(self) -> int:
+        return int(self._tokenizer.model_max_length)
 
     def _side(self, size: int | None) -> int:
         side = size or self.size
@@ -79,10 +92,19 @@ class Pipeline:
         """Standard normal latents `[N, c, h, w]`, drawn as float32, in the network's dtype."""
         import torch
 
-        factor, channels = self.pipeline.vae_scale_factor, self.pipeline.vae.config.latent_channels
+        factor, config = self.pipeline.vae_scale_factor, self.pipeline.vae.config
+        channels = config.get("latent_channels") or config.z_dim
         shape = channels, height // factor, width // factor
         drawn = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         return drawn.to(self._network.dtype)
+
+    def _inputs(self, prompts: Sequence[str], negatives: Sequence[str], inputs: dict[str, Any]) -> dict[str, Any]:
+        """What the pipeline is called with: the inputs, with the texts encoded."""
+        return inputs | (self._encoded(prompts, negatives) if prompts else {})
+
+    def _grid(self, latents: Any, _inputs: Mapping[str, Any]) -> Any:
+        """Latents `[N, c, h, w]`, or `[N, c, 1, h, w]`, as the VAE takes them, of what the pipeline returned."""
+        return latents
 
     def _run(self, prompts: Sequence[str] = (), negatives: Sequence[str] = (), **inputs: Any) -> list[Pixels]:
         """The pictures of one call of the pipeline.
@@ -95,13 +117,15 @@ class Pipeline:
         Raises:
             ValueError: only some of the negatives are empty.
         """
+        steps, guidance = inputs["num_inference_steps"], inputs["guidance_scale"]
+        if problem := self.bounds.unfit([guidance], steps, any(negatives)):
+            raise ValueError(problem)
         number = len(inputs["generator"])
 
         def latents() -> Any:
             rest = self._lacking(number)
-            told = (repeated(part, rest) for part in (prompts, negatives))
-            texts = self._encoded(*told) if prompts else {}
-            return self.pipeline(**_filled(inputs, rest), **texts, output_type="latent").images[:number]
+            called = self._inputs(repeated(prompts, rest), repeated(negatives, rest), _filled(inputs, rest))
+            return self._grid(self.pipeline(**called, output_type="latent").images, called)[:number]
 
         return self._pictures(latents)
 
@@ -120,8 +144,12 @@ class Pipeline:
         try:
             with self._denoising, inference(self.tf32):
                 latents = denoise()
-            with self._decoding, inference(self.tf32):
+            with self._decoding, self._vae_alone(), inference(self.tf32):
                 decoded = self._decoded(latents)
+            if self._overflowed(latents, decoded):
+                self._upcast = True
+                with self._decoding, self._vae_alone(), inference(self.tf32):
+                    decoded = self._decoded(latents)
         except torch.OutOfMemoryError:
             self._fullest = 0
             torch.cuda.empty_cache()
@@ -129,33 +157,31 @@ class Pipeline:
         decoded[~np.isfinite(decoded).all(axis=(1, 2, 3))] = 0
         return list((decoded.clip(0, 1) * 255).round().astype(np.uint8))
 
+    def _vae_alone(self) -> AbstractContextManager[object]:
+        """A lock if the VAE changes its dtype to decode while another thread may encode; hold the decoding lock."""
+        alone = self._upcast and self.encodes and self._decoding is not self._denoising
+        return self._denoising if alone else nullcontext()
+
+    def _overflowed(self, latents: Any, decoded: Singles) -> bool:
+        """Return whether half precision was too small for decoding; from then on the VAE decodes in float32."""
+        half = not self._upcast and self.pipeline.vae.dtype.itemsize == 2
+        return half and not np.isfinite(decoded).all() and bool(latents.isfinite().all())
+
     def _decoded(self, latents: Any) -> Singles:
-        """Pictures `[N, H, W, 3]` in [0, 1], decoded as the pipelines do it."""
+        """Pictures `[N, H, W, 3]` in about [0, 1], decoded as the pipelines do it; large ones one by one."""
         import torch
 
-        vae = self.pipeline.vae
-        dtype, mean, std = (
-            vae.dtype,
-            getattr(vae.config, "latents_mean", None),
-            getattr(vae.config, "latents_std", None),
-        )
-        try:
-            if self._upcast and dtype == torch.float16:
-                vae.to(torch.float32)
-            state = latents.to(vae.dtype) / vae.config.scaling_factor
-            if mean and std:
-                scale, shift = (torch.tensor(part).to(state).view(1, -1, 1, 1) for part in (std, mean))
-                state = state * scale + shift
-            large = state.shape[-2] * state.shape[-1] * self.pipeline.vae_scale_factor**2 >= LARGE**2
+        pipeline = self.pipeline
+        large = latents.shape[-2] * latents.shape[-1] * pipeline.vae_scale_factor**2 >= LARGE**2
+        with in_float32(pipeline.vae, self._upcast) as vae:
+            state = unscaled(latents.to(vae.dtype), vae.config)
             parts = state.split(1) if large else (state,)
             pictures = torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
-        finally:
-            if vae.dtype != dtype:
-                vae.to(dtype)
-        decoded = self.pipeline.image_processor.postprocess(
+        pictures = pictures[:, :, 0] if pictures.ndim == 5 else pictures  # a video of one frame
+        decoded = pipeline.image_processor.postprocess(
             pictures, output_type="np", do_denormalize=[True] * len(pictures)
         )
-        self.pipeline.maybe_free_model_hooks()
+        pipeline.maybe_free_model_hooks()
         return np.asarray(decoded, np.float32)
 
 
@@ -178,6 +204,52 @@ def drawn_again(latents: Any, number: int) -> Any:
     import torch
 
     return torch.cat([latents, latents[-1:].expand(number, *latents.shape[1:])]) if number else latents
+
+
+def needs_float32(config: Any) -> bool:
+    """Whether a VAE is known to overflow in float16: SDXL's, and those of its fine-tunings with other statistics.
+
+    `force_upcast` alone says nothing, as it is true by default, also for Stable Diffusion 1 and FLUX.
+    """
+    of_xl = abs(config.get("scaling_factor", 1) - XL_SCALING) < 1e-6 or bool(config.get("latents_std"))
+    return of_xl and bool(config.get("force_upcast"))
+
+
+@contextmanager
+def in_float32(vae: Any, wanted: bool) -> Iterator[Any]:
+    """The VAE, in float32 if that is wanted, and afterwards as it was."""
+    import torch
+
+    dtype = vae.dtype
+    if wanted and dtype != torch.float32:
+        vae.to(torch.float32)
+    try:
+        yield vae
+    finally:
+        if vae.dtype != dtype:
+            vae.to(dtype)
+
+
+def unscaled(latents: Any, config: Any) -> Any:
+    """What a VAE decodes: latents `[N, c, ...]` of about unit variance as its configuration scales and shifts them."""
+    mean, std = _per_channel(latents, config)
+    return latents / config.get("scaling_factor", 1) * std + mean
+
+
+def scaled(state: Any, config: Any) -> Any:
+    """What a VAE has encoded, as latents of about unit variance: `unscaled` backwards."""
+    mean, std = _per_channel(state, config)
+    return (state - mean) / std * config.get("scaling_factor", 1)
+
+
+def _per_channel(latents: Any, config: Any) -> tuple[Any, Any]:
+    """Mean and standard deviation of each channel, or a shift for all."""
+    mean, std = config.get("latents_mean"), config.get("latents_std")
+    if not mean or not std:
+        return config.get("shift_factor") or 0, 1
+    shape = 1, -1, *[1] * (latents.ndim - 2)
+    found = [latents.new_tensor(part).view(shape) for part in (mean, std)]
+    return found[0], found[1]
 
 
 def cpu_generators(seeds: Sequence[int]) -> list[Any]:

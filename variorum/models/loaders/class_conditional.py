@@ -14,8 +14,7 @@ from variorum.models.diffusion.images import resized
 from variorum.models.diffusion.options import PipelineOptions
 from variorum.models.diffusion.pipelines import Pipeline, cpu_generators, drawn_again, repeated
 from variorum.models.loaders.loader import Loader
-from variorum.models.loaders.stable_diffusion import pipeline_index
-from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.pretrained import load_pipeline, load_pretrained, one_error
 from variorum.models.roles import Sampler
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -45,8 +44,7 @@ def load_class_diffusion(
     """
     import diffusers
 
-    pipeline_index(folder)
-    pipeline = load_pretrained(diffusers.DiTPipeline, folder, entry)
+    pipeline = load_pipeline(diffusers.DiTPipeline, folder, entry)
     if (classes := pipeline.transformer.config.num_embeds_ada_norm) != IMAGENET_CLASSES:
         raise ModelUnavailable(
             f"{entry.name} has {classes} classes; this loader supports only ImageNet's {IMAGENET_CLASSES}"

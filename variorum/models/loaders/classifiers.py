@@ -69,12 +69,7 @@ def read_image_classification(folder: Path, entry: Entry | None = None) -> tuple
     with one_error(folder, "an image processor"):
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     kind = AutoModelForImageClassification
-    model, found = load_pretrained(kind, folder, entry, trust_remote_code=False, output_loading_info=True)
-    if untrained := sorted(found["missing_keys"]):
-        raise ModelUnavailable(
-            f"{folder} has no {untrained[0]}{' and others' if len(untrained) > 1 else ''} of a {type(model).__name__}, "
-            "which would be random; it must be a classifier with all its weights"
-        )
+    model = load_pretrained(kind, folder, entry, may_lack=("*.mask_token",), trust_remote_code=False)
     return processor, model.to(best_device()).eval()
 
 

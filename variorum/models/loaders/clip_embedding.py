@@ -35,14 +35,8 @@ def load_clip_embedding(
         ModelUnavailable: the folder has no CLIP model as safetensors.
     """
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
-    from transformers.utils import logging
 
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()  # it would list the weights of the text encoder
-    try:
-        model = load_pretrained(CLIPVisionModelWithProjection, folder, entry)
-    finally:
-        logging.set_verbosity(before)
+    model = load_pretrained(CLIPVisionModelWithProjection, folder, entry)
     with one_error(folder, "CLIP's image processor"):
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     return ClipEmbedding(processor, model.to(best_device()).eval(), options.batch)

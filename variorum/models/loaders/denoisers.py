@@ -15,8 +15,7 @@ from variorum.models.diffusion.images import to_pixels, to_tensor
 from variorum.models.diffusion.schedule import Schedule
 from variorum.models.loaders.class_conditional import FOLD
 from variorum.models.loaders.loader import Loader
-from variorum.models.loaders.stable_diffusion import pipeline_index
-from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.pretrained import load_pretrained, one_error, pipeline_index
 from variorum.models.roles import Denoised
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable

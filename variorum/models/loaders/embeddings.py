@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 # ── image_embedding: vision transformers ─────────────────────────────────────────────────────────────────────────────
 
 
+UNUSED = ("pooler.*", "*.pooler.*", "*mask_token")
+"""Tensors that a class token doesn't depend on; classifiers' checkpoints lack a pooler."""
+
+
 class ImageEmbeddingOptions(StrictModel):
     """Options of `image_embedding`."""
 
@@ -37,29 +41,36 @@ def load_image_embedding(
     """The encoder of a folder written by transformers' `save_pretrained`.
 
     Raises:
-        ModelUnavailable: the folder has no model as safetensors, or a network without a class token.
+        ModelUnavailable: the folder has no model as safetensors, or a network with neither a class token nor SigLIP's
+            pooling.
     """
-    from transformers import AutoImageProcessor, AutoModel
+    from transformers import AutoImageProcessor, AutoModel, SiglipVisionModel
 
+    from variorum.models.loaders import siglip
+
+    pooled = siglip.is_siglip(folder, entry)
     with one_error(folder, "an image processor"):
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    model = load_pretrained(AutoModel, folder, entry)
-    if not any(name.endswith("cls_token") for name, _ in model.named_parameters()):
+    kind = SiglipVisionModel if pooled else AutoModel
+    model = load_pretrained(kind, folder, entry, may_lack=UNUSED, trust_remote_code=False)
+    if not pooled and not any(name.endswith("cls_token") for name, _ in model.named_parameters()):
         raise ModelUnavailable(f"{entry.name} has no class token; this loader needs a vision transformer with one")
-    return ImageEmbedding(processor, model.to(best_device()).eval(), options.batch)
+    return ImageEmbedding(processor, model.to(best_device()).eval(), options.batch, pooled=pooled)
 
 
 class ImageEmbedding(Encoder):
     """A `roles.Encoder`: the last layer's class token; the checkpoint's processor resizes and normalises.
 
     It isn't `pooler_output`, which in some architectures has passed another layer that has a meaning only for the
-    original training task.
+    original training task. SigLIP has no class token: with `pooled`, its `pooler_output`, which was trained to be near
+    that of the picture's text, is the embedding.
     """
 
-    def __init__(self, processor: Any, model: Any, batch: int) -> None:
+    def __init__(self, processor: Any, model: Any, batch: int, *, pooled: bool = False) -> None:
         self._processor = processor
         self._model = model
         self._batch = batch
+        self._pooled = pooled
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]`, d the network's hidden size."""
@@ -71,7 +82,9 @@ class ImageEmbedding(Encoder):
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
         with inference():
             pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
-            tokens: Singles = self._model(pixel_values=pixels).last_hidden_state[:, 0].float().cpu().numpy()
+            output = self._model(pixel_values=pixels)
+            chosen = output.pooler_output if self._pooled else output.last_hidden_state[:, 0]
+            tokens: Singles = chosen.float().cpu().numpy()
         return tokens
 
 

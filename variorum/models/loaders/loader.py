@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from variorum.models.pretrained import float16_without_gpu, missing_packages
+from variorum.models.pretrained import dtype_problem, missing_packages
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 from variorum.schemas.lookup import explain
@@ -38,7 +38,7 @@ class Loader:
     make: Callable[[Entry, Any, Any, Mapping[str, Any]], Any]
     options: type[StrictModel] = NoOptions
     packages: tuple[str, ...] = ()
-    obstacle: Callable[[Entry, Any], str] = lambda entry, _: float16_without_gpu(entry)
+    obstacle: Callable[[Entry, Any], str] = lambda entry, _: dtype_problem(entry)
     has_weights: bool = True
     role: Callable[[Any], str] = lambda _: ""
 

@@ -6,7 +6,6 @@ paint pictures black; the alias `safety_checker` judges them instead.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,7 @@ from variorum.models.diffusion.inversion import TextFromNoise
 from variorum.models.diffusion.options import PipelineOptions
 from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint, Pipeline
 from variorum.models.loaders.loader import Loader
-from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.pretrained import load_pipeline, load_pretrained, one_error
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
@@ -35,7 +34,6 @@ Task = Literal[
     "edge_to_image",
     "layout_to_image",
 ]
-PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl")
 
 
 # ── diffusion ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -97,7 +95,6 @@ def _for_task(pipeline: Any, options: DiffusionOptions) -> Pipeline:
 def _pipeline(entry: Entry, folder: Path, options: DiffusionOptions, used: Mapping[str, Any]) -> Any:
     import diffusers
 
-    index = pipeline_index(folder)
     cls = {
         "text_to_image": diffusers.AutoPipelineForText2Image,
         "image_to_image": diffusers.AutoPipelineForImage2Image,
@@ -109,12 +106,8 @@ def _pipeline(entry: Entry, folder: Path, options: DiffusionOptions, used: Mappi
     }[options.task]
     if (options.task == "edge_to_image") != (len(used) == 1):
         raise ModelUnavailable(f"{entry.name}: edge_to_image, and no other task, uses a control network: `uses`")
-    extra: dict[str, Any] = dict(zip(("controlnet",), used.values(), strict=False))
-    if "safety_checker" in index:
-        extra |= {"safety_checker": None, "requires_safety_checker": False}
-    if str(index.get("_class_name")).startswith("StableDiffusionXL"):
-        extra["add_watermarker"] = False  # else it hides a watermark in each picture if a certain package is installed
-    pipeline = load_pretrained(cls, folder, entry, variant=options.variant, **extra)
+    given = dict(zip(("controlnet",), used.values(), strict=False))
+    pipeline = load_pipeline(cls, folder, entry, variant=options.variant, given=given)
     if not hasattr(pipeline, "unet") or not hasattr(pipeline, "vae"):
         raise ModelUnavailable(
             f"{entry.name} is a {type(pipeline).__name__} without a U-Net; this loader supports Stable Diffusion 1, 2, "
@@ -140,29 +133,6 @@ def _check_task(pipeline: Any, entry: Entry, task: Task) -> None:
                 f"{entry.name} and its control network don't fit together: text embeddings of width {ours[0]} and "
                 f"{theirs[0]}, computed in {ours[1]} and {theirs[1]}"
             )
-
-
-def pipeline_index(folder: Path) -> Mapping[str, Any]:
-    """The pipeline's `model_index.json`, after a check that loading the folder runs none of its code.
-
-    Raises:
-        ModelUnavailable: no index, Python files, or a part with pickles and no safetensors.
-    """
-    index_file = folder / "model_index.json"
-    if not index_file.is_file():
-        raise ModelUnavailable(f"{folder} has no model_index.json; it must be a folder written by save_pretrained")
-    with one_error(folder, "a pipeline"):
-        index: Mapping[str, Any] = json.loads(index_file.read_text())
-    if code := sorted(folder.rglob("*.py")):
-        raise ModelUnavailable(f"{folder} contains code ({code[0].relative_to(folder)}), which is never run")
-    for part in sorted(name for name in index if (folder / name).is_dir() and name != "safety_checker"):
-        pickles = sorted(path.name for pattern in PICKLES for path in (folder / part).glob(pattern))
-        if pickles and not list((folder / part).glob("*.safetensors")):
-            raise ModelUnavailable(
-                f"{folder / part} has its weights as a pickle ({pickles[0]}), which is never loaded; "
-                "docs/operate/models.md says how to convert it to safetensors"
-            )
-    return index
 
 
 DIFFUSION = Loader(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
 
 
-# ── zero_shot: CLIP ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── zero_shot: CLIP, SigLIP 2 ─────────────────────────────────────────────────────────────────────────────────────────
 
 TEXTS = 64
 """Texts encoded at a time."""
@@ -35,13 +35,17 @@ class ZeroShotOptions(StrictModel):
 
 
 def load_zero_shot(entry: Entry, folder: Path, options: ZeroShotOptions, _used: Mapping[str, Any]) -> ZeroShot:
-    """The CLIP model of a folder written by `save_pretrained`, with tokenizer and image processor.
+    """The CLIP or SigLIP 2 of a folder written by `save_pretrained`, with tokenizer and image processor.
 
     Raises:
-        ModelUnavailable: the folder has no CLIP model as safetensors.
+        ModelUnavailable: the folder has no such model as safetensors.
     """
     from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+    from variorum.models.loaders import siglip
+
+    if siglip.is_siglip(folder, entry):
+        return siglip.load_siglip(entry, folder, options.batch)
     model = load_pretrained(CLIPModel, folder, entry)
     with one_error(folder, "CLIP's tokenizer and image processor"):
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -76,37 +80,44 @@ class ZeroShot:
         side = model.config.vision_config.image_size
         seen = pictures.to(model.device)
         if seen.shape[2:] != (side, side):
-            seen = functional.interpolate(seen, (side, side), mode="bicubic", antialias=True)
+            seen = functional.interpolate(seen, (side, side), mode=self._resampling(), antialias=True)
         mean, std = (
             torch.tensor(part).to(seen).view(1, 3, 1, 1) for part in (processor.image_mean, processor.image_std)
         )
         inputs = ((seen - mean) / std).to(model.dtype)
-        return model.visual_projection(model.vision_model(pixel_values=inputs).pooler_output).float()
+        return self._image_vectors(inputs).float()
 
     def _embedded_images(self, images: Sequence[Pixels]) -> Singles:
 
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
         with inference():
             pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
-            return _normalised(
-                self._model.visual_projection(self._model.vision_model(pixel_values=pixels).pooler_output)
-            )
+            return _normalised(self._image_vectors(pixels))
 
     def _embedded_texts(self, texts: tuple[str, ...]) -> Singles:
 
-        parts = []
         with inference():
-            for i in range(0, len(texts), TEXTS):
-                # padded to a fixed length, so that an embedding doesn't depend on the other texts
-                inputs = self._tokenizer(
-                    list(texts[i : i + TEXTS]),
-                    padding="max_length",
-                    max_length=self._model.config.text_config.max_position_embeddings,
-                    truncation=True,
-                    return_tensors="pt",
-                ).to(self._model.device)
-                parts.append(_normalised(self._model.text_projection(self._model.text_model(**inputs).pooler_output)))
-        return np.concatenate(parts)
+            parts = [self._text_vectors(texts[i : i + TEXTS]) for i in range(0, len(texts), TEXTS)]
+        return np.concatenate([_normalised(part) for part in parts])
+
+    def _resampling(self) -> str:
+        """PyTorch's name of the filter that pictures are resized by."""
+        return "bicubic"
+
+    def _image_vectors(self, pixels: Any) -> Any:
+        """Embeddings `[N, d]` of normalised pictures `[N, 3, side, side]`, a tensor."""
+        return self._model.visual_projection(self._model.vision_model(pixel_values=pixels).pooler_output)
+
+    def _text_vectors(self, texts: Sequence[str]) -> Any:
+        """Embeddings `[M, d]`, a tensor. All texts are padded to one length, so none depends on the others."""
+        inputs = self._tokenizer(
+            list(texts),
+            padding="max_length",
+            max_length=self._model.config.text_config.max_position_embeddings,
+            truncation=True,
+            return_tensors="pt",
+        ).to(self._model.device)
+        return self._model.text_projection(self._model.text_model(**inputs).pooler_output)
 
 
 def _normalised(vectors: Any) -> Singles:
@@ -138,7 +149,8 @@ class VisionLanguageOptions(StrictModel):
 def load_vision_language(
     entry: Entry, folder: Path, options: VisionLanguageOptions, _used: Mapping[str, Any]
 ) -> VisionLanguage:
-    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL, LLaVA, SmolVLM and the like.
+    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL, 2.5 and 3, LLaVA, SmolVLM
+    and the like.
 
     Raises:
         ModelUnavailable: the folder has no such model as safetensors, or no chat template.
@@ -183,7 +195,7 @@ class VisionLanguage:
     def __call__(
         self, images: Sequence[Pixels], questions: Sequence[str], *, most_tokens: int | None = None
     ) -> list[str]:
-        """One answer per picture and question, stripped of white space.
+        """One answer per picture and question, stripped of white space. Pictures of similar size share a batch.
 
         Args:
             images: pictures.
@@ -192,7 +204,10 @@ class VisionLanguage:
         """
         pairs, size = list(zip(images, questions, strict=True)), self._options.batch
         most = most_tokens or self._options.most_tokens
-        return [answer for i in range(0, len(pairs), size) for answer in self._answers(pairs[i : i + size], most)]
+        order = sorted(range(len(pairs)), key=lambda number: images[number].size, reverse=True)  # less is padded
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
+        answers = {n: said for part in parts for n, said in zip(part, self._answers([pairs[n] for n in part], most))}
+        return [answers[number] for number in range(len(pairs))]
 
     def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:
         import torch
@@ -220,7 +235,7 @@ def _first(tokens: int | Sequence[int] | None) -> int | None:
 
 
 VISION_LANGUAGE = Loader(
-    revision=1,
+    revision=2,
     make=load_vision_language,
     options=VisionLanguageOptions,
     packages=("diffusers", "transformers", "torch", "torchvision"),

@@ -152,8 +152,8 @@ def _given(file: Path, classes: Mapping[str, str]) -> dict[str, str]:
 
 def _wordnet(ids: list[str], nouns: Path) -> dict[str, str]:
     """Glosses of the ids that are WordNet's, from the table of ImageNet's classes or else from the file of nouns."""
-    from variorum.kit.labels.imagenet_classes import WNID, table
     from variorum.kit.labels.phrases import OURS
+    from variorum.models.imagenet_classes import WNID, table
 
     wnids = [one for one in ids if WNID.fullmatch(one)]
     if not wnids:

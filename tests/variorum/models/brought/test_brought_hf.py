@@ -114,7 +114,7 @@ def test_wrong_folders_are_named(hf_folder, tmp_path):
         find(f"hf:{coded}")
     (coded / "config.json").write_text(json.dumps(config | {"model_type": "clip"}))
     with pytest.raises(
-        ModelUnavailable, match=r"has no classifier\.bias and others of a CLIPForImageClassification, which would be"
+        ModelUnavailable, match=r"has no tensor classifier\.bias \(and 200 more\) of a CLIPForImageClassification"
     ):
         find(f"hf:{coded}")
     (coded / "config.json").write_text("[1]")

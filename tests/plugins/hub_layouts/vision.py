@@ -1,0 +1,426 @@
+"""Tiny checkpoints of the judges and cutters, with random weights, laid out as the published repositories are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def seeded(make: Callable[[], Any]) -> Any:
+    """A module whose random weights are the same each time; PyTorch's own generator isn't touched."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make().eval()
+
+
+# ── SAM 2.1 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sam2(folder: Path) -> None:
+    """A SAM 2.1 for videos, 64 pixels; the parts of the published configuration have no type."""
+    from transformers import Sam2VideoConfig, Sam2VideoModel
+
+    config = Sam2VideoConfig(
+        image_size=64,
+        vision_config={
+            "model_type": "sam2_vision_model",
+            "backbone_config": {
+                "model_type": "sam2_hiera_det_model",
+                "hidden_size": 16,
+                "image_size": [64, 64],
+                "embed_dim_per_stage": [16, 32, 64, 128],
+                "blocks_per_stage": [1, 1, 2, 1],
+                "global_attention_blocks": [3],
+            },
+            "backbone_channel_list": [128, 64, 32, 16],
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            "fpn_hidden_size": 32,
+        },
+        prompt_encoder_config={"hidden_size": 32, "image_size": 64, "mask_input_channels": 4},
+        mask_decoder_config={"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 32},
+        memory_attention_hidden_size=32,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[4, 4],
+        memory_encoder_hidden_size=32,
+        memory_encoder_output_channels=16,
+        mask_downsampler_embed_dim=32,
+        memory_fuser_embed_dim=32,
+        memory_fuser_intermediate_dim=32,
+    )
+    seeded(lambda: Sam2VideoModel(config)).save_pretrained(folder)
+    facts = json.loads((folder / "config.json").read_text("utf-8"))
+    for part in ("mask_decoder_config", "prompt_encoder_config"):
+        facts[part]["model_type"] = ""
+    write_json(folder / "config.json", facts | {"torch_dtype": "float32", "transformers_version": "4.56.0.dev0"})
+    processor = {
+        "crop_size": None,
+        "data_format": "channels_first",
+        "default_to_square": True,
+        "device": None,
+        "disable_grouping": None,
+        "do_center_crop": None,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_processor_type": "Sam2ImageProcessorFast",
+        "image_std": [0.229, 0.224, 0.225],
+        "input_data_format": None,
+        "mask_size": {"height": 16, "width": 16},
+        "processor_class": "Sam2VideoProcessor",
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+        "return_tensors": None,
+        "size": {"height": 64, "width": 64},
+    }
+    write_json(folder / "preprocessor_config.json", processor)
+
+
+# ── LaMa ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lama(folder: Path, side: int | None = 512, white: float = 255.0, name: str = "lama_fp32.onnx") -> None:
+    """A network with big-LaMa's inputs and output that fills the hole with the highest known level of each channel."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    shape = ["batch", 3, side or "height", side or "width"]
+    inputs = [
+        helper.make_tensor_value_info("image", TensorProto.FLOAT, shape),
+        helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch", 1, *shape[2:]]),
+    ]
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)
+    constants = {"one": np.float32(1), "white": np.float32(white), "across": np.array([2, 3], np.int64)}
+    nodes = [
+        helper.make_node("Sub", ["one", "mask"], ["outside"]),
+        helper.make_node("Mul", ["image", "outside"], ["known"]),
+        helper.make_node("ReduceMax", ["known", "across"], ["highest"]),
+        helper.make_node("Mul", ["highest", "mask"], ["inside"]),
+        helper.make_node("Add", ["known", "inside"], ["inpainted"]),
+        helper.make_node("Mul", ["inpainted", "white"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "lama",
+        inputs,
+        [output],
+        initializer=[numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 8
+    save(model, folder / name)
+
+
+# ── SigLIP 2 ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def save_gemma_tokenizer(folder: Path) -> int:
+    """Gemma's tokenizer with a token a letter or byte, as SigLIP 2 has it; returns the number of tokens."""
+    from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+    from tokenizers.models import BPE
+
+    marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    words = [*marks, *(f"<0x{byte:02X}>" for byte in range(256)), *(chr(code) for code in range(33, 127)), "▁"]
+    numbers = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(BPE(vocab=numbers, merges=[], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")  # the published one doesn't make letters small
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A:0 <eos>:0", pair="$A:0 <eos>:0 $B:1 <eos>:1", special_tokens=[("<eos>", 1)]
+    )
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in marks[:4]])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    facts = {
+        "add_bos_token": False,
+        "add_eos_token": True,
+        "bos_token": "<bos>",
+        "clean_up_tokenization_spaces": False,
+        "do_lower_case": True,
+        "eos_token": "<eos>",
+        "model_input_names": ["input_ids"],
+        "model_max_length": 1000000000000000019884624838656,
+        "pad_token": "<pad>",
+        "padding_side": "right",
+        "processor_class": "SiglipProcessor",
+        "tokenizer_class": "GemmaTokenizer",
+        "unk_token": "<unk>",
+    }
+    write_json(folder / "tokenizer_config.json", facts)
+    return len(words)
+
+
+def siglip2(folder: Path) -> None:
+    """A SigLIP 2 for pictures of 32 pixels; its configuration has SigLIP 1's type, and so few keys as the published."""
+    import torch
+    from transformers import SiglipConfig, SiglipModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
+    facts = {
+        "architectures": ["SiglipModel"],
+        "initializer_factor": 1.0,
+        "model_type": "siglip",
+        "text_config": {
+            **sizes,
+            "model_type": "siglip_text_model",
+            "projection_size": 32,
+            "vocab_size": save_gemma_tokenizer(folder),
+        },
+        "torch_dtype": "float32",
+        "transformers_version": "4.49.0.dev0",
+        "vision_config": {**sizes, "image_size": 32, "model_type": "siglip_vision_model", "patch_size": 16},
+    }
+    model = seeded(lambda: SiglipModel(SiglipConfig(**facts)))
+    with torch.no_grad():  # the published ones, rounded
+        model.logit_scale.fill_(4.7)
+        model.logit_bias.fill_(-16.7)
+    model.save_pretrained(folder)
+    write_json(folder / "config.json", facts)
+    processor = {
+        "do_convert_rgb": None,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "SiglipImageProcessor",
+        "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "SiglipProcessor",
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"height": 32, "width": 32},
+    }
+    write_json(folder / "preprocessor_config.json", processor)
+
+
+# ── Qwen2.5-VL, Qwen3-VL ─────────────────────────────────────────────────────────────────────────────────────────────
+
+QWEN_MARKS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
+QWEN_MARKS += ("<|image_pad|>", "<|video_pad|>")
+QWEN_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def save_qwen_tokenizer(folder: Path) -> dict[str, int]:
+    """Qwen's tokenizer with a token a byte, its chat template and generation settings; returns the marks' numbers."""
+    from transformers import Qwen2Tokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    numbers = {word: number for number, word in enumerate([*letters, *QWEN_MARKS])}
+    tokenizer = Qwen2Tokenizer(vocab=numbers, merges=[])
+    tokenizer.add_special_tokens({"additional_special_tokens": list(QWEN_MARKS[1:])})
+    tokenizer.save_pretrained(folder)
+    write_json(folder / "vocab.json", {letter: numbers[letter] for letter in letters})
+    (folder / "merges.txt").write_text("", "utf-8")
+    write_json(folder / "chat_template.json", {"chat_template": QWEN_TEMPLATE})
+    marks = {mark: numbers[mark] for mark in QWEN_MARKS}
+    settings = {
+        "bos_token_id": marks["<|endoftext|>"],
+        "do_sample": True,
+        "eos_token_id": [marks["<|im_end|>"], marks["<|endoftext|>"]],
+        "pad_token_id": marks["<|endoftext|>"],
+        "repetition_penalty": 1.05,
+        "temperature": 0.7,
+        "transformers_version": "4.49.0",
+    }
+    write_json(folder / "generation_config.json", settings)
+    return marks
+
+
+def save_shards(folder: Path, tensors: dict[str, Any], shards: int) -> None:
+    """Tensors in so many numbered files, with their index."""
+    from safetensors.torch import save_file
+
+    names, places = sorted(tensors), {}
+    for number in range(shards):
+        file = f"model-{number + 1:05}-of-{shards:05}.safetensors"
+        part = names[number * len(names) // shards : (number + 1) * len(names) // shards]
+        places |= dict.fromkeys(part, file)
+        save_file({name: tensors[name].contiguous() for name in part}, folder / file, metadata={"format": "pt"})
+    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def spread(model: Any) -> Any:
+    """The model with larger weights: with fresh ones pictures hardly count."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        for weights in model.parameters():
+            torch.nn.init.normal_(weights, std=0.3)
+    return model
+
+
+def qwen25_vl(folder: Path) -> None:
+    """A Qwen2.5-VL of 7B's form: a flat configuration, the old names of tensors, a head of its own, five files."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    marks = save_qwen_tokenizer(folder)
+    facts = {
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "attention_dropout": 0.0,
+        "bos_token_id": marks["<|endoftext|>"],
+        "eos_token_id": marks["<|im_end|>"],
+        "hidden_act": "silu",
+        "hidden_size": 32,
+        "image_token_id": marks["<|image_pad|>"],
+        "initializer_range": 0.02,
+        "intermediate_size": 64,
+        "max_position_embeddings": 128000,
+        "max_window_layers": 2,
+        "model_type": "qwen2_5_vl",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 1,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": {"mrope_section": [2, 3, 3], "type": "mrope"},
+        "rope_theta": 1000000.0,
+        "sliding_window": 32768,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "transformers_version": "4.41.2",
+        "use_cache": True,
+        "use_sliding_window": False,
+        "video_token_id": marks["<|video_pad|>"],
+        "vision_config": {
+            "depth": 2,
+            "fullatt_block_indexes": [1],
+            "hidden_act": "silu",
+            "hidden_size": 32,
+            "in_chans": 3,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "spatial_patch_size": 14,
+            "temporal_patch_size": 2,
+            "tokens_per_second": 2,
+            "window_size": 112,
+        },
+        "vision_end_token_id": marks["<|vision_end|>"],
+        "vision_start_token_id": marks["<|vision_start|>"],
+        "vision_token_id": marks["<|vision_end|>"],
+        "vocab_size": 256 + len(marks),
+    }
+    model = spread(seeded(lambda: Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**facts))))
+    old = (("model.language_model.", "model."), ("model.visual.", "visual."))
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        before, after = next((pair for pair in old if name.startswith(pair[0])), ("", ""))
+        tensors[after + name.removeprefix(before)] = tensor
+    save_shards(folder, tensors, 5)
+    write_json(folder / "config.json", facts)
+    processor = {
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "max_pixels": 12845056,
+        "merge_size": 2,
+        "min_pixels": 3136,
+        "patch_size": 14,
+        "processor_class": "Qwen2_5_VLProcessor",
+        "temporal_patch_size": 2,
+    }
+    write_json(folder / "preprocessor_config.json", processor)
+
+
+def qwen3_vl(folder: Path) -> None:
+    """A Qwen3-VL of 4B's form: nested configurations, the new names of tensors, a tied head, two files."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    marks = save_qwen_tokenizer(folder)
+    facts = {
+        "architectures": ["Qwen3VLForConditionalGeneration"],
+        "image_token_id": marks["<|image_pad|>"],
+        "model_type": "qwen3_vl",
+        "text_config": {
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "bos_token_id": marks["<|endoftext|>"],
+            "dtype": "bfloat16",
+            "eos_token_id": marks["<|im_end|>"],
+            "head_dim": 16,
+            "hidden_act": "silu",
+            "hidden_size": 32,
+            "initializer_range": 0.02,
+            "intermediate_size": 64,
+            "max_position_embeddings": 262144,
+            "model_type": "qwen3_vl_text",
+            "num_attention_heads": 2,
+            "num_hidden_layers": 3,
+            "num_key_value_heads": 1,
+            "rms_norm_eps": 1e-06,
+            "rope_scaling": {"mrope_interleaved": True, "mrope_section": [4, 2, 2], "rope_type": "default"},
+            "rope_theta": 5000000,
+            "tie_word_embeddings": True,
+            "use_cache": True,
+            "vocab_size": 256 + len(marks),
+        },
+        "tie_word_embeddings": True,
+        "transformers_version": "4.57.0.dev0",
+        "video_token_id": marks["<|video_pad|>"],
+        "vision_config": {
+            "deepstack_visual_indexes": [0, 1],
+            "depth": 3,
+            "hidden_act": "gelu_pytorch_tanh",
+            "hidden_size": 32,
+            "in_channels": 3,
+            "initializer_range": 0.02,
+            "intermediate_size": 64,
+            "model_type": "qwen3_vl",
+            "num_heads": 2,
+            "num_position_embeddings": 16,
+            "out_hidden_size": 32,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+        },
+        "vision_end_token_id": marks["<|vision_end|>"],
+        "vision_start_token_id": marks["<|vision_start|>"],
+    }
+    model = spread(seeded(lambda: Qwen3VLForConditionalGeneration(Qwen3VLConfig(**facts))))
+    save_shards(folder, {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}, 2)
+    write_json(folder / "config.json", facts)
+    pictures = {
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "merge_size": 2,
+        "patch_size": 16,
+        "processor_class": "Qwen3VLProcessor",
+        "temporal_patch_size": 2,
+    }
+    still = {
+        "image_processor_type": "Qwen2VLImageProcessorFast",
+        "size": {"longest_edge": 16777216, "shortest_edge": 65536},
+    }
+    film = {"size": {"longest_edge": 25165824, "shortest_edge": 4096}, "video_processor_type": "Qwen3VLVideoProcessor"}
+    write_json(folder / "preprocessor_config.json", pictures | still)
+    write_json(folder / "video_preprocessor_config.json", pictures | film)
+
+
+BUILDERS: dict[str, Callable[[Path], None]] = {
+    "segmenter_sam2": sam2,
+    "segmenter_sam2_tiny": sam2,
+    "segmenter_sam2_large": sam2,
+    "inpainter_lama": lama,
+    "zero_shot_siglip2": siglip2,
+    "encoder_siglip2": siglip2,
+    "vlm_qwen25": qwen25_vl,
+    "vlm_qwen3": qwen3_vl,
+}

@@ -1,0 +1,38 @@
+"""Settings that suit a diffusion model, which its entry in the table states: what a distilled model can't take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from variorum.models.table_entries import StrictModel
+
+
+class Bounds(StrictModel):
+    """Options that bound the settings of a call; by default nothing is bounded."""
+
+    most_steps: int | None = Field(default=None, ge=1)
+    """Most denoising steps; more of them make the pictures of a distilled model worse. None for any number."""
+    most_guidance: float | None = Field(default=None, ge=1)
+    """Highest weight of guidance, 1 for a distilled model, which takes none. None for any weight."""
+    takes_negative: bool = True
+    """Whether negative prompts have an effect. They have none where guidance is an input of the network."""
+
+    def unfit(self, guidance: Sequence[float], steps: int, negative: bool) -> str:
+        """Why these settings don't suit the model, with those that do; `""` if they do.
+
+        Args:
+            guidance: weights, 1 for none.
+            steps: denoising steps.
+            negative: whether there are negative prompts.
+        """
+        found = []
+        if self.most_guidance is not None and max(guidance, default=1) > self.most_guidance:
+            least = "" if self.most_guidance == 1 else "at most "
+            found.append(f"it takes a guidance of {least}{self.most_guidance:g}, not {max(guidance):g}")
+        if self.most_steps is not None and steps > self.most_steps:
+            found.append(f"it takes at most {self.most_steps} steps, not {steps}")
+        if negative and not self.takes_negative:
+            found.append("it takes no negative prompt")
+        return "; ".join(found)
