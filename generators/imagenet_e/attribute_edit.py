@@ -117,8 +117,8 @@ class AttributeEdit(Generator):
     def uses(self) -> list[Use]:
         """Return the segmenter, the inpainter, the classifier, which decides, and the models of guided backgrounds."""
         gate = [] if self.classifier is None else [Use(self.classifier, "classifier", decides=True)]
-        guided = guided_backgrounds.uses(self._guided(), self.guidance)
-        return [Use(self.segmenter), Use(self.inpainter), *gate, *guided]
+        guided = guided_backgrounds.uses(self._guided(), self.guidance, self.batch)
+        return [Use(self.segmenter), Use(self.inpainter, batch=self.batch), *gate, *guided]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""

@@ -55,10 +55,10 @@ def wanted(backgrounds: Sequence[str], settings: Guidance) -> Iterator[WantedEdi
         yield WantedEdit(kind, requested, partial(background, kind=kind, settings=settings), NOISE)
 
 
-def uses(backgrounds: Sequence[str], settings: Guidance) -> list[Use]:
+def uses(backgrounds: Sequence[str], settings: Guidance, batch: int) -> list[Use]:
     """Return the models that these backgrounds need; the adversary influences what is accepted."""
     adversary = [settings.adversary] if ADVERSARIAL in backgrounds and settings.adversary else []
-    denoiser = [Use(settings.denoiser)] if set(backgrounds) & set(KINDS) else []
+    denoiser = [Use(settings.denoiser, batch=batch)] if set(backgrounds) & set(KINDS) else []
     return [*(Use(alias, decides=True) for alias in adversary), *denoiser]
 
 
