@@ -23,6 +23,7 @@ from variorum.generators.imagenet_g.image_variation import ImageVariation
 from variorum.generators.imagenet_g.text_to_image import TextToImage
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
+from variorum.models.diffusion.pipelines import Pipeline
 from variorum.pipeline import build
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
@@ -328,6 +329,22 @@ def test_memory_too_small_for_one_picture_is_an_error(route):
     models = Instead(ctx.models, kind.component_name(), Small(ctx.models.get(kind.component_name()), 0))
     with pytest.raises(OutOfMemoryError):
         run(kind, samples, Context(7, models, ctx.memo, ctx.source), batch=4)
+
+
+def test_a_picture_that_comes_out_black_is_never_accepted(route, monkeypatch):
+    """As of a decoder that overflows in half precision, in one cell of one picture."""
+    kind, samples, ctx = route
+    real = Pipeline._decoded
+
+    def overflowing(self, latents):
+        pictures = real(self, latents)
+        pictures[0, 0, 0, 0] = np.inf
+        return pictures
+
+    monkeypatch.setattr(Pipeline, "_decoded", overflowing)
+    black, sound = run(kind, samples[:2], ctx, **NO_CHECK)
+    assert (black.reason, sound.reason) == ("blank", "")
+    assert not black.image.any()
 
 
 def test_no_checker_no_gate(route):
