@@ -3,11 +3,15 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 
+import numpy as np
 import pytest
 import torch
+from random_models import save_random_resnet
 from torch import backends
 
 from variorum.models.device import float32, inference
+from variorum.models.loaders import find_loader
+from variorum.models.table_entries import Entry
 
 PLACES = (backends.cuda.matmul, backends.mkldnn.matmul, backends.cudnn.conv, backends.cudnn.rnn)
 
@@ -80,3 +84,36 @@ def test_threads_share_a_precision_and_wait_for_another():
             one.result()
     assert order == [("judge", *["ieee"] * 4)] * 2 + [("painter", *["tf32"] * 4)]
     assert now() == before
+
+
+PICTURES = [np.random.default_rng(number).integers(0, 256, (64, 64, 3)).astype(np.uint8) for number in range(2)]
+CALLS = {
+    "image_classification": ("resnet", lambda model: model(PICTURES)),
+    "zero_shot": ("clip", lambda model: model(PICTURES, ["a cat", "a dog"])),
+    "clip_embedding": ("clip", lambda model: model(PICTURES)),
+    "safety_checker": ("text_to_image", lambda model: model(PICTURES)),
+    "autoencoder": ("text_to_image/vae", lambda model: model.decode(model.encode(PICTURES))),
+}
+
+
+@pytest.mark.parametrize("loader", CALLS)
+def test_judges_compute_in_full_whatever_a_process_has_set(loader, tiny, tmp_path_factory):
+    folder, call = CALLS[loader]
+    place = tiny / folder
+    if folder == "resnet":
+        place = tmp_path_factory.mktemp("resnet")
+        save_random_resnet(place, 1000)
+    where = {"local": {"path": str(place)}, "licence": "none", "source": "random weights"}
+    model = find_loader(loader).load(Entry(name="tiny", loader=loader, **where), place, {})
+    before, seen = now(), []
+    torch.set_float32_matmul_precision("high")
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(lambda *_: seen.append(now()))
+    try:
+        call(model)
+    finally:
+        hook.remove()
+        torch.set_float32_matmul_precision("highest")
+        for one, precision in zip(PLACES, before, strict=True):
+            one.fp32_precision = precision
+    assert seen
+    assert all(one == ["ieee"] * 4 for one in seen)
