@@ -226,12 +226,17 @@ class Asked:
         Returns:
             The result, and whether it was finished.
         """
+        from variorum.reports.model_terms import warnings_of_job
         from variorum.stages.consent import agreeing
         from variorum.stages.job import with_small_models
 
         with agreeing(self.send_to or ()), terminal.progress() as progress:
             done = with_small_models(job, lambda: kept(job, progress))
-            return (self._work(name, work, job, progress), False) if done is None else (done, True)
+            if done is not None:
+                return done, True
+            for line in warnings_of_job(job):
+                terminal.say(line, err=True)
+            return self._work(name, work, job, progress), False
 
     def _work(self, name: str, work: Callable[[Job, Runner, Progress], T], job: Job, progress: Progress) -> T:
         """The result of the work, by the runner that was asked for."""

@@ -96,13 +96,14 @@ def plan(asked: Asked) -> None:
     """Show what a run would do: pictures, units, size, memory, time, models. No picture is made, no model loaded."""
     from variorum.edition.store import Store
     from variorum.pipeline import check
+    from variorum.reports.model_terms import terms_of_job
     from variorum.stages.estimate import check_room
     from variorum.stages.planned import planned
 
     job = asked.job(Store(asked.store, writable=False))
     check(job)
     with terminal.progress() as progress:
-        found = planned(job, progress)
+        found = planned(job, progress, terms=terms_of_job(job))
     if asked.as_json:
         terminal.print_json(found.as_json())
     else:

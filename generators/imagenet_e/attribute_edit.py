@@ -18,7 +18,7 @@ from variorum.generators.imagenet_e import guided_backgrounds
 from variorum.generators.imagenet_e.guided_diffusion import Guidance
 from variorum.kit.gates import gates
 from variorum.kit.gates.gates import Gates
-from variorum.kit.pictures import edits
+from variorum.kit.pictures import edits, plates
 from variorum.kit.pictures.edits import Draft, Subject, WantedEdit
 from variorum.kit.pictures.framing import Framing
 from variorum.kit.pictures.geometry import CannotEdit, Strategy
@@ -88,7 +88,9 @@ class AttributeEdit(Generator):
     classifier: str | None = Field(
         default="classifier_gate", description="judges plates and records label_p; None for neither"
     )
-    batch: int = Field(default=4, ge=1, description="source pictures for which the models are called together")
+    batch: int = Field(default=4, ge=1)
+    """Source pictures for which the models are called together. On a GPU, unless it is set, the number that the
+    inpainter fills fastest is looked for once and kept for the machine."""
 
     @field_validator("angles")
     @classmethod
@@ -134,10 +136,15 @@ class AttributeEdit(Generator):
                 results.append([self._draft(of, scene, wanted, pool, guided) for wanted in self._wanted(of)])
             return self._judged(results, ctx)
 
-        windows = in_windows(samples, make, batch=self.batch, at_once=AT_ONCE, name=self.component_name())
-        with closing(windows):
+        batch, name = self._batch(ctx), self.component_name()
+        with closing(in_windows(samples, make, batch=batch, at_once=AT_ONCE, name=name)) as windows:
             for _, made in windows:
                 yield from made
+
+    def _batch(self, ctx: Context) -> int:
+        if "batch" in self.model_fields_set or self._guided():
+            return self.batch
+        return plates.fills_together(self.inpainter, self.frame, self.batch, ctx)
 
     def _wanted(self, of: Edit) -> Iterator[WantedEdit]:
         """List what is asked for. It depends on fields and seed alone, so ids are known before any picture is."""

@@ -332,7 +332,9 @@ def test_a_diffusion_pipeline_makes_the_plates(inpainting, monkeypatch):
 def test_a_plate_that_comes_out_black_is_never_used(inpainting, monkeypatch):
     """As of a network that overflows in half precision: every edit of that picture fails by name."""
     model = inpainting.get("inpainter")
-    monkeypatch.setattr(model, "_decoded", lambda latents: np.full((len(latents), SIDE, SIDE, 3), np.nan, np.float32))
+    real = type(model.pipeline.vae).decode
+    overflowing = lambda self, latents, **options: real(self, latents * np.inf, **options)  # noqa: E731
+    monkeypatch.setattr(type(model.pipeline.vae), "decode", overflowing)
     ctx = Context(seed=5, models=inpainting, memo=Memo())
     made = by_variant(AttributeEdit(**PLATES).generate([unfilled()], ctx))
     original = made.pop("original")

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from diffusers import AutoencoderKL
 from pydantic import ValidationError
 from tiny_pipelines import models_table, save_checker
 
@@ -23,7 +24,6 @@ from variorum.generators.imagenet_g.image_variation import ImageVariation
 from variorum.generators.imagenet_g.text_to_image import TextToImage
 from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
-from variorum.models.diffusion.pipelines import Pipeline
 from variorum.pipeline import build
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
@@ -334,14 +334,14 @@ def test_memory_too_small_for_one_picture_is_an_error(route):
 def test_a_picture_that_comes_out_black_is_never_accepted(route, monkeypatch):
     """As of a decoder that overflows in half precision, in one cell of one picture."""
     kind, samples, ctx = route
-    real = Pipeline._decoded
+    real = AutoencoderKL.decode
 
-    def overflowing(self, latents):
-        pictures = real(self, latents)
+    def overflowing(self, latents, **options):
+        (pictures,) = real(self, latents, **options)
         pictures[0, 0, 0, 0] = np.inf
-        return pictures
+        return (pictures,)
 
-    monkeypatch.setattr(Pipeline, "_decoded", overflowing)
+    monkeypatch.setattr(AutoencoderKL, "decode", overflowing)
     black, sound = run(kind, samples[:2], ctx, **NO_CHECK)
     assert (black.reason, sound.reason) == ("blank", "")
     assert not black.image.any()

@@ -13,6 +13,7 @@ from variorum.api.progress import shown
 from variorum.edition.store import Store
 from variorum.pipeline import Job, Threads, check
 from variorum.pipeline import run as whole_pipeline
+from variorum.reports.model_terms import terms_of_job
 from variorum.schemas.component import Source
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut
@@ -69,7 +70,7 @@ def plan(
     where = store_of(store)
     job = _job(recipe, Store(where, writable=False) if isinstance(where, str) else where, profile, limit, settings)
     check(job)
-    found = planned.planned(job)
+    found = planned.planned(job, terms=terms_of_job(job))
     return Planned(**{name: getattr(found, name) for name in planned.Planned.__dataclass_fields__})
 
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.api.trial_calls import NoCall, Question, caller, guidance_of, parameters, square
+from variorum.api.trial_calls import ANY_SIDE, NoCall, Question, caller, parameters, question_for, side_of, square
 from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
     from variorum.models import ModelTable
     from variorum.models.known_answers import Box, PublicPicture
-    from variorum.models.table_entries import Entry
 
 Look = tuple[bool, str, dict[str, Any]]
 JUDGE = "classifier"
@@ -41,7 +40,7 @@ CATS, REMOTE = range(281, 286), 761
 """ImageNet's cats, and its remote control."""
 TOP = 5
 CLOSER = 0.02
-"""Cosine by which "two cats" must fit the picture better than "a dog"."""
+"""Cosine by which what fits the picture must be nearer than what doesn't."""
 OVERLAP = 0.5
 """IoU of a box that counts as found."""
 INSIDE = 0.75
@@ -51,10 +50,13 @@ RIM = 1.5
 DECIBELS = 15.0
 """Least PSNR of a picture that was encoded and decoded."""
 STEPS = 30
+UNKNOWN = "nobody has said what a right answer to the public picture is"
+LARGE = 512
+"""Side of a square picture for models that take any."""
 
 
-def look(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
-    """Whether a model's answer makes sense, a sentence, and figures.
+def look(model: Any, alias: str, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
+    """Whether the answer of the model behind an alias makes sense, a sentence, and figures.
 
     Raises:
         NoCall: the model can't be asked by itself.
@@ -63,6 +65,8 @@ def look(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: P
     if hasattr(model, "encode") and (hasattr(model, "decode") or hasattr(model, "predict")):
         return _reconstructed(model, picture)
     names = parameters(model)
+    if not {"images", "prompts", "labels"} & set(names):
+        raise NoCall(f"its call wants {', '.join(names)}, which this trial doesn't have")
     if "texts" in names:
         return _objects(model, picture, public) if hasattr(model, "knows") else _fits(model, picture)
     if "questions" in names:
@@ -74,21 +78,24 @@ def look(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: P
         return _recognised(model, table, labels="labels" in names)
     if len(names) > 1:
         return _still_a_cat(model, table, picture)
-    return _of_pictures(model, entry, table, picture, public)
+    return _of_pictures(model, alias, table, picture, public)
 
 
-def _of_pictures(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
+def _of_pictures(model: Any, alias: str, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
     """A model that wants nothing but pictures: a classifier, an encoder, a score, or a segmenter."""
     (found,) = model([picture])[:1]
     if hasattr(found, "mask"):
         return _salient(found.mask, public.cats)
+    if hasattr(found, "scores") or isinstance(found, list | str) or np.ndim(found) > 1:
+        raise NoCall(UNKNOWN)
     values = np.asarray(found, float)
-    if values.ndim == 0:
-        limit = 0.0 if entry.loader == "safety_checker" else 0.5
-        return float(values) <= limit, f"score {float(values):.3g}; two cats are harmless, up to {limit:g}", {}
+    if values.ndim == 0:  # that two cats are harmless proves nothing
+        raise NoCall(UNKNOWN)
     if len(values) == 1000 and np.isclose(values.sum(), 1, atol=1e-2):
         return _top(values, [*CATS, REMOTE], "a cat or a remote")
-    return _mirrored(model, picture)
+    if table.role(alias) == "encoder" or hasattr(model, "features"):
+        return _mirrored(model, picture)
+    raise NoCall(UNKNOWN)
 
 
 def _mirrored(model: Any, picture: Pixels) -> Look:
@@ -99,8 +106,10 @@ def _mirrored(model: Any, picture: Pixels) -> Look:
     asked = [picture, np.ascontiguousarray(picture[:, ::-1]), np.ascontiguousarray(np.concatenate(rows))]
     one, mirrored, mixed = (vector / max(1e-12, np.linalg.norm(vector)) for vector in np.asarray(model(asked), float))
     near, far = float(one @ mirrored), float(one @ mixed)
-    said = f"cosine {near:.3f} with the mirrored picture, {far:.3f} with its parts in disorder"
-    return near > far, said, {"mirrored": near, "disorder": far}
+    said = (
+        f"cosine {near:.3f} with the mirrored picture, {far:.3f} with its parts in disorder; {CLOSER:g} less is wanted"
+    )
+    return near - far >= CLOSER, said, {"mirrored": near, "disorder": far}
 
 
 def _top(probabilities: Any, wanted: Sequence[int], what: str) -> Look:
@@ -151,7 +160,7 @@ def _seam(model: Any, picture: Pixels) -> Look:
 
 
 def _reconstructed(model: Any, picture: Pixels) -> Look:
-    image = square([picture], getattr(model, "size", 256))
+    image = square([picture], side_of(model) or ANY_SIDE)
     (made,) = caller(model, Question(image))([0])
     error = float(np.mean((made.astype(float) - image[0].astype(float)) ** 2))
     decibels = float(10 * np.log10(255**2 / max(error, 1e-9)))
@@ -163,13 +172,13 @@ def _recognised(model: Any, table: ModelTable, *, labels: bool) -> Look:
     judge = _judge(table)
     if own := getattr(model, "classes", None):
         raise NoCall(f"it makes {len(own)} classes of its own, which the classifier doesn't know")
-    guidance = guidance_of(model)
+    asked = question_for(model, (), STEPS)
     right = 0
     for seed, (name, index) in enumerate(TEN.items()):
         if labels:
-            made = model([index], [seed], guidance=4.0, steps=STEPS, sampler="ddim")
+            made = model([index], [seed], guidance=asked.guidance, steps=asked.steps, sampler="ddim")
         else:
-            made = model([f"a photo of a {name}"], [""], [seed], steps=STEPS, guidance=guidance, size=None)
+            made = model([f"a photo of a {name}"], [""], [seed], steps=asked.steps, guidance=asked.guidance, size=None)
         right += int(np.argmax(judge([np.asarray(made[0])])[0])) == index
     return (
         right >= RECOGNISED,
@@ -181,8 +190,7 @@ def _recognised(model: Any, table: ModelTable, *, labels: bool) -> Look:
 def _still_a_cat(model: Any, table: ModelTable, picture: Pixels) -> Look:
     """A picture made of the picture, or of its layout, still shows a cat."""
     judge = _judge(table)
-    side = getattr(model, "size", None) if hasattr(model, "multiple") else None
-    asked = Question(square([picture], side or 512), STEPS)
+    asked = question_for(model, square([picture], side_of(model) or LARGE), STEPS)
     (made,) = caller(model, asked)([0])
     return _top(np.asarray(judge([np.asarray(made)])[0]), list(CATS), "a cat")
 

@@ -1,43 +1,43 @@
-"""Measures this machine's GPU: its driver, and the memory, time and utilisation of a call."""
+"""Ask the driver of this machine's GPU for its version and its utilisation."""
 
 from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from collections.abc import Callable
-from typing import Any
 
 PATIENCE = 10
 """Seconds to wait for the driver's program."""
+EVERY = 0.2
+"""Seconds between two looks at the utilisation."""
 
 
-def measured(call: Callable[[], object]) -> dict[str, Any]:
-    """Seconds, peak GiB and mean utilisation in percent of a call, after one call to warm up."""
-    import torch
+class Utilisation:
+    """Watch how busy the first GPU is, as its driver says, during calls of several batch sizes."""
 
-    call()
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    seen: list[int] = []
-    stop = threading.Event()
+    def __init__(self) -> None:
+        self._seen: dict[int, list[float]] = {}
 
-    def watch() -> None:
-        while not stop.wait(0.2):
-            seen.extend(int(one) for one in ask_driver("utilization.gpu")[:1] if one.isdigit())
+    def during(self, batch: int, call: Callable[[], object]) -> None:
+        """Make a call, and note how busy the GPU is meanwhile."""
+        stop = threading.Event()
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        began = time.perf_counter()
-        call()
-        torch.cuda.synchronize()
-        seconds = time.perf_counter() - began
-    finally:
-        stop.set()
-        thread.join()
-    found = {"seconds": round(seconds, 4), "gib": round(torch.cuda.max_memory_allocated() / 2**30, 3)}
-    return {**found, "utilisation": round(sum(seen) / len(seen)) if seen else None}
+        def watch() -> None:
+            while not stop.wait(EVERY):
+                seen = [float(one) for one in ask_driver("utilization.gpu")[:1] if one.isdigit()]
+                self._seen.setdefault(batch, []).extend(seen)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            call()
+        finally:
+            stop.set()
+            thread.join()
+
+    def mean(self) -> dict[int, float]:
+        """By batch size, the mean utilisation in percent; sizes whose calls were too short to be seen are absent."""
+        return {batch: round(sum(seen) / len(seen), 1) for batch, seen in self._seen.items() if seen}
 
 
 def ask_driver(what: str) -> list[str]:

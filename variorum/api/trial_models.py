@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from variorum.api.trial_answers import look
-from variorum.api.trial_calls import Question, caller, differences, first_numbers, guidance_of, square
+from variorum.api.trial_calls import NoCall, Question, caller, differences, first_numbers, question_for, side_of, square
+from variorum.api.trial_gpu import Utilisation
 from variorum.api.trial_process import answers_on_cpu
-from variorum.machine.cache import cache_dir
 from variorum.models import weights
+from variorum.models.batch_search import Tried, best, sweep
 from variorum.models.device import best_device
 from variorum.models.known_answers import known_answers, note_answered
+from variorum.models.loaders import find_loader
 from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -31,10 +33,8 @@ EIGHT = range(8)
 """Pictures of a batch."""
 SIDE = 512
 """Of the photographs that judges see, in pixels."""
-SWEEP = (1, 2, 4, 8, 16, 32, 64, 128)
-"""Batch sizes."""
-NEARLY = 0.97
-"""The smallest batch with this share of the best rate is proposed."""
+MOST = 128
+"""Pictures of the largest batch."""
 
 
 class Skipped(Exception):
@@ -78,16 +78,14 @@ class ModelTrial:
 
     @cached_property
     def _model(self) -> Any:
-        found = self._table.status(self._alias)
-        if found.state != "ready":
-            raise Skipped(f"{found.state}: {found.way_out}")
+        if self._table.why_unavailable(self._alias):
+            raise Skipped("the model can't be loaded here")
         return self._table.get(self._alias)
 
     @cached_property
     def _question(self) -> Question:
         model = self._model
-        side = getattr(model, "size", 256 if hasattr(model, "encode") else SIDE)
-        return Question(square(self._photographs, side), guidance=guidance_of(model))
+        return question_for(model, square(self._photographs, side_of(model) or SIDE))
 
     @cached_property
     def _together(self) -> list[Any]:
@@ -96,9 +94,8 @@ class ModelTrial:
 
     def unload(self) -> None:
         """Give the model's memory back."""
-        for name in ("_model", "_question"):
-            self.__dict__.pop(name, None)
-        self._table.unload(self._alias)
+        if self.__dict__.pop("_model", None) is not None:
+            self._table.unload(self._alias)
 
     def load(self) -> Outcome:
         """Fetch, hash and load the weights. A model with missing or mismatched tensors doesn't load."""
@@ -126,7 +123,7 @@ class ModelTrial:
 
     def answer(self) -> Outcome:
         """Compare with the known answer to the public picture; where none is published, look whether it makes sense."""
-        pin, model = self._table.pin(self._alias), self._model
+        model, pin = self._model, self._table.pin(self._alias)
         try:
             picture = self._public()
         except ModelUnavailable as error:
@@ -138,23 +135,30 @@ class ModelTrial:
             apart = float(np.abs(first - np.asarray(known.first)).max())
             good = apart <= known.within
             figures = {"first": first.round(5).tolist(), "known": list(known.first), "apart": apart}
-            said = f"{known.of} differ by {apart:.2g} from those of {known.source}; {known.within:g} is allowed"
+            said = f"{known.of}: {apart:.2g} from the numbers of {known.source}; {known.within:g} is allowed"
         else:
-            good, said, figures = look(model, self._entry, self._table, picture, known_answers(self._known).picture)
-            asked = Question([self._fitting(picture)], guidance=guidance_of(model))
-            first_of = first_numbers(caller(model, asked)([0])[0])
-            figures["proposed"] = {
-                "weights": pin.partition("+")[0],
-                "first": first_of if isinstance(first_of, str) else first_of.tolist(),
-            }
+            return self._looked(picture, pin)
         if good:
-            note_answered(pin, cache_dir())
+            note_answered(pin, self._table.cache)
         return "pass" if good else "fail", said, figures
+
+    def _looked(self, picture: Pixels, pin: str) -> Outcome:
+        """Whether an answer makes sense, of which nobody has published numbers. Its first numbers are proposed."""
+        model, public = self._model, known_answers(self._known).picture
+        first = first_numbers(caller(model, question_for(model, [self._fitting(picture)]))([0])[0])
+        plain = first if isinstance(first, str) else first.tolist()
+        proposed = {"proposed": {"weights": pin.partition("+")[0], "first": plain}}
+        try:
+            good, said, figures = look(model, self._alias, self._table, picture, public)
+        except (NoCall, ModelUnavailable) as error:
+            return "skipped", str(error), proposed
+        if good:
+            note_answered(pin, self._table.cache)
+        return "pass" if good else "fail", said, {**figures, **proposed}
 
     def _fitting(self, picture: Pixels) -> Pixels:
         """The public picture as this model takes it."""
-        model = self._model
-        side = getattr(model, "size", 256) if hasattr(model, "encode") or hasattr(model, "multiple") else None
+        side = side_of(self._model)
         return square([picture], side)[0] if side else picture
 
     def batches(self) -> Outcome:
@@ -183,11 +187,11 @@ class ModelTrial:
         ours, question = self._together, self._question
         self.unload()  # both may not fit
         model = self._table.get_as(self._alias, "float32")
-        return self._compared({"float32": caller(model, question)(EIGHT)}, ours)
+        return self._compared({"float32": caller(model, question)(EIGHT)}, ours, means=True)
 
-    def _compared(self, ways: dict[str, list[Any]], with_these: list[Any]) -> Outcome:
+    def _compared(self, ways: dict[str, list[Any]], with_these: list[Any], *, means: bool = False) -> Outcome:
         half = self._entry.dtype != "float32" or best_device() == "cuda"
-        found = {way: differences(with_these, answers, half=half) for way, answers in ways.items()}
+        found = {way: differences(with_these, answers, half=half, means=means) for way, answers in ways.items()}
         bad = [way for way, (good, _, _) in found.items() if not good]
         worst = bad or list(found)[:1]
         said = "; ".join(f"{way}: {found[way][1]}" for way in worst)
@@ -197,53 +201,36 @@ class ModelTrial:
         """Batch sizes upward until memory runs out: pictures per second, GiB, utilisation."""
         if best_device() == "cpu":
             raise Skipped("this machine has no GPU")
-        question = self._question
-        many = Question([question.images[at % len(question.images)] for at in range(SWEEP[-1])], question.steps)
-        ask = caller(self._model, many)
-        from variorum.api.trial_gpu import measured
-
-        rows = sweep(lambda batch: measured(lambda: ask(range(batch))))
-        return "pass", *proposal(rows)
-
-
-def sweep(measure: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is measured of each batch size until memory runs out.
-
-    Args:
-        measure: calls a batch of this size; gives `seconds` and `gib`, and raises PyTorch's OutOfMemoryError.
-    """
-    import torch
-
-    def row(batch: int) -> dict[str, Any]:
-        try:
-            found = measure(batch)
-        except torch.OutOfMemoryError:
-            return {}
-        return {"batch": batch, "pictures_per_second": round(batch / found["seconds"], 3), **found}
-
-    return list(takewhile(bool, map(row, SWEEP)))
+        question, busy = self._question, Utilisation()
+        self.unload()
+        judge = "batch" in find_loader(self._entry.loader).options.model_fields  # which divides a call by itself
+        model = self._table.get_as(self._alias, self._entry.dtype, **({"batch": MOST} if judge else {}))
+        images = [question.images[at % len(question.images)] for at in range(MOST)]
+        ask = caller(model, replace(question, images=images))
+        tried = sweep(lambda batch: busy.during(batch, lambda: ask(range(batch))), most=MOST, rise=None)
+        return "pass", *proposal(tried, busy.mean())
 
 
-def proposal(rows: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+def proposal(tried: Sequence[Tried], busy: Mapping[int, float]) -> tuple[str, dict[str, Any]]:
     """A sentence and figures with the `vram`, `vram_each` and `batch` that a sweep suggests for the model's entry.
 
-    Memory is weights + batch · slope, by least squares.
+    Memory is that of a batch of one, and a slope for each further picture, by least squares.
 
-    Raises:
-        ModelUnavailable: not even one picture fits.
+    Args:
+        tried: with memory.
+        busy: by batch, the GPU's mean utilisation in percent.
     """
-    if not rows:
-        raise ModelUnavailable("the GPU's memory is too small for one picture")
-    batches, gib = np.asarray([row["batch"] for row in rows]), np.asarray([row["gib"] for row in rows])
-    slope = float(np.polyfit(batches, gib, 1)[0]) if len(rows) > 1 else 0.0
-    each = round(max(0.0, slope), 3)
-    most = max(row["pictures_per_second"] for row in rows)
-    best = next(row["batch"] for row in rows if row["pictures_per_second"] >= NEARLY * most)
-    proposed = {"vram": round(float(np.ceil(10 * gib[0]) / 10), 1), "vram_each": each, "batch": best}
+    batches = np.asarray([one.batch for one in tried])
+    gib = np.asarray([one.gib or 0.0 for one in tried])
+    each = round(max(0.0, float(np.polyfit(batches, gib, 1)[0])), 3) if len(tried) > 1 else 0.0
+    batch = best(list(tried))
+    rate = next(one.per_second for one in tried if one.batch == batch)
+    proposed = {"vram": float(np.ceil(10 * gib[0]) / 10), "vram_each": each, "batch": batch}
+    rows = [{**asdict(one), "utilisation": busy.get(one.batch)} for one in tried]
     said = (
-        f"{most:.3g} pictures/s at batch {best}; {proposed['vram']:g} GiB for one picture and {each:g} for each further"
+        f"{rate:.3g} pictures/s at batch {batch}; {proposed['vram']:g} GiB for one picture, {each:g} for each further"
     )
-    return said, {"rows": list(rows), "proposed": proposed}
+    return said, {"rows": rows, "proposed": proposed}
 
 
 def size_of(path: Path) -> int:

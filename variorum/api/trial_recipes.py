@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,8 @@ from variorum.reports.contact_sheet import contact_sheet
 from variorum.reports.trial.document import SHEETS
 from variorum.runners.chosen import chosen
 from variorum.runners.processes import devices
-from variorum.schemas.errors import ModelUnavailable, SourceError, UnknownName
+from variorum.runners.worker import THREADS
+from variorum.schemas.errors import ModelUnavailable, SourceError, UnknownName, VariorumError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.uses import all_models
 from variorum.stages.job import Job, models, open_context
@@ -43,6 +45,8 @@ SPEED = 1.9
 """Least speed of two GPUs, as a multiple of one's."""
 ROUNDS = 2
 """Of which the faster counts."""
+ONE_THREAD = ("threads=1",)
+"""So that sums on a CPU don't depend on the number of workers."""
 POLL = 0.02
 """Seconds between looks at a store whose process is to be killed."""
 
@@ -152,6 +156,12 @@ class RecipeTrial:
         named = all_models(recipe.source, *recipe.generate, *recipe.curate, *recipe.evaluate)
         return tuple(alias for alias in named if not table.why_unavailable(alias))
 
+    def unload(self) -> None:
+        """Give the memory of the recipe's models back."""
+        with suppress(VariorumError):  # a recipe that can't be read has loaded none
+            for alias in self.aliases:
+                models(self._profile).unload(alias)
+
     def bare(self) -> Outcome:
         """Time of the recipe's pictures, with reading, checks, encoding and storing, and of its model calls alone."""
         recipe, place = self.recipe(UNITS * UNIT), self._place("bare")
@@ -212,14 +222,13 @@ class RecipeTrial:
 
     def kill(self) -> Outcome:
         """Kill a process group after its first unit, resume, and compare with an edition that wasn't killed."""
-        for alias in self.aliases:
-            models(self._profile).unload(alias)  # the other process loads them too
+        self.unload()  # the other process loads them too
         place = self._place("killed")
         shutil.rmtree(place, ignore_errors=True)
         job = Job(self.recipe(UNITS * UNIT, shard=UNIT), str(place), self._profile)
         units = job.plan.units
         work = {"do": "build", "recipe": job.recipe.dump(), "store": str(place), "profile": self._profile}
-        process = start(work)
+        process = start(work, dict.fromkeys(THREADS, "1"))
         while process.poll() is None and not any(job.store.receipt(unit.key) for unit in units):
             time.sleep(POLL)
         ended = process.poll()
@@ -231,7 +240,8 @@ class RecipeTrial:
         made = sum(job.store.receipt(unit.key) is not None for unit in units)
         if ended == 0 or made == len(units):
             raise Skipped(f"all {len(units)} units were made before the process could be killed")
-        again = build(job, progress=self._progress).digest()
+        with chosen("processes", 1, ONE_THREAD) as runner:
+            again = build(job, runner, self._progress).digest()
         whole = self._in_processes(1)
         shutil.rmtree(place, ignore_errors=True)
         said = f"killed after {made} of {len(units)} units; digests {again[:12]} and {whole[:12]}"
@@ -259,7 +269,7 @@ class RecipeTrial:
         place = self._place(f"processes_{workers}")
         shutil.rmtree(place, ignore_errors=True)
         job = Job(self.recipe(UNITS * UNIT, shard=UNIT), str(place), self._profile)
-        with chosen("processes", workers) as runner:
+        with chosen("processes", workers, ONE_THREAD) as runner:
             self._digests[workers] = build(job, runner, self._progress).digest()
         shutil.rmtree(place, ignore_errors=True)
         return self._digests[workers]

@@ -7,7 +7,7 @@ import gc
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,7 +19,12 @@ from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import PREFIXES, meant
 from variorum.models.brought.pins import BroughtModels
+from variorum.models.diffusion.bounds import Bounds
+from variorum.models.fetching import Download, downloads
+from variorum.models.hub_files import consent
+from variorum.models.known_answers import answered
 from variorum.models.loaders import find_loader
+from variorum.models.loaders.loader import Loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.status import State, Status
 from variorum.models.table_entries import Entry, read_table
@@ -123,12 +128,28 @@ class ModelTable:
         """
         if self._brought.knows(alias):
             return None
+        return self._of_options(alias, lambda loader, options: loader.role(options), None)
+
+    def unfit(self, alias: str, guidance: Sequence[float], steps: int, negative: bool) -> str:
+        """Why a diffusion model isn't used with these settings, and which suit it, in a line; `""` if they do.
+
+        Raises:
+            RecipeError: no such alias.
+        """
+        if self._brought.knows(alias):
+            return ""
+        bounds = self._of_options(alias, lambda loader, options: loader.bounds(options), Bounds())
+        found = bounds.unfit(guidance, steps, negative)
+        return found and f"the model {alias!r} ({self.entry(alias).name}) {found}"
+
+    def _of_options(self, alias: str, ask: Callable[[Loader, Any], T], default: T) -> T:
+        """What an entry's options say; the default for invalid ones, which `check` reports."""
         entry = self.entry(alias)
         loader = find_loader(entry.loader)
         try:
-            return loader.role(loader.options.model_validate(entry.options))
+            return ask(loader, loader.options.model_validate(entry.options))
         except ValidationError:
-            return None  # `check` says what is wrong with the options
+            return default
 
     def get(self, alias: str) -> Any:
         """The model behind an alias. Each model is loaded once per process, for all aliases and tables.
@@ -154,12 +175,13 @@ class ModelTable:
                     _LOADED[key] = self._load(alias, entry, used)
             return _LOADED[key]
 
-    def get_as(self, alias: str, dtype: Literal["float32", "float16", "bfloat16"]) -> Any:
-        """The model behind an alias, computed in another floating-point type. It isn't kept.
+    def get_as(self, alias: str, dtype: Literal["float32", "float16", "bfloat16"], **options: Any) -> Any:
+        """The model behind an alias, in a floating-point type and with options of its loader changed. It isn't kept.
 
         It is for comparisons: what it makes has no pin. Errors are those of `get`.
         """
-        entry = self.entry(alias).model_copy(update={"dtype": dtype})
+        entry = self.entry(alias)
+        entry = entry.model_copy(update={"dtype": dtype, "options": {**entry.options, **options}})
         used = {name: self.get_as(name, dtype) for name in entry.uses}
         with running_out(f"model {alias!r} ({entry.name}) in {dtype} doesn't fit"):
             return self._load(alias, entry, used)
@@ -279,7 +301,10 @@ class ModelTable:
 
     def _command(self, alias: str) -> str:
         profile = "" if self.profile == "embedded" else f" --profile {self.profile}"
-        needs = ", which needs npm (apt-get install npm)" if self.entry(alias).npm and not shutil.which("npm") else ""
+        entry = self.entry(alias)
+        needs = ", which needs npm (apt-get install npm)" if entry.npm and not shutil.which("npm") else ""
+        if entry.gated and (place := entry.hub_repo or entry.hub_file):
+            needs = f"; it is gated: {consent(place.repo)}"
         return f"fetch it with `variorum doctor {alias} --fetch{profile}`{needs}"
 
     def fetch(self, alias: str) -> Path | None:
@@ -307,7 +332,8 @@ class ModelTable:
         for alias in dict.fromkeys(aliases):
             if alias not in self._table or self.status(alias).state != "missing":
                 continue
-            missing = [entry for entry in self._with_used(alias) if entry.has_weights and not self._here(entry)]
+            used = map(self.entry, self.with_used([alias]))
+            missing = [entry for entry in used if entry.has_weights and not self._here(entry)]
             if not all(entry.fetched_on_use for entry in missing):
                 continue
             size = sum({entry.location: entry.size for entry in missing}.values()) / 1e6
@@ -320,10 +346,23 @@ class ModelTable:
             fetched = True
         return fetched
 
-    def to_fetch(self, aliases: Iterable[str]) -> dict[str, int]:
-        """Bytes to download of the weights that aren't here, by their place, for these models and those they use."""
-        entries = [entry for alias in aliases for entry in self._with_used(alias)]
-        return {entry.location: entry.size for entry in entries if entry.has_weights and not self._here(entry)}
+    def with_used(self, aliases: Iterable[str]) -> tuple[str, ...]:
+        """These models and those that they use, each once: a model before those that it uses."""
+        found = list[str]()
+        for alias in aliases:
+            found += [alias, *(() if self._brought.knows(alias) else self.with_used(self.entry(alias).uses))]
+        return tuple(dict.fromkeys(found))
+
+    def downloads(self, aliases: Iterable[str]) -> list[Download]:
+        """What is to be downloaded for these models and for those that they use. Works offline."""
+        found = [alias for alias in self.with_used(aliases) if not self._brought.knows(alias)]
+        entries = [(alias, self.entry(alias)) for alias in found if not self.entry(alias).needs_commit]
+        return downloads([(alias, entry) for alias, entry in entries if not self._whole(entry)], self.cache)
+
+    def _whole(self, entry: Entry) -> bool:
+        """Whether weights are here, and aren't known to be damaged."""
+        path = weights.locate(entry, self.cache)
+        return path is not None and not weights.damaged(entry, path)
 
     def own(self, alias: str) -> bool:
         """Return whether an alias's entry is of the profile's own table or of the user's, not of `embedded`'s for hub.
@@ -333,11 +372,6 @@ class ModelTable:
         """
         self.entry(alias)
         return self.profile == "embedded" or self._table[alias][1] != "embedded"
-
-    def _with_used(self, alias: str) -> list[Entry]:
-        """Entries of a model and of those that it uses."""
-        entry = self.entry(alias)
-        return [entry, *(one for used in entry.uses for one in self._with_used(used))]
 
     def _here(self, entry: Entry) -> bool:
         return weights.locate(entry, self.cache) is not None
@@ -412,7 +446,11 @@ class ModelTable:
 
 def doctor(table: ModelTable, aliases: Iterable[str] | None = None) -> list[Status]:
     """State of these aliases, by default all of the profile, with all weights hashed; works offline."""
-    return [table.status(alias, thorough=True) for alias in (table.aliases() if aliases is None else aliases)]
+    found = [table.status(alias, thorough=True) for alias in (table.aliases() if aliases is None else aliases)]
+    return [
+        replace(one, answered=True) if one.state == "ready" and answered(table.pin(one.alias), table.cache) else one
+        for one in found
+    ]
 
 
 def _problem(entry: Entry) -> str:

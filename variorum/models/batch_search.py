@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from variorum.machine.cache import cache_dir
 from variorum.machine.workplace import workplace
+from variorum.models.device import gpu_name
 from variorum.models.memory import is_out_of_memory
 from variorum.schemas.canonical import Json, digest
 
@@ -29,10 +29,10 @@ RISE = 0.05
 """A larger batch must make so many more pictures per second, as a share."""
 MOST = 256
 """Pictures in a batch."""
+ROOM = 0.6
+"""Share of the GPU's memory that a batch may take, as the batch before it is decoded at the same time."""
 LONGEST = 60.0
 """Seconds of a call from which on no larger batch is tried."""
-DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Of drivers of NVIDIA, of AMD, and in Windows' Linux: without them PyTorch isn't imported to look for a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,16 @@ def sweep(
     return found
 
 
-def best(tried: list[Tried]) -> int:
-    """The smallest batch that is as fast as any other, but for `RISE`."""
-    fastest = max(one.per_second for one in tried)
-    return min(one.batch for one in tried if one.per_second * (1 + RISE) > fastest)
+def best(tried: list[Tried], room: float | None = None) -> int:
+    """The smallest batch that is as fast as any other, but for `RISE`.
+
+    Args:
+        tried: in the order of their sizes.
+        room: GiB that a larger batch than the first may take; None for any.
+    """
+    fitting = [one for one in tried if room is None or one.gib is None or one.gib <= room] or tried[:1]
+    fastest = max(one.per_second for one in fitting)
+    return min(one.batch for one in fitting if one.per_second * (1 + RISE) > fastest)
 
 
 def best_batch(
@@ -129,20 +135,11 @@ def best_batch(
             return known
         log.warning("%s: looking for the best batch on this %s, once", name, gpu)
         tried = sweep(make, most=most, clock=clock)
-        found = best(tried)
+        found = best(tried, _room())
         _keep(path, {"batch": found, "gpu": gpu, "pin": pin, "setting": setting, "tried": _rounded(tried)})
     rates = ", ".join(f"{one.batch}: {one.per_second:.3g}" for one in tried)
     log.warning("%s: a batch of %d from now on (pictures per second: %s)", name, found, rates)
     return found
-
-
-def gpu_name() -> str | None:
-    """The GPU that PyTorch works on; None if there is none. PyTorch is imported only where a driver is."""
-    if "torch" not in sys.modules and not (any(map(os.path.exists, DEVICES)) and find_spec("torch")):
-        return None
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _timed(make: Callable[[int], object], batch: int, clock: Callable[[], float]) -> tuple[float, float | None]:
@@ -155,6 +152,12 @@ def _timed(make: Callable[[int], object], batch: int, clock: Callable[[], float]
         make(batch)
         times.append(max(clock() - began, 1e-9))
     return min(times), torch.cuda.max_memory_allocated() / 2**30 if torch else None
+
+
+def _room() -> float | None:
+    """GiB that a batch may take."""
+    torch = _torch()
+    return ROOM * float(torch.cuda.mem_get_info()[1]) / 2**30 if torch else None
 
 
 def _torch() -> Any:

@@ -1,12 +1,31 @@
-"""Where PyTorch models run."""
+"""Where models run."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
+
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Files of drivers: NVIDIA's, AMD's, and those of Linux inside Windows."""
+
+
+def has_driver() -> bool:
+    """Return whether this machine has a driver of GPUs; imports nothing."""
+    return any(map(os.path.exists, DRIVERS))
+
+
+def gpu_name() -> str | None:
+    """The GPU that PyTorch works on; None if there is none. PyTorch is imported only where a driver is."""
+    if "torch" not in sys.modules and not (has_driver() and find_spec("torch")):
+        return None
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def best_device() -> str:

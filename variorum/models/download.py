@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from variorum.machine.progress import QUIET, Progress
 from variorum.machine.retrying import hash_content
 from variorum.machine.workplace import workplace
-from variorum.models.hub_files import NoRepository, fetch_file, fetch_repo, refused, short
+from variorum.models.hub_files import NoRepository, fetch_file, fetch_repo, no_repository, refused, short
 from variorum.models.table_entries import Entry, HubFile, HubRepo, Locked, Npm, Wheel, lock_path, read_lock
 from variorum.models.weights import cached_file, damaged, locate, npm_folder, replace_with
 from variorum.schemas.errors import ModelUnavailable
@@ -280,7 +280,7 @@ def find_commit(place: HubRepo, api: Any) -> Locked:
             return Locked(repo=repo, revision=info.sha)
         except ValidationError:
             raise ModelUnavailable(f"the Hub gave no commit of {repo}, but {short(info.sha)!r}") from None
-    raise ModelUnavailable(f"the Hub has no {' or '.join(place.repos)}, or requires a login for it")
+    raise ModelUnavailable(no_repository(place.repos))
 
 
 def write_lock(locked: Mapping[str, Locked]) -> Path:

@@ -5,7 +5,7 @@ A repository's files stay in the Hub's own cache; a single file that is pinned b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,18 +113,29 @@ def _of_all(place: HubRepo, get: Callable[[str, str], T]) -> dict[str, T]:
                 found[name] = get(repo, name)
             except _NoFile:
                 missing.append(name)
-            except NoRepository as error:
+            except NoCommit as error:
                 absent = str(error)
+                break
+            except NoRepository:
                 break
         else:
             if missing:
                 raise ModelUnavailable(f"{repo} at {place.revision} has no {', '.join(missing)}; {OTHERS}")
             return found
-    raise ModelUnavailable(absent)
+    raise ModelUnavailable(absent or no_repository(place.repos))
+
+
+def no_repository(repos: Sequence[str]) -> str:
+    """Say that the Hub has no repository of these names."""
+    return f"the Hub has no {' or '.join(repos)}, or it is closed: check the name, or {LOG_IN}"
 
 
 class NoRepository(ModelUnavailable):
-    """There is no such repository, or no such commit in it."""
+    """There is no such repository for who asks."""
+
+
+class NoCommit(ModelUnavailable):
+    """A repository has no such commit."""
 
 
 class _NoFile(ModelUnavailable):
@@ -133,11 +144,16 @@ class _NoFile(ModelUnavailable):
 
 def _download(repo: str, name: str, revision: str | None, **options: Any) -> Any:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging
 
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would write a line for each attempt
     try:
         return hf_hub_download(repo, name, revision=revision, **options)
     except Exception as error:
         raise refused(error, repo, revision, name) from error
+    finally:
+        logging.set_verbosity(level)
 
 
 def refused(error: Exception, repo: str, revision: str | None = None, name: str = "") -> Exception:
@@ -156,9 +172,9 @@ def refused(error: Exception, repo: str, revision: str | None = None, name: str 
     if met(errors.RemoteEntryNotFoundError):
         return _NoFile(f"{repo} at {revision or 'main'} has no {name}; {OTHERS}")
     if met(errors.RevisionNotFoundError):
-        return NoRepository(f"{repo} has no commit {revision}; {OTHERS}")
+        return NoCommit(f"{repo} has no commit {revision}; {OTHERS}")
     if met(errors.RepositoryNotFoundError):
-        return NoRepository(f"the Hub has no {repo}, or it is closed: check the name, or {LOG_IN}")
+        return NoRepository(no_repository([repo]))
     if met(errors.OfflineModeIsEnabled):
         return ModelOutOfReach(f"{what}: HF_HUB_OFFLINE is set: unset it, or copy the files into {cache_folder()}")
     if status in (401, 403):

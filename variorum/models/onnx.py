@@ -1,4 +1,4 @@
-"""ONNX files on the CPU: opening them, and exporting them once into the cache.
+"""ONNX files: opening them on the CPU or a GPU, and exporting them once into the cache.
 
 An export is used only if it was made of these weights, by this exporter and these versions of PyTorch and ONNX, and is
 whole. The file's name has a hash of the former; the file `<name>.seal` beside it also holds a hash of the content. What
@@ -7,8 +7,10 @@ was hashed is what is opened.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
+import io
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,10 +18,11 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import Any, Literal
 
 from variorum.machine.retrying import steady
 from variorum.machine.workplace import workplace
+from variorum.models.device import has_driver
 from variorum.models.weights import replace_with
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.errors import ModelUnavailable
@@ -33,15 +36,21 @@ OLD = 30 * 24 * 3600
 """Seconds that an export is kept which this version can't use."""
 
 
-def open_session(model: Path | bytes, threads: int, name: object = "") -> Any:
-    """An ONNX Runtime session on the CPU whose idle threads sleep.
+Device = Literal["cpu", "best"]
+"""Where a session runs: on the CPU, or on a CUDA device where there is one and ONNX Runtime can use it."""
+CUDA = "CUDAExecutionProvider"
+
+
+def open_session(model: Path | bytes, threads: int, name: object = "", device: Device = "cpu") -> Any:
+    """An ONNX Runtime session whose idle threads sleep.
 
     A model of somebody else goes through `read_model` before; pinned ones are known by their hash.
 
     Args:
         model: a file's path or content.
         threads: that compute one picture.
-        name: of the model, for errors; by default its path.
+        name: of the model, for messages; by default its path.
+        device: a GPU rounds otherwise than a CPU, so this is a model's option and part of its pin.
 
     Raises:
         ModelUnavailable: ONNX Runtime can't read the model.
@@ -57,12 +66,35 @@ def open_session(model: Path | bytes, threads: int, name: object = "") -> Any:
         "session.load_model_format", "ONNX"
     )  # what was read is what runs, not ORT's format
     options.log_severity_level = 3
+    cuda = device == "best" and has_driver() and CUDA in onnxruntime.get_available_providers()
     try:
         content = model.read_bytes() if isinstance(model, Path) else model
+        if cuda and (session := _on_gpu(content, options, name or model)):
+            return session
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes, which have no common base
         why = " ".join(str(error).split())[:300]
         raise ModelUnavailable(f"{name or model} can't be opened as ONNX: {why}") from error
+
+
+def _on_gpu(content: bytes, options: Any, name: object) -> Any:
+    """A session on the first CUDA device that this process may see; None, with a warning, if CUDA can't be used."""
+    import onnxruntime
+
+    # PyTorch's allocator shares the memory, so no more is reserved than is asked for
+    settings = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
+    why = "its libraries of CUDA or cuDNN are missing"
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it doesn't find
+            onnxruntime.preload_dlls()  # those that PyTorch's packages brought
+        providers = [(CUDA, settings), "CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
+        if CUDA in session.get_providers():
+            return session
+    except Exception as error:
+        why = " ".join(str(error).split())[:300]
+    log.warning("%s runs on the CPU, as ONNX Runtime can't use the GPU: %s", name, why)
+    return None
 
 
 def read_model(content: bytes, name: object) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,19 @@ from variorum.stages.job import Job
 from variorum.stages.requests import keep_requests, makes_requests
 
 SAID = (
-    *("edition", "source", "samples", "classes", "units", "units_done", "pictures", "splits", "configs", "models"),
+    *(
+        "edition",
+        "source",
+        "samples",
+        "classes",
+        "units",
+        "units_done",
+        "pictures",
+        "splits",
+        "configs",
+        "models",
+        "terms",
+    ),
     *("disk_bytes", "peak_memory_bytes", "gpu_peak_memory_bytes", "seconds"),
 )
 """What the JSON form has, in order."""
@@ -60,6 +72,7 @@ class Planned:
         configs: the field whose values become configurations, or None.
         makes: names of the generators.
         models: by alias, its `pin` and its `state` on this machine, such as `ready`; `why` where a run does without it.
+        terms: what and text of the licences of all models, and of each whose weights aren't for every use.
         sends: what leaves this machine, one sentence for each host and model.
         cost: size, memory and time.
     """
@@ -77,6 +90,7 @@ class Planned:
     makes: tuple[str, ...]
     models: Mapping[str, Mapping[str, str]]
     cost: Estimate = field(repr=False)
+    terms: tuple[tuple[str, str], ...] = ()
     sends: tuple[str, ...] = ()
     table: Requests | None = field(default=None, repr=False, compare=False)
 
@@ -124,7 +138,7 @@ class Planned:
             )
             for alias, one in self.models.items()
         ]
-        found += [("sends", text) for text in self.sends]
+        found += [*self.terms, *(("sends", text) for text in self.sends)]
         return [*found, ("estimate", self.cost.text)]
 
     def requests(self) -> Any:
@@ -141,12 +155,13 @@ class Planned:
         return "\n".join([self.edition, *(f"  {what:<{width}}  {text}" for what, text in lines)])
 
 
-def planned(job: Job, progress: Progress = QUIET) -> Planned:
+def planned(job: Job, progress: Progress = QUIET, *, terms: Iterable[tuple[str, str]] = ()) -> Planned:
     """Plan a run of a job. `variorum.pipeline.check` says beforehand whether it can run.
 
     Args:
         job: its store may be one that is only read, or not there yet.
         progress: receives the progress of listing the requests.
+        terms: of its models' licences, from `variorum.reports.model_terms`.
 
     Raises:
         VariorumError: as `stages.plan.plan` and `keep_requests`.
@@ -173,6 +188,7 @@ def planned(job: Job, progress: Progress = QUIET) -> Planned:
         makes=tuple(part.component_name() for part in recipe.generate),
         models=models,
         cost=guess,
+        terms=tuple(terms),
         sends=tuple(
             sending.said(table.info.samples if table else None if recipe.generate else plan.size)
             for sending in sendings_of(*recipe.curate, *recipe.evaluate)

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-
-def write_json(path: Path, facts: dict[str, Any]) -> None:
-    path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", "utf-8")
-
-
-def seeded(make: Callable[[], Any]) -> Any:
-    """A module whose random weights are the same each time; PyTorch's own generator isn't touched."""
-    import torch
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return make().eval()
-
+from hub_layouts.saved import (
+    CLIP_MEAN,
+    CLIP_STD,
+    HALF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Names,
+    published,
+    randomised,
+    seeded,
+    write_json,
+    write_tensors,
+)
 
 # ── SAM 2.1 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -58,11 +58,13 @@ def sam2(folder: Path) -> None:
         memory_fuser_embed_dim=32,
         memory_fuser_intermediate_dim=32,
     )
-    seeded(lambda: Sam2VideoModel(config)).save_pretrained(folder)
-    facts = json.loads((folder / "config.json").read_text("utf-8"))
+    with seeded(0):
+        model = randomised(Sam2VideoModel(config))
+    write_tensors(folder / "model.safetensors", model)
+    facts = json.loads(config.to_json_string()) | {"architectures": ["Sam2VideoModel"], "torch_dtype": "float32"}
     for part in ("mask_decoder_config", "prompt_encoder_config"):
         facts[part]["model_type"] = ""
-    write_json(folder / "config.json", facts | {"torch_dtype": "float32", "transformers_version": "4.56.0.dev0"})
+    write_json(folder / "config.json", facts | {"transformers_version": "4.56.0.dev0"})
     processor = {
         "crop_size": None,
         "data_format": "channels_first",
@@ -74,9 +76,9 @@ def sam2(folder: Path) -> None:
         "do_normalize": True,
         "do_rescale": True,
         "do_resize": True,
-        "image_mean": [0.485, 0.456, 0.406],
+        "image_mean": IMAGENET_MEAN,
         "image_processor_type": "Sam2ImageProcessorFast",
-        "image_std": [0.229, 0.224, 0.225],
+        "image_std": IMAGENET_STD,
         "input_data_format": None,
         "mask_size": {"height": 16, "width": 16},
         "processor_class": "Sam2VideoProcessor",
@@ -95,6 +97,7 @@ def lama(folder: Path, side: int | None = 512, white: float = 255.0, name: str =
     """A network with big-LaMa's inputs and output that fills the hole with the highest known level of each channel."""
     from onnx import TensorProto, helper, numpy_helper, save
 
+    folder.mkdir(parents=True, exist_ok=True)
     shape = ["batch", 3, side or "height", side or "width"]
     inputs = [
         helper.make_tensor_value_info("image", TensorProto.FLOAT, shape),
@@ -130,6 +133,7 @@ def save_gemma_tokenizer(folder: Path) -> int:
     from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
     from tokenizers.models import BPE
 
+    folder.mkdir(parents=True, exist_ok=True)
     marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     words = [*marks, *(f"<0x{byte:02X}>" for byte in range(256)), *(chr(code) for code in range(33, 127)), "▁"]
     numbers = {word: number for number, word in enumerate(words)}
@@ -181,20 +185,21 @@ def siglip2(folder: Path) -> None:
         "transformers_version": "4.49.0.dev0",
         "vision_config": {**sizes, "image_size": 32, "model_type": "siglip_vision_model", "patch_size": 16},
     }
-    model = seeded(lambda: SiglipModel(SiglipConfig(**facts)))
+    with seeded(0):
+        model = randomised(SiglipModel(SiglipConfig(**facts)))
     with torch.no_grad():  # the published ones, rounded
         model.logit_scale.fill_(4.7)
         model.logit_bias.fill_(-16.7)
-    model.save_pretrained(folder)
+    write_tensors(folder / "model.safetensors", model)
     write_json(folder / "config.json", facts)
     processor = {
         "do_convert_rgb": None,
         "do_normalize": True,
         "do_rescale": True,
         "do_resize": True,
-        "image_mean": [0.5, 0.5, 0.5],
+        "image_mean": HALF,
         "image_processor_type": "SiglipImageProcessor",
-        "image_std": [0.5, 0.5, 0.5],
+        "image_std": HALF,
         "processor_class": "SiglipProcessor",
         "resample": 2,
         "rescale_factor": 0.00392156862745098,
@@ -203,10 +208,136 @@ def siglip2(folder: Path) -> None:
     write_json(folder / "preprocessor_config.json", processor)
 
 
+# ── DINOv2 with registers, DINOv3 ────────────────────────────────────────────────────────────────────────────────────
+
+REGISTERS: Names = (
+    (r"attention\.q_proj", "attention.attention.query"),
+    (r"attention\.k_proj", "attention.attention.key"),
+    (r"attention\.v_proj", "attention.attention.value"),
+    (r"attention\.o_proj", "attention.output.dense"),
+)
+DINOV3: Names = ((r"^model\.layer", "layer"),)
+
+
+def dinov2_with_registers(folder: Path) -> None:
+    """A DINOv2 with four registers; positions of 518 pixels, as published, are for pictures of 70 here."""
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    facts = {
+        "apply_layernorm": True,
+        "architectures": ["Dinov2WithRegistersModel"],
+        "attention_probs_dropout_prob": 0.0,
+        "drop_path_rate": 0.0,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0,
+        "hidden_size": 32,
+        "image_size": 70,
+        "initializer_range": 0.02,
+        "interpolate_antialias": True,
+        "interpolate_offset": 0.0,
+        "layer_norm_eps": 1e-06,
+        "layerscale_value": 1.0,
+        "mlp_ratio": 4,
+        "model_type": "dinov2_with_registers",
+        "num_attention_heads": 2,
+        "num_channels": 3,
+        "num_hidden_layers": 2,
+        "num_register_tokens": 4,
+        "patch_size": 14,
+        "qkv_bias": True,
+        "reshape_hidden_states": True,
+        "torch_dtype": "float32",
+        "transformers_version": "4.48.0.dev0",
+        "use_swiglu_ffn": False,
+    }
+    with seeded(0):
+        model = randomised(Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**facts)))
+    write_tensors(folder / "model.safetensors", model, REGISTERS)
+    write_json(folder / "config.json", facts)
+    processor = {
+        "crop_size": {"height": 56, "width": 56},
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": IMAGENET_MEAN,
+        "image_processor_type": "BitImageProcessor",
+        "image_std": IMAGENET_STD,
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"shortest_edge": 64},
+    }
+    write_json(folder / "preprocessor_config.json", processor)
+
+
+def dinov3(folder: Path) -> None:
+    """A DINOv3 with four registers and rotary positions."""
+    from transformers import DINOv3ViTConfig, DINOv3ViTModel
+
+    facts = {
+        "architectures": ["DINOv3ViTModel"],
+        "attention_dropout": 0.0,
+        "drop_path_rate": 0.0,
+        "hidden_act": "gelu",
+        "hidden_size": 32,
+        "image_size": 224,
+        "initializer_range": 0.02,
+        "intermediate_size": 64,
+        "key_bias": False,
+        "layer_norm_eps": 1e-05,
+        "layerscale_value": 1.0,
+        "mlp_bias": True,
+        "model_type": "dinov3_vit",
+        "num_attention_heads": 2,
+        "num_channels": 3,
+        "num_hidden_layers": 2,
+        "num_register_tokens": 4,
+        "patch_size": 16,
+        "pos_embed_jitter": None,
+        "pos_embed_rescale": 2.0,
+        "pos_embed_shift": None,
+        "proj_bias": True,
+        "query_bias": True,
+        "rope_theta": 100.0,
+        "torch_dtype": "float32",
+        "transformers_version": "4.56.0.dev0",
+        "use_gated_mlp": False,
+        "value_bias": True,
+    }
+    with seeded(0):
+        model = randomised(DINOv3ViTModel(DINOv3ViTConfig(**facts)))
+    write_tensors(folder / "model.safetensors", model, DINOV3)
+    write_json(folder / "config.json", facts)
+    processor = {
+        "crop_size": None,
+        "data_format": "channels_first",
+        "default_to_square": True,
+        "device": None,
+        "disable_grouping": None,
+        "do_center_crop": None,
+        "do_convert_rgb": None,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": IMAGENET_MEAN,
+        "image_processor_type": "DINOv3ViTImageProcessorFast",
+        "image_std": IMAGENET_STD,
+        "input_data_format": None,
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+        "return_tensors": None,
+        "size": {"height": 64, "width": 64},
+    }
+    write_json(folder / "preprocessor_config.json", processor)
+
+
 # ── Qwen2.5-VL, Qwen3-VL ─────────────────────────────────────────────────────────────────────────────────────────────
 
 QWEN_MARKS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
 QWEN_MARKS += ("<|image_pad|>", "<|video_pad|>")
+QWEN25: Names = (("^model.visual", "visual"), ("^model.language_model", "model"))
+"""Names of tensors before transformers 4.52."""
 QWEN_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
     "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
@@ -255,12 +386,12 @@ def save_shards(folder: Path, tensors: dict[str, Any], shards: int) -> None:
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def spread(model: Any) -> Any:
-    """The model with larger weights: with fresh ones pictures hardly count."""
+def spread(make: Callable[[], Any]) -> Any:
+    """A model with large weights: with fresh ones pictures hardly count."""
     import torch
 
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
+    with seeded(7):
+        model = make().eval()
         for weights in model.parameters():
             torch.nn.init.normal_(weights, std=0.3)
     return model
@@ -318,18 +449,13 @@ def qwen25_vl(folder: Path) -> None:
         "vision_token_id": marks["<|vision_end|>"],
         "vocab_size": 256 + len(marks),
     }
-    model = spread(seeded(lambda: Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**facts))))
-    old = (("model.language_model.", "model."), ("model.visual.", "visual."))
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        before, after = next((pair for pair in old if name.startswith(pair[0])), ("", ""))
-        tensors[after + name.removeprefix(before)] = tensor
-    save_shards(folder, tensors, 5)
+    model = spread(lambda: Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**facts)))
+    save_shards(folder, published(model.state_dict(), QWEN25), 5)
     write_json(folder / "config.json", facts)
     processor = {
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_mean": CLIP_MEAN,
         "image_processor_type": "Qwen2VLImageProcessor",
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "image_std": CLIP_STD,
         "max_pixels": 12845056,
         "merge_size": 2,
         "min_pixels": 3136,
@@ -394,12 +520,12 @@ def qwen3_vl(folder: Path) -> None:
         "vision_end_token_id": marks["<|vision_end|>"],
         "vision_start_token_id": marks["<|vision_start|>"],
     }
-    model = spread(seeded(lambda: Qwen3VLForConditionalGeneration(Qwen3VLConfig(**facts))))
+    model = spread(lambda: Qwen3VLForConditionalGeneration(Qwen3VLConfig(**facts)))
     save_shards(folder, {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}, 2)
     write_json(folder / "config.json", facts)
     pictures = {
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
+        "image_mean": HALF,
+        "image_std": HALF,
         "merge_size": 2,
         "patch_size": 16,
         "processor_class": "Qwen3VLProcessor",
@@ -421,6 +547,8 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "inpainter_lama": lama,
     "zero_shot_siglip2": siglip2,
     "encoder_siglip2": siglip2,
+    "encoder_registers": dinov2_with_registers,
+    "encoder_dinov3": dinov3,
     "vlm_qwen25": qwen25_vl,
     "vlm_qwen3": qwen3_vl,
 }

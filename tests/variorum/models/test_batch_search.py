@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from variorum.models import batch_search
-from variorum.models.batch_search import best, best_batch, sweep
+from variorum.models.batch_search import Tried, best, best_batch, sweep
 
 
 class Device:
@@ -56,6 +56,11 @@ def test_the_search_ends_with_the_memory_and_the_most():
     assert [one.batch for one in sweep(Device(), most=6, rise=None, clock=device.clock)] == [1, 2, 4]
     with pytest.raises(torch.OutOfMemoryError):
         sweep(Device(room=0), clock=device.clock)
+
+
+def test_a_batch_leaves_room_for_the_one_before_it():
+    tried = [Tried(1, 1.0, 4.0), Tried(2, 1.9, 6.0), Tried(4, 3.0, 10.0)]
+    assert [best(tried, room) for room in (None, 10.0, 9.0, 3.0)] == [4, 4, 2, 1]
 
 
 def test_a_slow_model_is_not_asked_for_more():

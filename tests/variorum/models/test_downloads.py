@@ -9,11 +9,9 @@ import struct
 import subprocess
 import sys
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import ClassVar
 
 import pytest
+from model_hub import TOKEN, serving, talk_to
 
 from variorum.machine import workplace
 from variorum.models import ModelTable, content, download
@@ -21,7 +19,7 @@ from variorum.models import aliases as tables
 from variorum.models.table_entries import Wheel
 from variorum.schemas.errors import ModelUnavailable
 
-COMMIT, TOKEN = "1" * 40, "hf_" + "Secret1" * 5
+COMMIT = "1" * 40
 CONFIG, TENSORS = b'{"a": 1}', os.urandom(3000)
 
 
@@ -146,75 +144,18 @@ def override(tmp_path, monkeypatch):
     return write
 
 
-class Server(BaseHTTPRequestHandler):
-    """Answers as the Hub does for two files of one commit, and lies as `lie` says."""
-
-    lie = ""
-    files: ClassVar = {"config.json": CONFIG, "w.bin": TENSORS}
-
-    def do_HEAD(self):
-        self.answer(with_body=False)
-
-    def do_GET(self):
-        self.answer(with_body=True)
-
-    def answer(self, *, with_body):
-        name = self.path.rpartition("/")[2]
-        if self.lie == "echo":
-            self.refuse(403, f"no access with {self.headers['Authorization']}")
-            return
-        if name not in self.files or self.lie == "no file":
-            self.refuse(404, "EntryNotFound", "EntryNotFound")
-            return
-        data = self.files[name]
-        large = hashlib.sha256(data).hexdigest()
-        small = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-        etag = "some-tag" if self.lie == "etag" else large if name == "w.bin" else small
-        sent = bytes(len(data)) if self.lie == "content" else data
-        sent = sent[:-10] if self.lie == "short" else sent
-        self.send_response(200)
-        self.send_header("ETag", f'"{etag}"')
-        self.send_header("X-Repo-Commit", "2" * 40 if self.lie == "commit" else COMMIT)
-        self.send_header("Content-Length", str(len(sent)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(sent)
-
-    def refuse(self, status, message, code=""):
-        self.send_response(status)
-        self.send_header("X-Error-Message", message)
-        if code:
-            self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *args):
-        pass
+FILES = {"config.json": CONFIG, "w.bin": TENSORS}
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A server in place of the Hub, and a token that is sent to it. Give `hub.lie` a value to have it lie."""
-    from huggingface_hub import constants
-
-    class Handler(Server):
-        pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(content, "_SEEN", {})
-    monkeypatch.setattr(tables, "_LOADED", {})
-    yield Handler
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def hub(tmp_path, tmp_path_factory, monkeypatch):
+    """A double of the Hub with two files of one commit, in place of the Hub, and a token that is sent to it."""
+    with serving(tmp_path_factory.mktemp("hub")) as running:
+        running.put("me/model", COMMIT, FILES)
+        talk_to(running, tmp_path / "hub", monkeypatch)
+        monkeypatch.setattr(content, "_SEEN", {})
+        monkeypatch.setattr(tables, "_LOADED", {})
+        yield running
 
 
 REPO = f'hub_repo = {{ repo = "me/model", revision = "{COMMIT}", files = ["config.json", "w.bin"] }}'
@@ -231,13 +172,13 @@ def test_damaged_files_of_a_repository_are_fetched_again(tmp_path, override, hub
     override(REPO)
     table = ModelTable("embedded", tmp_path / "cache")
     folder = table.fetch("mine")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == hub.files
-    for name in hub.files:
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
+    for name in FILES:
         (folder / name).write_bytes(b"damaged")  # through the link
         monkeypatch.setattr(content, "_SEEN", {})
         caplog.clear()
         ModelTable("embedded", tmp_path / "cache").check(["mine"])
-        assert (folder / name).read_bytes() == hub.files[name]
+        assert (folder / name).read_bytes() == FILES[name]
         assert caplog.text.count("is damaged and is fetched again") == 1
     assert not [data for data in contents(tmp_path).values() if TOKEN.encode() in data]
 

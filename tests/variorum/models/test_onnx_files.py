@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from variorum.models import onnx as module
 from variorum.models.brought import find
 from variorum.models.onnx import open_session, read_model
 from variorum.schemas.errors import ModelUnavailable
@@ -193,3 +194,19 @@ def test_the_runtimes_own_format_is_refused():
     content = b"\x7a\x7fXXORTM".ljust(129, b"X") + PLAIN.SerializeToString()
     read_model(content, "m")
     open_session(content, 1, "m")
+
+
+def test_without_cuda_a_model_for_the_best_device_runs_on_the_cpu(monkeypatch, caplog):
+    import onnxruntime
+
+    made = graph([constant(inside(dims=[2], value=[3, 4], kind=TensorProto.UINT8))])
+    content = helper.make_model(made, opset_imports=OPSETS, ir_version=9).SerializeToString()
+    monkeypatch.setattr(module, "has_driver", lambda: True)
+    assert open_session(content, 1, "quiet", "best").run(None, {})[0].tolist() == [3, 4]
+    assert caplog.records == []  # the package for CPUs has nothing to complain of
+    offered = onnxruntime.get_available_providers()
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [module.CUDA, *offered])
+    assert open_session(content, 1, "a model", "best").run(None, {})[0].tolist() == [3, 4]
+    assert "a model runs on the CPU, as ONNX Runtime can't use the GPU: " in caplog.text
+    assert open_session(content, 1, "pinned to the CPU").get_providers() == ["CPUExecutionProvider"]
+    assert len(caplog.records) == 1

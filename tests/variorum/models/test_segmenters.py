@@ -82,6 +82,11 @@ def test_api_of_sam_with_random_weights(table, cat):
         assert np.isfinite(found.score)
         assert 0 <= found.stability <= 1
     assert np.array_equal(segmenter([small])[0].mask, second.mask)
+    segmenter._predictor.set_image(small)  # the package's own way, a picture at a time
+    box = segmenters.bounding_box(table.get("salience")([small])[0].mask > 0.5)
+    logits, scores, _ = segmenter._predictor.predict(box=box, return_logits=True)
+    alone = 1 / (1 + np.exp(-logits[scores.argmax()]))
+    assert np.abs(alone - second.mask).max() < 1e-5
 
 
 def test_api_of_sam_keeps_the_mask_with_the_best_predicted_iou(table, cat):

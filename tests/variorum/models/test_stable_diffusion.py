@@ -264,14 +264,14 @@ def test_no_cell_of_the_latents_keeps_a_part_of_what_is_to_go(seed):
 def test_a_picture_that_comes_out_black_is_left_as_it_was(models, monkeypatch):
     """As of a network that overflows in half precision; the others of the batch are filled."""
     model = models("inpaint", steps=3)
-    real = pipelines.Pipeline._decoded
+    real = type(model.pipeline.vae).decode
 
-    def overflowing(self, latents):
-        pictures = real(self, latents)
-        pictures[0, 3, 4, 1] = np.nan
-        return pictures
+    def overflowing(self, latents, **options):
+        (pictures,) = real(self, latents, **options)
+        pictures[0, 1, 3, 4] = np.inf
+        return (pictures,)
 
-    monkeypatch.setattr(pipelines.Pipeline, "_decoded", overflowing)
+    monkeypatch.setattr(type(model.pipeline.vae), "decode", overflowing)
     hole = np.zeros((SIDE, SIDE), bool)
     hole[10:30, 20:40] = True
     images = noise(2)

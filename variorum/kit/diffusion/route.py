@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, Field
@@ -29,10 +30,13 @@ from variorum.kit.prompts.prompts import (
     wording_for,
 )
 from variorum.kit.windows import in_windows
+from variorum.models.batch_search import best_batch
+from variorum.models.device import gpu_name
 from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Sample, child_id
 from variorum.schemas.uses import required_models
 
@@ -110,7 +114,8 @@ class Route(Generator):
     scorer: str | None = None
     """A zero-shot model (`zero_shot`) whose opinion of class and prompt is recorded; it decides nothing."""
     batch: int = Field(default=8, ge=1)
-    """Pictures that are denoised together; halved when memory runs out, which a picture's `achieved` shows."""
+    """Pictures that are denoised together; halved when memory runs out, which a picture's `achieved` shows. On a GPU,
+    unless it is set, the fastest number is looked for once and kept for the machine."""
 
     @abstractmethod
     def variants(self) -> list[Variant]:
@@ -147,7 +152,19 @@ class Route(Generator):
         ]
 
     def check(self, ctx: Context) -> None:
-        """Refuse a class without a name and two classes with one prompt; warn of templates that leak test sets."""
+        """Raise RecipeError.
+
+        The settings don't suit the model, a class has no name, or two classes have one prompt. Templates that leak test
+        sets are warned of.
+        """
+        weights = getattr(self, "guidance", ())
+        settings = (
+            weights if isinstance(weights, tuple) else (weights,),
+            self.steps,
+            bool(getattr(self, "negative", "")),
+        )
+        if problem := ctx.models.unfit(self.model, *settings):
+            raise RecipeError(f"{self.component_name()}: {problem}")
         wording = self.wording(ctx)
         if wording and (warning := leak_warning(self.component_name(), wording.templates)):
             log.warning("%s", warning)
@@ -174,14 +191,15 @@ class Route(Generator):
             made = iter(drawn)
             return [None if request.problem else next(made) for request in window]
 
-        requests = (
+        requests: Iterator[Request] = (
             replace(item, problem=NO_PICTURE)
             if self.needs_picture and isinstance(item.of.sample.image, bytes)
             else item
             for item in self._requests(samples, wording, ctx)
         )
         # a window has `batch` pictures of each setting, so that calls are full
-        pairs = in_windows(requests, draw_window, batch=self.batch, group=self.settings(), name=self.component_name())
+        batch, requests = self._batch(model, requests, ctx)
+        pairs = in_windows(requests, draw_window, batch=batch, group=self.settings(), name=self.component_name())
         with closing(pairs):
             for request, drawn in pairs:
                 if drawn:
@@ -201,6 +219,28 @@ class Route(Generator):
                 "reason": request.problem[0] if request.problem else "",
                 **request.requested,
             }
+
+    def _batch(self, model: Any, requests: Iterator[Request], ctx: Context) -> tuple[int, Iterator[Request]]:
+        """Pictures that are denoised together, and the same requests, the first of which is drawn for the search."""
+        if "batch" in self.model_fields_set or gpu_name() is None:
+            return self.batch, requests
+        read = []
+        for request in requests:
+            read.append(request)
+            if not request.problem:
+                break
+        again = chain(read, requests)
+        if not read or read[-1].problem:
+            return self.batch, again
+        first, image = read[-1], read[-1].of.sample.image
+        name, size = self.component_name(), getattr(self, "size", None)
+        seen = list(image.shape[:2]) if self.needs_picture and not isinstance(image, bytes) else None
+
+        def make(number: int) -> object:
+            return self.draw(model, [first] * number, range(number), first.setting)
+
+        pin = ctx.models.pin(self.model)
+        return best_batch(name, pin, [name, size, seen], make, usual=self.batch), again
 
     def _requests(self, samples: Iterable[Sample], wording: Wording | None, ctx: Context) -> Iterator[Request]:
         name, variants = self.component_name(), self.variants()

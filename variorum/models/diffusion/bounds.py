@@ -20,7 +20,7 @@ class Bounds(StrictModel):
     """Whether negative prompts have an effect. They have none where guidance is an input of the network."""
 
     def unfit(self, guidance: Sequence[float], steps: int, negative: bool) -> str:
-        """Why these settings don't suit the model, with those that do; `""` if they do.
+        """What the model takes in place of these settings, as in `takes at most 4 steps, not 50`; `""` if they suit it.
 
         Args:
             guidance: weights, 1 for none.
@@ -29,10 +29,10 @@ class Bounds(StrictModel):
         """
         found = []
         if self.most_guidance is not None and max(guidance, default=1) > self.most_guidance:
-            least = "" if self.most_guidance == 1 else "at most "
-            found.append(f"it takes a guidance of {least}{self.most_guidance:g}, not {max(guidance):g}")
+            most = "" if self.most_guidance == 1 else "at most "
+            found.append(f"a guidance of {most}{self.most_guidance:g}, not {max(guidance):g}")
         if self.most_steps is not None and steps > self.most_steps:
-            found.append(f"it takes at most {self.most_steps} steps, not {steps}")
+            found.append(f"at most {self.most_steps} steps, not {steps}")
         if negative and not self.takes_negative:
-            found.append("it takes no negative prompt")
-        return "; ".join(found)
+            found.append("no negative prompt")
+        return f"takes {', and '.join(found)}" if found else ""

@@ -15,7 +15,9 @@ from variorum.models.diffusion.encoded_prompts import EncodedPrompts, concatenat
 from variorum.models.diffusion.pipelines import ImageToImage, Inpaint, Pipeline, TextToImage
 
 if TYPE_CHECKING:
+    from variorum.arrays import Array, Pixels
     from variorum.models.diffusion.bounds import Bounds
+    from variorum.models.roles import Filled
 
 MOST_TEXTS = 512
 """Texts kept in main memory: 4 MB each with 512 tokens of T5."""
@@ -244,7 +246,13 @@ class FlowImageToImage(Flow, ImageToImage):
 
 
 class FlowInpaint(Flow, Inpaint):
-    """A `roles.Inpainter`."""
+    """A `roles.Inpainter`; ignores negatives where they have no effect."""
+
+    def __call__(
+        self, images: Sequence[Pixels], holes: Sequence[Array], seeds: Sequence[int], negatives: Sequence[str] = ()
+    ) -> list[Filled]:
+        """Each picture with its hole filled."""
+        return super().__call__(images, holes, seeds, negatives if self.bounds.takes_negative else ())
 
 
 class FlowInstructionEdit(Flow, InstructionEdit):

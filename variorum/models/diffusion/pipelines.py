@@ -115,11 +115,11 @@ class Pipeline:
             inputs: further ones of the pipeline, with one `generator` per picture.
 
         Raises:
-            ValueError: only some of the negatives are empty.
+            ValueError: only some of the negatives are empty, or settings that don't suit the model.
         """
         steps, guidance = inputs["num_inference_steps"], inputs["guidance_scale"]
         if problem := self.bounds.unfit([guidance], steps, any(negatives)):
-            raise ValueError(problem)
+            raise ValueError(f"this model {problem}")
         number = len(inputs["generator"])
 
         def latents() -> Any:
@@ -144,17 +144,14 @@ class Pipeline:
         try:
             with self._denoising, inference(self.tf32):
                 latents = denoise()
-            with self._decoding, self._vae_alone(), inference(self.tf32):
-                decoded = self._decoded(latents)
-            if self._overflowed(latents, decoded):
+            decoded, overflowed = self._decoded(latents)
+            if overflowed:  # from now on
                 self._upcast = True
-                with self._decoding, self._vae_alone(), inference(self.tf32):
-                    decoded = self._decoded(latents)
+                decoded, _ = self._decoded(latents)
         except torch.OutOfMemoryError:
             self._fullest = 0
             torch.cuda.empty_cache()
             raise
-        decoded[~np.isfinite(decoded).all(axis=(1, 2, 3))] = 0
         return list((decoded.clip(0, 1) * 255).round().astype(np.uint8))
 
     def _vae_alone(self) -> AbstractContextManager[object]:
@@ -162,27 +159,29 @@ class Pipeline:
         alone = self._upcast and self.encodes and self._decoding is not self._denoising
         return self._denoising if alone else nullcontext()
 
-    def _overflowed(self, latents: Any, decoded: Singles) -> bool:
-        """Return whether half precision was too small for decoding; from then on the VAE decodes in float32."""
-        half = not self._upcast and self.pipeline.vae.dtype.itemsize == 2
-        return half and not np.isfinite(decoded).all() and bool(latents.isfinite().all())
+    def _decoded(self, latents: Any) -> tuple[Singles, bool]:
+        """Pictures `[N, H, W, 3]` in [0, 1], decoded as the pipelines do it; whether half precision was too small.
 
-    def _decoded(self, latents: Any) -> Singles:
-        """Pictures `[N, H, W, 3]` in about [0, 1], decoded as the pipelines do it; large ones one by one."""
+        Large pictures are decoded one by one. One with non-finite values is black.
+        """
         import torch
 
         pipeline = self.pipeline
         large = latents.shape[-2] * latents.shape[-1] * pipeline.vae_scale_factor**2 >= LARGE**2
-        with in_float32(pipeline.vae, self._upcast) as vae:
-            state = unscaled(latents.to(vae.dtype), vae.config)
-            parts = state.split(1) if large else (state,)
-            pictures = torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
-        pictures = pictures[:, :, 0] if pictures.ndim == 5 else pictures  # a video of one frame
-        decoded = pipeline.image_processor.postprocess(
-            pictures, output_type="np", do_denormalize=[True] * len(pictures)
-        )
-        pipeline.maybe_free_model_hooks()
-        return np.asarray(decoded, np.float32)
+        with self._decoding, self._vae_alone(), inference(self.tf32):
+            with in_float32(pipeline.vae, self._upcast) as vae:
+                half = vae.dtype.itemsize == 2
+                state = unscaled(latents.to(vae.dtype), vae.config)
+                parts = state.split(1) if large else (state,)
+                pictures = torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
+            pictures = pictures[:, :, 0] if pictures.ndim == 5 else pictures  # a video of one frame
+            sound = pictures.isfinite().flatten(1).all(1)
+            overflowed = half and not bool(sound.all()) and bool(latents.isfinite().all())
+            decoded = pipeline.image_processor.postprocess(
+                pictures.where(sound[:, None, None, None], -1), output_type="np", do_denormalize=[True] * len(pictures)
+            )
+            pipeline.maybe_free_model_hooks()
+        return np.asarray(decoded, np.float32), overflowed
 
 
 def _filled(inputs: Mapping[str, Any], number: int) -> dict[str, Any]:

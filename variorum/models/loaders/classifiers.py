@@ -67,7 +67,9 @@ def read_image_classification(folder: Path, entry: Entry | None = None) -> tuple
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     with one_error(folder, "an image processor"):
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if type(processor).__name__ == "TimmWrapperImageProcessor":
+        processor = TimmProcessor(processor)
     kind = AutoModelForImageClassification
     model = load_pretrained(kind, folder, entry, may_lack=("*.mask_token",), trust_remote_code=False)
     return processor, model.to(best_device()).eval()
@@ -119,9 +121,34 @@ class ImageClassification:
             return self._model(pixel_values=pixels).logits.float()
 
 
+class TimmProcessor:
+    """timm's transforms behind transformers' wrapper, called as other image processors are."""
+
+    def __init__(self, wrapper: Any) -> None:
+        facts = wrapper.data_config
+        self._wrapper = wrapper
+        self.crop_size = dict(zip(("height", "width"), facts["input_size"][1:], strict=True))
+        self.image_mean, self.image_std = facts["mean"], facts["std"]
+
+    def __call__(self, images: Sequence[Pixels], **_facts: Any) -> Any:
+        """`pixel_values` `[N, 3, side, side]` of RGB pictures."""
+        from PIL import Image
+
+        return self._wrapper([Image.fromarray(image) for image in images], return_tensors="pt")
+
+    def told(self) -> str:
+        """The transforms in a sentence."""
+        from variorum.models.brought.timm import config_told
+
+        return config_told(self._wrapper.data_config)
+
+
 def told_by(processor: Any) -> str:
     """Describe an image processor of transformers in a sentence."""
     from PIL import Image
+
+    if isinstance(processor, TimmProcessor):
+        return processor.told()
 
     facts = processor.to_dict()
     size, steps = facts.get("size") or {}, []

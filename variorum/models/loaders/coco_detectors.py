@@ -76,11 +76,16 @@ def category_of(text: str) -> int | None:
 
     Capitals, underscores and an article don't matter.
     """
+    return _NUMBERS.get(plain(text))
+
+
+def plain(text: str) -> str:
+    """A category's name in small letters, without underscores and article; COCO's own one for its other names."""
     words = text.casefold().replace("_", " ").split()
     if len(words) > 1 and words[0] in ("a", "an", "the"):
         words = words[1:]
     name = " ".join(words)
-    return _NUMBERS.get(SYNONYMS.get(name, name))
+    return SYNONYMS.get(name, name)
 
 
 class Boxes(NamedTuple):

@@ -1,12 +1,13 @@
-"""Loader `detection`: detectors of what texts name, OWLv2 and Grounding DINO.
+"""Loader `detection`: detectors of what texts name, OWLv2, Grounding DINO, MM Grounding DINO and LLMDet.
 
-Minderer et al., NeurIPS 2023, arXiv 2306.09683; Liu et al., ECCV 2024, arXiv 2303.05499.
+Minderer et al., NeurIPS 2023, arXiv 2306.09683; Liu et al., ECCV 2024, arXiv 2303.05499; Zhao et al., arXiv 2401.02361;
+Fu et al., CVPR 2025, arXiv 2501.18954, which is MM Grounding DINO trained otherwise.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,16 +37,20 @@ def load_detection(entry: Entry, folder: Path, options: DetectionOptions, _used:
     """The detector of a folder written by transformers' `save_pretrained`.
 
     Raises:
-        ModelUnavailable: the folder has no detector of the two families as safetensors.
+        ModelUnavailable: the folder has no detector of these families as safetensors.
     """
     from transformers import AutoImageProcessor, AutoModelForZeroShotObjectDetection, AutoTokenizer
 
     model = load_pretrained(AutoModelForZeroShotObjectDetection, folder, entry, trust_remote_code=False)
-    families: dict[str, type[Owl | GroundingDino]] = {"owlv2": Owl, "grounding-dino": GroundingDino}
+    families: dict[str, type[Owl | GroundingDino]] = {
+        "owlv2": Owl,
+        "grounding-dino": GroundingDino,
+        "mm-grounding-dino": GroundingDino,
+    }
     family = families.get(model.config.model_type)
     if family is None:
         raise ModelUnavailable(
-            f"{entry.name} is a {model.config.model_type}; this loader supports OWLv2 and Grounding DINO"
+            f"{entry.name} is a {model.config.model_type}; this loader supports {', '.join(families)}"
         )
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with one_error(folder, "a detector's tokenizer and image processor"):
@@ -72,30 +77,39 @@ class Detection:
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
         """Find the texts in each picture."""
-        nothing = np.zeros((0, 1), np.float32), np.zeros((0, 4), np.float32)
-        found = [best(*nothing, (1, 1), 0.0)] * len(images)
+        found = [nothing()] * len(images)
         if not images or not texts:
             return found
         tokens = self._family.tokenize(texts)
-        by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for number, image in enumerate(images):
-            by_shape[image.shape[:2]].append(number)
-        size = self._options.batch
-        for (height, width), all_numbers in by_shape.items():
-            for numbers in (all_numbers[i : i + size] for i in range(0, len(all_numbers), size)):
-                inputs = self._processor(
-                    images=[images[number] for number in numbers],
-                    return_tensors="pt",
-                    input_data_format="channels_last",
-                )
-                with inference():
-                    scores, boxes = self._family.detect(inputs, tokens)
-                sides = self._family.sides(height, width)
-                for number, score, box in zip(numbers, scores, boxes, strict=True):
-                    corners = np.concatenate([box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2], axis=1)
-                    pixels = corners * np.asarray([*sides, *sides], np.float32)
-                    found[number] = best(score, pixels, (height, width), self._options.threshold)
+        for numbers in of_one_size(images, self._options.batch):
+            height, width = images[numbers[0]].shape[:2]
+            inputs = self._processor(
+                images=[images[number] for number in numbers],
+                return_tensors="pt",
+                input_data_format="channels_last",
+            )
+            with inference():
+                scores, boxes = self._family.detect(inputs, tokens)
+            sides = self._family.sides(height, width)
+            for number, score, box in zip(numbers, scores, boxes, strict=True):
+                corners = np.concatenate([box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2], axis=1)
+                pixels = corners * np.asarray([*sides, *sides], np.float32)
+                found[number] = best(score, pixels, (height, width), self._options.threshold)
         return found
+
+
+def of_one_size(images: Sequence[Pixels], most: int) -> Iterator[list[int]]:
+    """Numbers of the pictures in batches of at most this many, each of pictures of one size."""
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for number, image in enumerate(images):
+        by_shape[image.shape[:2]].append(number)
+    for numbers in by_shape.values():
+        yield from (numbers[i : i + most] for i in range(0, len(numbers), most))
+
+
+def nothing() -> Detected:
+    """No box."""
+    return Detected(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
 class Owl:

@@ -18,7 +18,7 @@ import numpy as np
 
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.onnx import exported, open_session
+from variorum.models.onnx import Device, exported, open_session
 from variorum.models.penultimate import LastBatch
 from variorum.models.preprocessing import sentence
 from variorum.models.pretrained import state_of
@@ -45,6 +45,8 @@ class EfficientNetLiteOptions(StrictModel):
     batch: int = 8
     threads: int = 1
     """Of one session; pictures are spread over processes instead."""
+    device: Device = "cpu"
+    """`best`: a CUDA device, with the package onnxruntime-gpu. An adversary is always on the best device."""
     output: Literal["logits", "embedding", "gradients"] = "logits"
     """`embedding` makes it an encoder, `gradients` an adversary."""
 
@@ -64,7 +66,7 @@ def load_efficientnet_lite(
     }
     onnx = exported(file, made_of, lambda target: export(entry.name, file, options.size, target))
     cls = EfficientNetLite if options.output == "logits" else EfficientNetLiteEncoder
-    return cls(open_session(onnx, options.threads, entry.name), options)
+    return cls(open_session(onnx, options.threads, entry.name, options.device), options)
 
 
 class EfficientNetLite:

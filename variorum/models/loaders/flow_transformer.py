@@ -22,7 +22,7 @@ from variorum.models.diffusion.flow import (
 )
 from variorum.models.diffusion.options import PipelineOptions
 from variorum.models.loaders.loader import Loader
-from variorum.models.pretrained import load_pretrained, pipeline_index
+from variorum.models.pretrained import load_pipeline, pipeline_index
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
 
@@ -85,7 +85,7 @@ def load_flow_transformer(entry: Entry, folder: Path, options: FlowOptions, _use
         raise ModelUnavailable(
             f"{entry.name} needs {CLASSES[kind, options.task]}, which the installed diffusers doesn't have; upgrade it"
         )
-    pipeline = load_pretrained(cls, folder, entry)
+    pipeline = load_pipeline(cls, folder, entry)
     if problem := family_of(pipeline).misstated(pipeline, options):
         raise ModelUnavailable(f"{entry.name}: its options must say {problem}")
     model = _model(options.apply(pipeline), options)
@@ -111,4 +111,5 @@ FLOW_TRANSFORMER = Loader(
     options=FlowOptions,
     packages=("diffusers", "transformers", "torch"),
     obstacle=lambda entry, options: options.problem(entry),
+    bounds=lambda options: options,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from variorum.models.diffusion.bounds import Bounds
 from variorum.models.pretrained import dtype_problem, missing_packages
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -32,6 +33,7 @@ class Loader:
         obstacle: what else keeps an entry with these options from running on this machine, as a line; `""` if nothing.
         has_weights: False for a method without weights.
         role: `classifier` or `encoder`, for a model with these options that is one; `""` for all others.
+        bounds: settings that suit a diffusion model with these options.
     """
 
     revision: int
@@ -41,6 +43,7 @@ class Loader:
     obstacle: Callable[[Entry, Any], str] = lambda entry, _: dtype_problem(entry)
     has_weights: bool = True
     role: Callable[[Any], str] = lambda _: ""
+    bounds: Callable[[Any], Bounds] = lambda _: Bounds()
 
     def problem(self, entry: Entry) -> str:
         """Why this entry can't run here, as a line; `""` if it can."""

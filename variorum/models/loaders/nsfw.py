@@ -17,7 +17,7 @@ from pydantic import Field
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.loaders.nsfw_network import SIDE, in_torch, read_layers, to_onnx
-from variorum.models.onnx import open_session
+from variorum.models.onnx import Device, open_session
 from variorum.models.table_entries import Entry, StrictModel
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class NsfwOptions(StrictModel):
     """`gradients` makes it a `roles.SafetyGradients`, in PyTorch."""
     threads: int = Field(default=1, ge=1)
     """Of one session; pictures are spread over processes instead."""
+    device: Device = "cpu"
+    """`best`: a CUDA device, with the package onnxruntime-gpu. Gradients are always on the best device."""
 
 
 def load_nsfw(
@@ -48,7 +50,7 @@ def load_nsfw(
     if options.output == "gradients":
         device = best_device()
         return OpenNsfwGradients(in_torch(layers, device), device)
-    return OpenNsfwScore(open_session(to_onnx(layers), options.threads, entry.name))
+    return OpenNsfwScore(open_session(to_onnx(layers), options.threads, entry.name, options.device))
 
 
 class OpenNsfwScore:

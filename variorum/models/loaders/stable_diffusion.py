@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from variorum.models.device import best_device, inference
+from variorum.models.diffusion.bounds import Bounds
 from variorum.models.diffusion.conditioned import EdgeToImage, InstructionEdit, LayoutToImage
 from variorum.models.diffusion.inversion import TextFromNoise
 from variorum.models.diffusion.options import PipelineOptions
+from variorum.models.diffusion.own_unet import with_own_unet
 from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint, Pipeline
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pipeline, load_pretrained, one_error
@@ -39,12 +41,15 @@ Task = Literal[
 # ── diffusion ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class DiffusionOptions(PipelineOptions):
+class DiffusionOptions(PipelineOptions, Bounds):
     """Options of `diffusion`: Stable Diffusion 1, 2, XL and their fine-tunings."""
 
     task: Task
     variant: str | None = None
     """Part of the weights' file names: `fp16` for `diffusion_pytorch_model.fp16.safetensors`."""
+    spacing: Literal["leading", "linspace", "trailing"] | None = None
+    """How the sampler chooses its steps among those of the training, if not as the pipeline's own configuration says:
+    `trailing`, which begins with pure noise, for distilled models."""
     prompt: str = "background, empty scene"
     """Inpainting: what to fill holes with."""
     negative: str = ""
@@ -65,12 +70,16 @@ def load_diffusion(entry: Entry, folder: Path, options: DiffusionOptions, used: 
     Raises:
         ModelUnavailable: the folder has pickles or code in it, or isn't a pipeline for this task.
     """
-    model = _for_task(options.apply(_pipeline(entry, folder, options, used)), options)
-    model.tf32 = options.tf32
+    pipeline = _pipeline(entry, folder, options, used)
+    if options.spacing is not None:
+        kind = type(pipeline.scheduler)
+        pipeline.scheduler = kind.from_config(pipeline.scheduler.config, timestep_spacing=options.spacing)
+    model = _model(options.apply(pipeline), options)
+    model.bounds, model.tf32 = options, options.tf32
     return model
 
 
-def _for_task(pipeline: Any, options: DiffusionOptions) -> Pipeline:
+def _model(pipeline: Any, options: DiffusionOptions) -> Pipeline:
     if options.task == "edge_to_image":
         return EdgeToImage(pipeline, options.edges)
     if options.task == "inpaint":
@@ -104,10 +113,17 @@ def _pipeline(entry: Entry, folder: Path, options: DiffusionOptions, used: Mappi
         "edge_to_image": diffusers.StableDiffusionControlNetPipeline,
         "layout_to_image": diffusers.StableDiffusionGLIGENPipeline,
     }[options.task]
-    if (options.task == "edge_to_image") != (len(used) == 1):
-        raise ModelUnavailable(f"{entry.name}: edge_to_image, and no other task, uses a control network: `uses`")
-    given = dict(zip(("controlnet",), used.values(), strict=False))
-    pipeline = load_pipeline(cls, folder, entry, variant=options.variant, given=given)
+    control = options.task == "edge_to_image"
+    if len(used) > 1 or (control and not used):
+        raise ModelUnavailable(
+            f"{entry.name}: edge_to_image uses a control network; another task uses nothing, or one model whose U-Net "
+            f"is replaced; `uses` names {len(used)}"
+        )
+    if used and not control:
+        pipeline = with_own_unet(entry, folder, *used.values())
+    else:
+        given = dict(zip(("controlnet",), used.values(), strict=False))
+        pipeline = load_pipeline(cls, folder, entry, variant=options.variant, given=given)
     if not hasattr(pipeline, "unet") or not hasattr(pipeline, "vae"):
         raise ModelUnavailable(
             f"{entry.name} is a {type(pipeline).__name__} without a U-Net; this loader supports Stable Diffusion 1, 2, "
@@ -141,6 +157,7 @@ DIFFUSION = Loader(
     options=DiffusionOptions,
     packages=("diffusers", "transformers", "torch"),
     obstacle=lambda entry, options: options.problem(entry),
+    bounds=lambda options: options,
 )
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from variorum.models.device import best_device, inference
 from variorum.models.diffusion.images import shrunk, to_pil
+from variorum.models.loaders.classifiers import told_by
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
 from variorum.models.table_entries import Entry, StrictModel
@@ -62,14 +63,20 @@ class ZeroShot:
     def __init__(self, tokenizer: Any, processor: Any, model: Any, batch: int) -> None:
         self._tokenizer, self._processor, self._model, self._batch = tokenizer, processor, model, batch
         self.temperature = float(model.logit_scale.exp().item())
-        self._texts = lru_cache(maxsize=8)(self._embedded_texts)
+        self.preprocessing = told_by(processor)
+        self._texts = lru_cache(maxsize=8)(self.embed_texts)
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> Singles:
         """Cosine of every picture with every text, `[N, M]`; texts are cut at the model's context length."""
-        found = [self._embedded_images(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
-        if not found or not texts:
+        if not images or not texts:
             return np.zeros((len(images), len(texts)), np.float32)
-        return np.concatenate(found) @ self._texts(tuple(texts)).T
+        return self.embed_pictures(images) @ self._texts(tuple(texts)).T
+
+    def embed_pictures(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, d]` of length 1 of at least one picture."""
+        return np.concatenate(
+            [self._embedded_images(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
+        )
 
     def features(self, pictures: Any) -> Any:
         """The projected embedding `[N, d]` of whole pictures, squashed; not normalised."""
@@ -94,8 +101,8 @@ class ZeroShot:
             pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
             return _normalised(self._image_vectors(pixels))
 
-    def _embedded_texts(self, texts: tuple[str, ...]) -> Singles:
-
+    def embed_texts(self, texts: Sequence[str]) -> Singles:
+        """Embeddings `[M, d]` of length 1 of at least one text."""
         with inference():
             parts = [self._text_vectors(texts[i : i + TEXTS]) for i in range(0, len(texts), TEXTS)]
         return np.concatenate([_normalised(part) for part in parts])
@@ -149,8 +156,7 @@ class VisionLanguageOptions(StrictModel):
 def load_vision_language(
     entry: Entry, folder: Path, options: VisionLanguageOptions, _used: Mapping[str, Any]
 ) -> VisionLanguage:
-    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL, 2.5 and 3, LLaVA, SmolVLM
-    and the like.
+    """The chat model of a folder written by transformers' `save_pretrained`: Qwen2-VL to Qwen3-VL, LLaVA and others.
 
     Raises:
         ModelUnavailable: the folder has no such model as safetensors, or no chat template.
@@ -206,7 +212,9 @@ class VisionLanguage:
         most = most_tokens or self._options.most_tokens
         order = sorted(range(len(pairs)), key=lambda number: images[number].size, reverse=True)  # less is padded
         parts = [order[start : start + size] for start in range(0, len(order), size)]
-        answers = {n: said for part in parts for n, said in zip(part, self._answers([pairs[n] for n in part], most))}
+        answers: dict[int, str] = {}
+        for part in parts:
+            answers |= zip(part, self._answers([pairs[number] for number in part], most), strict=True)
         return [answers[number] for number in range(len(pairs))]
 
     def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from variorum.schemas.canonical import Json
 from variorum.schemas.errors import RecipeError
 
 FILE, PAGE, SHEETS = "trial.json", "trial.html", "sheets"
@@ -57,7 +56,7 @@ class Line(Strict):
     subject: Name
     state: State
     said: Annotated[str, StringConstraints(max_length=20_000)] = ""
-    figures: dict[str, Json] = {}
+    figures: dict[str, Any] = {}
     seconds: float = Field(default=0, ge=0)
     key: Name = ""
 

@@ -1,0 +1,183 @@
+"""How much of the time a GPU works while ImageNet-E is made, on a simulated one.
+
+The device sleeps for each batch as long as a GPU would work, one call at a time, and does nothing else. All the rest
+is real: photographs out of Python packages, masks by U²-Net, holes, edits, checks, the gate classifier, PNG, shards.
+Windows of one after the other are the peer; the limit is the device's time alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from variorum.generators.imagenet_e import attribute_edit
+from variorum.machine.memo import DiskMemo
+from variorum.models import ModelTable
+from variorum.models.loaders.holes import push_pull
+from variorum.models.roles import Filled, Segmentation
+from variorum.schemas.component import Context
+from variorum.schemas.recipe import Recipe
+from variorum.stages.build import Build
+from variorum.stages.job import Job
+
+RATES = {
+    "diffusion, 50 steps": {"segment": 0.05, "fill": 2.2},
+    "feed-forward": {"segment": 0.05, "fill": 0.1},
+}
+"""Seconds of the device per picture: a large SAM, and two inpainters."""
+JUDGE = 0.001
+"""Seconds of the device per picture for salience and the gate classifier, where they are on the device too."""
+GOAL = 0.95
+
+
+class Device:
+    """Works on one batch at a time."""
+
+    def __init__(self) -> None:
+        self.busy = 0.0
+        self._lock = threading.Lock()
+
+    def work(self, seconds: float) -> None:
+        """Sleep, when the batches before are done."""
+        with self._lock:
+            began = time.perf_counter()
+            time.sleep(seconds)
+            self.busy += time.perf_counter() - began
+
+
+class Models:
+    """A table whose large models are on the device."""
+
+    def __init__(self, device: Device, rates: dict[str, float], known: dict[bytes, Any] | None) -> None:
+        self._device, self._rates, self._real, self._known = device, rates, ModelTable("embedded"), known
+
+    def get(self, alias: str) -> Any:
+        """The model."""
+        return {"segmenter": self._segment, "inpainter": self._fill, "classifier_gate": self._classify}[alias]
+
+    def pin(self, alias: str) -> str:
+        """A pin for it."""
+        return f"{alias}@simulated"
+
+    def _asked(self, alias: str, images: Sequence[Any]) -> list[Any]:
+        """A small model's answers: from the CPU, or, if it is on the device too, as it gave them beforehand."""
+        model = self._real.get(alias)
+        if self._known is None:
+            return list(model(images))
+        found = []
+        for image in images:
+            key = image.tobytes() + alias.encode()
+            if key not in self._known:
+                self._known[key] = model([image])[0]
+            found.append(self._known[key])
+        self._device.work(JUDGE * len(images))
+        return found
+
+    def _segment(self, images: Sequence[Any]) -> list[Segmentation]:
+        """The salient object, which is what prompts SAM; then SAM's time."""
+        found = self._asked("salience", images)
+        self._device.work(self._rates["segment"] * len(images))
+        return found
+
+    def _fill(
+        self, images: Sequence[Any], holes: Sequence[Any], seeds: Sequence[int], negatives: Sequence[str]
+    ) -> list[Filled]:
+        """A smooth fill, which costs the CPU next to nothing, after the inpainter's time."""
+        self._device.work(self._rates["fill"] * len(images))
+        return [Filled(push_pull(image, hole), "simulated") for image, hole in zip(images, holes, strict=True)]
+
+    def _classify(self, images: Sequence[Any]) -> Any:
+        return np.stack(self._asked("classifier_gate", images))
+
+
+def crops(folder: Path, number: int) -> Path:
+    """Write parts of packaged photographs that show an object."""
+    import skimage.data
+
+    rng = np.random.default_rng(0)
+    pictures = [getattr(skimage.data, name)() for name in ("chelsea", "coffee", "astronaut", "rocket")]
+    for place in range(number):
+        picture = pictures[place % len(pictures)]
+        side = round(min(picture.shape[:2]) * rng.uniform(0.7, 1))
+        top, left = (int(rng.integers(0, size - side + 1)) for size in picture.shape[:2])
+        target = folder / f"class {place % len(pictures)}" / f"{place:04}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(target), picture[top : top + side, left : left + side, ::-1])
+    return folder
+
+
+def made(
+    place: Path, folder: Path, rates: dict[str, float], at_once: int, photographs: int, known: dict[bytes, Any] | None
+) -> Any:
+    """Build an edition; returns the device's share of the time, and what the CPU did."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    attribute_edit.AT_ONCE = at_once
+    device = Device()
+    recipe = Recipe.parse(
+        {
+            "dataset": "simulated",
+            "version": "1.0.0",
+            "samples_per_shard": photographs,
+            "limit": photographs,
+            "source": {"name": "image_folder", "path": str(folder), "licence": "none"},
+            "generate": [{"name": "attribute_edit", "batch": 4}],
+        }
+    )
+    ctx = Context(0, Models(device, rates, known), DiskMemo(place / "memo"), recipe.source)
+    job = Job(recipe, str(place / "store"), ctx=ctx)
+    (unit,) = job.plan.units
+    wall, cpu = time.perf_counter(), time.process_time()
+    receipt = Build(job).make(unit, lambda _: None)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {
+        "busy": round(device.busy / wall, 3),
+        "wall s": round(wall, 1),
+        "device s/photograph": round(device.busy / photographs, 3),
+        "cpu s/photograph": round(cpu / photographs, 3),
+        "cores that one device needs": round(cpu / device.busy, 2),
+        "shards": sorted(info.sha256 for info in receipt.shards.values()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photographs", type=int, default=16)
+    parser.add_argument("--folder", type=Path, help="of photographs; by default parts of packaged ones")
+    parser.add_argument("--rates", nargs="*", default=list(RATES), choices=list(RATES))
+    asked = parser.parse_args()
+    cv2.setNumThreads(1)
+    found: dict[str, Any] = {"photographs": asked.photographs, "cores": len(os.sched_getaffinity(0)), "goal": GOAL}
+    windows = attribute_edit.AT_ONCE
+    place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    known: dict[bytes, Any] = {}
+    try:
+        folder = asked.folder or crops(place / "photographs", asked.photographs)
+        edition = place / "edition"
+        made(edition, folder, {"segment": 0, "fill": 0}, windows, asked.photographs, known)  # loads, asks beforehand
+        for name in asked.rates:
+            for where, answers in (("small models on the CPU", None), ("small models on the device", known)):
+                for label, at_once in (("one window", 1), (f"{windows} windows", windows)):
+                    found[f"{name}, {where}, {label}"] = made(
+                        edition, folder, RATES[name], at_once, asked.photographs, answers
+                    )
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    shards = {tuple(one.pop("shards")) for one in found.values() if isinstance(one, dict)}
+    found["the same shards"] = len(shards) == 1
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
