@@ -1,6 +1,6 @@
 """How much of the time a GPU works while ImageNet-E is made, on a simulated one.
 
-The device sleeps for each batch as long as a GPU would work, one call at a time, and does nothing else. All the rest
+The device sleeps for each batch as long as a GPU would work, one batch at a time, and does nothing else. All the rest
 is real: photographs out of Python packages, masks by U²-Net, holes, edits, checks, the gate classifier, PNG, shards.
 Windows of one after the other are the peer; the limit is the device's time alone.
 """
@@ -43,22 +43,23 @@ GOAL = 0.95
 
 
 class Device:
-    """Works on one batch at a time."""
+    """Works on one batch after the other, in the order in which they come, without a pause while any is waiting."""
 
     def __init__(self) -> None:
         self.busy = self.steady = 0.0
-        self.first = self.last = 0.0
+        self.first = self.last = self._free = 0.0
         self._lock = threading.Lock()
 
     def work(self, seconds: float, *, large: bool = False) -> None:
-        """Sleep, when the batches before are done. What follows the last `large` batch is the end of the run."""
+        """Sleep until the batch is done. What follows the last `large` batch is the end of the run."""
         with self._lock:
-            began = time.perf_counter()
-            time.sleep(seconds)
-            self.busy += time.perf_counter() - began
-            self.first = self.first or began
+            begins = max(time.perf_counter(), self._free)
+            ends = self._free = begins + seconds
+            self.busy += seconds
+            self.first = self.first or begins
             if large:
-                self.last, self.steady = time.perf_counter(), self.busy
+                self.last, self.steady = ends, self.busy
+        time.sleep(max(0.0, ends - time.perf_counter()))
 
 
 class Models:
