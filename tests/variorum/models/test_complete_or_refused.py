@@ -126,14 +126,8 @@ def loaded(folder, loader, options, folders):
     return find_loader(loader).load(entry(folder, loader, **options), folder, used)
 
 
-@pytest.mark.parametrize("accelerate", [True, False], ids=["accelerate", "alone"])
 @pytest.mark.parametrize(("loader", "name", "part", "options"), CASES)
-def test_a_loader_refuses_what_lacks_one_tensor(
-    loader, name, part, options, accelerate, changed, folders, monkeypatch, caplog, capfd
-):
-    if not accelerate:
-        find = pretrained.find_spec
-        monkeypatch.setattr(pretrained, "find_spec", lambda one: None if one == "accelerate" else find(one))
+def test_a_loader_refuses_what_lacks_one_tensor(loader, name, part, options, changed, folders, caplog, capfd):
     folder, tensor = changed(name, options.get("part", part))
     with pytest.raises(ModelUnavailable) as refused:
         loaded(folder, loader, options, folders)
@@ -141,6 +135,13 @@ def test_a_loader_refuses_what_lacks_one_tensor(
     assert tensor.rpartition(".")[0] in said, said
     assert len(said.splitlines()) == 1
     assert (capfd.readouterr(), caplog.records) == (("", ""), [])
+
+
+@pytest.mark.parametrize("case", [CASES[8], CASES[16], CASES[17], CASES[22]])
+def test_diffusers_alone_would_fill_in_what_accelerate_finds(case, changed, folders, monkeypatch, caplog, capfd):
+    find = pretrained.find_spec
+    monkeypatch.setattr(pretrained, "find_spec", lambda one: None if one == "accelerate" else find(one))
+    test_a_loader_refuses_what_lacks_one_tensor(*case, changed, folders, caplog, capfd)
 
 
 ALONE = """
