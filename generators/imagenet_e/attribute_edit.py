@@ -136,8 +136,8 @@ class AttributeEdit(Generator):
                 results.append([self._draft(of, scene, wanted, pool, guided) for wanted in self._wanted(of)])
             return self._judged(results, ctx)
 
-        windows = in_windows(samples, make, batch=self._batch(ctx), at_once=AT_ONCE, name=self.component_name())
-        with closing(windows):
+        batch, name = self._batch(ctx), self.component_name()
+        with closing(in_windows(samples, make, batch=batch, at_once=AT_ONCE, name=name)) as windows:
             for _, made in windows:
                 yield from made
 

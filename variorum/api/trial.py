@@ -21,18 +21,17 @@ from variorum.api.trial_models import ModelTrial, Outcome, Skipped, Work
 from variorum.api.trial_recipes import TWELVE, RecipeTrial
 from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Progress
-from variorum.models.fetching import announced, without_room
+from variorum.models.fetching import amount, announced, free_bytes, without_room
 from variorum.models.known_answers import TABLE, library_versions, public_picture
 from variorum.pixels import UndecodableImage, decode
-from variorum.reports.licence_facts import NON_COMMERCIAL, RESEARCH
-from variorum.reports.licences import conditions
+from variorum.reports.model_terms import model_terms
 from variorum.reports.trial.document import CHECKS, Line, Trial, read_trial, write_trial
 from variorum.reports.trial.page import write_page
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import ModelUnavailable, SourceError, VariorumError
 from variorum.schemas.sample import Sample
-from variorum.schemas.uses import all_models
 from variorum.stages.job import Profile, installed_version, models, open_context
+from variorum.stages.needs import needs_of
 from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def trial(asked: Asked, command: str = "", tell: Tell = lambda _: None, progress
     record = _Record(asked, machine(), command, tell)
     for subject, work in machine_checks(asked.profile, aliases, asked.out):
         record.add("machine", subject, [], work, keep=False)
-    picture = cache(lambda: public_picture(cache_dir(), asked.picture, fetch=asked.fetch))
+    picture = cache(lambda: public_picture(table.cache, asked.picture, fetch=asked.fetch))
     for same in by_pin(asked.profile, aliases):
         one = ModelTrial(table, same[0], shown, picture, fetch=asked.fetch, known=asked.known)
         depends = [_pin(asked.profile, same[0])]
@@ -111,7 +110,7 @@ def trial(asked: Asked, command: str = "", tell: Tell = lambda _: None, progress
             record.add(check, name, depends, work)
         one_recipe.unload()
     shutil.rmtree(asked.out / "parts", ignore_errors=True)
-    return record.done()
+    return record.write()
 
 
 class _Record:
@@ -141,11 +140,12 @@ class _Record:
             )
         self._lines.append(line)
         self._tell(line)
-        write_trial(self._trial(), self._asked.out)
+        self.write()
 
-    def done(self) -> Trial:
-        """The whole record, with its page."""
+    def write(self) -> Trial:
+        """Write the lines so far, and the page of them."""
         found = self._trial()
+        write_trial(found, self._asked.out)
         write_page(found, self._asked.out)
         return found
 
@@ -190,7 +190,7 @@ def machine() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        return f"{platform.machine()}, no GPU"
+        return f"{platform.machine()} without a GPU"
     return ", ".join(torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count()))
 
 
@@ -218,20 +218,21 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
         return "pass", f"{said}; driver {driver}, CUDA {torch.version.cuda}", {"cards": cards, "driver": driver}
 
     def disk() -> Outcome:
-        missing = table.downloads(aliases)
-        said = without_room(missing) or "; ".join(announced(missing, about=True)) or "nothing is to be downloaded"
-        figures = {"fetch": sum(one.size for one in missing), "missing": sorted(one.alias for one in missing)}
-        return "fail" if without_room(missing) else "pass", said, figures
+        found = table.downloads(aliases)
+        full, free = without_room(found), free_bytes(cache_dir())
+        said = (
+            "; ".join(text for _, text in announced(found, about=True))
+            or f"nothing to download, {amount(free)} free in {cache_dir()}"
+        )
+        figures = {"fetch": sum(one.size for one in found), "free": free, "missing": [one.alias for one in found]}
+        return "fail" if full else "pass", full or said, figures
 
     def terms() -> Outcome:
-        entries = {alias: table.entry(alias) for alias in aliases}
-        gated = sorted(alias for alias, entry in entries.items() if entry.gated)
-        limited = sorted(
-            alias for alias, entry in entries.items() if conditions(entry.licence) & {NON_COMMERCIAL, RESEARCH}
-        )
-        said = f"gated: {', '.join(gated) or 'none'}; not for commercial use: {', '.join(limited) or 'none'}"
-        licences = {alias: entry.licence for alias, entry in entries.items()}
-        return "pass", said, {"gated": gated, "non_commercial": limited, "licences": licences}
+        found = model_terms(table, aliases)
+        asked = [text for what, text in found if what != "licence"]
+        gated = [alias for alias in aliases if table.entry(alias).gated]
+        said = "; ".join([*asked, *([f"gated: {', '.join(gated)}"] if gated else [])]) or "nothing that forbids a use"
+        return "pass", said, {"gated": gated, "terms": [f"{what}: {text}" for what, text in found]}
 
     yield "libraries", versions
     yield "GPU", gpu
@@ -243,10 +244,8 @@ def aliases_of(profile: Profile, recipes: Sequence[str] = ()) -> list[str]:
     """The models that recipes ask for; without recipes, those of the profile's own table that aren't optional."""
     table = models(profile)
     if recipes:
-        named: dict[str, None] = {}
-        for name in recipes:
-            recipe = load_recipe(name)
-            named |= dict.fromkeys(all_models(recipe.source, *recipe.generate, *recipe.curate, *recipe.evaluate))
+        needs = [needs_of(load_recipe(name), table) for name in recipes]
+        named = dict.fromkeys(alias for one in needs for alias in (*one.required, *one.optional))
         return [alias for alias in named if ":" not in alias]
     return [alias for alias in table.aliases() if table.own(alias) and not table.entry(alias).optional]
 
@@ -255,9 +254,8 @@ def recipes_of(profile: Profile) -> list[str]:
     """The recipes that come with the project and ask for a model of the profile's own table."""
     table, found = models(profile), []
     for name in shipped_recipes():
-        recipe = load_recipe(name)
-        named = all_models(recipe.source, *recipe.generate, *recipe.curate, *recipe.evaluate)
-        if any(":" not in alias and table.own(alias) for alias in named):
+        needs = needs_of(load_recipe(name), table)
+        if any(":" not in alias and table.own(alias) for alias in (*needs.required, *needs.optional)):
             found.append(name)
     return found
 

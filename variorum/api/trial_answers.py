@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
     from variorum.models import ModelTable
     from variorum.models.known_answers import Box, PublicPicture
-    from variorum.models.table_entries import Entry
 
 Look = tuple[bool, str, dict[str, Any]]
 JUDGE = "classifier"
@@ -41,7 +40,7 @@ CATS, REMOTE = range(281, 286), 761
 """ImageNet's cats, and its remote control."""
 TOP = 5
 CLOSER = 0.02
-"""Cosine by which "two cats" must fit the picture better than "a dog"."""
+"""Cosine by which what fits the picture must be nearer than what doesn't."""
 OVERLAP = 0.5
 """IoU of a box that counts as found."""
 INSIDE = 0.75
@@ -51,12 +50,14 @@ RIM = 1.5
 DECIBELS = 15.0
 """Least PSNR of a picture that was encoded and decoded."""
 STEPS = 30
+TEXTS = ("two cats", "a dog", "a sports car", "a plate of food", "an airplane in the sky", "a page of text")
+UNKNOWN = "nobody has said what a right answer to the public picture is"
 LARGE = 512
 """Side of a square picture for models that take any."""
 
 
-def look(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
-    """Whether a model's answer makes sense, a sentence, and figures.
+def look(model: Any, alias: str, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
+    """Whether the answer of the model behind an alias makes sense, a sentence, and figures.
 
     Raises:
         NoCall: the model can't be asked by itself.
@@ -78,23 +79,24 @@ def look(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: P
         return _recognised(model, table, labels="labels" in names)
     if len(names) > 1:
         return _still_a_cat(model, table, picture)
-    return _of_pictures(model, entry, table, picture, public)
+    return _of_pictures(model, alias, table, picture, public)
 
 
-def _of_pictures(model: Any, entry: Entry, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
+def _of_pictures(model: Any, alias: str, table: ModelTable, picture: Pixels, public: PublicPicture) -> Look:
     """A model that wants nothing but pictures: a classifier, an encoder, a score, or a segmenter."""
     (found,) = model([picture])[:1]
     if hasattr(found, "mask"):
         return _salient(found.mask, public.cats)
     if hasattr(found, "scores") or isinstance(found, list | str) or np.ndim(found) > 1:
-        raise NoCall("nobody has said what a right answer to the public picture is")
+        raise NoCall(UNKNOWN)
     values = np.asarray(found, float)
-    if values.ndim == 0:
-        limit = 0.0 if entry.loader == "safety_checker" else 0.5
-        return float(values) <= limit, f"score {float(values):.3g}; two cats are harmless, up to {limit:g}", {}
+    if values.ndim == 0:  # that two cats are harmless proves nothing
+        raise NoCall(UNKNOWN)
     if len(values) == 1000 and np.isclose(values.sum(), 1, atol=1e-2):
         return _top(values, [*CATS, REMOTE], "a cat or a remote")
-    return _mirrored(model, picture)
+    if table.role(alias) == "encoder" or hasattr(model, "features"):
+        return _mirrored(model, picture)
+    raise NoCall(UNKNOWN)
 
 
 def _mirrored(model: Any, picture: Pixels) -> Look:
@@ -105,8 +107,10 @@ def _mirrored(model: Any, picture: Pixels) -> Look:
     asked = [picture, np.ascontiguousarray(picture[:, ::-1]), np.ascontiguousarray(np.concatenate(rows))]
     one, mirrored, mixed = (vector / max(1e-12, np.linalg.norm(vector)) for vector in np.asarray(model(asked), float))
     near, far = float(one @ mirrored), float(one @ mixed)
-    said = f"cosine {near:.3f} with the mirrored picture, {far:.3f} with its parts in disorder"
-    return near > far, said, {"mirrored": near, "disorder": far}
+    said = (
+        f"cosine {near:.3f} with the mirrored picture, {far:.3f} with its parts in disorder; {CLOSER:g} less is wanted"
+    )
+    return near - far >= CLOSER, said, {"mirrored": near, "disorder": far}
 
 
 def _top(probabilities: Any, wanted: Sequence[int], what: str) -> Look:
@@ -115,9 +119,10 @@ def _top(probabilities: Any, wanted: Sequence[int], what: str) -> Look:
 
 
 def _fits(model: Any, picture: Pixels) -> Look:
-    cats, dog = (float(one) for one in np.asarray(model([picture], ["two cats", "a dog"]))[0])
-    said = f"cosine {cats:.3f} with “two cats”, {dog:.3f} with “a dog”; {CLOSER:g} more is wanted"
-    return cats - dog >= CLOSER, said, {"two cats": cats, "a dog": dog}
+    fit = dict(zip(TEXTS, map(float, np.asarray(model([picture], TEXTS))[0]), strict=True))
+    cats, next_best = fit[TEXTS[0]], max(value for text, value in fit.items() if text != TEXTS[0])
+    said = f"cosine {cats:.3f} with “{TEXTS[0]}”, {next_best:.3f} with the next best text; {CLOSER:g} more is wanted"
+    return cats - next_best >= CLOSER, said, fit
 
 
 def _objects(model: Any, picture: Pixels, public: PublicPicture) -> Look:

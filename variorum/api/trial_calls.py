@@ -7,6 +7,7 @@ tried without a line here, as long as it plays a role of `variorum.models.roles`
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,8 @@ def caller(model: Any, question: Question) -> Callable[[Sequence[int]], list[Any
     Raises:
         NoCall: the model plays no role by itself, or wants something unknown.
     """
+    if "torch" in sys.modules and isinstance(model, sys.modules["torch"].nn.Module):
+        raise NoCall("it is a network that other models use")
     if hasattr(model, "predict") and hasattr(model, "encode"):
         return lambda places: _denoised(model, _encoded(model, question, places), places)
     if hasattr(model, "decode") and hasattr(model, "encode"):
@@ -129,7 +132,7 @@ def parameters(model: Any) -> dict[str, bool]:
     """
     found = list(inspect.signature(model).parameters.values()) if callable(model) else []
     if not found or any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in found):
-        raise NoCall("it has no call of its own; other models use it")
+        raise NoCall("it has no call of its own")
     return {one.name: one.default is one.empty for one in found}
 
 

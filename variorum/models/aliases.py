@@ -22,6 +22,7 @@ from variorum.models.brought.pins import BroughtModels
 from variorum.models.diffusion.bounds import Bounds
 from variorum.models.fetching import Download, downloads
 from variorum.models.hub_files import consent
+from variorum.models.known_answers import answered
 from variorum.models.loaders import find_loader
 from variorum.models.loaders.loader import Loader
 from variorum.models.memory import running_out, too_large
@@ -129,17 +130,18 @@ class ModelTable:
             return None
         return self._of_options(alias, lambda loader, options: loader.role(options), None)
 
-    def unfit(self, alias: str, guidance: Sequence[float], steps: int, negative: bool) -> str:
-        """Why a diffusion model isn't used with these settings, and which suit it, in a line; `""` if they do.
+    def unfit(
+        self, alias: str, *, guidance: float, steps: int, negative: bool = False, image_guidance: float = 1
+    ) -> str:
+        """Say what a diffusion model takes in place of these settings, in a line; `""` if they suit it.
 
-        Raises:
-            RecipeError: no such alias.
+        A model that isn't in the table takes any.
         """
-        if self._brought.knows(alias):
+        if self._brought.knows(alias) or alias not in self._table:
             return ""
         bounds = self._of_options(alias, lambda loader, options: loader.bounds(options), Bounds())
-        found = bounds.unfit(guidance, steps, negative)
-        return found and f"the model {alias!r} ({self.entry(alias).name}): {found}"
+        found = bounds.unfit(guidance=guidance, steps=steps, negative=negative, image_guidance=image_guidance)
+        return found and f"the model {alias!r} ({self.entry(alias).name}) {found}"
 
     def _of_options(self, alias: str, ask: Callable[[Loader, Any], T], default: T) -> T:
         """What an entry's options say; the default for invalid ones, which `check` reports."""
@@ -441,7 +443,11 @@ class ModelTable:
 
 def doctor(table: ModelTable, aliases: Iterable[str] | None = None) -> list[Status]:
     """State of these aliases, by default all of the profile, with all weights hashed; works offline."""
-    return [table.status(alias, thorough=True) for alias in (table.aliases() if aliases is None else aliases)]
+    found = [table.status(alias, thorough=True) for alias in (table.aliases() if aliases is None else aliases)]
+    return [
+        replace(one, answered=True) if one.state == "ready" and answered(table.pin(one.alias), table.cache) else one
+        for one in found
+    ]
 
 
 def _problem(entry: Entry) -> str:

@@ -23,6 +23,7 @@ class Status:
         state: `ready`; `missing` can be downloaded; `unpinned` has no commit of its repository yet; `corrupt` differs
             from what the table pins; `unavailable` can't run on this machine.
         way_out: what to do about it; empty if ready.
+        answered: whether it gave its known answer on this machine, with today's libraries (`variorum doctor --try`).
     """
 
     alias: str
@@ -33,6 +34,7 @@ class Status:
     size: int
     state: State
     way_out: str
+    answered: bool = False
 
     @property
     def problem(self) -> str:
