@@ -447,7 +447,7 @@ def test_a_folder_that_is_no_pixel_denoiser_is_said_in_one_line(tmp_path, lacks)
     (tmp_path / lacks).write_bytes(b"")
     place = {"path": str(tmp_path)}
     entry = Entry(name="tiny", loader="pixel_denoiser", local=place, licence="none", source="random weights")
-    with pytest.raises(ModelUnavailable, match="can't be loaded as|is cut off or damaged"):
+    with pytest.raises(ModelUnavailable, match=r"can't be loaded as|is cut off or damaged"):
         PIXEL_DENOISER.load(entry, tmp_path, {})
 
 

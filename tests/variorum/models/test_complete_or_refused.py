@@ -189,6 +189,30 @@ def test_a_gpu_without_bfloat16_is_said_before_loading(folders, monkeypatch):
     assert find_loader("zero_shot").problem(asked) == ""
 
 
+@pytest.mark.parametrize(
+    ("loader", "name", "part", "options"),
+    [CASES[3], CASES[6], CASES[7], ("diffusion", "xl", "tokenizer_2", CASES[8][3])],
+)
+def test_a_tokenizer_without_its_words_is_refused(loader, name, part, options, folders, tmp_path):
+    """transformers makes one of two tokens, to which all texts are alike."""
+    folder = tmp_path / name
+    shutil.copytree(folders / name, folder)
+    for file in ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"):
+        (folder / part / file).unlink(missing_ok=True)
+    with pytest.raises(ModelUnavailable, match=r"has no vocabulary of a |can't be loaded as a") as refused:
+        loaded(folder, loader, options, folders)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "scheduler", "unet"])
+def test_a_part_without_a_folder_is_named(part, folders, tmp_path):
+    """diffusers would look for it in the folder above."""
+    shutil.copytree(folders / "text_to_image", tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / part)
+    with pytest.raises(ModelUnavailable, match=rf"has no folder {part}, which its model_index\.json names"):
+        loaded(tmp_path, "diffusion", {"task": "text_to_image"}, folders)
+
+
 @pytest.mark.parametrize(("loader", "name", "part", "options"), [CASES[3], CASES[9], CASES[18], CASES[24]])
 def test_a_loader_refuses_a_tensor_of_another_shape(loader, name, part, options, changed, folders, capfd):
     folder, tensor = changed(name, options.get("part", part), shape=(3, 5))
