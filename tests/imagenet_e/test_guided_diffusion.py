@@ -24,7 +24,7 @@ from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 SIDE = 64
-DENOISER = ("signal", "known", "shrink", "multiple", "size", "device", "predict", "preview", "decode")
+DENOISER = ("signal", "known", "shrink", "multiple", "size", "tf32", "device", "predict", "preview", "decode")
 
 
 def network(channels=3, outputs=None):
@@ -308,7 +308,7 @@ def test_a_network_that_learned_its_variance_uses_it():
 class Linear:
     """A denoiser with closed-form gradients: clean = SLOPE · state + shift, on ten very noisy steps."""
 
-    shrink, multiple, size, device = 1, 1, 1, "cpu"
+    shrink, multiple, size, tf32, device = 1, 1, 1, False, "cpu"
     SLOPE = 0.7
 
     def __init__(self, learned):

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from diffusers import AutoencoderKL
 from pydantic import ValidationError
 from tiny_pipelines import models_table, save_checker
 
@@ -348,6 +349,22 @@ def test_memory_too_small_for_one_picture_is_an_error(route):
     models = Instead(ctx.models, kind.component_name(), Small(ctx.models.get(kind.component_name()), 0))
     with pytest.raises(OutOfMemoryError):
         run(kind, samples, Context(7, models, ctx.memo, ctx.source), batch=4)
+
+
+def test_a_picture_that_comes_out_black_is_never_accepted(route, monkeypatch):
+    """As of a decoder that overflows in half precision, in one cell of one picture."""
+    kind, samples, ctx = route
+    real = AutoencoderKL.decode
+
+    def overflowing(self, latents, **options):
+        (pictures,) = real(self, latents, **options)
+        pictures[0, 0, 0, 0] = np.inf
+        return (pictures,)
+
+    monkeypatch.setattr(AutoencoderKL, "decode", overflowing)
+    black, sound = run(kind, samples[:2], ctx, **NO_CHECK)
+    assert (black.reason, sound.reason) == ("blank", "")
+    assert not black.image.any()
 
 
 def test_no_checker_no_gate(route):
