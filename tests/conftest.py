@@ -112,7 +112,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny")
     save_pipelines(folder)
-    save_clip(folder / "clip")
+    clip_large(folder / "clip")
     return folder
 
 

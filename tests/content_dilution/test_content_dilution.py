@@ -371,7 +371,7 @@ def test_a_tiny_vision_language_model_with_random_weights_is_refused(tmp_path):
     from variorum.models.loaders.vision_language import VISION_LANGUAGE
     from variorum.models.table_entries import Entry
 
-    save_vision_language(tmp_path)
+    qwen2_vl(tmp_path, most_pixels=112 * 112)
     place = {"path": str(tmp_path)}
     entry = Entry(name="tiny", loader="vision_language", local=place, licence="none", source="random weights")
 

@@ -31,7 +31,7 @@ QUICK = {"size": 64, "steps": 4}
 def target(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("more")
     save_conditioned(folder)
-    save_vision_language(folder / "vlm")
+    qwen2_vl(folder / "vlm", most_pixels=112 * 112)
     entries = {
         "image_to_image": ("diffusion", tiny / "text_to_image", '{ task = "image_to_image" }'),
         "instruction_edit": ("diffusion", folder / "instruction_edit", '{ task = "instruction_edit" }'),

@@ -88,7 +88,7 @@ def write_shards(folder: Path, tensors: dict[str, Any], dtype: str) -> None:
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": where})
 
 
-def qwen2_vl(folder: Path) -> None:
+def qwen2_vl(folder: Path, most_pixels: int = 12845056) -> None:
     """Qwen/Qwen2-VL-2B-Instruct: a flat configuration, a head that is tied and in no file."""
     import torch
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
@@ -159,7 +159,7 @@ def qwen2_vl(folder: Path) -> None:
             "image_mean": CLIP_MEAN,
             "image_processor_type": "Qwen2VLImageProcessor",
             "image_std": CLIP_STD,
-            "max_pixels": 12845056,
+            "max_pixels": most_pixels,
             "merge_size": 2,
             "min_pixels": 3136,
             "patch_size": 14,

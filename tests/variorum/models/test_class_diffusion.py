@@ -32,7 +32,7 @@ def entry(folder, **fields):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("transformer")
-    save_transformer(place)
+    dit(place)
     return place
 
 
@@ -146,6 +146,6 @@ def test_what_is_no_such_pipeline_is_refused(tmp_path, folder, tiny, monkeypatch
         CLASS_DIFFUSION.load(entry(tiny / "text_to_image"), tiny / "text_to_image", {})
     assert "needs a GPU" in CLASS_DIFFUSION.problem(entry(folder, dtype="float16"))
     assert "needs a GPU" in CLASS_DIFFUSION.problem(entry(folder, options={"offload": "model"}))
-    save_transformer(tmp_path / "few", classes=10)
+    dit(tmp_path / "few", classes=10)
     with pytest.raises(ModelUnavailable, match="has 10 classes"):
         CLASS_DIFFUSION.load(entry(tmp_path / "few"), tmp_path / "few", {})

@@ -73,10 +73,10 @@ def folders(tiny, tmp_path_factory):
     made = tmp_path_factory.mktemp("complete")
     shutil.copytree(tiny, made, dirs_exist_ok=True)
     save_conditioned(made)
-    save_transformer(made / "dit")
-    save_owl(made / "owl")
-    save_grounded(made / "grounded")
-    save_vision_language(made / "vlm")
+    dit(made / "dit")
+    owlv2(made / "owl", side=64)
+    grounding_dino(made / "grounded", shortest=96, longest=128, window=2, queries=20)
+    qwen2_vl(made / "vlm", most_pixels=112 * 112)
     save_random_resnet(made / "resnet", 1000)
     diffusers.AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4).save_pretrained(
         made / "taesd"

@@ -26,8 +26,8 @@ def entry(folder, **options):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("detectors")
-    save_owl(place / "owl")
-    save_grounded(place / "grounded")
+    owlv2(place / "owl", side=64)
+    grounding_dino(place / "grounded", shortest=96, longest=128, window=2, queries=20)
     return place
 
 

@@ -137,7 +137,7 @@ def test_pickles_and_other_files_are_refused(tmp_path):
 def hub(tmp_path_factory):
     """A context with a tiny CLIP as encoder, a checker, and heads for this encoder and for another."""
     root = tmp_path_factory.mktemp("heads")
-    save_clip(root / "clip")
+    clip_large(root / "clip")
     save_checker(root / "checker", 1.0)
     entries = {
         "clip_embedding": ("clip_embedding", root / "clip"),

@@ -56,7 +56,7 @@ def cut(tmp_path):
         import diffusers
 
         if loader == "zero_shot":
-            save_clip(tmp_path)
+            clip_large(tmp_path)
         elif loader == "control_network":
             save_conditioned(tmp_path)
         else:

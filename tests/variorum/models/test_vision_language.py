@@ -30,7 +30,7 @@ def entry(folder, **options):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("vision_language")
-    save_vision_language(place)
+    qwen2_vl(place, most_pixels=112 * 112)
     return place
 
 
