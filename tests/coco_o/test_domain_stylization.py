@@ -431,7 +431,7 @@ def test_the_verifying_detector_may_not_judge():
 @pytest.mark.slow
 def test_a_detector_of_open_vocabulary(tmp_path: Path, monkeypatch):
     """OWLv2 with random weights: its answers mean nothing, but they come in the right form."""
-    from tiny_pipelines import save_owl
+    from hub_layouts.detectors import owlv2
 
     owlv2(tmp_path / "owl", side=64)
     table = tmp_path / "models.toml"

@@ -150,7 +150,9 @@ def write_bert_tokenizer(folder: Path) -> None:
     )
 
 
-def grounding_dino(folder: Path, shortest: int = 800, longest: int = 1333, window: int = 12, queries: int = 900) -> None:
+def grounding_dino(
+    folder: Path, shortest: int = 800, longest: int = 1333, window: int = 12, queries: int = 900
+) -> None:
     """IDEA-Research/grounding-dino-base: no layer norm after its backbone, and tied heads once."""
     import torch
     from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection

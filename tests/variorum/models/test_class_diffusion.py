@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from diffusers import DiffusionPipeline
-from tiny_pipelines import SIDE, offload_by_module, save_transformer
+from hub_layouts import stable_diffusion
+from hub_layouts.stable_diffusion import dit
+from tiny_pipelines import offload_by_module
 
 from variorum.generators.imagenet_g.class_conditional import ClassConditional
 from variorum.machine.memo import DiskMemo
@@ -20,6 +22,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.sources.class_names import ClassNames
 
+SIDE = 8 * stable_diffusion.SIDE
 LEVELS = 1
 SETTINGS = {"guidance": 3.0, "steps": 3, "sampler": "ddim"}
 

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_pipelines import save_grounded, save_owl
+from hub_layouts.detectors import grounding_dino, owlv2
 from transformers import GroundingDinoProcessor, Owlv2Processor
 
 from variorum.models.loaders.detection import DETECTION, best

@@ -8,8 +8,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from hub_layouts.clip import clip_large
 from safetensors.numpy import load_file, save_file
-from tiny_pipelines import save_checker, save_clip
+from tiny_pipelines import save_checker
 
 from training.convert_safety_heads import HEADS, convert
 from variorum.curation.safety.harms.alignment import alignment

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tiny_pipelines import save_transformer
+from hub_layouts.stable_diffusion import dit
 
 from variorum.models.device import gpu_used
 from variorum.models.loaders import find_loader

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tiny_pipelines import save_clip, save_conditioned
+from hub_layouts.clip import clip_large
+from tiny_pipelines import save_conditioned
 
 from variorum.models.loaders import find_loader
 from variorum.models.table_entries import Entry

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny_pipelines
+from hub_layouts.clip import clip_large
 from PIL import Image
 
 from variorum.edition.samples import encode_sample
