@@ -14,15 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_layouts.chat import qwen2_vl
+from hub_layouts.detectors import grounding_dino, owlv2
+from hub_layouts.stable_diffusion import dit
 from random_models import save_random_resnet
 from safetensors.torch import load_file, save_file
-from tiny_pipelines import (
-    save_conditioned,
-    save_grounded,
-    save_owl,
-    save_transformer,
-    save_vision_language,
-)
+from tiny_pipelines import save_conditioned
 
 import variorum
 from variorum.models import pretrained
@@ -73,10 +70,10 @@ def folders(tiny, tmp_path_factory):
     made = tmp_path_factory.mktemp("complete")
     shutil.copytree(tiny, made, dirs_exist_ok=True)
     save_conditioned(made)
-    save_transformer(made / "dit")
-    save_owl(made / "owl")
-    save_grounded(made / "grounded")
-    save_vision_language(made / "vlm")
+    dit(made / "dit")
+    owlv2(made / "owl", side=64)
+    grounding_dino(made / "grounded", shortest=96, longest=128, window=2, queries=20)
+    qwen2_vl(made / "vlm", most_pixels=112 * 112, shards=False)
     save_random_resnet(made / "resnet", 1000)
     diffusers.AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4).save_pretrained(
         made / "taesd"
