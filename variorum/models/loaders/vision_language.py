@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.diffusion.images import shrunk, to_pil
 from variorum.models.loaders.classifiers import told_by
 from variorum.models.loaders.loader import Loader
@@ -97,18 +97,15 @@ class ZeroShot:
         return self._image_vectors(inputs).float()
 
     def _embedded_images(self, images: Sequence[Pixels]) -> Singles:
-        import torch
 
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
+        with inference():
             pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
             return _normalised(self._image_vectors(pixels))
 
     def embed_texts(self, texts: Sequence[str]) -> Singles:
         """Embeddings `[M, d]` of length 1 of at least one text."""
-        import torch
-
-        with torch.inference_mode():
+        with inference():
             parts = [self._text_vectors(texts[i : i + TEXTS]) for i in range(0, len(texts), TEXTS)]
         return np.concatenate([_normalised(part) for part in parts])
 
@@ -244,7 +241,7 @@ class VisionLanguage:
         )
         inputs = inputs.to(self._model.device, self._model.dtype)
         try:
-            with self._lock, torch.inference_mode():
+            with self._lock, inference():
                 tokens = self._model.generate(**inputs, max_new_tokens=most)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
