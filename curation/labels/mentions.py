@@ -1,7 +1,7 @@
 """Asks a vision-language model what a picture shows; classes that it names are proposed for review.
 
-One answer per picture, whatever the number of classes: for lists that are too long for a detector of texts. Words aren't
-judged, and a model that names what isn't there costs a reviewer one answer.
+One answer per picture, whatever the number of classes: for lists that are too long for a detector of texts. Nothing is
+judged: a model that names what isn't there costs a reviewer an answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Mentions(Detector):
         yield from ({"answer": answer[:LONGEST]} for answer in answers)
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """Columns `first`, `second` and `third`: indices of the classes that the answer names beside the label, -1 for none."""
+        """Columns `first`, `second` and `third`: indices of classes that the answer names beside the label, or -1."""
         names = ClassNames(ctx.classes)
         found = np.full((len(table), len(COLUMNS)), -1, np.int32)
         for row, (answer, label) in enumerate(zip(table.column("answer").to_pylist(), table["label"], strict=True)):
