@@ -260,8 +260,6 @@ class Florence(VisionLanguage):
     """
 
     def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:
-        import torch
-
         if odd := [question for _, question in pairs if not TASK.match(question)]:
             raise RecipeError(
                 f"Florence-2 is asked by the mark of a task, such as <OD> or <DETAILED_CAPTION>, not by {cut(odd[0])!r}"
@@ -272,7 +270,7 @@ class Florence(VisionLanguage):
             padding=True,
             return_tensors="pt",
         ).to(self._model.device, self._model.dtype)
-        with self._lock, torch.inference_mode():
+        with self._lock, inference():
             tokens = self._model.generate(**inputs, max_new_tokens=most)
         return [names_of(text) for text in self._processor.batch_decode(tokens, skip_special_tokens=False)]
 
