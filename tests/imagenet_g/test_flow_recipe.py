@@ -22,8 +22,8 @@ HUB = ("text_to_image_fast", "safety_checker", "zero_shot", "encoder", "classifi
 
 
 SAID = (
-    "text_to_image: the model 'text_to_image_fast' (flux.1-schnell) takes a guidance of 1, not 7.5, and at most 4 steps, "
-    "not 50"
+    "text_to_image: the model 'text_to_image_fast' (flux.1-schnell) takes a guidance of 1, not 7.5, and at most "
+    "4 steps, not 50"
 )
 
 

@@ -195,7 +195,7 @@ def test_an_edit_follows_picture_and_instruction_and_not_its_batch(models):
     assert furthest([alone], together[:1]) <= LEVELS
     assert not np.array_equal(alone, model(images[:1], ["make it night"], [1], **settings)[0])
     assert not np.array_equal(alone, model(images[1:], told[:1], [1], **settings)[0])
-    with pytest.raises(ValueError, match="takes an image guidance of 1, not 1.5"):
+    with pytest.raises(ValueError, match=r"takes an image guidance of 1, not 1\.5"):
         model(images, told, [1, 2], **settings | {"image_guidance": 1.5})
 
 
