@@ -245,17 +245,21 @@ class ModelTable:
 
         Damaged weights are fetched again, with a warning.
 
+        Args:
+            aliases: of the models; as a mapping, with the pictures per call of each.
+
         Raises:
             RecipeError: no such alias.
             ModelUnavailable: one line per model that isn't ready, or wants more GPU memory than is free.
         """
+        batches = aliases if isinstance(aliases, Mapping) else {}
         failed: dict[Path, str] = {}
         named = sorted(set(aliases))
         with _LOCK:
             statuses = [self._mended(alias, failed) for alias in named if not self._brought.knows(alias)]
         problems = [status.problem for status in statuses if status.state != "ready"]
         problems += self._brought.problems([name for name in named if self._brought.knows(name)])
-        if problems := problems or too_large(self._to_load([status.alias for status in statuses])):
+        if problems := problems or too_large(self._to_load([status.alias for status in statuses]), batches):
             raise ModelUnavailable("\n".join(problems))
 
     def _mended(self, alias: str, failed: dict[Path, str]) -> Status:

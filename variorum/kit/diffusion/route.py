@@ -145,7 +145,11 @@ class Route(Generator):
 
     def uses(self) -> list[Use]:
         """Return the model, the safety checker, which decides, and the scorer."""
-        return [Use(self.model), *self.safety.uses(), *([] if self.scorer is None else [Use(self.scorer)])]
+        return [
+            Use(self.model, batch=self.batch),
+            *self.safety.uses(),
+            *([] if self.scorer is None else [Use(self.scorer)]),
+        ]
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError.
