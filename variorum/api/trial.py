@@ -190,7 +190,7 @@ def machine() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        return f"{platform.machine()}, no GPU"
+        return f"{platform.machine()} without a GPU"
     return ", ".join(torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count()))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.machine.prefetch import batched
-from variorum.models.device import best_device
+from variorum.models.device import best_device, float32, inference
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import Device, open_session
 from variorum.models.pretrained import state_of
@@ -159,7 +159,7 @@ class Sam:
             pixels = torch.from_numpy(self._predictor.transform.apply_image(image)).permute(2, 0, 1)
             inputs.append(model.preprocess(pixels.to(model.device)))
         inputs += inputs[-1:] * (self._batch - len(images))
-        with torch.inference_mode():
+        with inference():
             return model.image_encoder(torch.stack(inputs))
 
     def _segment(self, image: Pixels, box: Singles, encoded: Any) -> Segmentation:
@@ -168,7 +168,8 @@ class Sam:
         predictor.input_size = predictor.transform.get_preprocess_shape(
             *image.shape[:2], predictor.transform.target_length
         )
-        logits, scores, _ = predictor.predict(box=box, multimask_output=True, return_logits=True)
+        with float32():
+            logits, scores, _ = predictor.predict(box=box, multimask_output=True, return_logits=True)
         best = int(np.argmax(scores))
         mask = 1 / (1 + np.exp(-np.clip(logits[best], -30, 30)))
         return Segmentation(mask.astype(np.float32), float(scores[best]), stability(logits[best], -1.0, 1.0))
