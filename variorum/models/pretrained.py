@@ -142,7 +142,7 @@ def tensors_of(file: Path) -> frozenset[str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, "pt") as opened:
+        with safe_open(file, "np") as opened:
             return frozenset(opened.keys())
     except (OSError, SafetensorError) as error:
         raise ModelUnavailable(f"{file} is cut off or damaged ({error}); fetch or save it again") from error
