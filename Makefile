@@ -18,7 +18,7 @@ BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
 
-.PHONY: help setup stamps fashion chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire check format audit constraints bench clean
+.PHONY: help setup stamps fashion chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire lowest check format audit constraints bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -116,6 +116,15 @@ test-fire: setup olah ## kills, races, faults, hostile files, for half an hour; 
 	$(BIN)/python tests/campaign/report.py begin $(PART)
 	FIRE_PART=$(PART) $(BIN)/python -m pytest -n 2 --dist worksteal -m fire tests/campaign && held=0 || held=$$?; \
 	$(BIN)/python tests/campaign/report.py end $(PART) $(WRITE); exit $$held
+
+lowest: setup ## the tests of models with the lowest versions that pyproject.toml allows, PyTorch's too (6 GB with its CUDA)
+	@mkdir -p .cache/lowest
+	awk -F '[= ]' '/^(hypothesis|pytest)/ {print $$1 "==" $$3}' constraints.txt > .cache/lowest/with_torch.in
+	$(BIN)/uv pip compile --quiet --system-certs --upgrade --resolution lowest-direct --extra gpu \
+	  pyproject.toml .cache/lowest/with_torch.in --output-file .cache/lowest/with_torch.txt
+	test -x .cache/lowest/with_torch/bin/python || $(BIN)/uv venv --quiet .cache/lowest/with_torch
+	$(BIN)/uv pip sync --quiet --system-certs --python .cache/lowest/with_torch/bin/python .cache/lowest/with_torch.txt
+	PYTHONPATH=. .cache/lowest/with_torch/bin/python -m pytest -p no:cacheprovider tests/variorum/models
 
 check: setup ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

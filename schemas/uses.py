@@ -25,6 +25,7 @@ class Use(NamedTuple):
             edition would flatter it.
         optional: the component can do without it; where it is unavailable, that is part of every key.
         describes: of an evaluation: no figure says how good it is, so a model that `decides` may be used.
+        batch: pictures per call of it, at most; a run compares the GPU memory that they take with what is free.
     """
 
     alias: str
@@ -32,6 +33,7 @@ class Use(NamedTuple):
     decides: bool = False
     optional: bool = False
     describes: bool = False
+    batch: int = 1
 
 
 def uses_of(*components: Component) -> list[Use]:
@@ -50,6 +52,15 @@ def uses_of(*components: Component) -> list[Use]:
 def required_models(*components: Component) -> tuple[str, ...]:
     """Aliases of the models that the components can't do without, each once, in order."""
     return tuple(dict.fromkeys(one.alias for one in uses_of(*components) if not one.optional))
+
+
+def required_batches(*components: Component) -> dict[str, int]:
+    """The largest batch of each model that the components can't do without, by alias."""
+    found: dict[str, int] = {}
+    for one in uses_of(*components):
+        if not one.optional:
+            found[one.alias] = max(one.batch, found.get(one.alias, 1))
+    return found
 
 
 def optional_models(component: Component) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from s3_server import Server
 
     from variorum.models import ModelTable
+    from variorum.models.table_entries import Entry
 
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
@@ -129,8 +130,8 @@ def hub_models(hub_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
     from variorum.models import ModelTable
 
-    def with_tiny(*aliases: str) -> ModelTable:
-        for name, value in environment(hub_home, aliases).items():
+    def with_tiny(*aliases: str, **others: Entry) -> ModelTable:
+        for name, value in environment(hub_home, aliases, others).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub_home / "hub"))
         return ModelTable("hub")

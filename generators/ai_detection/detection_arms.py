@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from variorum.arrays import Pixels
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.corrupt.frames import MIN_SIDE, Unusable, framed
+from variorum.models.diffusion.images import LEAST_SPREAD
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
@@ -186,6 +187,9 @@ class DetectionArms(Generator):
             return of.skipped("unknown_class", detail, variant="generated", requested=requested)
         place, seed = model.classes.index(label), of.seed("generated")
         (image,) = model([place], [seed], guidance=self.guidance, steps=self.steps, sampler="dpm++")
+        if image.std() < LEAST_SPREAD:
+            detail = f"model {alias!r} made a picture of one colour"
+            return of.skipped("blank", detail, variant="generated", requested=requested)
         return of.made(self._even(image), variant="generated", requested=requested, purpose="generated")
 
 

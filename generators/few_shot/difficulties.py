@@ -64,8 +64,8 @@ class View:
     def parts(self) -> Scene:
         """Its parts. Raises CannotEdit with the name of the failed check for a mask that can't be trusted."""
         assert self.scene is not None
-        if bad := gates.first_failed(self.scene.gates):
-            raise CannotEdit(bad, f"the mask can't be trusted: {self.scene.gates[bad]}")
+        if refusal := self.scene.refusal():
+            raise CannotEdit(*refusal)
         return self.scene
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ from variorum.kit.pictures.framing import Framing
 from variorum.kit.pictures.geometry import CannotEdit
 from variorum.kit.pictures.pool import Pool
 from variorum.kit.pictures.scenes import BadInput, Setup, scenes
-from variorum.machine.prefetch import batched
+from variorum.kit.windows import in_windows
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
@@ -166,11 +167,14 @@ class FewShotEpisodes(Generator):
         """For each sample its picture in every difficulty, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, None, self.gates)
         pool = Pool(setup, ctx, 2)  # a small object stays on its own plate, so nothing is drawn from it
-        for group in batched(samples, self.batch):
-            for sample, view in zip(group, self._views(group, setup, ctx), strict=True):
-                of = Edit(self, sample, ctx)
-                for difficulty, requested in self._wanted(of):
-                    yield self._made(of, view, pool, difficulty, requested)
+
+        def make(group: list[Sample]) -> list[list[Sample | Failure]]:
+            views = zip([Edit(self, sample, ctx) for sample in group], self._views(group, setup, ctx), strict=True)
+            return [[self._made(of, view, pool, *wanted) for wanted in self._wanted(of)] for of, view in views]
+
+        with closing(in_windows(samples, make, batch=self.batch, name=self.component_name())) as windows:
+            for _, made in windows:
+                yield from made
 
     def listings(self, table: Table, ctx: Context) -> Mapping[str, Mapping[str, Any]]:
         """`episodes`, unless there are too few classes, and `episode_classes`."""

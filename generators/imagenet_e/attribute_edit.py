@@ -119,8 +119,8 @@ class AttributeEdit(Generator):
     def uses(self) -> list[Use]:
         """Return the segmenter, the inpainter, the classifier, which decides, and the models of guided backgrounds."""
         gate = [] if self.classifier is None else [Use(self.classifier, "classifier", decides=True)]
-        guided = guided_backgrounds.uses(self._guided(), self.guidance)
-        return [Use(self.segmenter), Use(self.inpainter), *gate, *guided]
+        guided = guided_backgrounds.uses(self._guided(), self.guidance, self.batch)
+        return [Use(self.segmenter), Use(self.inpainter, batch=self.batch), *gate, *guided]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
@@ -136,8 +136,8 @@ class AttributeEdit(Generator):
                 results.append([self._draft(of, scene, wanted, pool, guided) for wanted in self._wanted(of)])
             return self._judged(results, ctx)
 
-        windows = in_windows(samples, make, batch=self._batch(ctx), at_once=AT_ONCE, name=self.component_name())
-        with closing(windows):
+        batch, name = self._batch(ctx), self.component_name()
+        with closing(in_windows(samples, make, batch=batch, at_once=AT_ONCE, name=name)) as windows:
             for _, made in windows:
                 yield from made
 
@@ -192,9 +192,8 @@ class AttributeEdit(Generator):
         skipped = partial(of.skipped, variant=wanted.variant, requested=wanted.requested)
         if isinstance(scene, BadInput):
             return skipped(scene.reason, str(scene), status="failed")
-        bad = gates.first_failed(scene.gates)
-        if bad and wanted.variant != "original":
-            return skipped(bad, f"the mask can't be trusted: {scene.gates[bad]}", gates=scene.gates)
+        if (refusal := scene.refusal()) and wanted.variant != "original":
+            return skipped(*refusal, gates=scene.gates)
         try:
             draft = wanted.make(Subject(of, scene, pool, backgrounds))
         except CannotEdit as error:

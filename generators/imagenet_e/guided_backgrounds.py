@@ -20,6 +20,7 @@ from variorum.kit.pictures.batches import in_parts
 from variorum.kit.pictures.edits import Draft, Subject, WantedEdit, measure_background, on_plate, short
 from variorum.kit.pictures.geometry import CannotEdit
 from variorum.kit.pictures.scenes import BadInput, Scene
+from variorum.models.diffusion.images import blanked
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Use
 from variorum.schemas.sample import PARTLY_GENERATED, Gate
@@ -54,10 +55,10 @@ def wanted(backgrounds: Sequence[str], settings: Guidance) -> Iterator[WantedEdi
         yield WantedEdit(kind, requested, partial(background, kind=kind, settings=settings), NOISE)
 
 
-def uses(backgrounds: Sequence[str], settings: Guidance) -> list[Use]:
+def uses(backgrounds: Sequence[str], settings: Guidance, batch: int) -> list[Use]:
     """Return the models that these backgrounds need; the adversary influences what is accepted."""
     adversary = [settings.adversary] if ADVERSARIAL in backgrounds and settings.adversary else []
-    denoiser = [Use(settings.denoiser)] if set(backgrounds) & set(KINDS) else []
+    denoiser = [Use(settings.denoiser, batch=batch)] if set(backgrounds) & set(KINDS) else []
     return [*(Use(alias, decides=True) for alias in adversary), *denoiser]
 
 
@@ -137,6 +138,9 @@ def background(subject: Subject, *, kind: str, settings: Guidance) -> Draft:
     """The object on a background of this kind, compared with the control."""
     if kind not in subject.backgrounds:
         raise CannotEdit("no_class", "there is no class of ImageNet to steer against")
+    away = subject.scene.alpha == 0
+    if any(blanked(subject.backgrounds[one][away], subject.plate[away]) for one in {CONTROL, kind}):
+        raise CannotEdit("blank", f"the denoiser {settings.denoiser!r} made a background of one colour")
     facts: dict[str, Json] = {"plate": subject.scene.method}
     draft = on_plate(subject, subject.backgrounds[kind], facts, PARTLY_GENERATED, own=False)
     draft.models = {settings.denoiser: subject.of.ctx.models.pin(settings.denoiser)}
@@ -145,7 +149,6 @@ def background(subject: Subject, *, kind: str, settings: Guidance) -> Draft:
         draft.gates["background_changed"] = gates.recorded(draft.gates["background_changed"]["value"])
         return draft
     control, _ = compositing.composite(subject.backgrounds[CONTROL], geometry.whole(subject.scene.cutout))
-    away = subject.scene.alpha == 0
     before, after = (_complexity(picture, away, settings) for picture in (control, draft.picture))
     draft.achieved |= {
         "objective": settings.objective,

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from variorum.generators.imagenet_e.objectives import Objective, objective
 from variorum.generators.imagenet_e.timesteps import Timestep, timesteps
+from variorum.models.device import float32
 from variorum.models.diffusion.images import fitted, inner_shape, restored
 from variorum.models.roles import Adversary, Denoised, Denoiser
 from variorum.schemas.errors import RecipeError
@@ -123,7 +124,8 @@ def guided(
     if not wishes:
         return []
     shape = wishes[0].plate.shape[:2]
-    made = denoiser.decode(diffused(wishes, denoiser, settings, adversary))
+    with float32(denoiser.tf32):
+        made = denoiser.decode(diffused(wishes, denoiser, settings, adversary))
     return [
         np.where(wish.keep[..., None], wish.picture, restored(picture, shape, denoiser.size))
         for wish, picture in zip(wishes, made, strict=True)

@@ -329,6 +329,29 @@ def test_a_diffusion_pipeline_makes_the_plates(inpainting, monkeypatch):
         assert np.array_equal(first.image, second.image)
 
 
+def test_a_plate_that_comes_out_black_is_never_used(inpainting, monkeypatch):
+    """As of a network that overflows in half precision: every edit of that picture fails by name."""
+    model = inpainting.get("inpainter")
+    real = type(model.pipeline.vae).decode
+    overflowing = lambda self, latents, **options: real(self, latents * np.inf, **options)  # noqa: E731
+    monkeypatch.setattr(type(model.pipeline.vae), "decode", overflowing)
+    ctx = Context(seed=5, models=inpainting, memo=Memo())
+    made = by_variant(AttributeEdit(**PLATES).generate([unfilled()], ctx))
+    original = made.pop("original")
+    assert original.reason == ""
+    assert {item.reason for item in made.values()} == {"plate_blank"}
+    assert all(isinstance(item, Failure) and "made it black" in item.detail for item in made.values())
+
+
+def test_a_guided_background_that_comes_out_black_is_never_used(ctx, table, monkeypatch):
+    denoiser = table.get("denoiser")
+    real = type(denoiser).decode
+    monkeypatch.setattr(type(denoiser), "decode", lambda self, state: real(self, state * np.nan))
+    made = by_variant(edit("guided_up").generate([sample()], ctx))
+    assert {made[name].reason for name in ("guided_control", "guided_up")} == {"blank"}
+    assert made["original"].reason == ""
+
+
 def unfilled(number=0, **more):
     return sample(number, extras={"mask.png": sample(number).extras["mask.png"]}, **more)
 

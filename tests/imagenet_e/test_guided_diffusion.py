@@ -24,7 +24,7 @@ from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 SIDE = 64
-DENOISER = ("signal", "known", "shrink", "multiple", "size", "device", "predict", "preview", "decode")
+DENOISER = ("signal", "known", "shrink", "multiple", "size", "tf32", "device", "predict", "preview", "decode")
 
 
 def network(channels=3, outputs=None):
@@ -308,7 +308,7 @@ def test_a_network_that_learned_its_variance_uses_it():
 class Linear:
     """A denoiser with closed-form gradients: clean = SLOPE · state + shift, on ten very noisy steps."""
 
-    shrink, multiple, size, device = 1, 1, 1, "cpu"
+    shrink, multiple, size, tf32, device = 1, 1, 1, False, "cpu"
     SLOPE = 0.7
 
     def __init__(self, learned):
@@ -447,7 +447,7 @@ def test_a_folder_that_is_no_pixel_denoiser_is_said_in_one_line(tmp_path, lacks)
     (tmp_path / lacks).write_bytes(b"")
     place = {"path": str(tmp_path)}
     entry = Entry(name="tiny", loader="pixel_denoiser", local=place, licence="none", source="random weights")
-    with pytest.raises(ModelUnavailable, match="can't be loaded as"):
+    with pytest.raises(ModelUnavailable, match=r"can't be loaded as|is cut off or damaged"):
         PIXEL_DENOISER.load(entry, tmp_path, {})
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from diffusers import AutoencoderKL
 from pydantic import ValidationError
 from tiny_pipelines import models_table, save_checker
 
@@ -21,8 +22,10 @@ from variorum.edition.tables import read_table
 from variorum.generators.imagenet_g.image_to_image import ImageToImage
 from variorum.generators.imagenet_g.image_variation import ImageVariation
 from variorum.generators.imagenet_g.text_to_image import TextToImage
+from variorum.kit.diffusion import route as route_module
 from variorum.machine.memo import DiskMemo
-from variorum.models import ModelTable
+from variorum.models import ModelTable, batch_search
+from variorum.models.batch_search import Tried
 from variorum.pipeline import build
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
@@ -217,6 +220,24 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     assert all(np.array_equal(a.image, b.image) for a, b in zip(children, enough, strict=True))
 
 
+def test_on_a_gpu_the_best_batch_is_looked_for_unless_it_is_set(ctx, monkeypatch, tmp_path):
+    def sweep(make, **_):
+        return [Tried(n, float(n), None) for n in (1, 2) if make(n)]
+
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path))
+    monkeypatch.setattr(batch_search, "sweep", sweep)
+    for module in (batch_search, route_module):
+        monkeypatch.setattr(module, "gpu_name", lambda: "a GPU")
+    model = Small(ctx.models.get("text_to_image"), 9)
+    there = Context(7, Instead(ctx.models, "text_to_image", model), ctx.memo, ctx.source)
+    searched = run(TextToImage, planned(ctx, 3), there, **NO_CHECK)
+    again = run(TextToImage, planned(ctx, 3), there, **NO_CHECK)
+    assert (model.asked[:2], sorted(model.asked[2:])) == ([1, 2], [1, 1, 2, 2])
+    assert [one.ops[0]["achieved"]["batch"] for one in searched + again] == [2, 2, 1] * 2
+    run(TextToImage, planned(ctx, 3), there, batch=3, **NO_CHECK)
+    assert model.asked[6:] == [3]
+
+
 class OneAtATime(Small):
     """The real model on a device without memory for two calls."""
 
@@ -328,6 +349,22 @@ def test_memory_too_small_for_one_picture_is_an_error(route):
     models = Instead(ctx.models, kind.component_name(), Small(ctx.models.get(kind.component_name()), 0))
     with pytest.raises(OutOfMemoryError):
         run(kind, samples, Context(7, models, ctx.memo, ctx.source), batch=4)
+
+
+def test_a_picture_that_comes_out_black_is_never_accepted(route, monkeypatch):
+    """As of a decoder that overflows in half precision, in one cell of one picture."""
+    kind, samples, ctx = route
+    real = AutoencoderKL.decode
+
+    def overflowing(self, latents, **options):
+        (pictures,) = real(self, latents, **options)
+        pictures[0, 0, 0, 0] = np.inf
+        return (pictures,)
+
+    monkeypatch.setattr(AutoencoderKL, "decode", overflowing)
+    black, sound = run(kind, samples[:2], ctx, **NO_CHECK)
+    assert (black.reason, sound.reason) == ("blank", "")
+    assert not black.image.any()
 
 
 def test_no_checker_no_gate(route):

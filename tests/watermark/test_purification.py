@@ -104,7 +104,7 @@ class Oracle:
     """A denoiser that knows the clean picture, and notes how much noise there is at each step that it is asked for."""
 
     signal = np.linspace(0.999, 0.1, 100)
-    known, shrink, multiple, size, device = 100, 1, 8, 1, "cpu"
+    known, shrink, multiple, size, tf32, device = 100, 1, 8, 1, False, "cpu"
 
     def __init__(self):
         self.seen = []

@@ -22,6 +22,7 @@ from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component
 from variorum.schemas.uses import required_models
+from variorum.schemas.watermark import Refused
 
 QUICK = {"size": 64, "steps": 4}
 
@@ -147,3 +148,27 @@ def test_without_the_hub_they_say_what_is_missing(name, monkeypatch):
     (alias,) = required_models(attack)
     assert models.why_unavailable(alias) == f"no model alias {alias!r} in profile embedded (profile hub has it)"
     assert ModelTable("hub").entry(alias).hub_repo.revision
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        Regeneration(**QUICK),
+        InstructionEdit(**QUICK),
+        Purification(denoiser="latent_denoiser", t=100),
+        VaeRegeneration(),
+    ],
+    ids=lambda attack: attack.component_name(),
+)
+def test_a_picture_that_comes_out_black_is_a_row_with_the_reason(attack, target, monkeypatch):
+    """As of an autoencoder that overflows in half precision."""
+    from diffusers import AutoencoderKL
+
+    real = AutoencoderKL.decode
+
+    def overflowing(self, latents, return_dict=True):
+        return real(self, latents * float("nan"), return_dict=return_dict)
+
+    monkeypatch.setattr(AutoencoderKL, "decode", overflowing)
+    (found,) = attack.apply(photos(1), 1.0, [np.random.default_rng(0)], target)
+    assert found == Refused("blank", "the model made a picture of one colour")

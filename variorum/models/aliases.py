@@ -130,17 +130,18 @@ class ModelTable:
             return None
         return self._of_options(alias, lambda loader, options: loader.role(options), None)
 
-    def unfit(self, alias: str, guidance: Sequence[float], steps: int, negative: bool) -> str:
-        """Why a diffusion model isn't used with these settings, and which suit it, in a line; `""` if they do.
+    def unfit(
+        self, alias: str, *, guidance: float, steps: int, negative: bool = False, image_guidance: float = 1
+    ) -> str:
+        """Say what a diffusion model takes in place of these settings, in a line; `""` if they suit it.
 
-        Raises:
-            RecipeError: no such alias.
+        A model that isn't in the table takes any.
         """
-        if self._brought.knows(alias):
+        if self._brought.knows(alias) or alias not in self._table:
             return ""
         bounds = self._of_options(alias, lambda loader, options: loader.bounds(options), Bounds())
-        found = bounds.unfit(guidance, steps, negative)
-        return found and f"the model {alias!r} ({self.entry(alias).name}): {found}"
+        found = bounds.unfit(guidance=guidance, steps=steps, negative=negative, image_guidance=image_guidance)
+        return found and f"the model {alias!r} ({self.entry(alias).name}) {found}"
 
     def _of_options(self, alias: str, ask: Callable[[Loader, Any], T], default: T) -> T:
         """What an entry's options say; the default for invalid ones, which `check` reports."""
@@ -244,17 +245,21 @@ class ModelTable:
 
         Damaged weights are fetched again, with a warning.
 
+        Args:
+            aliases: of the models; as a mapping, with the pictures per call of each.
+
         Raises:
             RecipeError: no such alias.
             ModelUnavailable: one line per model that isn't ready, or wants more GPU memory than is free.
         """
+        batches = aliases if isinstance(aliases, Mapping) else {}
         failed: dict[Path, str] = {}
         named = sorted(set(aliases))
         with _LOCK:
             statuses = [self._mended(alias, failed) for alias in named if not self._brought.knows(alias)]
         problems = [status.problem for status in statuses if status.state != "ready"]
         problems += self._brought.problems([name for name in named if self._brought.knows(name)])
-        if problems := problems or too_large(self._to_load([status.alias for status in statuses])):
+        if problems := problems or too_large(self._to_load([status.alias for status in statuses]), batches):
             raise ModelUnavailable("\n".join(problems))
 
     def _mended(self, alias: str, failed: dict[Path, str]) -> Status:

@@ -26,16 +26,27 @@ def free_gpu_memory() -> float | None:
     return float(torch.cuda.mem_get_info()[0] + unused) / 2**30
 
 
-def too_large(entries: Mapping[str, Entry]) -> list[str]:
-    """One line for each model, not loaded yet, that wants more memory than the GPU has free.
+def too_large(entries: Mapping[str, Entry], batches: Mapping[str, int]) -> list[str]:
+    """One line for each model, not loaded yet, that wants more memory than the GPU has free for a single picture.
 
-    The wanted memory is an estimate for a few pictures at a time. So if the models fit one by one but not together,
-    this only logs a warning.
+    Batches are halved when memory runs out. So if the models fit one by one but not together, or a batch doesn't, this
+    only logs a warning.
+
+    Args:
+        entries: of the models, by alias.
+        batches: pictures per call, by alias; 1 for others.
     """
-    wanted = {alias: entry.vram for alias, entry in entries.items() if entry.vram}
-    free = free_gpu_memory() if wanted else None
+    large = {alias: entry for alias, entry in entries.items() if entry.vram}
+    free = free_gpu_memory() if large else None
     if free is None:
         return []
+    wanted = {alias: entry.vram + entry.vram_each * (batches.get(alias, 1) - 1) for alias, entry in large.items()}
+    for alias, entry in large.items():
+        if wanted[alias] > free >= entry.vram:
+            log.warning(
+                "model %r wants %.3g GiB of GPU memory for a batch of %d, but %.3g are free: set `batch` to %d",
+                *(alias, wanted[alias], batches[alias], free, 1 + int((free - entry.vram) / entry.vram_each)),
+            )
     if sum(wanted.values()) > free >= max(wanted.values()):
         log.warning(
             "%s want an estimated %.3g GiB of GPU memory together, but %.3g are free: batches may have to be smaller",
@@ -44,10 +55,10 @@ def too_large(entries: Mapping[str, Entry]) -> list[str]:
             free,
         )
     return [
-        f"model {alias!r} ({entries[alias].name}) wants {gib:.3g} GiB of GPU memory, but {free:.3g} are free: end "
+        f"model {alias!r} ({entry.name}) wants {entry.vram:.3g} GiB of GPU memory, but {free:.3g} are free: end "
         f"other programs on the GPU, or put its entry, with the vram that it really needs, {OWN_TABLE} ({DOCS})"
-        for alias, gib in wanted.items()
-        if gib > free
+        for alias, entry in large.items()
+        if entry.vram > free
     ]
 
 
@@ -62,7 +73,7 @@ def running_out(what: str = "") -> Iterator[None]:
     """Replace PyTorch's out-of-memory error by one that says what to do.
 
     Args:
-        what: begins the message, e.g. `model 'x' doesn't fit`.
+        what: begins the message, e.g. `model 'x' doesn't fit`; else the error's notes do.
 
     Raises:
         ModelUnavailable: in place of `torch.OutOfMemoryError`.
@@ -73,6 +84,7 @@ def running_out(what: str = "") -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         said = str(error).partition(" Of the allocated memory")[0].rstrip(".")
+        what = what or "; ".join(getattr(error, "__notes__", ()))
         raise ModelUnavailable(
             f"{what}{': ' * bool(what)}the GPU ran out of memory ({said}): end other programs on the GPU, lower "
             f"`batch` or `size`, or change the model's options {OWN_TABLE} ({DOCS})"

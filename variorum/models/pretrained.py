@@ -85,7 +85,11 @@ def load_pretrained(
         )
     lacking = [name for name in found["missing_keys"] if not any(fnmatchcase(name, one) for one in may_lack)]
     if problem := _incomplete(type(model).__name__, lacking, found["mismatched_keys"]):
-        raise ModelUnavailable(f"{folder} {problem}; it is incomplete, or of another kind: {_way_out(entry)}")
+        place = "there" if entry is None or entry.local else "in a table of your own ($VARIORUM_MODELS)"
+        raise ModelUnavailable(
+            f"{folder} {problem}; it is incomplete, or of another kind: put a complete checkpoint of the right kind "
+            f"{place}"
+        )
     return model
 
 
@@ -101,12 +105,6 @@ def _incomplete(kind: str, lacking: Collection[str], mismatched: Collection[Sequ
     return ""
 
 
-def _way_out(entry: Entry | None) -> str:
-    if entry is None or entry.local:
-        return "put a complete checkpoint of the right kind there"
-    return "fetch it again with `variorum doctor --fetch`, or name another checkpoint"
-
-
 def _whole_files(folder: Path, variant: str | None) -> None:
     """Raise unless a folder's safetensors of a variant aren't cut off, and have what their index promises.
 
@@ -115,7 +113,7 @@ def _whole_files(folder: Path, variant: str | None) -> None:
     held = {file.name: tensors_of(file) for file in _of_variant(folder, "*.safetensors", variant)}
     for index in _of_variant(folder, "*.safetensors.index*.json", variant):
         with one_error(index, "an index of safetensors"):
-            places: dict[str, str] = json.loads(index.read_text())["weight_map"]
+            places = {str(name): str(file) for name, file in json.loads(index.read_text())["weight_map"].items()}
         for tensor, file in sorted(places.items(), key=itemgetter(1)):
             if file not in held:
                 raise ModelUnavailable(f"{folder} has no {file}, which its {index.name} names; fetch or save it again")
@@ -206,25 +204,24 @@ def _networks(cls: Any, folder: Path, index: Mapping[str, Any]) -> dict[str, Any
     import transformers
     from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, get_class_obj_and_candidates
 
-    written = f"; it was saved by diffusers {index.get('_diffusers_version', 'of an unknown version')}"
+    automatic = cls.__name__.startswith("AutoPipeline")
+    lacks = "which {library} {version} doesn't have; it was saved by diffusers {saved}; take another checkpoint".format
+    saved = index.get("_diffusers_version", "of an unknown version")
     name = index.get("_class_name")
-    named = cls.__name__.startswith("AutoPipeline") or cls is diffusers.DiffusionPipeline
-    if named and not (isinstance(name, str) and hasattr(diffusers, name)):
-        raise ModelUnavailable(
-            f"{folder}/model_index.json names the pipeline {name}, which diffusers {diffusers.__version__} doesn't "
-            f"have{written}; save it again as another pipeline, or take another checkpoint"
-        )
-    expected = signature(getattr(diffusers, str(name)) if cls is diffusers.DiffusionPipeline else cls).parameters
+    if automatic and not (isinstance(name, str) and hasattr(diffusers, name)):
+        said = lacks(library="diffusers", version=diffusers.__version__, saved=saved)
+        raise ModelUnavailable(f"{folder}/model_index.json names the pipeline {name}, {said}")
+    expected = signature(cls).parameters
     found = {}
     for part, place in index.items():
         if part.startswith("_") or not isinstance(place, list) or place[:1] == [None] or part == "safety_checker":
             continue
-        if not cls.__name__.startswith("AutoPipeline") and part not in expected:
+        if not automatic and part not in expected:
             continue
-        library, kind = map(str, place)
+        library, kind = map(str, place) if len(place) == 2 else ("", "")
         inside = hasattr(diffusers.pipelines, library)
-        if not inside and library not in ("diffusers", "transformers"):
-            raise ModelUnavailable(f"{folder}: the part {part} is of {library!r}, and no such code is run")
+        if not part.isidentifier() or not (inside or library in ("diffusers", "transformers")):
+            raise ModelUnavailable(f"{folder}: the part {part!r} is of {library!r}, and no such code is run")
         try:
             with quietly():
                 made, _ = get_class_obj_and_candidates(
@@ -232,10 +229,8 @@ def _networks(cls: Any, folder: Path, index: Mapping[str, Any]) -> dict[str, Any
                 )
         except (AttributeError, ValueError):
             version = transformers.__version__ if library == "transformers" else diffusers.__version__
-            raise ModelUnavailable(
-                f"{folder}/model_index.json names the class {kind} for {part}, which {library} {version} doesn't have"
-                f"{written}; change it to the class that took its place, or take another checkpoint"
-            ) from None
+            said = lacks(library=library, version=version, saved=saved)
+            raise ModelUnavailable(f"{folder}/model_index.json names the class {kind} for {part}, {said}") from None
         if issubclass(made, diffusers.ModelMixin | transformers.PreTrainedModel):
             found[part] = made
     return found

@@ -79,7 +79,7 @@ class ZeroShot(Protocol):
     """Alias `zero_shot`: how well texts fit pictures."""
 
     temperature: float
-    """The softmax of the cosines times this gives probabilities of the texts."""
+    """The softmax of the cosines times this gives probabilities of the texts, given that exactly one fits."""
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> Singles:
         """Cosine of every picture with every text, `[N, M]`."""
@@ -504,8 +504,12 @@ class LowLightEnhancer(Protocol):
         """Each picture at its own size. It depends on that picture alone."""
 
 
+BLANK = "blank"
+"""The method of a picture that its inpainter couldn't fill, as it made it black."""
+
+
 class Filled(NamedTuple):
-    """A picture with its hole filled, and the method that filled it (`patches`, or a fallback's name)."""
+    """A picture with its hole filled, and the method that filled it (`patches`, a fallback's name, or `BLANK`)."""
 
     image: Pixels
     method: str
@@ -538,7 +542,7 @@ class Autoencoder(Protocol):
         """Latents of pictures of one size: a PyTorch tensor `[N, c, h, w]` of about unit variance."""
 
     def decode(self, latents: Any) -> list[Pixels]:
-        """The pictures of latents; non-finite values become black."""
+        """The pictures of latents; one with non-finite values is black."""
 
 
 class Denoised(NamedTuple):
@@ -571,6 +575,8 @@ class Denoiser(Protocol):
     size: int
     """Side in pixels of the square pictures that it was trained at; smaller ones are enlarged for it. 1 for a network
     that knows any side, or refuses others itself."""
+    tf32: bool
+    """Whether float32 may be computed as TF32; whoever calls it uses `device.float32`, gradients included."""
     device: Any
 
     def encode(self, images: Sequence[Pixels]) -> Any:
@@ -587,7 +593,7 @@ class Denoiser(Protocol):
         """RGB `[N, 3, H, W]` about [0, 1] of a clean state; differentiable. May differ a little from `decode`."""
 
     def decode(self, state: Any) -> list[Pixels]:
-        """The pictures of a clean state; non-finite values become black."""
+        """The pictures of a clean state; one with non-finite values is black."""
 
 
 class LatentPictures(Protocol):

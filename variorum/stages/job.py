@@ -24,7 +24,7 @@ from variorum.schemas.lookup import cut
 from variorum.schemas.more import references_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.table import Table
-from variorum.schemas.uses import optional_models, required_models, uses_of
+from variorum.schemas.uses import optional_models, required_batches, required_models, uses_of
 from variorum.stages.lending import let_through
 from variorum.stages.plan import Plan, optional_pins, plan
 
@@ -139,7 +139,7 @@ def check_models(components: Iterable[Component], ctx: Context) -> None:
     asking = list(components)
     for component in asking:
         check_roles(component, ctx)
-    ctx.models.check(required_models(*asking))
+    ctx.models.check(required_batches(*asking))
 
 
 def check_roles(component: Component, ctx: Context) -> None:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from variorum.generators.watermark.watermarking.regenerating import blank
 from variorum.models.device import one_thread
 from variorum.models.diffusion.images import fitted, restored
 from variorum.schemas.component import Use
 from variorum.schemas.sample import PARTLY_GENERATED
-from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Target
+from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Refused, Target
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -69,11 +70,11 @@ class InstructionEdit(Attack):
 
     def apply(
         self, images: Sequence[Pixels], strength: float, rngs: Sequence[np.random.Generator], target: Target
-    ) -> list[Attacked]:
+    ) -> list[Attacked | Refused]:
         """Each picture edited, with an instruction and a seed of its own."""
         model = target.ctx.models.get(self.model)
         least, weight = self.size or model.size, float(str(self.amount(strength)["image_guidance"]))
-        made: list[Attacked] = []
+        made: list[Attacked | Refused] = []
         for image, rng in zip(images, rngs, strict=True):
             instruction, seed = self.instructions[rng.integers(len(self.instructions))], int(rng.integers(2**63))
             with one_thread():
@@ -85,5 +86,6 @@ class InstructionEdit(Attack):
                     guidance=self.guidance,
                     image_guidance=weight,
                 )
-            made.append(Attacked(restored(edited, image.shape[:2], least), {"instruction": instruction}))
+            found = restored(edited, image.shape[:2], least)
+            made.append(blank(found, image) or Attacked(found, {"instruction": instruction}))
         return made

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.generators.watermark.watermarking.regenerating import purified
+from variorum.generators.watermark.watermarking.regenerating import blank, purified
 from variorum.schemas.component import Use
 from variorum.schemas.sample import PARTLY_GENERATED
 from variorum.schemas.watermark import Access, Attack, Goal, Refused, Target
@@ -69,5 +69,5 @@ class Purification(Attack):
             except ValueError as error:
                 made.append(Refused("unknown_to_model", str(error)))
                 continue
-            made.append(found)
+            made.append(blank(found, image) or found)
         return made

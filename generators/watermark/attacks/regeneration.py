@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
+from variorum.generators.watermark.watermarking.regenerating import blank
 from variorum.models.device import one_thread
 from variorum.models.diffusion.images import fitted, restored
 from variorum.schemas.component import Use
 from variorum.schemas.sample import PARTLY_GENERATED
-from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Target
+from variorum.schemas.watermark import Access, Attack, Attacked, Goal, Refused, Target
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -67,13 +68,13 @@ class Regeneration(Attack):
 
     def apply(
         self, images: Sequence[Pixels], strength: float, rngs: Sequence[np.random.Generator], target: Target
-    ) -> list[Attacked]:
+    ) -> list[Attacked | Refused]:
         """Each picture made anew, with a seed and a caption of its own."""
         models, t = target.ctx.models, max(1, round(self.t * strength))
         model = models.get(self.model)
         captioner = None if self.captioner is None else models.get(self.captioner)
         least, steps = self.size or model.size, max(self.steps, ceil(1000 / t))
-        made: list[Attacked] = []
+        made: list[Attacked | Refused] = []
         for image, rng in zip(images, rngs, strict=True):
             caption = captioner([image], [QUESTION])[0].strip() if captioner else ""
             prompt, found = ", ".join(filter(None, (self.prompt, caption))), image
@@ -89,5 +90,5 @@ class Regeneration(Attack):
                         guidance=self.guidance,
                     )
                     found = restored(regenerated, image.shape[:2], least)
-            made.append(Attacked(found, {"prompt": prompt} if prompt else {}))
+            made.append(blank(found, image) or Attacked(found, {"prompt": prompt} if prompt else {}))
         return made

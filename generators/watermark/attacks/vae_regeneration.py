@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.generators.watermark.watermarking.regenerating import recoded
+from variorum.generators.watermark.watermarking.regenerating import blank, recoded
 from variorum.schemas.component import Use
-from variorum.schemas.watermark import Access, Attack, Goal, Target
+from variorum.schemas.watermark import Access, Attack, Goal, Refused, Target
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -50,13 +50,13 @@ class VaeRegeneration(Attack):
 
     def apply(
         self, images: Sequence[Pixels], strength: float, rngs: Sequence[np.random.Generator], target: Target
-    ) -> list[Pixels]:
+    ) -> list[Pixels | Refused]:
         """Each picture reconstructed, with noise of its own."""
         autoencoder, noise = target.ctx.models.get(self.model), round(self.noise * strength, 6)
-        made = []
+        made: list[Pixels | Refused] = []
         for image, rng in zip(images, rngs, strict=True):
             found = image
             for _ in range(ceil(self.times * strength - 1e-9)):
                 found = recoded(found, autoencoder, rng, noise)
-            made.append(found)
+            made.append(blank(found, image) or found)
         return made

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from variorum.models.device import one_thread
-from variorum.models.diffusion.images import fitted, restored
+from variorum.models.device import inference, one_thread
+from variorum.models.diffusion.images import blanked, fitted, restored
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.watermark import Refused
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
     from variorum.models.roles import Autoencoder, Denoiser
+
+
+def blank(made: Pixels, image: Pixels) -> Refused | None:
+    """The reason for a picture of one colour in place of one that a model made anew, such as after an overflow."""
+    return Refused("blank", "the model made a picture of one colour") if blanked(made, image) else None
 
 
 def purified(
@@ -52,7 +58,7 @@ def purified(
 
     path = sorted({round(t * number / steps) for number in range(1, steps + 1)} - {0}, reverse=True)
     shares = [float(denoiser.signal[step]) for step in path]
-    with one_thread(), torch.inference_mode():
+    with one_thread(), inference(denoiser.tf32):
         clean = denoiser.encode([fitted(image, denoiser.multiple, denoiser.size)])
         state = shares[0] ** 0.5 * clean + (1 - shares[0]) ** 0.5 * noise()
         for place, (step, share) in enumerate(zip(path, shares, strict=True)):
@@ -80,7 +86,7 @@ def recoded(image: Pixels, autoencoder: Autoencoder, rng: np.random.Generator, n
     """
     import torch
 
-    with one_thread(), torch.inference_mode():
+    with one_thread(), inference():
         latents = autoencoder.encode([fitted(image, autoencoder.multiple)])
         drawn = torch.from_numpy(rng.standard_normal(tuple(latents.shape), np.float32)).to(latents)
         return restored(autoencoder.decode(latents + noise * drawn)[0], image.shape[:2])

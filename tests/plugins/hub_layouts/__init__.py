@@ -15,9 +15,10 @@ import json
 import os
 import pkgutil
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from variorum.models import table_entries
@@ -26,6 +27,9 @@ from variorum.models.weights import cached_file
 
 SOME_COMMIT = "0" * 39 + "1"
 """For repositories that the table doesn't pin."""
+
+
+NO_OTHERS: Mapping[str, Entry] = MappingProxyType({})
 
 
 @cache
@@ -78,18 +82,21 @@ def snapshot(alias: str, home: Path) -> Path:
     return folder
 
 
-def table(home: Path, aliases: Collection[str] | None = None) -> Path:
+def table(home: Path, aliases: Collection[str] | None = None, others: Mapping[str, Entry] = NO_OTHERS) -> Path:
     """Put the checkpoints of these aliases, by default all, below `home` and write a table for `$VARIORUM_MODELS`.
 
     Its entries are those of `hub.toml`, and of the models that they use, in float32, as a CPU needs it; holes are
-    filled in two steps.
+    filled in two steps. `others` are entries that replace them, by alias.
     """
     asked = list(builders() if aliases is None else aliases)
     chosen = sorted({*asked, *(used for alias in asked for used in entries()[alias].uses if used in entries())})
     for alias in chosen:
         snapshot(alias, home)
-    path = home / f"models-{hashlib.sha256(' '.join(chosen).encode()).hexdigest()[:8]}.toml"
-    path.write_text("\n".join(_toml(alias, _tiny(alias, home)) for alias in chosen))
+    text = "\n".join(
+        _toml(alias, entry) for alias, entry in ({alias: _tiny(alias, home) for alias in chosen} | others).items()
+    )
+    path = home / f"models-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
+    path.write_text(text)
     return path
 
 
@@ -99,14 +106,16 @@ def single_files(home: Path, aliases: Collection[str]) -> list[tuple[HubFile, Pa
     return [(place, snapshot(alias, home)) for place, alias in places if place]
 
 
-def environment(home: Path, aliases: Collection[str] | None = None) -> dict[str, str]:
+def environment(
+    home: Path, aliases: Collection[str] | None = None, others: Mapping[str, Entry] = NO_OTHERS
+) -> dict[str, str]:
     """The variables for a process of its own that uses these checkpoints, and the embedded weights that are here."""
     link_embedded(home)
     return {
         "HF_HOME": str(home),
         "HF_HUB_OFFLINE": "1",
         "VARIORUM_CACHE": str(home / "variorum"),
-        "VARIORUM_MODELS": str(table(home, aliases)),
+        "VARIORUM_MODELS": str(table(home, aliases, others)),
     }
 
 

@@ -274,8 +274,9 @@ def test_a_removed_class_of_a_processor_is_found_under_its_new_name(pipeline):
     ("changes", "said"),
     [
         ({"unet": ["diffusers", "OldUNet"]}, r"names the class OldUNet for unet, which diffusers [\d.]+ doesn't have"),
-        ({"unet": ["my_code", "UNet"]}, "the part unet is of 'my_code', and no such code is run"),
-        ({"unet": ["os", "system"]}, "the part unet is of 'os', and no such code is run"),
+        ({"unet": ["my_code", "UNet"]}, "the part 'unet' is of 'my_code', and no such code is run"),
+        ({"unet": ["os", "system"]}, "the part 'unet' is of 'os', and no such code is run"),
+        ({"unet": ["diffusers"]}, "the part 'unet' is of '', and no such code is run"),
     ],
 )
 def test_a_class_that_no_library_has_is_one_line(pipeline, changes, said):

@@ -81,6 +81,7 @@ def test_api_of_sam_with_random_weights(table, cat):
         assert 0 <= found.mask.min() <= found.mask.max() <= 1
         assert np.isfinite(found.score)
         assert 0 <= found.stability <= 1
+    assert np.array_equal(segmenter([small])[0].mask, second.mask)
     segmenter._predictor.set_image(small)  # the package's own way, a picture at a time
     box = segmenters.bounding_box(table.get("salience")([small])[0].mask > 0.5)
     logits, scores, _ = segmenter._predictor.predict(box=box, return_logits=True)

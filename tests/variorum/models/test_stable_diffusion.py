@@ -16,9 +16,11 @@ from tiny_pipelines import offload_by_module
 
 from variorum.models import pretrained
 from variorum.models.diffusion import options as pipeline_options
+from variorum.models.diffusion import pipelines
 from variorum.models.diffusion.encoded_prompts import EncodedPrompts
-from variorum.models.diffusion.images import extended
+from variorum.models.diffusion.images import extended, grown
 from variorum.models.loaders.stable_diffusion import DIFFUSION, SAFETY_CHECKER
+from variorum.models.roles import BLANK
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import ModelUnavailable
 
@@ -237,6 +239,68 @@ def test_holes_depend_on_seed_and_prompt_and_not_on_the_batch(models):
         assert not np.array_equal(other(images[:1], holes[:1], SEEDS[:1])[0].image, together[0].image)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_cell_of_the_latents_keeps_a_part_of_what_is_to_go(seed):
+    """A filler that knows the ground, on a flat picture: it fills whole cells, and keeps what the mask doesn't name."""
+    import torch
+
+    rng, cell, outer = np.random.default_rng(seed), 8, (128, 128)
+    height, width = (int(side) for side in rng.integers(40, 150, 2))
+    hole = np.zeros((height, width), bool)
+    top, left = int(rng.integers(0, height // 2)), int(rng.integers(0, width // 2))
+    hole[top : top + int(rng.integers(1, height // 2)), left : left + int(rng.integers(1, width // 2))] = True
+    flat = np.full((height, width, 3), 90, np.uint8)
+    picture = np.where(hole[..., None], np.uint8(250), flat)
+    scale = 128 / max(height, width)
+    inner = round(height * scale), round(width * scale)
+    mask = grown(hole, inner, outer, cell)
+    cells = torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None].float(), scale_factor=1 / cell)
+    inside = cells[0, 0].repeat_interleave(cell, 0).repeat_interleave(cell, 1).numpy() > 127
+    seen = extended(picture, inner, outer)
+    made = np.where(inside[..., None], np.uint8(90), seen)
+    assert (made == 90).all()
+
+
+def test_a_picture_that_comes_out_black_is_left_as_it_was(models, monkeypatch):
+    """As of a network that overflows in half precision; the others of the batch are filled."""
+    model = models("inpaint", steps=3)
+    real = type(model.pipeline.vae).decode
+
+    def overflowing(self, latents, **options):
+        (pictures,) = real(self, latents, **options)
+        pictures[0, 1, 3, 4] = np.inf
+        return (pictures,)
+
+    monkeypatch.setattr(type(model.pipeline.vae), "decode", overflowing)
+    hole = np.zeros((SIDE, SIDE), bool)
+    hole[10:30, 20:40] = True
+    images = noise(2)
+    broken, sound = model(images, [hole, hole], SEEDS[:2])
+    assert (broken.method, sound.method) == (BLANK, "diffusion")
+    assert np.array_equal(broken.image, images[0])
+    text = models("text_to_image")
+    black, other = make(text, "text_to_image", [0, 1])
+    assert not black.any()
+    assert other.std() > 2
+
+
+def test_large_pictures_are_decoded_one_by_one(models, monkeypatch):
+    model, sides = models("text_to_image"), []
+    real = type(model.pipeline.vae).decode
+
+    def noted(self, latents, **options):
+        sides.append(tuple(latents.shape))
+        return real(self, latents, **options)
+
+    monkeypatch.setattr(type(model.pipeline.vae), "decode", noted)
+    small = make(model, "text_to_image", range(3))
+    assert sides == [(3, 4, 8, 8)]
+    sides.clear()
+    monkeypatch.setattr(pipelines, "LARGE", SIDE)
+    assert furthest(make(model, "text_to_image", range(3)), small) <= LEVELS
+    assert sides == [(1, 4, 8, 8)] * 3
+
+
 def test_pictures_are_carried_on_to_the_models_multiple():
     ramp = np.tile(np.arange(50, dtype=np.uint8)[:, None, None], (1, 30, 3))
     wider = extended(ramp, (50, 30), (56, 32))
@@ -272,6 +336,54 @@ def test_compiled_networks_make_the_same_pictures(tiny, models, monkeypatch):
     assert [type(network).__name__ for network in compiled] == ["UNet2DConditionModel"]
     pictures = make(model, "text_to_image", [0], steps=1)
     assert furthest(pictures, make(models("text_to_image"), "text_to_image", [0], steps=1)) <= LEVELS
+
+
+@pytest.mark.parametrize("task", ["text_to_image", "image_to_image", "inpaint"])
+def test_a_compiled_network_sees_full_batches_alone(tiny, models, monkeypatch, task):
+    """Fewer pictures than before are filled up with some that are dropped; out of memory, it begins anew."""
+    import torch
+
+    monkeypatch.setattr(torch, "compile", lambda network: torch._dynamo.OptimizedModule(network, lambda call: call))
+    place, shapes = tiny / {"image_to_image": "text_to_image"}.get(task, task), []
+    steps = {"steps": 2} if task == "inpaint" else {}
+    model = DIFFUSION.load(entry(place, task=task, compile=True, **steps), place, {})
+    model.pipeline.unet._orig_mod.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape[0]))
+
+    def made(model, numbers):
+        if task != "inpaint":
+            return make(model, task, numbers, steps=2)
+        hole = np.zeros((SIDE, SIDE), bool)
+        hole[10:30, 20:40] = True
+        found = model([noise(5)[n] for n in numbers], [hole] * len(numbers), [SEEDS[n] for n in numbers])
+        return [one.image for one in found]
+
+    plain = made(models(task, **steps), range(4))
+    for numbers in ([0, 1, 2], [3], [1, 2]):
+        assert furthest(made(model, numbers), [plain[n] for n in numbers]) <= LEVELS
+    assert set(shapes) == {6}  # with the half without the prompt
+    real = type(model)._decoded
+    monkeypatch.setattr(type(model), "_decoded", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("full")))
+    with pytest.raises(torch.OutOfMemoryError):
+        made(model, [0, 1, 2])
+    monkeypatch.setattr(type(model), "_decoded", real)
+    shapes.clear()
+    made(model, [0])
+    assert set(shapes) == {2}
+
+
+def test_layout_and_precision_are_options(tiny, models):
+    """Neither changes much on a CPU; how fast they are on a GPU is another question."""
+    import torch
+
+    place = tiny / "text_to_image"
+    model = DIFFUSION.load(entry(place, task="text_to_image", channels_last=True, tf32=True), place, {})
+    assert model.tf32
+    for part in (model.pipeline.unet, model.pipeline.vae):
+        weights = next(one for one in part.parameters() if one.ndim == 4 and one.shape[-1] == 3)
+        assert weights.is_contiguous(memory_format=torch.channels_last)
+    pictures = make(model, "text_to_image", [0])
+    assert furthest(pictures, make(models("text_to_image"), "text_to_image", [0])) <= LEVELS
+    assert not models("text_to_image").tf32
 
 
 @pytest.mark.parametrize(("task", "folder"), [("text_to_image", "text_to_image"), ("image_to_image", "xl")])

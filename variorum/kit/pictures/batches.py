@@ -39,7 +39,10 @@ def in_parts(
             made += call(part)
             continue
         except RuntimeError as error:
-            if len(part) == 1 or not is_out_of_memory(error):
+            if not is_out_of_memory(error):
+                raise
+            if len(part) == 1:
+                error.add_note(f"{name}, one picture at a time")
                 raise
         # outside of `except`, as the error refers to the tensors of the failed call
         sys.modules["torch"].cuda.empty_cache()

@@ -17,6 +17,7 @@ from variorum.kit.gates.gates import Gates
 from variorum.kit.pictures import compositing, framing, geometry, plates
 from variorum.kit.pictures.object_geometry import Layers
 from variorum.models.imagenet_classes import index_of, is_wnid, name_of
+from variorum.models.roles import BLANK
 from variorum.pixels import UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 LEAST_ALPHA = 25
 """Opacity above which a pixel is the subject's when objects are compared with it. A cut-out's edge fades within what a
 segmenter found, so at one half small objects would seem to stick out."""
+PLATE_BLANK = "plate_blank"
+"""The check that fails where the inpainter made a black picture; only then is it there."""
 TRAINED = frozenset({"diffusion", "lama"})
 """The words of inpainters that are trained networks."""
 
@@ -54,9 +57,9 @@ class Scene:
         picture: `[S, S, 3]` uint8.
         alpha: `[S, S]` uint8, the object's opacity.
         mask_source: `given`, or the segmenter's alias.
-        gates: whether the mask can be trusted.
+        gates: whether the mask can be trusted, and `plate_blank` for a plate that can't be made.
         limits: thresholds of all gates.
-        plate: `[S, S, 3]`, the picture without its object; None if the mask can't be trusted.
+        plate: `[S, S, 3]`, the picture without its object; None if one of the gates failed.
         method: how the plate was made: `given`, or the inpainter's word.
         exact: whether both mask and plate were given, so that the cut-out can be computed exactly.
         hole: `[S, S]`, what the inpainter filled; None for a given plate.
@@ -116,6 +119,14 @@ class Scene:
         if self.plate is None or self.hole is None:
             return {}
         return gates.plate_gates(self.plate, self.hole, self.limits)
+
+    def refusal(self) -> tuple[str, str] | None:
+        """The first failed gate and a sentence about it; None for a picture that can be edited."""
+        bad = gates.first_failed(self.gates)
+        if not bad:
+            return None
+        why = "the inpainter made it black" if bad == PLATE_BLANK else "the mask can't be trusted"
+        return bad, f"{why}: {self.gates[bad]}"
 
     def index(self, wanted: int | None) -> int:
         """ImageNet's index of the class to watch: `wanted`, or the picture's own top class for None."""
@@ -262,7 +273,12 @@ def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Con
         filled = plates.emptied(pictures, holes, objects, setup.inpainter, ctx)
         for place, gap, item in zip(lacking, holes, filled, strict=True):
             models = {**out[place].models, setup.inpainter: ctx.models.pin(setup.inpainter)}
-            out[place] = replace(out[place], plate=item["plate"], method=str(item["method"]), hole=gap, models=models)
+            method = str(item["method"])
+            if method == BLANK:
+                checks = {**out[place].gates, PLATE_BLANK: gates.at_least(0, 1)}
+                out[place] = replace(out[place], gates=checks, models=models)
+            else:
+                out[place] = replace(out[place], plate=item["plate"], method=method, hole=gap, models=models)
     if setup.gate is not None:
         pairs = [(scene.picture,) if scene.plate is None else (scene.picture, scene.plate) for scene in out]
         rows = iter(plates.classified([item for pair in pairs for item in pair], setup.gate, ctx))

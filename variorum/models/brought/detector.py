@@ -16,6 +16,7 @@ import numpy as np
 from variorum.models.brought.answers import as_array, described
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.networks import is_network, settled
+from variorum.models.device import inference
 from variorum.models.roles import Detected
 from variorum.schemas.errors import ModelFailed, RecipeError
 
@@ -139,7 +140,7 @@ def looks_of(network: Any, name: str) -> Callable[[Sequence[Pixels]], Any]:
     network, device, dtype = settled(network, name)
 
     def look(images: Sequence[Pixels]) -> Any:
-        with torch.inference_mode():
+        with inference():
             return network([torch.tensor(image, device=device).permute(2, 0, 1).to(dtype) / 255 for image in images])
 
     return look

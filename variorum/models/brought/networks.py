@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from variorum.models.brought.steps import USUAL, steps_of
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.memory import running_out
 from variorum.models.penultimate import Penultimate
 from variorum.schemas.errors import ModelUnavailable, RecipeError
@@ -104,9 +104,7 @@ class NetworkScores:
         return self._asked.features(images) if self._asked else None
 
     def _scores(self, images: Sequence[Pixels]) -> Any:
-        import torch
-
-        with torch.inference_mode():
+        with inference():
             return _scores_in(self.network(self._batch(images)))
 
     def _batch(self, images: Sequence[Pixels]) -> Any:

@@ -9,7 +9,13 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels
+    from variorum.arrays import Array, Pixels
+
+
+LEAST_SPREAD = 2.0
+"""Standard deviation in grey levels below which a picture is of one colour."""
+FAR = 8.0
+"""Mean difference in grey levels between pictures that aren't alike."""
 
 
 def to_pil(pixels: Pixels) -> Any:
@@ -27,8 +33,10 @@ def to_tensor(images: Sequence[Pixels], device: Any) -> Any:
 
 
 def to_pixels(values: Any) -> list[Pixels]:
-    """Pictures of a tensor `[N, 3, H, W]`, clipped to [-1, 1]; non-finite values become black."""
-    levels = ((values.detach().float().nan_to_num(nan=-1, posinf=-1, neginf=-1).clamp(-1, 1) + 1) * 127.5).round()
+    """Pictures of a tensor `[N, 3, H, W]`, clipped to [-1, 1]; one with non-finite values is black."""
+    values = values.detach().float()
+    sound = values.isfinite().all(3).all(2).all(1)[:, None, None, None]
+    levels = ((values.where(sound, -1.0).clamp(-1, 1) + 1) * 127.5).round()
     return list(levels.permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8))
 
 
@@ -53,6 +61,23 @@ def extended(pixels: Pixels, inner: tuple[int, int], outer: tuple[int, int]) -> 
     """Pixels resized to `inner` height and width, then extended to `outer` by repeating the last row and column."""
     below, beside = outer[0] - inner[0], outer[1] - inner[1]
     return np.asarray(cv2.copyMakeBorder(resized(pixels, inner), 0, below, 0, beside, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def grown(hole: Array, inner: tuple[int, int], outer: tuple[int, int], cell: int) -> Pixels:
+    """A mask of a hole `[H, W]` as an inpainting pipeline takes it: 255 where to fill, resized as by `extended`.
+
+    It is grown by one cell of the latents, in pixels. Pipelines shrink masks by taking one pixel of each cell, so a
+    cell with a few pixels of the hole would keep them.
+    """
+    touched = np.asarray(extended(hole.astype(np.uint8) * 255, inner, outer) > 0, np.uint8)
+    return np.asarray(cv2.dilate(touched, np.ones((2 * cell + 1, 2 * cell + 1), np.uint8)) * 255, np.uint8)
+
+
+def blanked(made: Pixels, before: Pixels) -> bool:
+    """Whether a model made pixels of one colour, mostly black, that should look like `before`; both `[…, 3]`."""
+    if not made.size or float(made.std()) >= LEAST_SPREAD:
+        return False
+    return float(np.abs(made.astype(np.int16) - before).mean()) > FAR
 
 
 def fitted(pixels: Pixels, multiple: int, least: int = 1, *, mask: bool = False) -> Pixels:

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from variorum.models.device import inference
 from variorum.models.diffusion.images import resized, to_tensor
-from variorum.models.diffusion.pipelines import TextToImage, cpu_generators, in_float32, scaled
+from variorum.models.diffusion.pipelines import (
+    TextToImage,
+    cpu_generators,
+    drawn_again,
+    in_float32,
+    repeated,
+    scaled,
+)
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
@@ -47,9 +55,9 @@ class TextFromNoise(TextToImage):
             return self.noise(())
         height, width = (max(1, round(side / self.multiple)) * self.multiple for side in images[0].shape[:2])
         try:
-            with self._decoding, torch.inference_mode():
+            with self._decoding, inference(self.tf32):
                 latents = self._encoded_pictures([resized(image, (height, width)) for image in images])
-            with self._denoising, torch.inference_mode(), self._scheduler("DDIMInverseScheduler"):
+            with self._denoising, inference(self.tf32), self._scheduler("DDIMInverseScheduler"):
                 found = self._latents(latents, [""] * len(images), 1, steps, height, width)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
@@ -59,15 +67,16 @@ class TextFromNoise(TextToImage):
     def _latents(
         self, latents: Any, prompts: Sequence[str], guidance: float, steps: int, height: int, width: int
     ) -> Any:
+        number, rest = len(prompts), self._lacking(len(prompts))
         return self.pipeline(
-            **self._encoded(prompts, ()),
-            latents=latents.to(self.pipeline._execution_device, self._network.dtype),
+            **self._encoded(repeated(prompts, rest), ()),
+            latents=drawn_again(latents, rest).to(self.pipeline._execution_device, self._network.dtype),
             height=height,
             width=width,
             num_inference_steps=steps,
             guidance_scale=guidance,
             output_type="latent",
-        ).images
+        ).images[:number]
 
     @contextmanager
     def _scheduler(self, name: str) -> Iterator[None]:

@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from variorum.models.device import inference
 from variorum.models.diffusion.bounds import Bounds
 from variorum.models.diffusion.encoded_prompts import EncodedPrompts
-from variorum.models.diffusion.images import extended, resized, to_pil
-from variorum.models.roles import Filled
+from variorum.models.diffusion.images import blanked, extended, grown, resized, to_pil
+from variorum.models.roles import BLANK, Filled
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Pixels, Singles
 
+LARGE = 1024
+"""Side from which the VAE works on one picture at a time: SDXL's in float32 needs 1 GiB for each activation there."""
 MULTIPLE = 8
 """Stable Diffusion pipelines of diffusers take sides that are multiples of this, whatever the VAE's factor."""
 CELLS = 128
@@ -44,6 +47,8 @@ class Pipeline:
 
     encodes: ClassVar[bool] = False
     """Whether the VAE also encodes pictures."""
+    tf32: bool = False
+    """Whether float32 may be computed as TF32."""
     bounds: Bounds = Bounds()
     """Settings that suit the model."""
 
@@ -62,6 +67,8 @@ class Pipeline:
         # Decoding can't overlap denoising if parts are offloaded (accelerate's hooks).
         offloaded = any(hasattr(part, "_hf_hook") for part in pipeline.vae.modules())
         self._decoding = self._denoising if offloaded else threading.Lock()
+        self._compiled = hasattr(self._network, "_orig_mod")
+        self._fullest = 0  # pictures of the largest call since memory last ran out
 
     def cut(self, prompts: Sequence[str]) -> list[bool]:
         """Return whether each prompt has more tokens than the text encoder reads."""
@@ -102,35 +109,55 @@ class Pipeline:
     def _run(self, prompts: Sequence[str] = (), negatives: Sequence[str] = (), **inputs: Any) -> list[Pixels]:
         """The pictures of one call of the pipeline.
 
+        Args:
+            prompts: one per picture, or none.
+            negatives: one per prompt, or none.
+            inputs: further ones of the pipeline, with one `generator` per picture.
+
         Raises:
             ValueError: only some of the negatives are empty, or settings that don't suit the model.
         """
-        steps, guidance = inputs["num_inference_steps"], inputs["guidance_scale"]
-        if problem := self.bounds.unfit([guidance], steps, any(negatives)):
-            raise ValueError(problem)
+        problem = self.bounds.unfit(
+            guidance=inputs["guidance_scale"],
+            steps=inputs["num_inference_steps"],
+            negative=any(negatives),
+            image_guidance=inputs.get("image_guidance_scale", 1),
+        )
+        if problem:
+            raise ValueError(f"this model {problem}")
+        number = len(inputs["generator"])
 
         def latents() -> Any:
-            called = self._inputs(prompts, negatives, inputs)
-            return self._grid(self.pipeline(**called, output_type="latent").images, called)
+            rest = self._lacking(number)
+            called = self._inputs(repeated(prompts, rest), repeated(negatives, rest), _filled(inputs, rest))
+            return self._grid(self.pipeline(**called, output_type="latent").images, called)[:number]
 
         return self._pictures(latents)
 
+    def _lacking(self, number: int) -> int:
+        """How many pictures a call of a compiled network lacks, which is compiled again for every other number.
+
+        The last pictures of a unit, and those that are drawn again, are filled up to the largest call.
+        """
+        self._fullest = max(number, self._fullest)
+        return self._fullest - number if self._compiled else 0
+
     def _pictures(self, denoise: Callable[[], Any]) -> list[Pixels]:
-        """Denoise, then decode; non-finite values become black, which generators reject as blank."""
+        """Denoise, then decode; a picture with non-finite values is black, which generators reject as blank."""
         import torch
 
         try:
-            with self._denoising, torch.inference_mode():
+            with self._denoising, inference(self.tf32):
                 latents = denoise()
             decoded, overflowed = self._decoded(latents)
             if overflowed:  # from now on
                 self._upcast = True
                 decoded, _ = self._decoded(latents)
         except torch.OutOfMemoryError:
+            self._fullest = 0
             torch.cuda.empty_cache()
             raise
-        levels = np.nan_to_num(decoded, nan=0, posinf=0, neginf=0).clip(0, 1) * 255
-        return list(levels.round().astype(np.uint8))
+        return list((decoded.clip(0, 1) * 255).round().astype(np.uint8))
 
     def _vae_alone(self) -> AbstractContextManager[object]:
         """A lock if the VAE changes its dtype to decode while another thread may encode; hold the decoding lock."""
@@ -138,21 +165,49 @@ class Pipeline:
         return self._denoising if alone else nullcontext()
 
     def _decoded(self, latents: Any) -> tuple[Singles, bool]:
-        """Pictures `[N, H, W, 3]` in about [0, 1], decoded as the pipelines do it; whether float16 was too small."""
+        """Pictures `[N, H, W, 3]` in [0, 1], decoded as the pipelines do it; whether half precision was too small.
+
+        Large pictures are decoded one by one. One with non-finite values is black.
+        """
         import torch
 
         pipeline = self.pipeline
-        with self._decoding, self._vae_alone(), torch.inference_mode():
+        large = latents.shape[-2] * latents.shape[-1] * pipeline.vae_scale_factor**2 >= LARGE**2
+        with self._decoding, self._vae_alone(), inference(self.tf32):
             with in_float32(pipeline.vae, self._upcast) as vae:
                 half = vae.dtype.itemsize == 2
-                pictures = vae.decode(unscaled(latents.to(vae.dtype), vae.config), return_dict=False)[0]
+                state = unscaled(latents.to(vae.dtype), vae.config)
+                parts = state.split(1) if large else (state,)
+                pictures = torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
             pictures = pictures[:, :, 0] if pictures.ndim == 5 else pictures  # a video of one frame
-            overflowed = half and not bool(pictures.isfinite().all()) and bool(latents.isfinite().all())
+            sound = pictures.isfinite().flatten(1).all(1)
+            overflowed = half and not bool(sound.all()) and bool(latents.isfinite().all())
             decoded = pipeline.image_processor.postprocess(
-                pictures, output_type="np", do_denormalize=[True] * len(pictures)
+                pictures.where(sound[:, None, None, None], -1), output_type="np", do_denormalize=[True] * len(pictures)
             )
             pipeline.maybe_free_model_hooks()
         return np.asarray(decoded, np.float32), overflowed
+
+
+def _filled(inputs: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A pipeline's inputs with `number` further pictures, like the last one, which are dropped later."""
+    found = {name: repeated(part, number) if name in ("image", "mask_image") else part for name, part in inputs.items()}
+    found["generator"] = [*inputs["generator"], *cpu_generators([0] * number)]
+    if "latents" in inputs:
+        found["latents"] = drawn_again(inputs["latents"], number)
+    return found
+
+
+def repeated(items: Sequence[Any], number: int) -> list[Any]:
+    """The items, and the last of them `number` times more."""
+    return [*items, *list(items[-1:]) * number]
+
+
+def drawn_again(latents: Any, number: int) -> Any:
+    """Latents `[N, …]`, and the last of them `number` times more."""
+    import torch
+
+    return torch.cat([latents, latents[-1:].expand(number, *latents.shape[1:])]) if number else latents
 
 
 def needs_float32(config: Any) -> bool:
@@ -316,7 +371,10 @@ class Inpaint(Pipeline):
         seeds: Sequence[int],
         negatives: Sequence[str] = (),
     ) -> list[Filled]:
-        """Each picture with its hole filled; pictures of one size share a call of the pipeline."""
+        """Each picture with its hole filled; pictures of one size share a call of the pipeline.
+
+        One that the pipeline makes black is returned as it was, with the method `blank`.
+        """
         filled = [Filled(image, "none") for image in images]
         texts = [", ".join(filter(None, (text, self._negative))) for text in negatives or [""] * len(images)]
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
@@ -326,8 +384,11 @@ class Inpaint(Pipeline):
         for numbers in groups.values():
             group = [(images[n], holes[n], seeds[n], texts[n]) for n in numbers]
             for number, inside in zip(numbers, self._fill(group), strict=True):
-                image = np.where(np.asarray(holes[number], bool)[..., None], inside, images[number])
-                filled[number] = Filled(image, "diffusion")
+                hole = np.asarray(holes[number], bool)
+                if blanked(inside[~hole], images[number][~hole]):
+                    filled[number] = Filled(images[number], BLANK)
+                else:
+                    filled[number] = Filled(np.where(hole[..., None], inside, images[number]), "diffusion")
         return filled
 
     def _fill(self, group: list[tuple[Pixels, Array, int, str]]) -> list[Pixels]:
@@ -341,10 +402,7 @@ class Inpaint(Pipeline):
             [self._prompt] * len(images),
             negatives,
             image=[to_pil(extended(image, inner, outer)) for image in images],
-            # a pixel that overlaps the hole at all belongs to it
-            mask_image=[
-                to_pil((extended(hole.astype(np.uint8) * 255, inner, outer) > 0) * np.uint8(255)) for hole in holes
-            ],
+            mask_image=[to_pil(grown(hole, inner, outer, self.pipeline.vae_scale_factor)) for hole in holes],
             height=outer[0],
             width=outer[1],
             strength=1.0,

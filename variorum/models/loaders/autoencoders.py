@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, float32
 from variorum.models.diffusion.images import to_pixels, to_tensor
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained
@@ -53,14 +53,14 @@ class KLAutoencoder:
         """Latents `[N, c, h, w]` in float32."""
         import torch
 
-        with torch.no_grad():
+        with float32(), torch.no_grad():
             return self._latents(to_tensor(images, self._network.device))
 
     def decode(self, latents: Any) -> list[Pixels]:
         """The pictures of latents."""
         import torch
 
-        with torch.no_grad():
+        with float32(), torch.no_grad():
             state = (latents / self._network.config.scaling_factor).to(self._network.device, self._network.dtype)
             return to_pixels(self._network.decode(state).sample)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.models.device import best_device, one_thread
+from variorum.models.device import best_device, inference, one_thread
 from variorum.models.diffusion.images import resized
 from variorum.models.diffusion.options import PipelineOptions
-from variorum.models.diffusion.pipelines import Pipeline, cpu_generators
+from variorum.models.diffusion.pipelines import Pipeline, cpu_generators, drawn_again, repeated
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pipeline, load_pretrained, one_error
 from variorum.models.roles import Sampler
@@ -49,7 +49,9 @@ def load_class_diffusion(
         raise ModelUnavailable(
             f"{entry.name} has {classes} classes; this loader supports only ImageNet's {IMAGENET_CLASSES}"
         )
-    return DiffusionTransformer(options.apply(pipeline))
+    model = DiffusionTransformer(options.apply(pipeline))
+    model.tf32 = options.tf32
+    return model
 
 
 class DiffusionTransformer(Pipeline):
@@ -84,7 +86,8 @@ class DiffusionTransformer(Pipeline):
         scheduler = dit_scheduler(self.pipeline.scheduler.config, sampler)
         scheduler.set_timesteps(steps)
         device, guided = self.pipeline._execution_device, guidance > 1
-        state = noise.to(device)
+        number, rest = len(labels), self._lacking(len(labels))
+        state, labels = drawn_again(noise, rest).to(device), repeated(labels, rest)
         null = [IMAGENET_CLASSES] * len(labels) if guided else []
         classes = torch.tensor([*labels, *null], device=device)
         for timestep in scheduler.timesteps:
@@ -95,7 +98,7 @@ class DiffusionTransformer(Pipeline):
                 with_class, without = found.chunk(2)
                 found = without + guidance * (with_class - without)
             state = scheduler.step(found, timestep, state).prev_sample
-        return state
+        return state[:number]
 
 
 def dit_scheduler(config: Any, sampler: Sampler) -> Any:
@@ -201,7 +204,7 @@ class FoldedUNet:
         device, dtype = self._network.device, self._network.dtype
         state = self._folded((np.stack(grey)[:, None] / 127.5 - 1).astype(np.float32)).to(device, dtype)
         classes = torch.full((len(grey),), len(self.classes), device=device)
-        with self._denoising, one_thread(), torch.inference_mode():
+        with self._denoising, one_thread(), inference():
             for timestep in scheduler.timesteps:
                 found = self._network(state, timestep, class_labels=classes).sample
                 state = scheduler.step(found, timestep, state).prev_sample
@@ -239,7 +242,7 @@ class FoldedUNet:
         asked = torch.tensor(labels, device=device)
         guided = guidance != 1
         classes = torch.cat([asked, torch.full_like(asked, len(self.classes))]) if guided else asked
-        with self._denoising, torch.inference_mode():
+        with self._denoising, inference():
             for timestep in scheduler.timesteps:
                 seen = scheduler.scale_model_input(state, timestep)
                 found = self._network(

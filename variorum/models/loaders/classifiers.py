@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.penultimate import LastBatch, Penultimate
 from variorum.models.preprocessing import centre, normalised, sentence, shorter_side, stretched
@@ -114,11 +114,9 @@ class ImageClassification:
         return self._asked.scores(images)
 
     def _logits(self, images: Sequence[Pixels]) -> Any:
-        import torch
-
         writable = [np.require(image, requirements="W") for image in images]  # PyTorch warns of others
         inputs = self._processor(images=writable, return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
+        with inference():
             pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
             return self._model(pixel_values=pixels).logits.float()
 
@@ -321,7 +319,7 @@ def outputs(run: Callable[[Any], Any], options: GreyCNNOptions, images: Sequence
     parts = []
     for start in range(0, len(images), options.batch):
         batch = np.stack([grey_input(image, options.size) for image in images[start : start + options.batch]])
-        with torch.inference_mode():
+        with inference():
             parts.append(run(torch.from_numpy(batch)).numpy())
     return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
 from variorum.models.roles import Encoder
@@ -50,13 +50,11 @@ class ClipEmbedding(Encoder):
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]`, not normalised."""
-        import torch
-
         parts = []
         for start in range(0, len(images), self._batch):
             part = list(images[start : start + self._batch])
             inputs = self._processor(images=part, return_tensors="pt", input_data_format="channels_last")
-            with torch.inference_mode():
+            with inference():
                 pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
                 parts.append(self._model(pixel_values=pixels).image_embeds.float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, self._model.config.projection_dim), np.float32)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
 from variorum.models.roles import Detected
@@ -77,8 +77,6 @@ class Detection:
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[Detected]:
         """Find the texts in each picture."""
-        import torch
-
         found = [nothing()] * len(images)
         if not images or not texts:
             return found
@@ -90,7 +88,7 @@ class Detection:
                 return_tensors="pt",
                 input_data_format="channels_last",
             )
-            with torch.inference_mode():
+            with inference():
                 scores, boxes = self._family.detect(inputs, tokens)
             sides = self._family.sides(height, width)
             for number, score, box in zip(numbers, scores, boxes, strict=True):

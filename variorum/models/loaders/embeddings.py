@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.models.content import content_hash
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error, state_of
 from variorum.models.roles import Encoder
@@ -78,10 +78,9 @@ class ImageEmbedding(Encoder):
         return np.concatenate(parts) if parts else np.zeros((0, self._model.config.hidden_size), np.float32)
 
     def _tokens(self, images: Sequence[Pixels]) -> Singles:
-        import torch
 
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
+        with inference():
             pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
             output = self._model(pixel_values=pixels)
             chosen = output.pooler_output if self._pooled else output.last_hidden_state[:, 0]
@@ -194,7 +193,7 @@ class Perceptual:
 
         device = next(self._network.parameters()).device
         shift, scale = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
-        with torch.inference_mode():
+        with inference():
             x = torch.cat([self._square(image).to(device) for image in images])
             x, found = (x * 2 - 1 - shift) / scale, []
             for stage, head in zip(STAGES, self._heads, strict=True):

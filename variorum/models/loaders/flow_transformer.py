@@ -89,7 +89,7 @@ def load_flow_transformer(entry: Entry, folder: Path, options: FlowOptions, _use
     if problem := family_of(pipeline).misstated(pipeline, options):
         raise ModelUnavailable(f"{entry.name}: its options must say {problem}")
     model = _model(options.apply(pipeline), options)
-    model.bounds = options
+    model.bounds, model.tf32 = options, options.tf32
     return model
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from variorum.models.device import inference
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import state_of
 from variorum.models.table_entries import Entry, StrictModel
@@ -70,7 +71,7 @@ class LearnedWatermark:
 
         signs = torch.from_numpy(np.where(bits, 1, -1).astype(np.float32))[None]
         clean = _tensor(image)
-        with torch.inference_mode():
+        with inference():
             read = self._network.read(clean)
             marked = _added(image, self._network.residual(clean, signs, read), decibels)
             for _ in range(ROUNDS):
@@ -81,10 +82,8 @@ class LearnedWatermark:
 
     def bits(self, images: Sequence[Pixels]) -> Singles:
         """Soft bits `[N, 32]`: positive where a 1 is read, negative for a 0; the larger, the surer."""
-        import torch
-
         out = np.zeros((len(images), 32), np.float32)
-        with torch.inference_mode():
+        with inference():
             for row, image in zip(out, images, strict=True):
                 row[...] = self._network.read(_tensor(image))[0].numpy()
         return out

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.loaders.coco_detectors import SYNONYMS, plain
 from variorum.models.loaders.detection import nothing, of_one_size
 from variorum.models.loaders.loader import Loader
@@ -105,11 +105,10 @@ class ObjectDetection:
         return found
 
     def _detect(self, images: Sequence[Pixels], asked: Any) -> list[Detected]:
-        import torch
 
         height, width = images[0].shape[:2]
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
+        with inference():
             output = self._model(pixel_values=inputs["pixel_values"].to(self._model.device, self._model.dtype))
         output.logits, output.pred_boxes = output.logits.float(), output.pred_boxes.float()
         results = self._processor.post_process_object_detection(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
 from variorum.models.loaders.segmenters import bounding_box, stability
 from variorum.models.pretrained import load_pretrained, one_error
@@ -92,7 +92,7 @@ class Sam2:
         side = inputs["pixel_values"].shape[-1]
         scaled = [box * (side / np.tile(image.shape[1::-1], 2)) for image, box in zip(images, boxes, strict=True)]
         asked = torch.tensor(np.stack([*scaled, *[scaled[-1]] * missing])[:, None], dtype=torch.float32)
-        with torch.inference_mode():
+        with inference():
             found = self._model(
                 pixel_values=inputs["pixel_values"].to(self._model.device, self._model.dtype),
                 input_boxes=asked.to(self._model.device, self._model.dtype),

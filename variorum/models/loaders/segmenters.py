@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.machine.prefetch import batched
-from variorum.models.device import best_device
+from variorum.models.device import best_device, float32, inference
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import Device, open_session
 from variorum.models.pretrained import state_of
@@ -98,8 +98,9 @@ class SamOptions(StrictModel):
     """Options of `sam`."""
 
     architecture: Literal["vit_b", "vit_l", "vit_h"]
-    batch: int = Field(default=4, ge=1)
-    """Pictures that are encoded together."""
+    batch: int = Field(default=2, ge=1)
+    """Pictures that are encoded together, which takes 2.4 to 3.2 GiB each. Fewer are padded to this number, so a mask
+    depends on its picture alone."""
 
 
 def load_sam(entry: Entry, file: Path, options: SamOptions, used: Mapping[str, Any]) -> Sam:
@@ -128,7 +129,7 @@ class Sam:
         batch: pictures that are encoded together.
     """
 
-    def __init__(self, model: Any, salience: Segmenter, batch: int = 4) -> None:
+    def __init__(self, model: Any, salience: Segmenter, batch: int = 2) -> None:
         from segment_anything import SamPredictor
 
         self._predictor = SamPredictor(model)
@@ -144,21 +145,21 @@ class Sam:
         prompted = [(place, box) for place, box in enumerate(boxes) if box is not None]
         for part in batched(prompted, self._batch):
             with self._lock:
-                for (place, box), encoded in zip(
-                    part, self._encoded([images[place] for place, _ in part]), strict=True
-                ):
-                    found[place] = self._segment(images[place], box, encoded)
+                encoded = self._encoded([images[place] for place, _ in part])
+                for (place, box), one in zip(part, encoded, strict=False):
+                    found[place] = self._segment(images[place], box, one)
         return found
 
     def _encoded(self, images: Sequence[Pixels]) -> Any:
-        """What the picture encoder makes of each picture `[N, ...]`, shrunk and padded as `SamPredictor` does it."""
+        """What the picture encoder makes of a batch of pictures, shrunk and padded as `SamPredictor` does it."""
         import torch
 
         model, inputs = self._predictor.model, []
         for image in images:
             pixels = torch.from_numpy(self._predictor.transform.apply_image(image)).permute(2, 0, 1)
             inputs.append(model.preprocess(pixels.to(model.device)))
-        with torch.inference_mode():
+        inputs += inputs[-1:] * (self._batch - len(images))
+        with inference():
             return model.image_encoder(torch.stack(inputs))
 
     def _segment(self, image: Pixels, box: Singles, encoded: Any) -> Segmentation:
@@ -167,7 +168,8 @@ class Sam:
         predictor.input_size = predictor.transform.get_preprocess_shape(
             *image.shape[:2], predictor.transform.target_length
         )
-        logits, scores, _ = predictor.predict(box=box, multimask_output=True, return_logits=True)
+        with float32():
+            logits, scores, _ = predictor.predict(box=box, multimask_output=True, return_logits=True)
         best = int(np.argmax(scores))
         mask = 1 / (1 + np.exp(-np.clip(logits[best], -30, 30)))
         return Segmentation(mask.astype(np.float32), float(scores[best]), stability(logits[best], -1.0, 1.0))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.diffusion.bounds import Bounds
 from variorum.models.diffusion.conditioned import EdgeToImage, InstructionEdit, LayoutToImage
 from variorum.models.diffusion.inversion import TextFromNoise
 from variorum.models.diffusion.options import PipelineOptions
 from variorum.models.diffusion.own_unet import with_own_unet
-from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint
+from variorum.models.diffusion.pipelines import ImageToImage, ImageVariation, Inpaint, Pipeline
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pipeline, load_pretrained, one_error
 from variorum.models.table_entries import Entry, StrictModel
@@ -75,11 +75,11 @@ def load_diffusion(entry: Entry, folder: Path, options: DiffusionOptions, used: 
         kind = type(pipeline.scheduler)
         pipeline.scheduler = kind.from_config(pipeline.scheduler.config, timestep_spacing=options.spacing)
     model = _model(options.apply(pipeline), options)
-    model.bounds = options
+    model.bounds, model.tf32 = options, options.tf32
     return model
 
 
-def _model(pipeline: Any, options: DiffusionOptions) -> Any:
+def _model(pipeline: Any, options: DiffusionOptions) -> Pipeline:
     if options.task == "edge_to_image":
         return EdgeToImage(pipeline, options.edges)
     if options.task == "inpaint":
@@ -91,13 +91,14 @@ def _model(pipeline: Any, options: DiffusionOptions) -> Any:
             guidance=options.guidance,
             side=options.side,
         )
-    return {
+    classes: dict[str, type[Pipeline]] = {
         "text_to_image": TextFromNoise,
         "image_to_image": ImageToImage,
         "image_variation": ImageVariation,
         "instruction_edit": InstructionEdit,
         "layout_to_image": LayoutToImage,
-    }[options.task](pipeline)
+    }
+    return classes[options.task](pipeline)
 
 
 def _pipeline(entry: Entry, folder: Path, options: DiffusionOptions, used: Mapping[str, Any]) -> Any:
@@ -115,8 +116,8 @@ def _pipeline(entry: Entry, folder: Path, options: DiffusionOptions, used: Mappi
     control = options.task == "edge_to_image"
     if len(used) > 1 or (control and not used):
         raise ModelUnavailable(
-            f"{entry.name}: edge_to_image uses a control network; another task uses nothing, or one model whose U-Net is "
-            f"replaced; `uses` names {len(used)}"
+            f"{entry.name}: edge_to_image uses a control network; another task uses nothing, or one model whose U-Net "
+            f"is replaced; `uses` names {len(used)}"
         )
     if used and not control:
         pipeline = with_own_unet(entry, folder, *used.values())
@@ -151,7 +152,7 @@ def _check_task(pipeline: Any, entry: Entry, task: Task) -> None:
 
 
 DIFFUSION = Loader(
-    revision=1,
+    revision=2,
     make=load_diffusion,
     options=DiffusionOptions,
     packages=("diffusers", "transformers", "torch"),
@@ -234,12 +235,11 @@ class SafetyChecker:
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def _margins(self, images: Sequence[Pixels]) -> Singles:
-        import torch
         from torch.nn.functional import normalize
 
         model = self._model
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
+        with inference():
             pixels = inputs["pixel_values"].to(model.device, model.dtype)
             embedded = normalize(model.visual_projection(model.vision_model(pixels)[1]))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.models.device import best_device
+from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader, NoOptions
 from variorum.models.pretrained import state_of
 from variorum.models.table_entries import Entry, StrictModel
@@ -88,7 +88,7 @@ class Textile:
         values = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255
         seen = interpolate(values.tile(1, 1, 2, 2), (SIDE, SIDE), mode="bilinear", antialias=True)
         mean, deviation = (torch.tensor(one, device=device)[:, None, None] for one in (MEAN, DEVIATION))
-        with torch.inference_mode():
+        with inference():
             return float(torch.sigmoid(STEEP * self._model((seen - mean) / deviation))[0, 0])
 
 

@@ -1,0 +1,16 @@
+"""The recipe `content_dilution` in profile hub, on tiny checkpoints of a true layout."""
+
+import pytest
+
+import variorum
+
+
+@pytest.mark.slow
+def test_captions_are_diluted_beside_an_encoder_of_the_hub(hub_models, tmp_path):
+    hub_models("encoder", "classifier", "classifier_small")
+    edition = variorum.run("content_dilution", profile="hub", store=tmp_path, progress=False)
+    counts = {variant: one["accepted"] for variant, one in edition.counts.items()}
+    assert counts["both"] == counts["text_keywords"] == counts["original"] > 40
+    spaces = edition.figures["intrinsic_properties"]["spaces"]
+    assert spaces["embeddings"]["n"] == counts["original"]
+    assert not any(pin.startswith("facebook/") for pin in edition.manifest.filters)
