@@ -27,6 +27,7 @@ STAMPS = "stamps"
 @commands.command(
     epilog=examples(
         "variorum doctor --for imagenet_e --profile hub --fetch",
+        "variorum doctor --for imagenet_e --profile hub --try --out trial",
         "variorum doctor --fetch",
         "variorum doctor text_to_image safety_checker --profile hub --pin --fetch",
     )
