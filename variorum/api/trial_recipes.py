@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -228,15 +229,18 @@ class RecipeTrial:
         job = Job(self.recipe(UNITS * UNIT, shard=UNIT), str(place), self._profile)
         units = job.plan.units
         work = {"do": "build", "recipe": job.recipe.dump(), "store": str(place), "profile": self._profile}
-        process = start(work, dict.fromkeys(THREADS, "1"))
-        while process.poll() is None and not any(job.store.receipt(unit.key) for unit in units):
-            time.sleep(POLL)
-        ended = process.poll()
-        if ended is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        _, errors = process.communicate()
-        if ended:
-            raise ModelUnavailable(last_line(errors))
+        with tempfile.TemporaryFile() as errors:
+            process = start(work, errors, dict.fromkeys(THREADS, "1"))
+            try:
+                while process.poll() is None and not any(job.store.receipt(unit.key) for unit in units):
+                    time.sleep(POLL)
+                ended = process.poll()
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            if ended:
+                raise ModelUnavailable(last_line(errors))
         made = sum(job.store.receipt(unit.key) is not None for unit in units)
         if ended == 0 or made == len(units):
             raise Skipped(f"all {len(units)} units were made before the process could be killed")
