@@ -229,10 +229,10 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
 
     def terms() -> Outcome:
         found = model_terms(table, aliases)
-        asked = [text for what, text in found if what != "licence"]
+        asked = [f"{what}: {text.partition(':')[0]}" for what, text in found if what != "licence"]
         gated = [alias for alias in aliases if table.entry(alias).gated]
         said = "; ".join([*asked, *([f"gated: {', '.join(gated)}"] if gated else [])]) or "nothing that forbids a use"
-        return "pass", said, {"gated": gated, "terms": [f"{what}: {text}" for what, text in found]}
+        return "pass", said, {"gated": gated, "licences": [text for what, text in found if what == "licence"]}
 
     yield "libraries", versions
     yield "GPU", gpu

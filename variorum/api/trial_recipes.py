@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.api.trial_models import Outcome, Skipped, Work
 from variorum.api.trial_process import last_line, start
-from variorum.edition.store import Store
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import QUIET, Progress
 from variorum.models.device import best_device
@@ -27,10 +26,10 @@ from variorum.reports.trial.document import SHEETS
 from variorum.runners.chosen import chosen
 from variorum.runners.processes import devices
 from variorum.runners.worker import THREADS
-from variorum.schemas.errors import ModelUnavailable, SourceError, UnknownName, VariorumError
+from variorum.schemas.errors import ModelUnavailable, VariorumError
 from variorum.schemas.recipe import Recipe
-from variorum.schemas.uses import all_models
 from variorum.stages.job import Job, models, open_context
+from variorum.stages.needs import needs_of
 from variorum.stages.recipe_files import load_recipe
 
 if TYPE_CHECKING:
@@ -141,22 +140,24 @@ class RecipeTrial:
         return recipe
 
     def identity(self) -> list[Any]:
-        """What decides the outcome of the checks: the recipe with its pictures, and the pins of all its models."""
-        recipe = self.recipe(TWELVE)
-        ctx = open_context(recipe, self._profile)
-        return [
-            recipe.model_dump_json(),
-            recipe.source.pin(ctx),
-            *(models(self._profile).pin(alias) for alias in self.aliases),
-        ]
+        """What decides the outcome of the checks: the recipe with its pictures, and the pins of all its models.
+
+        Raises:
+            ModelUnavailable: a model that it can't do without isn't ready here.
+            SourceError: its pictures can't be had.
+        """
+        recipe, table = self.recipe(TWELVE), models(self._profile)
+        if lines := [why for alias in needs_of(recipe, table).required if (why := table.why_unavailable(alias))]:
+            raise ModelUnavailable(lines[0])
+        source = recipe.source.pin(open_context(recipe, self._profile))
+        return [recipe.model_dump_json(), source, *(table.pin(alias) for alias in self.aliases)]
 
     @cached_property
     def aliases(self) -> tuple[str, ...]:
         """The models that the recipe can't do without, and the others that are ready."""
-        recipe = self.recipe(TWELVE)
         table = models(self._profile)
-        named = all_models(recipe.source, *recipe.generate, *recipe.curate, *recipe.evaluate)
-        return tuple(alias for alias in named if not table.why_unavailable(alias))
+        needs = needs_of(self.recipe(TWELVE), table)
+        return (*needs.required, *(alias for alias in needs.optional if not table.why_unavailable(alias)))
 
     def unload(self) -> None:
         """Give the memory of the recipe's models back."""
@@ -256,14 +257,11 @@ class RecipeTrial:
 
     def photographs(self) -> Outcome:
         """The whole recipe on twelve photographs, with a contact sheet for a person's eyes."""
-        recipe = self.recipe(TWELVE)
-        try:
-            manifest = run(Job(recipe, str(self._out / "store"), self._profile), progress=self._progress, force=True)
-        except (ModelUnavailable, SourceError, UnknownName) as error:
-            raise Skipped(str(error).splitlines()[0]) from None
+        job = Job(self.recipe(TWELVE), str(self._out / "store"), self._profile)
+        manifest = run(job, progress=self._progress, force=True)
         sheet = self._out / SHEETS / f"{Path(self.name).stem}.png"
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        sheet.write_bytes(contact_sheet(manifest, Store(str(self._out / "store"))))
+        sheet.write_bytes(contact_sheet(manifest, job.store))
         accepted, failed = manifest.pictures(), sum(one.samples for one in manifest.shards.get("quarantine", ()))
         figures = {"accepted": accepted, "failed": failed, "sheet": f"{SHEETS}/{sheet.name}"}
         said = f"{accepted} pictures are accepted, {failed} failed a check; look at the sheet"
