@@ -208,7 +208,7 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
         import torch
 
         if not torch.cuda.is_available():
-            raise Skipped("this machine has no GPU that PyTorch can use")
+            raise Skipped("PyTorch finds no GPU")
         driver = next(iter(ask_driver("driver_version")), "unknown")
         cards = []
         for at in range(torch.cuda.device_count()):
