@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class Device:
 
     def __init__(self) -> None:
         self.busy = 0.0
+        self.first, self.last = 0.0, 0.0
         self._lock = threading.Lock()
 
     def work(self, seconds: float) -> None:
@@ -53,7 +55,8 @@ class Device:
         with self._lock:
             began = time.perf_counter()
             time.sleep(seconds)
-            self.busy += time.perf_counter() - began
+            self.first, self.last = self.first or began, time.perf_counter()
+            self.busy += self.last - began
 
 
 class Models:
@@ -101,8 +104,13 @@ class Models:
         return np.stack(self._asked("classifier_gate", images))
 
 
-def crops(folder: Path, number: int) -> Path:
-    """Write parts of packaged photographs that show an object."""
+def photographs(folder: Path, number: int, given: Path | None) -> Path:
+    """Copy as many photographs as wanted, so that the pool of plates has no others; or parts of packaged ones."""
+    if given:
+        folder.mkdir()
+        for path in sorted(given.iterdir())[:number]:
+            shutil.copy(path, folder)
+        return folder
     import skimage.data
 
     rng = np.random.default_rng(0)
@@ -118,7 +126,7 @@ def crops(folder: Path, number: int) -> Path:
 
 
 def made(
-    place: Path, folder: Path, rates: dict[str, float], at_once: int, photographs: int, known: dict[bytes, Any] | None
+    place: Path, folder: Path, rates: dict[str, float], at_once: int, asked: Any, known: dict[bytes, Any] | None
 ) -> Any:
     """Build an edition; returns the device's share of the time, and what the CPU did."""
     shutil.rmtree(place, ignore_errors=True)
@@ -129,49 +137,53 @@ def made(
         {
             "dataset": "simulated",
             "version": "1.0.0",
-            "samples_per_shard": photographs,
-            "limit": photographs,
+            "samples_per_shard": asked.unit,
             "source": {"name": "image_folder", "path": str(folder), "licence": "none"},
             "generate": [{"name": "attribute_edit", "batch": 4}],
         }
     )
     ctx = Context(0, Models(device, rates, known), DiskMemo(place / "memo"), recipe.source)
     job = Job(recipe, str(place / "store"), ctx=ctx)
-    (unit,) = job.plan.units
+    number, units = asked.photographs, job.plan.units
     wall, cpu = time.perf_counter(), time.process_time()
-    receipt = Build(job).make(unit, lambda _: None)
+    with ThreadPoolExecutor(asked.workers) as workers:
+        receipts = list(workers.map(lambda unit: Build(job).make(unit, lambda _: None), units))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {
-        "busy": round(device.busy / wall, 3),
+        "busy": round(device.busy / (device.last - device.first), 3),
+        "busy, with beginning and end": round(device.busy / wall, 3),
         "wall s": round(wall, 1),
-        "device s/photograph": round(device.busy / photographs, 3),
-        "cpu s/photograph": round(cpu / photographs, 3),
+        "device s/photograph": round(device.busy / number, 3),
+        "cpu s/photograph": round(cpu / number, 3),
         "cores that one device needs": round(cpu / device.busy, 2),
-        "shards": sorted(info.sha256 for info in receipt.shards.values()),
+        "shards": sorted(info.sha256 for receipt in receipts for info in receipt.shards.values()),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photographs", type=int, default=16)
+    parser.add_argument("--unit", type=int, default=64, help="photographs in a unit: samples_per_shard")
+    parser.add_argument("--workers", type=int, default=1, help="units at the same time")
     parser.add_argument("--folder", type=Path, help="of photographs; by default parts of packaged ones")
     parser.add_argument("--rates", nargs="*", default=list(RATES), choices=list(RATES))
+    parser.add_argument("--small", choices=["cpu", "device"], default="device", help="where small models are")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    found: dict[str, Any] = {"photographs": asked.photographs, "cores": len(os.sched_getaffinity(0)), "goal": GOAL}
+    found: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "goal": GOAL, **vars(asked)}
+    found.pop("folder"), found.pop("rates")
     windows = attribute_edit.AT_ONCE
     place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
     known: dict[bytes, Any] = {}
     try:
-        folder = asked.folder or crops(place / "photographs", asked.photographs)
+        folder = photographs(place / "photographs", asked.photographs, asked.folder)
         edition = place / "edition"
-        made(edition, folder, {"segment": 0, "fill": 0}, windows, asked.photographs, known)  # loads, asks beforehand
+        none = {"segment": 0.0, "fill": 0.0}
+        made(edition, folder, none, windows, asked, known)  # loads models, and asks beforehand
         for name in asked.rates:
-            for where, answers in (("small models on the CPU", None), ("small models on the device", known)):
-                for label, at_once in (("one window", 1), (f"{windows} windows", windows)):
-                    found[f"{name}, {where}, {label}"] = made(
-                        edition, folder, RATES[name], at_once, asked.photographs, answers
-                    )
+            for label, at_once in (("one window", 1), (f"{windows} windows", windows)):
+                answers = known if asked.small == "device" else None
+                found[f"{name}, {label}"] = made(edition, folder, RATES[name], at_once, asked, answers)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     shards = {tuple(one.pop("shards")) for one in found.values() if isinstance(one, dict)}

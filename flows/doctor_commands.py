@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from variorum.flows import terminal
 from variorum.flows.endings import ERROR, LATER
-from variorum.flows.options import AsJson, Overrides, Profile, ProfileName, examples
+from variorum.flows.options import AsJson, Overrides, Profile, ProfileName, examples, fetch_command
 from variorum.schemas.errors import ModelUnavailable, TemporaryError, VariorumError
 from variorum.schemas.extras import not_installed
 
@@ -113,8 +112,8 @@ def doctor(
         fresh = {row.alias: row for row in doctor_report(table, again)}
         rows = [fresh.get(row.alias, row) for row in rows]
     elif recipe:
-        for line in announced(table.downloads(missing), about=True):
-            terminal.say(line, err=as_json)
+        for what, text in announced(table.downloads(missing), about=True):
+            terminal.say(f"{what}: {text}", err=as_json)
     if STAMPS in (aliases or [] if recipe else aliases or [STAMPS]):
         if fetch and _stamps().state != "ready":
             failed |= _fetch_stamps()
@@ -124,15 +123,14 @@ def doctor(
         terminal.print_json([asdict(row) | ({"needed": said[row.alias]} if row.alias in said else {}) for row in rows])
     else:
         _print(rows, profile.value, asked.said if recipe else {})
-        left_out = [
-            row.alias for row in rows if recipe and not fetch and row.state == "missing" and row.alias in asked.fetched
-        ]
+        to_get = ("missing", "unpinned")
+        left_out = [row for row in rows if recipe and not fetch and row.state in to_get and row.alias in asked.fetched]
         if left_out:
-            words = [*(aliases or ()), "--for", str(recipe), *(f"--set={one}" for one in overrides or ())]
-            words += [] if profile is Profile.embedded else ["--profile", profile.value]
-            terminal.say(f"download them: {shlex.join(['variorum', 'doctor', *words, '--fetch'])}")
+            pinned = all(row.state == "missing" for row in left_out)
+            how = fetch_command(str(recipe), profile, overrides or (), aliases or (), pin=not pinned)
+            terminal.say(f"download them: {how}")
         for row in rows:
-            if row.state != "ready" and row.alias not in left_out:
+            if row.state != "ready" and row not in left_out:
                 unless = "" if row.alias in asked.needed else "optional; "
                 terminal.say(f"{row.alias}: {unless}{failed.get(row.alias, unpinned.get(row.alias, row.way_out))}")
         if not (aliases or recipe) and (extras := not_installed()):
@@ -190,8 +188,8 @@ def _fetch(table: ModelTable, missing: list[str]) -> dict[str, VariorumError]:
     if missing:
         terminal.say("asking how much there is to download …", err=True)
     found = measured(table.downloads(alias for alias in missing if alias not in brought))
-    for line in announced(found, about=False):
-        terminal.say(line, err=True)
+    for what, text in announced(found, about=False):
+        terminal.say(f"{what}: {text}", err=True)
     if full := without_room(found):
         raise ModelUnavailable(full)
     failed: dict[str, VariorumError] = {one.alias: one.problem for one in found if one.problem}

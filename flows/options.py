@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 
 from variorum.edition.opening import existing
 from variorum.flows import terminal
+from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from variorum.edition.store import Store
@@ -231,7 +233,13 @@ class Asked:
         from variorum.stages.job import with_small_models
 
         with agreeing(self.send_to or ()), terminal.progress() as progress:
-            done = with_small_models(job, lambda: kept(job, progress))
+            try:
+                done = with_small_models(job, lambda: kept(job, progress))
+            except ModelUnavailable as error:
+                if len(str(error).splitlines()) == 1:
+                    raise
+                how = fetch_command(self.recipe, self.profile, self.settings())
+                raise ModelUnavailable(f"{error}\ndownload all that this recipe uses: {how}") from error
             if done is not None:
                 return done, True
             for line in warnings_of_job(job):
@@ -262,6 +270,15 @@ class Asked:
         words += [] if self.runner == Runners.prefect else ["--runner", self.runner.value]
         words += [word for given in self.runner_set or () for word in ("--runner-set", given)]
         return words + (["--trust"] if self.trust else [])
+
+
+def fetch_command(
+    recipe: str, profile: Profile, overrides: Iterable[str] = (), aliases: Iterable[str] = (), *, pin: bool = False
+) -> str:
+    """The command that downloads the models that a recipe uses, and these aliases."""
+    words = ["variorum", "doctor", *aliases, "--for", recipe, *(f"--set={one}" for one in overrides)]
+    words += [] if profile is Profile.embedded else ["--profile", profile.value]
+    return shlex.join([*words, *(["--pin"] if pin else []), "--fetch"])
 
 
 def folder_settings(folder: str | None) -> list[str]:

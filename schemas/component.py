@@ -68,10 +68,12 @@ class Models(Protocol):
     def role(self, alias: str) -> str | None:
         """`classifier` or `encoder` for a model that is one, `""` for any other; None for one that a user brings."""
 
-    def unfit(self, alias: str, guidance: Sequence[float], steps: int, negative: bool) -> str:
-        """Why a diffusion model isn't used with these settings, and which suit it, in a line; `""` if they do.
+    def unfit(
+        self, alias: str, *, guidance: float, steps: int, negative: bool = False, image_guidance: float = 1
+    ) -> str:
+        """Say what a diffusion model takes in place of these settings, in a line; `""` if they suit it.
 
-        `guidance` are weights, 1 for none; `negative` is whether there are negative prompts.
+        Weights of guidance are 1 for none; `negative` is whether there are negative prompts.
         """
 
     def check(self, aliases: Iterable[str]) -> None:

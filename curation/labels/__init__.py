@@ -6,6 +6,7 @@ COMPONENTS = (
     "confident_learning",
     "early_learning",
     "linear_separation",
+    "mentions",
     "neighbours",
     "new_label",
     "probabilities",

@@ -17,6 +17,7 @@ from variorum.generators.watermark.watermarking.arms import PERCEPTUAL, Grid
 from variorum.generators.watermark.watermarking.keys import keys_id, read_keys
 from variorum.generators.watermark.watermarking.subjects import batches, subject_of
 from variorum.generators.watermark.watermarking.target import check_material
+from variorum.kit.diffusion.settings import check_settings
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Source, Use
 from variorum.schemas.lookup import NestedSource
@@ -87,11 +88,12 @@ class WatermarkAttack(Generator):
     def check(self, ctx: Context) -> None:
         """Raise RecipeError or SourceError.
 
-        An attack can't have one of the strengths, an attacker lacks photographs, or there are no usable keys.
+        An attack can't have one of the strengths, or its model doesn't take its settings; an attacker lacks photographs, or there are no usable keys.
         """
         for attack in self.attacks:
             for strength in self.strengths:
                 attack.amount(strength)
+            check_settings(attack, ctx)
         check_material(self.attacks, self.material, ctx)
         if self._about_marks():
             read_keys(self.keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,7 +14,9 @@ import pytest
 import skimage.data
 
 from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
-from variorum.models import ModelTable
+from variorum.models import ModelTable, batch_search
+from variorum.models.batch_search import Tried
+from variorum.models.roles import Filled
 from variorum.pixels import encode_png
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
 from variorum.schemas.canonical import canonical_json
@@ -482,6 +485,34 @@ def test_real_models_segment_inpaint_and_judge_a_photograph(models: Models) -> N
     again = by_variant(edit, replace(scene, extras={}), ctx)
     assert len(memo) == kept > 0
     assert all(np.array_equal(pixels(again[name]), pixels(first[name])) for name in first)
+
+
+def test_on_a_gpu_as_many_photographs_go_together_as_the_inpainter_likes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Filler:
+        def __init__(self) -> None:
+            self.asked: list[int] = []
+
+        def get(self, alias: str) -> Any:
+            def fill(images: Any, holes: Any, seeds: Any, names: Any) -> list[Filled]:
+                self.asked.append(len(images))
+                return [Filled(image, "diffusion") for image in images]
+
+            return fill
+
+        def pin(self, alias: str) -> str:
+            return alias
+
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path))
+    monkeypatch.setattr(batch_search, "gpu_name", lambda: "a GPU")
+    monkeypatch.setattr(batch_search, "sweep", lambda make, **_: [Tried(n, float(n), None) for n in (1, 2) if make(n)])
+    filler, masked = Filler(), [replace(one, extras={"mask.png": one.extras["mask.png"]}) for one in SAMPLES[:3]]
+    ctx = Context(5, filler, forgetful)  # type: ignore[arg-type]
+    made = list(AttributeEdit(classifier=None, attributes=()).generate(masked, ctx))
+    assert (len(made), filler.asked[:2], sorted(filler.asked[2:])) == (9, [1, 2], [1, 2])
+    list(AttributeEdit(classifier=None, attributes=(), batch=3).generate(masked, ctx))
+    assert filler.asked[4:] == [3]
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

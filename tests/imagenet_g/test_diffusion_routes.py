@@ -22,8 +22,10 @@ from variorum.edition.tables import read_table
 from variorum.generators.imagenet_g.image_to_image import ImageToImage
 from variorum.generators.imagenet_g.image_variation import ImageVariation
 from variorum.generators.imagenet_g.text_to_image import TextToImage
+from variorum.kit.diffusion import route as route_module
 from variorum.machine.memo import DiskMemo
-from variorum.models import ModelTable
+from variorum.models import ModelTable, batch_search
+from variorum.models.batch_search import Tried
 from variorum.pipeline import build
 from variorum.pixels import decode
 from variorum.schemas.annotations import Annotations, LabelState, Object, Text
@@ -216,6 +218,24 @@ def test_out_of_memory_halves_the_batch_and_says_so(route, caplog):
     assert {child.ops[0]["achieved"]["batch"] for child in children} == {1}
     enough = run(kind, samples, ctx, batch=1)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(children, enough, strict=True))
+
+
+def test_on_a_gpu_the_best_batch_is_looked_for_unless_it_is_set(ctx, monkeypatch, tmp_path):
+    def sweep(make, **_):
+        return [Tried(n, float(n), None) for n in (1, 2) if make(n)]
+
+    monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path))
+    monkeypatch.setattr(batch_search, "sweep", sweep)
+    for module in (batch_search, route_module):
+        monkeypatch.setattr(module, "gpu_name", lambda: "a GPU")
+    model = Small(ctx.models.get("text_to_image"), 9)
+    there = Context(7, Instead(ctx.models, "text_to_image", model), ctx.memo, ctx.source)
+    searched = run(TextToImage, planned(ctx, 3), there, **NO_CHECK)
+    again = run(TextToImage, planned(ctx, 3), there, **NO_CHECK)
+    assert (model.asked[:2], sorted(model.asked[2:])) == ([1, 2], [1, 1, 2, 2])
+    assert [one.ops[0]["achieved"]["batch"] for one in searched + again] == [2, 2, 1] * 2
+    run(TextToImage, planned(ctx, 3), there, batch=3, **NO_CHECK)
+    assert model.asked[6:] == [3]
 
 
 class OneAtATime(Small):

@@ -190,7 +190,7 @@ def machine() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        return f"{platform.machine()}, no GPU"
+        return f"{platform.machine()} without a GPU"
     return ", ".join(torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count()))
 
 
@@ -220,7 +220,10 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
     def disk() -> Outcome:
         found = table.downloads(aliases)
         full, free = without_room(found), free_bytes(cache_dir())
-        said = "; ".join(announced(found, about=True)) or f"nothing to download, {amount(free)} free in {cache_dir()}"
+        said = (
+            "; ".join(text for _, text in announced(found, about=True))
+            or f"nothing to download, {amount(free)} free in {cache_dir()}"
+        )
         figures = {"fetch": sum(one.size for one in found), "free": free, "missing": [one.alias for one in found]}
         return "fail" if full else "pass", full or said, figures
 

@@ -50,6 +50,7 @@ RIM = 1.5
 DECIBELS = 15.0
 """Least PSNR of a picture that was encoded and decoded."""
 STEPS = 30
+TEXTS = ("two cats", "a dog", "a sports car", "a plate of food", "an airplane in the sky", "a page of text")
 UNKNOWN = "nobody has said what a right answer to the public picture is"
 LARGE = 512
 """Side of a square picture for models that take any."""
@@ -118,9 +119,10 @@ def _top(probabilities: Any, wanted: Sequence[int], what: str) -> Look:
 
 
 def _fits(model: Any, picture: Pixels) -> Look:
-    cats, dog = (float(one) for one in np.asarray(model([picture], ["two cats", "a dog"]))[0])
-    said = f"cosine {cats:.3f} with “two cats”, {dog:.3f} with “a dog”; {CLOSER:g} more is wanted"
-    return cats - dog >= CLOSER, said, {"two cats": cats, "a dog": dog}
+    fit = dict(zip(TEXTS, map(float, np.asarray(model([picture], TEXTS))[0]), strict=True))
+    cats, next_best = fit[TEXTS[0]], max(value for text, value in fit.items() if text != TEXTS[0])
+    said = f"cosine {cats:.3f} with “{TEXTS[0]}”, {next_best:.3f} with the next best text; {CLOSER:g} more is wanted"
+    return cats - next_best >= CLOSER, said, fit
 
 
 def _objects(model: Any, picture: Pixels, public: PublicPicture) -> Look:

@@ -18,6 +18,7 @@ from variorum.api.trial_process import answers_on_cpu
 from variorum.models import weights
 from variorum.models.batch_search import Tried, best, sweep
 from variorum.models.device import best_device
+from variorum.models.fetching import amount
 from variorum.models.known_answers import known_answers, note_answered
 from variorum.models.loaders import find_loader
 from variorum.schemas.errors import ModelUnavailable
@@ -114,8 +115,8 @@ class ModelTrial:
         _ = self._model
         figures["load_seconds"] = round(time.perf_counter() - began, 1)
         path = weights.locate(self._entry, self._table.cache)
-        figures["disk_gib"] = round(size_of(path) / 2**30, 3) if path else 0.0
-        said = f"{figures['disk_gib']:.3g} GiB on disk, loaded in {figures['load_seconds']:.1f} s"
+        figures["bytes"] = size_of(path) if path else 0
+        said = f"{amount(figures['bytes'])}, loaded in {figures['load_seconds']:.1f} s"
         if best_device() == "cuda":
             figures["gpu_gib"] = round((_allocated() - before) / 2**30, 3)
             said += f", {figures['gpu_gib']:.3g} GiB on the GPU"
@@ -129,15 +130,14 @@ class ModelTrial:
         except ModelUnavailable as error:
             raise Skipped(str(error)) from None
         known = known_answers(self._known).of(pin)
-        if known:
-            given = model.logits([picture]) if known.of == "logits" else model([picture])
-            first = np.asarray(given.cpu() if hasattr(given, "cpu") else given, float)[0, : len(known.first)]
-            apart = float(np.abs(first - np.asarray(known.first)).max())
-            good = apart <= known.within
-            figures = {"first": first.round(5).tolist(), "known": list(known.first), "apart": apart}
-            said = f"{known.of}: {apart:.2g} from the numbers of {known.source}; {known.within:g} is allowed"
-        else:
+        if known is None:
             return self._looked(picture, pin)
+        given = model.logits([picture]) if known.of == "logits" else model([picture])
+        first = np.asarray(given.cpu() if hasattr(given, "cpu") else given, float)[0, : len(known.first)]
+        apart = float(np.abs(first - np.asarray(known.first)).max())
+        good = apart <= known.within
+        figures = {"first": first.round(5).tolist(), "known": list(known.first), "apart": apart}
+        said = f"{known.of}: {apart:.2g} from the numbers of {known.source}; {known.within:g} is allowed"
         if good:
             note_answered(pin, self._table.cache)
         return "pass" if good else "fail", said, figures

@@ -130,16 +130,17 @@ class ModelTable:
             return None
         return self._of_options(alias, lambda loader, options: loader.role(options), None)
 
-    def unfit(self, alias: str, guidance: Sequence[float], steps: int, negative: bool) -> str:
-        """Why a diffusion model isn't used with these settings, and which suit it, in a line; `""` if they do.
+    def unfit(
+        self, alias: str, *, guidance: float, steps: int, negative: bool = False, image_guidance: float = 1
+    ) -> str:
+        """Say what a diffusion model takes in place of these settings, in a line; `""` if they suit it.
 
-        Raises:
-            RecipeError: no such alias.
+        A model that isn't in the table takes any.
         """
-        if self._brought.knows(alias):
+        if self._brought.knows(alias) or alias not in self._table:
             return ""
         bounds = self._of_options(alias, lambda loader, options: loader.bounds(options), Bounds())
-        found = bounds.unfit(guidance, steps, negative)
+        found = bounds.unfit(guidance=guidance, steps=steps, negative=negative, image_guidance=image_guidance)
         return found and f"the model {alias!r} ({self.entry(alias).name}) {found}"
 
     def _of_options(self, alias: str, ask: Callable[[Loader, Any], T], default: T) -> T:

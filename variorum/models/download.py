@@ -228,7 +228,10 @@ def _fetch_hub_file(place: HubFile, target: Path, progress: Progress) -> Path:
 def _must_match(path: Path, sha256: str, origin: str) -> None:
     got = hash_content(path)
     if got != sha256:
-        raise ModelUnavailable(f"{origin}: the file's sha256 is {got}, the table pins {sha256}; the file was discarded")
+        raise ModelUnavailable(
+            f"{origin}: the file's sha256 is {got}, the table pins {sha256}; the file was discarded: fetch it again or "
+            "correct the table"
+        )
 
 
 # ── commits ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -99,7 +99,8 @@ def fetch_all(found: Iterable[Download], cache: Path, progress: Progress = QUIET
     for one in found:
         if one.problem:
             continue
-        progress.start(f"fetching {one.alias}", one.size)
+        if one.size or not one.entry.size:
+            progress.start(f"fetching {one.alias}", one.size or 1)
         try:
             fetch(one.entry, cache, progress)
         except ModelUnavailable as error:
@@ -124,25 +125,30 @@ def without_room(found: Iterable[Download]) -> str:
     return ""
 
 
-def announced(found: Iterable[Download], *, about: bool) -> list[str]:
-    """Say in lines what is to be downloaded, and which repositories ask for consent.
+def announced(found: Iterable[Download], *, about: bool) -> list[tuple[str, str]]:
+    """Say what is to be downloaded, and which repositories ask for consent: pairs of what and a text.
 
     Args:
         found: the downloads.
         about: whether the sizes are the table's, which are rounded.
     """
     named = list(found)
-    ready = [one for one in named if not one.problem]
-    asking = [one for one in named if one.entry.gated]
-    places = [(one.alias, place.repo) for one in asking if (place := one.entry.hub_repo or one.entry.hub_file)]
-    gates = [f"gated: {alias}: {consent(repo)}" for alias, repo in places]
-    if not ready:
-        return gates
-    parts = [f"{one.alias} {amount(one.size)}" if one.size else f"{one.alias} shares files" for one in ready]
-    folders = dict.fromkeys(one.folder for one in ready)
-    free = ", ".join(f"{amount(free_bytes(folder))} are free in {folder}" for folder in folders)
-    whole = f"{'about ' * about}{amount(sum(one.size for one in ready))}"
-    return [f"to download: {whole} ({', '.join(parts)}); {free}", *gates]
+    lines, ready = list[tuple[str, str]](), [one for one in named if not one.problem]
+    if ready:
+        parts = [f"{one.alias} {_said(one, about)}" for one in ready]
+        folders = dict.fromkeys(one.folder for one in ready)
+        free = ", ".join(f"{amount(free_bytes(folder))} are free in {folder}" for folder in folders)
+        whole = f"{'about ' * about}{amount(sum(one.size for one in ready))}"
+        lines.append(("to download", f"{whole} ({', '.join(parts)}); {free}"))
+    asking = [(one.alias, one.entry.hub_repo or one.entry.hub_file) for one in named if one.entry.gated]
+    return lines + [("gated", f"{alias}: {consent(place.repo)}") for alias, place in asking if place]
+
+
+def _said(one: Download, about: bool) -> str:
+    if one.size:
+        return amount(one.size)
+    known = one.entry.size or not (about or one.entry.wheel or one.entry.npm)
+    return "shares files" if known else "of unknown size"
 
 
 def amount(size: float) -> str:

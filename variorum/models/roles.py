@@ -79,7 +79,7 @@ class ZeroShot(Protocol):
     """Alias `zero_shot`: how well texts fit pictures."""
 
     temperature: float
-    """The softmax of the cosines times this gives probabilities of the texts."""
+    """The softmax of the cosines times this gives probabilities of the texts, given that exactly one fits."""
 
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> Singles:
         """Cosine of every picture with every text, `[N, M]`."""

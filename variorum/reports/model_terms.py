@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from variorum.models import ModelTable
+from variorum.models.fetching import announced
 from variorum.reports.licence_facts import BLOCKING, NON_COMMERCIAL
 from variorum.reports.licences import conditions
 from variorum.stages.job import Job
@@ -32,18 +33,30 @@ def model_terms(table: ModelTable, aliases: Iterable[str], makers: Collection[st
 
 
 def terms_of_job(job: Job) -> list[tuple[str, str]]:
-    """The same of all models that a job uses; without optional ones that are unavailable here."""
+    """The same of all models that a job uses, and what of them is to be downloaded.
+
+    Optional models that are unavailable here are left out.
+    """
     table = job.ctx.models
     if not isinstance(table, ModelTable):
         return []
-    needs = needs_of(job.recipe, table)
-    used = [*needs.required, *(alias for alias in needs.optional if not table.why_unavailable(alias))]
-    return model_terms(table, used, needs.makers)
+    used, makers = _used(job, table)
+    return model_terms(table, used, makers) + announced(table.downloads(used), about=True)
 
 
 def warnings_of_job(job: Job) -> list[str]:
     """One line for each model of a job whose weights aren't for every use."""
-    return [f"{what}: {text}" for what, text in terms_of_job(job) if what != "licence"]
+    table = job.ctx.models
+    if not isinstance(table, ModelTable):
+        return []
+    used, makers = _used(job, table)
+    return [f"{what}: {text}" for what, text in model_terms(table, used, makers) if what != "licence"]
+
+
+def _used(job: Job, table: ModelTable) -> tuple[list[str], frozenset[str]]:
+    needs = needs_of(job.recipe, table)
+    there = [alias for alias in needs.optional if not table.why_unavailable(alias)]
+    return [*needs.required, *there], needs.makers
 
 
 def _warning(alias: str, licence: str, makes: bool) -> tuple[str, str] | None:

@@ -116,7 +116,7 @@ class Planned:
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
-        return {name: getattr(self, name) for name in SAID}
+        return {name: getattr(self, name) for name in SAID} | {"terms": [list(pair) for pair in self.terms]}
 
     def lines(self) -> list[tuple[str, str]]:
         """All of it as (what, text) for people."""

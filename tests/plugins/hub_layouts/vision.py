@@ -546,6 +546,135 @@ def qwen3_vl(folder: Path) -> None:
     write_json(folder / "video_preprocessor_config.json", pictures | film)
 
 
+# ── Florence-2 ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def florence2(folder: Path) -> None:
+    """A Florence-2 in transformers' own layout, for pictures of 64 pixels: four places and their mean."""
+    import torch
+    from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
+    from tokenizers.models import BPE
+    from transformers import Florence2Config, Florence2ForConditionalGeneration
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = list(bytes_to_unicode().values())
+    base = ["<s>", "<pad>", "</s>", "<unk>", *letters, "<mask>"]
+    added = ["<od>", "</od>", "<ocr>", "</ocr>", *(f"<loc_{place}>" for place in range(1000)), "<image>"]
+    numbers = {word: number for number, word in enumerate(base)}
+    tokenizer = Tokenizer(BPE(vocab=numbers, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    tokenizer.add_special_tokens([*base[:4], "<mask>", *added])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "vocab.json", numbers)
+    (folder / "merges.txt").write_text("#version: 0.2\n", "utf-8")
+    marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    facts = {
+        **marks,
+        "additional_special_tokens": added,
+        "extra_special_tokens": {"image_token": "<image>"},
+        "image_token": "<image>",
+        "mask_token": "<mask>",
+        "model_max_length": 1024,
+        "processor_class": "Florence2Processor",
+        "tokenizer_class": "BartTokenizer",
+    }
+    write_json(folder / "tokenizer_config.json", facts)
+    write_json(folder / "processor_config.json", {"processor_class": "Florence2Processor"})
+    processor = {
+        "do_center_crop": False,
+        "do_convert_rgb": None,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": IMAGENET_MEAN,
+        "image_processor_type": "CLIPImageProcessor",
+        "image_seq_length": 5,
+        "image_std": IMAGENET_STD,
+        "processor_class": "Florence2Processor",
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"height": 64, "width": 64},
+    }
+    write_json(folder / "preprocessor_config.json", processor)
+    vocabulary = len(base) + len(added)
+    config = {
+        "architectures": ["Florence2ForConditionalGeneration"],
+        "bos_token_id": 0,
+        "dtype": "float32",
+        "eos_token_id": 2,
+        "image_token_id": vocabulary - 1,
+        "is_encoder_decoder": True,
+        "model_type": "florence2",
+        "pad_token_id": 1,
+        "text_config": {
+            "bos_token_id": 0,
+            "d_model": 32,
+            "decoder_attention_heads": 2,
+            "decoder_ffn_dim": 32,
+            "decoder_layers": 1,
+            "decoder_start_token_id": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 32,
+            "encoder_layers": 1,
+            "eos_token_id": 2,
+            "forced_bos_token_id": 0,
+            "forced_eos_token_id": 2,
+            "max_position_embeddings": 1024,
+            "model_type": "bart",
+            "pad_token_id": 1,
+            "vocab_size": vocabulary,
+        },
+        "tie_word_embeddings": True,
+        "transformers_version": "4.56.0.dev0",
+        "vision_config": {
+            "depths": [1, 1, 1, 1],
+            "embed_dim": [8, 16, 32, 32],
+            "max_position_embeddings": 50,
+            "max_temporal_embeddings": 100,
+            "model_type": "florence_vision",
+            "num_groups": [1, 1, 2, 2],
+            "num_heads": [1, 1, 2, 2],
+            "projection_dim": 32,
+            "window_size": 2,
+        },
+    }
+    model = spread(lambda: Florence2ForConditionalGeneration(Florence2Config(**config)))
+    with torch.no_grad():
+        model.get_input_embeddings().weight[len(base) :] *= 0.01  # or it would say nothing but places
+        model.get_input_embeddings().weight[:4] *= 0.01
+    write_tensors(folder / "model.safetensors", _Untied(model))
+    write_json(folder / "config.json", config)
+    settings = {
+        "bos_token_id": 0,
+        "decoder_start_token_id": 2,
+        "early_stopping": True,
+        "eos_token_id": 2,
+        "forced_bos_token_id": 0,
+        "forced_eos_token_id": 2,
+        "no_repeat_ngram_size": 3,
+        "num_beams": 3,
+        "pad_token_id": 1,
+        "transformers_version": "4.56.0.dev0",
+    }
+    write_json(folder / "generation_config.json", settings)
+
+
+class _Untied:
+    """A network without those of its tensors that are others under a second name."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def state_dict(self) -> dict[str, Any]:
+        found: dict[int, tuple[str, Any]] = {}
+        for name, tensor in self._model.state_dict().items():
+            found.setdefault(tensor.data_ptr(), (name, tensor))
+        return dict(found.values())
+
+
 BUILDERS: dict[str, Callable[[Path], None]] = {
     "segmenter_sam2": sam2,
     "segmenter_sam2_tiny": sam2,
@@ -557,4 +686,5 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "encoder_dinov3": dinov3,
     "vlm_qwen25": qwen25_vl,
     "vlm_qwen3": qwen3_vl,
+    "vlm_florence": florence2,
 }

@@ -81,11 +81,12 @@ def test_what_aliases_share_counts_once_and_what_is_here_not_at_all(hub, table):
     known = fetching.measured(found)
     shared = len(CONFIG) + len(SHARED)
     assert [one.size for one in known] == [shared, len(OWN), len(FILE), 0]
-    (line,) = fetching.announced(known, about=False)
-    assert line.startswith("to download: 0.0 MB (first 0.0 MB, second 0.0 MB, single 0.0 MB, third shares files); ")
+    ((what, text),) = fetching.announced(known, about=False)
+    assert what == "to download"
+    assert text.startswith("0.0 MB (first 0.0 MB, second 0.0 MB, single 0.0 MB, third shares files); ")
     seen = Noted()
     assert fetching.fetch_all(known, models.cache, seen) == {}
-    assert seen.phases == [[f"fetching {one.alias}", one.size, one.size] for one in known]
+    assert seen.phases == [[f"fetching {one.alias}", one.size, one.size] for one in known if one.size]
     assert all(hub.given[name] == len(data) for name, data in (("shared.safetensors", SHARED), ("w.pth", FILE)))
     assert models.downloads(["first", "second", "third"]) == []
     assert {models.status(alias).state for alias in ("first", "second", "third", "single")} == {"ready"}
@@ -117,7 +118,7 @@ def test_a_gated_repository_is_told_from_a_missing_one(hub, table):
     models = table(entry("mine", repo(), "gated = true"))
     hub.gated.add("me/model")
     terms = f"log in with `hf auth login` and accept its terms at {hub.url}/me/model"
-    assert fetching.announced(models.downloads(["mine"]), about=True)[1] == f"gated: mine: {terms}"
+    assert fetching.announced(models.downloads(["mine"]), about=True)[1] == ("gated", f"mine: {terms}")
     assert str(refusal(models)) == f"me/model is gated: {terms}"
     assert f"it is gated: {terms}" in models.status("mine").way_out
     hub.consented = True

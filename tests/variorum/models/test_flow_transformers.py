@@ -118,6 +118,7 @@ def test_guidance_and_negatives_have_an_effect_where_the_model_takes_them(models
         ("text_to_image_fast", {"guidance": 7.5}, "this model takes a guidance of 1, not 7.5"),
         ("text_to_image_fast", {"guidance": 1.0, "steps": 50}, "this model takes at most 4 steps, not 50"),
         ("text_to_image_flux", {"guidance": 7.5}, "this model takes a guidance of at most 5, not 7.5"),
+        ("text_to_image_qwen", {"steps": 1}, "this model takes at least 2 steps"),
         ("text_to_image_flux", {"negative": "blue"}, "this model takes no negative prompt"),
     ],
 )
@@ -187,14 +188,14 @@ def test_only_the_hole_is_filled(models, shape):
 def test_an_edit_follows_picture_and_instruction_and_not_its_batch(models):
     model = models("instruction_edit_qwen")
     images, told = pictures(2), ["make it snow", "remove the boat from the sea"]
-    settings = {"steps": 1, "guidance": 4.0, "image_guidance": 1}
+    settings = {"steps": 2, "guidance": 4.0, "image_guidance": 1}
     together = model(images, told, [1, 2], **settings)
     (alone,) = model(images[:1], told[:1], [1], **settings)
     assert alone.shape == images[0].shape
     assert furthest([alone], together[:1]) <= LEVELS
     assert not np.array_equal(alone, model(images[:1], ["make it night"], [1], **settings)[0])
     assert not np.array_equal(alone, model(images[1:], told[:1], [1], **settings)[0])
-    with pytest.raises(ValueError, match="takes no image guidance: set it to 1"):
+    with pytest.raises(ValueError, match="takes an image guidance of 1, not 1.5"):
         model(images, told, [1, 2], **settings | {"image_guidance": 1.5})
 
 
@@ -204,3 +205,11 @@ def test_what_the_loader_does_not_do_is_said_in_one_line(models):
     entry = hub_layouts.entries()["text_to_image_flux"]
     sliced = entry.model_copy(update={"options": entry.options | {"attention": "sliced"}})
     assert FLOW_TRANSFORMER.problem(sliced) == "attention = 'sliced' is for U-Nets; leave it out"
+
+
+@pytest.mark.parametrize("alias", ["text_to_image_flux", "text_to_image_qwen", "text_to_image_z"])
+@pytest.mark.parametrize("saver", [{"offload": "model"}, {"vae_slicing": True, "vae_tiling": True}], ids=str)
+def test_memory_savers_change_next_to_nothing(models, alias, saver):
+    saving = models(alias, **saver)
+    assert (saving._decoding is saving._denoising) == ("offload" in saver)
+    assert furthest(drawn(saving, alias, [0, 1]), drawn(models(alias), alias, [0, 1])) <= LEVELS

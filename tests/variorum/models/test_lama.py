@@ -7,7 +7,7 @@ import pytest
 from hub_layouts.vision import lama
 
 from variorum.models import ModelTable
-from variorum.models.loaders.lama import LAMA
+from variorum.models.loaders.lama import LAMA, Lama
 from variorum.schemas.errors import ModelUnavailable
 
 
@@ -79,3 +79,18 @@ def test_other_networks_are_refused(entry, tmp_path):
     path.write_bytes(b"torchscript")
     with pytest.raises(ModelUnavailable, match="can't be opened as ONNX"):
         LAMA.load(entry, path, {})
+
+
+class Failing:
+    """A session whose network fails at everything but an even grey."""
+
+    def run(self, _names, inputs):
+        picture = inputs["image"]
+        return [picture if np.ptp(picture[inputs["mask"].repeat(3, 1) == 0]) == 0 else picture * np.nan]
+
+
+def test_a_result_that_is_not_finite_leaves_the_picture():
+    image, hole = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8), np.eye(40, dtype=bool)
+    (found,) = Lama(Failing(), 64, "failing")([image], [hole], [1])
+    assert found.method == "blank"
+    assert np.array_equal(found.image, image)

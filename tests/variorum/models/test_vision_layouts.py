@@ -9,7 +9,8 @@ from hub_layouts.vision import BUILDERS
 from safetensors.torch import load_file
 
 from variorum.models import ModelTable
-from variorum.schemas.errors import ModelUnavailable
+from variorum.models.loaders.vision_language import names_of
+from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +75,38 @@ def test_chat_models_read_every_tensor_and_answer_each_question_alone(hub_models
     held = tensors(alias, hub_home)
     for name, weights in model._model.state_dict().items():
         assert any(weights.shape == one.shape and torch.equal(weights, one) for one in held.values()), name
+
+
+def test_florence_answers_tasks_as_transformers_own_class_does_and_nothing_else(hub_models, hub_home):
+    import torch
+    from transformers import Florence2ForConditionalGeneration, Florence2Processor
+
+    model, folder = hub_models("vlm_florence").get("vlm_florence"), snapshot("vlm_florence", hub_home)
+    own = Florence2ForConditionalGeneration.from_pretrained(folder).eval()
+    processor = Florence2Processor.from_pretrained(folder)
+    tasks = ["<OD>", "<DETAILED_CAPTION>", "<CAPTION>"]
+    together = model(IMAGES, tasks, most_tokens=8)
+    for image, task, answer in zip(IMAGES, tasks, together, strict=True):
+        inputs = processor(images=image, text=task, return_tensors="pt")
+        with torch.inference_mode():
+            tokens = own.generate(
+                **inputs, max_new_tokens=8, num_beams=1, forced_eos_token_id=None, no_repeat_ngram_size=0
+            )
+        assert answer == names_of(processor.batch_decode(tokens)[0])
+        assert model([image], [task], most_tokens=8) == [answer]
+    assert all(together)
+    held = tensors("vlm_florence", hub_home)
+    for name, weights in model._model.state_dict().items():
+        assert any(weights.shape == one.shape and torch.equal(weights, one) for one in held.values()), name
+    with pytest.raises(RecipeError, match="is asked by the mark of a task"):
+        model(IMAGES[:1], ["What is this?"])
+
+
+def test_names_of_objects_remain_of_florences_places():
+    text = "</s><s>dog<loc_1><loc_2><loc_3><loc_4>human face<loc_5><loc_6><loc_7><loc_8>dog<loc_9><loc_0></s><pad>"
+    assert names_of(text) == "dog, human face"
+    assert names_of("</s><s>A dog lies on a rug.</s>") == "A dog lies on a rug."
+    assert names_of("</s><s></s>") == ""
 
 
 def test_sam2_through_the_table_finds_what_the_salience_model_points_at(hub_models):

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field
 
 from variorum.kit.diffusion.drawing import Drawn, Request, Safety, draw, noise
 from variorum.kit.diffusion.opinions import opinions
+from variorum.kit.diffusion.settings import check_settings
 from variorum.kit.gates.gates import Gates, at_most, blank
 from variorum.kit.prompts.prompts import (
     UNLABELLED,
@@ -36,7 +37,6 @@ from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
-from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure, Gate, Sample, child_id
 from variorum.schemas.uses import required_models
 
@@ -157,14 +157,7 @@ class Route(Generator):
         The settings don't suit the model, a class has no name, or two classes have one prompt. Templates that leak test
         sets are warned of.
         """
-        weights = getattr(self, "guidance", ())
-        settings = (
-            weights if isinstance(weights, tuple) else (weights,),
-            self.steps,
-            bool(getattr(self, "negative", "")),
-        )
-        if problem := ctx.models.unfit(self.model, *settings):
-            raise RecipeError(f"{self.component_name()}: {problem}")
+        check_settings(self, ctx)
         wording = self.wording(ctx)
         if wording and (warning := leak_warning(self.component_name(), wording.templates)):
             log.warning("%s", warning)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import Field
 
 from variorum.models.table_entries import StrictModel
@@ -18,21 +16,26 @@ class Bounds(StrictModel):
     """Highest weight of guidance, 1 for a distilled model, which takes none. None for any weight."""
     takes_negative: bool = True
     """Whether negative prompts have an effect. They have none where guidance is an input of the network."""
+    takes_image_guidance: bool = True
+    """Whether an editor weighs the picture apart from the instruction."""
 
-    def unfit(self, guidance: Sequence[float], steps: int, negative: bool) -> str:
+    def unfit(self, *, guidance: float, steps: int, negative: bool = False, image_guidance: float = 1) -> str:
         """What the model takes in place of these settings, as in `takes at most 4 steps, not 50`; `""` if they suit it.
 
         Args:
-            guidance: weights, 1 for none.
+            guidance: weight, 1 for none.
             steps: denoising steps.
             negative: whether there are negative prompts.
+            image_guidance: weight of a picture that is edited, 1 for none.
         """
         found = []
-        if self.most_guidance is not None and max(guidance, default=1) > self.most_guidance:
+        if self.most_guidance is not None and guidance > self.most_guidance:
             most = "" if self.most_guidance == 1 else "at most "
-            found.append(f"a guidance of {most}{self.most_guidance:g}, not {max(guidance):g}")
+            found.append(f"a guidance of {most}{self.most_guidance:g}, not {guidance:g}")
         if self.most_steps is not None and steps > self.most_steps:
             found.append(f"at most {self.most_steps} steps, not {steps}")
         if negative and not self.takes_negative:
             found.append("no negative prompt")
+        if image_guidance != 1 and not self.takes_image_guidance:
+            found.append(f"an image guidance of 1, not {image_guidance:g}")
         return f"takes {', and '.join(found)}" if found else ""

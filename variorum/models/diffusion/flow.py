@@ -139,6 +139,10 @@ class QwenImageEdit(QwenImage):
     tokens = 2**15
     by_text = False
 
+    def misstated(self, _pipeline: Any, bounds: Bounds) -> str:
+        """It has no weight for the picture."""
+        return "takes_image_guidance = false" if bounds.takes_image_guidance else ""
+
 
 class ZImage(Family):
     """Z-Image: hidden states of Qwen3, a tensor for each text."""
@@ -218,8 +222,9 @@ class Flow(Pipeline):
     def _inputs(self, prompts: Sequence[str], negatives: Sequence[str], inputs: dict[str, Any]) -> dict[str, Any]:
         family, called = self._family, dict(inputs)
         guidance = called.pop("guidance_scale")
-        if called.pop("image_guidance_scale", 1) != 1:
-            raise ValueError("this model takes no image guidance: set it to 1")
+        called.pop("image_guidance_scale", None)  # 1, by the bounds
+        if called["num_inference_steps"] < 2 and self.pipeline.scheduler.config.get("shift_terminal"):
+            raise ValueError("this model takes at least 2 steps")  # else diffusers divides 0 by 0
         if "image" in called:
             called["width"], called["height"] = called["image"][0].size
         negatives = family.negatives(negatives or [""] * len(prompts), guidance)

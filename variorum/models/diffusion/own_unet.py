@@ -54,12 +54,18 @@ def _filled(entry: Entry, folder: Path, like: Any) -> Any:
     with torch.device("meta"):
         network = type(like).from_config(like.config)
     wanted = network.state_dict()
-    wrong = [name for name in wanted if name not in held or held[name].shape != wanted[name].shape]
-    if odd := sorted({*wrong, *(held.keys() - wanted.keys())}):
-        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-        raise ModelUnavailable(
-            f"{files[0]}: {odd[0]}{more} is missing, of another shape or unknown: it is incomplete, or no U-Net like "
-            "that of the model that it uses"
-        )
+    lacking, unknown = sorted(wanted.keys() - held.keys()), sorted(held.keys() - wanted.keys())
+    reshaped = sorted(name for name in wanted.keys() & held.keys() if held[name].shape != wanted[name].shape)
+    for names, what in (
+        (lacking, "no tensor"),
+        (reshaped, "another shape of the tensor"),
+        (unknown, "an unknown tensor"),
+    ):
+        if names:
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise ModelUnavailable(
+                f"{files[0]} has {what} {names[0]}{more} of a U-Net like that of the model that it uses; it is "
+                "incomplete, or of another kind: fetch it again, or name another checkpoint"
+            )
     network.load_state_dict(held, assign=True)
     return network.to(getattr(torch, entry.dtype)).eval()

@@ -117,8 +117,13 @@ class Pipeline:
         Raises:
             ValueError: only some of the negatives are empty, or settings that don't suit the model.
         """
-        steps, guidance = inputs["num_inference_steps"], inputs["guidance_scale"]
-        if problem := self.bounds.unfit([guidance], steps, any(negatives)):
+        problem = self.bounds.unfit(
+            guidance=inputs["guidance_scale"],
+            steps=inputs["num_inference_steps"],
+            negative=any(negatives),
+            image_guidance=inputs.get("image_guidance_scale", 1),
+        )
+        if problem:
             raise ValueError(f"this model {problem}")
         number = len(inputs["generator"])
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from variorum.models.diffusion.images import resized
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.onnx import open_session
+from variorum.models.onnx import Device, open_session
 from variorum.models.roles import Filled
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 METHOD = "lama"
 """The word for how a hole was filled."""
+BLANK = "blank"
+"""The word for a network's output that isn't finite: the picture stays as it was."""
 SIDE = 512
 """Working side of a file that takes any side, pixels."""
 MULTIPLE = 8
@@ -37,6 +39,8 @@ class LamaOptions(StrictModel):
 
     threads: int = Field(default=1, ge=1)
     """Of one session on a CPU; pictures are spread over processes instead."""
+    device: Device = "cpu"
+    """`best`: a CUDA device, with the package onnxruntime-gpu."""
 
 
 def load_lama(entry: Entry, file: Path, options: LamaOptions, _used: Mapping[str, Any]) -> Lama:
@@ -45,7 +49,7 @@ def load_lama(entry: Entry, file: Path, options: LamaOptions, _used: Mapping[str
     Raises:
         ModelUnavailable: the file isn't ONNX, has other inputs, or changes what lies outside the mask.
     """
-    session = open_session(file, options.threads, entry.name)
+    session = open_session(file, options.threads, entry.name, options.device)
     shapes = {one.name: one.shape for one in session.get_inputs()}
     if {*shapes} != {"image", "mask"}:
         raise ModelUnavailable(f"{entry.name} has the inputs {', '.join(shapes)}; LaMa's are image and mask")
@@ -74,7 +78,7 @@ class Lama:
     def __call__(
         self, images: Sequence[Pixels], holes: Sequence[Array], seeds: Sequence[int], negatives: Sequence[str] = ()
     ) -> list[Filled]:
-        """Each picture with its hole filled; `method` is `lama`, or `none` for an empty hole."""
+        """Each picture with its hole filled; `method` is `lama`, `none` for an empty hole, `blank` without a result."""
         return [self._filled(image, hole.astype(bool)) for image, hole in zip(images, holes, strict=True)]
 
     def _filled(self, image: Pixels, hole: Bools) -> Filled:
@@ -90,6 +94,8 @@ class Lama:
         small = np.pad(resized(image, inner), (*pad, (0, 0)), mode="symmetric")
         levels: Singles = small.astype(np.float32) / np.float32(255)
         found = self._run(levels, np.pad(missing, pad, mode="symmetric"))
+        if not np.isfinite(found).all():
+            return Filled(image.copy(), BLANK)
         made = np.rint(found[: inner[0], : inner[1]] * (255 / self._white)).clip(0, 255).astype(np.uint8)
         filled = resized(made, (height, width))
         return Filled(np.where(hole[..., None], filled, image).astype(np.uint8), METHOD)
@@ -99,7 +105,7 @@ class Lama:
         mask = missing.astype(np.float32)[None, None]
         known = np.ascontiguousarray(image.transpose(2, 0, 1)[None]) * (1 - mask)
         found: Singles = self._session.run(None, {"image": known.astype(np.float32), "mask": mask})[0][0]
-        return np.nan_to_num(found).transpose(1, 2, 0)
+        return found.transpose(1, 2, 0)
 
     def _white_level(self, name: str) -> float:
         """1 or 255: what the network calls white. It returns the known pixels as they are, so an even grey tells.
@@ -113,7 +119,7 @@ class Lama:
         found = self._run(np.full((self._side, self._side, 3), GREY, np.float32), missing)
         known = found[missing == 0] / GREY
         for white in (1.0, 255.0):
-            if np.abs(known / white - 1).max() < 0.01:
+            if np.allclose(known, white, rtol=0.01):
                 return white
         raise ModelUnavailable(
             f"{name} isn't LaMa as ONNX: outside the mask it turns {GREY:g} into {known.min() * GREY:.3g} to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,7 +18,8 @@ from variorum.models.loaders.classifiers import told_by
 from variorum.models.loaders.loader import Loader
 from variorum.models.pretrained import load_pretrained, one_error
 from variorum.models.table_entries import Entry, StrictModel
-from variorum.schemas.errors import ModelUnavailable
+from variorum.schemas.errors import ModelUnavailable, RecipeError
+from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
@@ -142,6 +144,12 @@ ZERO_SHOT = Loader(
 # ── vision_language: chat models ─────────────────────────────────────────────────────────────────────────────────────
 
 
+FLORENCE = "florence2"
+"""Type of Florence-2's checkpoints in transformers' own layout."""
+TASK = re.compile(r"<[A-Z_]+>")
+"""What Florence-2 is asked by: `<OD>`, `<DETAILED_CAPTION>` and so on."""
+
+
 class VisionLanguageOptions(StrictModel):
     """Options of `vision_language`."""
 
@@ -166,6 +174,8 @@ def load_vision_language(
     model = load_pretrained(AutoModelForImageTextToText, folder, entry, trust_remote_code=False)
     with one_error(folder, "a vision-language model's processor"):
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if model.config.model_type == FLORENCE:
+        return Florence(model.to(best_device()).eval(), processor, options)
     if not getattr(processor, "chat_template", None):
         raise ModelUnavailable(f"{entry.name} has no chat template, so it can't be asked anything")
     return VisionLanguage(model.to(best_device()).eval(), processor, options)
@@ -195,6 +205,8 @@ class VisionLanguage:
             bos_token_id=theirs.bos_token_id,
             eos_token_id=theirs.eos_token_id,
             pad_token_id=padding,
+            decoder_start_token_id=theirs.decoder_start_token_id,
+            forced_bos_token_id=theirs.forced_bos_token_id,
         )
         self._lock = threading.Lock()  # some models hold the positions of the current run
 
@@ -236,6 +248,38 @@ class VisionLanguage:
             raise
         new = tokens[:, inputs["input_ids"].shape[1] :]
         return [text.strip() for text in self._processor.batch_decode(new, skip_special_tokens=True)]
+
+
+class Florence(VisionLanguage):
+    """A `roles.VisionLanguage` that is asked by tasks: Florence-2 (Xiao et al., CVPR 2024, arXiv 2311.06242).
+
+    A question is a task's mark, such as `<OD>` for the names of objects or `<DETAILED_CAPTION>`; it answers no others.
+    Of places in its answers only the names remain, separated by commas.
+    """
+
+    def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:
+        import torch
+
+        if odd := [question for _, question in pairs if not TASK.match(question)]:
+            raise RecipeError(
+                f"Florence-2 is asked by the mark of a task, such as <OD> or <DETAILED_CAPTION>, not by {cut(odd[0])!r}"
+            )
+        inputs = self._processor(
+            images=[to_pil(image) for image, _ in pairs],
+            text=[question for _, question in pairs],
+            padding=True,
+            return_tensors="pt",
+        ).to(self._model.device, self._model.dtype)
+        with self._lock, torch.inference_mode():
+            tokens = self._model.generate(**inputs, max_new_tokens=most)
+        return [names_of(text) for text in self._processor.batch_decode(tokens, skip_special_tokens=False)]
+
+
+def names_of(text: str) -> str:
+    """Florence-2's answer without its marks: names with places as `dog, cat`, captions as they are."""
+    parts = re.sub(r"(?:<loc_\d+>)+", "\0", text).split("\0")
+    plain = [" ".join(re.sub(r"</?[a-z]+>", " ", part).split()) for part in parts]
+    return ", ".join(dict.fromkeys(part for part in plain if part))
 
 
 def _first(tokens: int | Sequence[int] | None) -> int | None:

@@ -38,12 +38,6 @@ class Subject:
     name: str
     lines: dict[str, Line]
 
-    @property
-    def state(self) -> str:
-        """`fail` if any line failed, `skipped` if all were skipped."""
-        states = {line.state for line in self.lines.values()}
-        return "fail" if "fail" in states else "skipped" if states == {"skipped"} else "pass"
-
 
 def write_page(trial: Trial, folder: Path) -> Path:
     """Write the page of a trial into its folder, beside the sheets that it shows."""
