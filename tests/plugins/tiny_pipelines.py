@@ -239,3 +239,145 @@ def scheduler() -> Any:
     return PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     )
+<<<<<<< HEAD
+=======
+
+
+def save_owl(folder: Path) -> None:
+    """An OWLv2 detector with its tokenizer and image processor."""
+    import torch
+    from transformers import Owlv2Config, Owlv2ForObjectDetection, Owlv2ImageProcessor
+
+    tokenizer = save_tokenizer(folder)
+    tokenizer.model_max_length = 16
+    tokenizer.save_pretrained(folder)
+    Owlv2ImageProcessor(size={"height": WIDTH, "width": WIDTH}).save_pretrained(folder)
+    config = Owlv2Config(
+        text_config={**text_config(), "max_position_embeddings": 16},
+        vision_config=vision_config(),
+        projection_dim=WIDTH,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = Owlv2ForObjectDetection(config)
+        for weights in model.parameters():  # a library's own random numbers change with its releases
+            if weights.ndim > 1:
+                torch.nn.init.normal_(weights, std=0.2)
+        for layer in (model.class_head.logit_scale, model.class_head.logit_shift):  # or scores are all 1 or 0
+            torch.nn.init.normal_(layer.weight, std=0.02)
+        model.save_pretrained(folder, safe_serialization=True)
+
+
+def save_grounded(folder: Path) -> None:
+    """A Grounding DINO detector with its tokenizer, a token a letter, and image processor."""
+    import torch
+    from transformers import (
+        BertConfig,
+        BertTokenizer,
+        GroundingDinoConfig,
+        GroundingDinoForObjectDetection,
+        GroundingDinoImageProcessor,
+        SwinConfig,
+    )
+
+    words = [f"[unused{number}]" for number in range(1100)]
+    # BERT's own numbers, which the network tells its texts apart by
+    for number, word in ((0, "[PAD]"), (100, "[UNK]"), (101, "[CLS]"), (102, "[SEP]"), (103, "[MASK]")):
+        words[number] = word
+    words[1012], words[1029] = ".", "?"
+    for place, letter in enumerate(string.ascii_lowercase):
+        words[200 + place], words[300 + place] = letter, f"##{letter}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(words))
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 128}).save_pretrained(folder)
+    sizes = {"hidden_size": WIDTH, "intermediate_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        GroundingDinoForObjectDetection(
+            GroundingDinoConfig(
+                backbone_config=SwinConfig(
+                    image_size=SIDE,
+                    embed_dim=8,
+                    depths=[1, 1, 1, 1],
+                    num_heads=[1, 1, 2, 2],
+                    window_size=2,
+                    out_features=["stage2", "stage3", "stage4"],
+                ),
+                text_config=BertConfig(vocab_size=len(words), **sizes),
+                d_model=WIDTH,
+                num_queries=20,
+                encoder_layers=1,
+                decoder_layers=2,
+                encoder_ffn_dim=WIDTH,
+                decoder_ffn_dim=WIDTH,
+                encoder_attention_heads=2,
+                decoder_attention_heads=2,
+            )
+        ).save_pretrained(folder, safe_serialization=True)
+
+
+def save_vision_language(folder: Path) -> None:
+    """A Qwen2-VL model with its tokenizer, a token a byte, its processors and a chat template."""
+    import torch
+    from transformers import (
+        GenerationConfig,
+        Qwen2Tokenizer,
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
+    marks += ["<|image_pad|>", "<|video_pad|>"]
+    numbers = {word: number for number, word in enumerate([*letters, *marks])}
+    tokenizer = Qwen2Tokenizer(vocab=numbers, merges=[])
+    tokenizer.add_special_tokens({"additional_special_tokens": marks[1:]})
+    template = (
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
+        "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
+        "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    Qwen2VLProcessor(
+        image_processor=Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=112 * 112),
+        tokenizer=tokenizer,
+        video_processor=Qwen2VLVideoProcessor(),
+        chat_template=template,
+    ).save_pretrained(folder)
+    config = Qwen2VLConfig(
+        text_config={
+            "vocab_size": len(numbers),
+            "hidden_size": WIDTH,
+            "intermediate_size": 2 * WIDTH,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
+            "bos_token_id": numbers["<|endoftext|>"],
+            "eos_token_id": numbers["<|im_end|>"],
+        },
+        vision_config={"depth": 1, "embed_dim": WIDTH, "hidden_size": WIDTH, "num_heads": 2, "mlp_ratio": 2},
+        image_token_id=numbers["<|image_pad|>"],
+        video_token_id=numbers["<|video_pad|>"],
+        vision_start_token_id=numbers["<|vision_start|>"],
+        vision_end_token_id=numbers["<|vision_end|>"],
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = Qwen2VLForConditionalGeneration(config)
+        for weights in model.parameters():  # fresh ones are so small that pictures hardly count
+            torch.nn.init.normal_(weights, std=0.3)
+    # as the published one has it: it would draw its words
+    model.generation_config = GenerationConfig(
+        do_sample=True,
+        temperature=0.7,
+        bos_token_id=numbers["<|endoftext|>"],
+        pad_token_id=numbers["<|endoftext|>"],
+        eos_token_id=[numbers["<|im_end|>"], numbers["<|endoftext|>"]],
+    )
+    model.save_pretrained(folder, safe_serialization=True)
+>>>>>>> pitfalls

@@ -184,7 +184,7 @@ def test_an_entry_without_weights_is_a_state_not_a_traceback(override):
 
 def test_names_and_revisions_of_loaders_are_in_pins_and_stay():
     revised = {name: found for name in LOADERS if (found := find_loader(name).revision) > 1}
-    raised = {"class_diffusion", "efficientnet_lite", "latent_denoiser", "sam", "vision_language"}
+    raised = {"class_diffusion", "diffusion", "efficientnet_lite", "latent_denoiser", "sam", "vision_language"}
     assert revised == dict.fromkeys(raised, 2)
     used = {ModelTable("hub").entry(alias).loader for alias in ModelTable("hub").aliases()}
     used |= {ModelTable("embedded").entry(alias).loader for alias in ModelTable("embedded").aliases()}
