@@ -194,7 +194,7 @@ class ModelTable:
 
         with _LOCK:
             for name in (alias, *self.entry(alias).uses):
-                _LOADED.pop(self._key(name), None)
+                _LOADED.pop(self._keys.get(name, ("", "", self.cache)), None)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

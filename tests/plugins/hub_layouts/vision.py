@@ -29,6 +29,10 @@ from hub_layouts.saved import (
 def sam2(folder: Path) -> None:
     """A SAM 2.1 for videos, 64 pixels; the parts of the published configuration have no type."""
     from transformers import Sam2VideoConfig, Sam2VideoModel
+    from transformers.models.sam2_video.configuration_sam2_video import (
+        Sam2VideoMaskDecoderConfig,
+        Sam2VideoPromptEncoderConfig,
+    )
 
     config = Sam2VideoConfig(
         image_size=64,
@@ -46,8 +50,10 @@ def sam2(folder: Path) -> None:
             "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
             "fpn_hidden_size": 32,
         },
-        prompt_encoder_config={"hidden_size": 32, "image_size": 64, "mask_input_channels": 4},
-        mask_decoder_config={"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 32},
+        prompt_encoder_config=Sam2VideoPromptEncoderConfig(hidden_size=32, image_size=64, mask_input_channels=4),
+        mask_decoder_config=Sam2VideoMaskDecoderConfig(
+            hidden_size=32, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=32
+        ),
         memory_attention_hidden_size=32,
         memory_attention_num_layers=1,
         memory_attention_feed_forward_hidden_size=32,

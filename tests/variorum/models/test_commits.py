@@ -95,7 +95,7 @@ def test_the_first_repository_that_exists_is_pinned_and_stays(lock):
     assert hub.asked == ["gone/model", "here/model", "lost/model"]
     assert {alias: why.partition(",")[0] for alias, why in problems.items()} == {"other": "the Hub has no lost/model"}
     assert tomllib.loads(lock.read_text()) == {"mine": {"repo": "here/model", "revision": FIRST}}
-    assert table.pin("mine").startswith(f"mine@git:{FIRST}+diffusion.")
+    assert table.pin("mine") == f'mine@git:{FIRST}+diffusion.2;{{"task":"text_to_image"}}'
     assert table.status("mine").state == "missing"
     assert table.status("other").state == "unpinned"
 

@@ -37,8 +37,9 @@ def test_every_alias_has_a_pin_and_a_status_with_nothing_fetched(profile, tmp_pa
             pin = table.pin(status.alias)
             assert "@" in pin
             assert table.entry(status.alias).loader in pin
-        sizes = [table.entry(alias).size for alias in (status.alias, *table.entry(status.alias).uses)]
-        assert (status.state == "ready") == (not any(sizes) and not made_by_the_user)
+        entries = [table.entry(alias) for alias in (status.alias, *table.entry(status.alias).uses)]
+        fetched = any(entry.wheel or entry.npm or entry.hub_file or entry.hub_repo for entry in entries)
+        assert (status.state == "ready") == (not fetched and not made_by_the_user)
         elsewhere = made_by_the_user or table.entry(status.alias).dtype == "float16"
         assert status.state in ("ready", "missing", "unpinned", *(["unavailable"] if elsewhere else []))
         assert bool(status.way_out) == (status.state != "ready")
@@ -183,7 +184,7 @@ def test_an_entry_without_weights_is_a_state_not_a_traceback(override):
 
 def test_names_and_revisions_of_loaders_are_in_pins_and_stay():
     revised = {name: found for name in LOADERS if (found := find_loader(name).revision) > 1}
-    raised = {"class_diffusion", "efficientnet_lite", "latent_denoiser", "sam", "vision_language"}
+    raised = {"class_diffusion", "diffusion", "efficientnet_lite", "latent_denoiser", "sam", "vision_language"}
     assert revised == dict.fromkeys(raised, 2)
     used = {ModelTable("hub").entry(alias).loader for alias in ModelTable("hub").aliases()}
     used |= {ModelTable("embedded").entry(alias).loader for alias in ModelTable("embedded").aliases()}

@@ -114,7 +114,11 @@ def cases():
 
 
 X = helper.make_tensor_value_info("x", TensorProto.UINT8, [8])
-PLAIN = helper.make_model(graph([helper.make_node("Identity", ["x"], ["y"])], inputs=[X]), ir_version=9)
+PLAIN = helper.make_model(
+    graph([helper.make_node("Identity", ["x"], ["y"])], inputs=[X]),
+    ir_version=9,
+    opset_imports=[helper.make_opsetid("", 18)],
+)
 OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid("local", 1)]
 CASES = dict(cases())
 
