@@ -210,4 +210,9 @@ def _reporting(advance: Advance) -> Any:
         def update(self, n: float | None = 1) -> None:
             advance(int(n or 0))
 
+        def update_transfer(self, *_: object, **__: object) -> None:
+            """Ignore bytes that Xet has received and not written yet: `update` gets them too, later."""
+
+        set_transfer_postfix_str = set_postfix_str = update_transfer
+
     return Reporting
