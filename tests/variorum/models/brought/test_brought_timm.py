@@ -14,6 +14,7 @@ from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 def by_timm(folder, pictures):
     import timm
+from timm.models._hub import save_for_hf
     import torch
     from PIL import Image
     from timm.data import create_transform, resolve_model_data_config
@@ -91,7 +92,7 @@ def test_a_checkpoint_as_a_pickle_is_refused(timm_folder, tmp_path):
     import timm
 
     network = timm.create_model("test_vit", num_classes=3)
-    timm.models.save_for_hf(network, tmp_path / "pickled")
+    save_for_hf(network, tmp_path / "pickled")
     with pytest.raises(
         ModelUnavailable, match=r"its pytorch_model.bin is a pickle, .*safe_serialization=True\) writes"
     ):
