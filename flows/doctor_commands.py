@@ -27,6 +27,7 @@ STAMPS = "stamps"
 @commands.command(
     epilog=examples(
         "variorum doctor --for imagenet_e --profile hub --fetch",
+        "variorum doctor --for imagenet_e --profile hub --try --out trial",
         "variorum doctor --fetch",
         "variorum doctor text_to_image safety_checker --profile hub --pin --fetch",
     )
@@ -79,7 +80,11 @@ def doctor(
     from variorum.reports.model_terms import model_terms
     from variorum.stages.job import models
 
+    if (source or picture) and not try_all:
+        raise typer.BadParameter("--source and --picture need --try")
     if try_all:
+        if overrides or pin:
+            raise typer.BadParameter("--try takes neither --set nor --pin: run --pin first, and give --for a file")
         from variorum.api.trial import Asked
         from variorum.flows.doctor_trial import try_profile
 

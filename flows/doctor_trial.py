@@ -19,7 +19,7 @@ def try_profile(asked: Asked, *, as_json: bool) -> bool:
     from variorum.reports.trial.page import SIGNS
 
     def tell(line: Line) -> None:
-        terminal.say(f"{SIGNS[line.state]} {line.subject}: {CHECKS[line.check].lower()}: {line.said}", err=as_json)
+        terminal.say(f"{SIGNS[line.state]} {line.subject}: {CHECKS[line.check]}: {line.said}", err=as_json)
 
     with terminal.progress() as progress:
         found = trial(asked, shlex.join(words(asked)), tell, progress)

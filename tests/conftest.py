@@ -108,11 +108,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Diffusion pipelines with random weights: `text_to_image`, `xl`, `inpaint`, `image_variation`; and `clip`."""
-    from tiny_pipelines import save_clip, save_pipelines
+    from hub_layouts.clip import clip_large
+    from tiny_pipelines import save_pipelines
 
     folder = tmp_path_factory.mktemp("tiny")
     save_pipelines(folder)
-    save_clip(folder / "clip")
+    clip_large(folder / "clip")
     return folder
 
 

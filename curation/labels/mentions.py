@@ -1,7 +1,7 @@
 """Asks a vision-language model what a picture shows; classes that it names are proposed for review.
 
-One answer per picture, whatever the number of classes: for lists that are too long for a detector of texts. Words aren't
-judged, and a model that names what isn't there costs a reviewer one answer.
+One answer per picture, whatever the number of classes: for lists that are too long for a detector of texts. Nothing is
+judged: a model that names what isn't there costs a reviewer an answer.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class Mentions(Detector):
     proposes_only: ClassVar[bool] = True
 
     model: str = "vlm"
-    """Alias of the model. Captioners such as `vlm_florence` are asked by a task's mark: `<OD>`, `<DETAILED_CAPTION>`."""
-    question: str = "List everything that this picture shows, separated by commas."
+    """Alias of the model."""
+    question: str = Field(default="List everything that this picture shows, separated by commas.", min_length=1)
+    """What it is asked. `vlm_florence` is asked by the mark of a task: `<OD>` or `<DETAILED_CAPTION>`."""
     most_tokens: int = Field(default=64, ge=1, le=1024)
     """Longest answer."""
 
@@ -43,13 +44,13 @@ class Mentions(Detector):
         return [Use(self.model)]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """The model's answer to each picture, at most 2,000 characters."""
+        """Column `answer`: what the model says of each picture, at most 2,000 characters."""
         images = [sample.image for sample in samples]
         answers = ctx.models.get(self.model)(images, [self.question] * len(images), most_tokens=self.most_tokens)
         yield from ({"answer": answer[:LONGEST]} for answer in answers)
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
-        """Indices of the first three classes that each answer names beside the picture's label; -1 for none."""
+        """Columns `first`, `second` and `third`: indices of classes that the answer names beside the label, or -1."""
         names = ClassNames(ctx.classes)
         found = np.full((len(table), len(COLUMNS)), -1, np.int32)
         for row, (answer, label) in enumerate(zip(table.column("answer").to_pylist(), table["label"], strict=True)):

@@ -13,6 +13,7 @@ from pydantic import model_validator
 
 from variorum.kit.diffusion.drawing import Request
 from variorum.kit.diffusion.route import PromptedRoute, Size, Variant, Weights, check_negative
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import GENERATED
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class TextToImage(PromptedRoute):
         ]
 
     def draw(self, model: Any, requests: Sequence[Request], seeds: Sequence[int], setting: float) -> list[Pixels]:
-        """Call a `TextToImage` model."""
+        """Call a `TextToImage` model. Raises RecipeError for a size that it can't make."""
+        if self.size is not None and self.size % (multiple := getattr(model, "multiple", 1)):
+            raise RecipeError(f"{self.component_name()}: size {self.size} is no multiple of {multiple}")
         return list(
             model(
                 [request.prompt for request in requests],

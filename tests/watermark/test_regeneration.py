@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+from hub_layouts.chat import qwen2_vl
 from pydantic import ValidationError
-from tiny_pipelines import save_conditioned, save_vision_language
+from tiny_pipelines import save_conditioned
 
 from variorum.generators.watermark.attacks.instruction_edit import INSTRUCTIONS, InstructionEdit
 from variorum.generators.watermark.attacks.purification import Purification
@@ -31,7 +32,7 @@ QUICK = {"size": 64, "steps": 4}
 def target(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("more")
     save_conditioned(folder)
-    save_vision_language(folder / "vlm")
+    qwen2_vl(folder / "vlm", most_pixels=112 * 112, shards=False)
     entries = {
         "image_to_image": ("diffusion", tiny / "text_to_image", '{ task = "image_to_image" }'),
         "instruction_edit": ("diffusion", folder / "instruction_edit", '{ task = "instruction_edit" }'),

@@ -208,7 +208,7 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
         import torch
 
         if not torch.cuda.is_available():
-            raise Skipped("this machine has no GPU that PyTorch can use")
+            raise Skipped("PyTorch finds no GPU")
         driver = next(iter(ask_driver("driver_version")), "unknown")
         cards = []
         for at in range(torch.cuda.device_count()):
@@ -229,10 +229,10 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
 
     def terms() -> Outcome:
         found = model_terms(table, aliases)
-        asked = [text for what, text in found if what != "licence"]
+        asked = [f"{what}: {text.partition(':')[0]}" for what, text in found if what != "licence"]
         gated = [alias for alias in aliases if table.entry(alias).gated]
         said = "; ".join([*asked, *([f"gated: {', '.join(gated)}"] if gated else [])]) or "nothing that forbids a use"
-        return "pass", said, {"gated": gated, "terms": [f"{what}: {text}" for what, text in found]}
+        return "pass", said, {"gated": gated, "licences": [text for what, text in found if what == "licence"]}
 
     yield "libraries", versions
     yield "GPU", gpu

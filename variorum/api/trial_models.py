@@ -95,8 +95,8 @@ class ModelTrial:
 
     def unload(self) -> None:
         """Give the model's memory back."""
-        if self.__dict__.pop("_model", None) is not None:
-            self._table.unload(self._alias)
+        self.__dict__.pop("_model", None)
+        self._table.unload(self._alias)
 
     def load(self) -> Outcome:
         """Fetch, hash and load the weights. A model with missing or mismatched tensors doesn't load."""

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,15 +28,14 @@ PATIENCE = 1800
 """Seconds that they may take."""
 
 
-def start(work: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start a process that does some work of `main`, as the leader of a process group."""
+def start(work: Mapping[str, Any], errors: IO[bytes], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process that does some work of `main`, as the leader of a process group; its errors go into a file."""
     return subprocess.Popen(  # noqa: S603 - this interpreter and this module
         [sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path), json.dumps(work)],
-        env={**os.environ, **(variables or {})},
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=errors,
         start_new_session=True,
     )
 
@@ -51,20 +50,24 @@ def answers_on_cpu(profile: str, alias: str, question: Question) -> list[Any]:
         asked, said = Path(folder) / "asked.npz", Path(folder) / "said.npz"
         np.savez(asked, *question.images[:ON_CPU])
         work = {"do": "answer", "profile": profile, "alias": alias, "asked": str(asked), "said": str(said)}
-        process = start({**work, "guidance": question.guidance, "steps": question.steps}, {DEVICES: ""})
-        try:
-            _, errors = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise ModelUnavailable(f"the CPU hasn't answered within {PATIENCE // 60} minutes") from None
-        if process.returncode:
-            raise ModelUnavailable(f"the CPU gave no answer: {last_line(errors)}")
+        with tempfile.TemporaryFile() as errors:
+            process = start({**work, "guidance": question.guidance, "steps": question.steps}, errors, {DEVICES: ""})
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                raise ModelUnavailable(f"the CPU hasn't answered within {PATIENCE // 60} minutes") from None
+            finally:
+                process.kill()
+                process.wait()
+            if process.returncode:
+                raise ModelUnavailable(f"the CPU gave no answer: {last_line(errors)}")
         return _loaded(said)
 
 
-def last_line(text: str) -> str:
+def last_line(errors: IO[bytes]) -> str:
     """The last line of a process's errors."""
+    errors.seek(0)
+    text = errors.read().decode(errors="replace")
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it ended without a word")
 
 

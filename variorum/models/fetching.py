@@ -99,12 +99,22 @@ def fetch_all(found: Iterable[Download], cache: Path, progress: Progress = QUIET
     for one in found:
         if one.problem:
             continue
-        if one.size or not one.entry.size:
-            progress.start(f"fetching {one.alias}", one.size or 1)
+        arrived = 0
+
+        def advance(steps: int) -> None:
+            nonlocal arrived
+            arrived += steps
+            progress.advance(steps)
+
+        size = one.size or (0 if one.entry.size else 1)
+        if size:
+            progress.start(f"fetching {one.alias}", size)
         try:
-            fetch(one.entry, cache, progress)
+            fetch(one.entry, cache, advance)
         except ModelUnavailable as error:
             failed[one.alias] = error
+        else:
+            progress.advance(max(0, size - arrived))  # of packages, and files of equal content, which come once
     return failed
 
 

@@ -142,10 +142,21 @@ def tensors_of(file: Path) -> frozenset[str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, "pt") as opened:
+        with safe_open(file, "np") as opened:
             return frozenset(opened.keys())
     except (OSError, SafetensorError) as error:
         raise ModelUnavailable(f"{file} is cut off or damaged ({error}); fetch or save it again") from error
+
+
+def with_vocabulary(tokenizer: Any, folder: Path) -> Any:
+    """The tokenizer, unless it has no words: of a folder without its files, transformers makes one of marks alone.
+
+    Raises:
+        ModelUnavailable: it has none.
+    """
+    if len({*tokenizer.get_vocab()} - {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}) < 2:  # T5 has one
+        raise ModelUnavailable(f"{folder} has no vocabulary of a {type(tokenizer).__name__}; fetch or save it again")
+    return tokenizer
 
 
 # ── pipelines ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,27 +186,38 @@ def load_pipeline(
             libraries don't have; the folder has code or pickles in it, or isn't a pipeline of this class.
     """
     index = pipeline_index(folder)
-    classes = _networks(cls, folder, index)
+    classes = _classes(cls, folder, index)
     parts = dict(given)
     if "safety_checker" in index:
         parts = {"safety_checker": None, **parts}
         options.setdefault("requires_safety_checker", False)
     if str(index.get("_class_name")).startswith("StableDiffusionXL"):
         options.setdefault("add_watermarker", False)  # else it marks pictures if a certain package is installed
-    wanted = {name: part for name, part in classes.items() if name not in parts}
-    if absent := [name for name in wanted if not (folder / name).is_dir()]:
+    if absent := [name for name in classes if name not in parts and not (folder / name).is_dir()]:
         raise ModelUnavailable(f"{folder} has no folder {absent[0]}, which its model_index.json names; fetch it again")
+    wanted = {name: part for name, part in classes.items() if name not in parts and _is_network(part)}
     having = [name for name in wanted if variant and _of_variant(folder / name, "*.safetensors*", variant)]
     if variant and not having:
         raise ModelUnavailable(f"{folder} has no weights of the variant {variant!r}; change `variant` in the table")
     for name, part in wanted.items():
         parts[name] = load_pretrained(part, folder / name, entry, variant=variant if name in having else None)
     with one_error(folder, f"{cls.__name__} with safetensors weights"):
-        return cls.from_pretrained(folder, local_files_only=True, **parts, **options)
+        pipeline = cls.from_pretrained(folder, local_files_only=True, **parts, **options)
+    for name in classes:
+        if name not in parts and hasattr(part := getattr(pipeline, name), "get_vocab"):
+            with_vocabulary(part, folder / name)
+    return pipeline
 
 
-def _networks(cls: Any, folder: Path, index: Mapping[str, Any]) -> dict[str, Any]:
-    """Classes of the networks that the index of a pipeline names, by part.
+def _is_network(part: Any) -> bool:
+    import diffusers
+    import transformers
+
+    return issubclass(part, diffusers.ModelMixin | transformers.PreTrainedModel)
+
+
+def _classes(cls: Any, folder: Path, index: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes of the parts that the index of a pipeline names.
 
     Raises:
         ModelUnavailable: the libraries don't have a class, or it is of no library that pipelines are made of.
@@ -231,8 +253,7 @@ def _networks(cls: Any, folder: Path, index: Mapping[str, Any]) -> dict[str, Any
             version = transformers.__version__ if library == "transformers" else diffusers.__version__
             said = lacks(library=library, version=version, saved=saved)
             raise ModelUnavailable(f"{folder}/model_index.json names the class {kind} for {part}, {said}") from None
-        if issubclass(made, diffusers.ModelMixin | transformers.PreTrainedModel):
-            found[part] = made
+        found[part] = made
     return found
 
 
@@ -284,7 +305,8 @@ def one_error(folder: Path, what: str) -> Iterator[None]:
         RuntimeError,
         SafetensorError,
     ) as error:
-        raise ModelUnavailable(f"{folder} can't be loaded as {what}: {' '.join(str(error).split())}") from error
+        why = " ".join(str(error).split()).partition(". If you were trying to load it from")[0]
+        raise ModelUnavailable(f"{folder} can't be loaded as {what}: {why}") from error
 
 
 @contextmanager

@@ -122,7 +122,9 @@ def content_pin(entry: Entry) -> str:
 
 
 def tree_sha256(path: Path, *, thorough: bool = False) -> str:
-    """sha256 of a file, or of a folder's file names and hashes, without the model card at its top.
+    """sha256 of a file, or of a folder's file names and hashes, without hidden files and the model card at its top.
+
+    Hidden are names that begin with a dot, such as what the Hub's client notes of a download into a folder.
 
     Args:
         path: of the file or folder.
@@ -137,7 +139,8 @@ def tree_sha256(path: Path, *, thorough: bool = False) -> str:
     if not path.is_dir():
         what = "it is neither a file nor a folder" if os.path.lexists(path) else "no such file or folder"
         raise ModelUnavailable(f"{path}: {what}, but an entry of the model table names it")
-    files = [item for item in _files(path) if item != path / MODEL_CARD]
+    shown = [item for item in _files(path) if not any(part[0] == "." for part in item.relative_to(path).parts)]
+    files = [item for item in shown if item != path / MODEL_CARD]
     names = [item.relative_to(path).as_posix() for item in files]
     if odd := [name for name in names if not name.isprintable()]:
         raise ModelUnavailable(f"{path}: the name {odd[0]!r} isn't printable text; rename that file")

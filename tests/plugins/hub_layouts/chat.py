@@ -88,8 +88,8 @@ def write_shards(folder: Path, tensors: dict[str, Any], dtype: str) -> None:
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": where})
 
 
-def qwen2_vl(folder: Path) -> None:
-    """Qwen/Qwen2-VL-2B-Instruct: a flat configuration, a head that is tied and in no file."""
+def qwen2_vl(folder: Path, most_pixels: int = 12845056, *, shards: bool = True) -> None:
+    """Qwen/Qwen2-VL-2B-Instruct: a flat configuration, a head that is tied and in no file; or `shards` in one file."""
     import torch
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
@@ -159,7 +159,7 @@ def qwen2_vl(folder: Path) -> None:
             "image_mean": CLIP_MEAN,
             "image_processor_type": "Qwen2VLImageProcessor",
             "image_std": CLIP_STD,
-            "max_pixels": 12845056,
+            "max_pixels": most_pixels,
             "merge_size": 2,
             "min_pixels": 3136,
             "patch_size": 14,
@@ -173,7 +173,10 @@ def qwen2_vl(folder: Path) -> None:
             torch.nn.init.normal_(weights, std=0.3)
     tensors = published(model.state_dict(), FLAT)
     tensors.pop("lm_head.weight")
-    write_shards(folder, tensors, "bfloat16")
+    if shards:
+        write_shards(folder, tensors, "bfloat16")
+    else:
+        write_safetensors(folder / "model.safetensors", tensors)
 
 
 BUILDERS: dict[str, Callable[[Path], None]] = {"vlm": qwen2_vl}

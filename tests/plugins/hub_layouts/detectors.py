@@ -74,15 +74,15 @@ def write_owl_tokenizer(folder: Path, merges: list[str] = MERGES) -> None:
     )
 
 
-def owlv2(folder: Path) -> None:
-    """google/owlv2-base-patch16-ensemble."""
+def owlv2(folder: Path, side: int = 960) -> None:
+    """google/owlv2-base-patch16-ensemble; `side`: of the pictures that it sees."""
     import torch
     from transformers import Owlv2Config, Owlv2ForObjectDetection
 
     gone = ("_name_or_path", "architectures", "torch_dtype", "transformers_version", "projection_dim")
     text = text_config(max_position_embeddings=16, model_type="owlv2_text_model", bos_token_id=SIZE - 2)
     text |= {"eos_token_id": SIZE - 1, "pad_token_id": 0}
-    vision = vision_config(image_size=960, patch_size=16, model_type="owlv2_vision_model")
+    vision = vision_config(image_size=side, patch_size=16, model_type="owlv2_vision_model")
     config = {
         "architectures": ["Owlv2ForObjectDetection"],
         "initializer_factor": 1.0,
@@ -108,7 +108,7 @@ def owlv2(folder: Path) -> None:
             "image_std": CLIP_STD,
             "processor_class": "Owlv2Processor",
             "rescale_factor": 0.00392156862745098,
-            "size": {"height": 960, "width": 960},
+            "size": {"height": side, "width": side},
         },
     )
     with seeded(30):
@@ -150,12 +150,13 @@ def write_bert_tokenizer(folder: Path) -> None:
     )
 
 
-def grounding_dino(folder: Path) -> None:
+def grounding_dino(
+    folder: Path, shortest: int = 800, longest: int = 1333, window: int = 12, queries: int = 900
+) -> None:
     """IDEA-Research/grounding-dino-base: no layer norm after its backbone, and tied heads once."""
     import torch
     from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
 
-    window = 12
     backbone = {
         "attention_probs_dropout_prob": 0.0,
         "depths": [2, 2, 2, 2],
@@ -226,7 +227,7 @@ def grounding_dino(folder: Path) -> None:
         "max_text_len": 256,
         "model_type": "grounding-dino",
         "num_feature_levels": 4,
-        "num_queries": 900,
+        "num_queries": queries,
         "position_embedding_type": "sine",
         "positional_embedding_temperature": 20,
         "query_dim": 4,
@@ -256,7 +257,7 @@ def grounding_dino(folder: Path) -> None:
             "processor_class": "GroundingDinoProcessor",
             "resample": 2,
             "rescale_factor": 0.00392156862745098,
-            "size": {"longest_edge": 1333, "shortest_edge": 800},
+            "size": {"longest_edge": longest, "shortest_edge": shortest},
         },
     )
     with seeded(31):

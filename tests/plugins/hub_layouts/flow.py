@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hub_layouts import chat
 from hub_layouts.clip import WIDTH, text_config, write_tokenizer
-from hub_layouts.saved import NONE, TEXT, Names, published, randomised, seeded, write_json
+from hub_layouts.saved import NONE, TEXT, Names, published, randomised, seeded, write_json, write_safetensors
 from hub_layouts.stable_diffusion import AUTOENCODER, write_index
 
 T5_WIDTH = 2 * WIDTH
@@ -96,15 +97,8 @@ QWEN_VAE = {
     "temperal_downsample": [False, True, True],
     "z_dim": 16,
 }
-QWEN_NAMES: Names = (("^model.language_model", "model"), ("^model.visual", "visual"))
-"""Of Qwen2.5-VL before transformers 4.52."""
 MODEL: Names = (("^", "model."),)
 """Of a language model without its head."""
-MARKS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
-CHAT = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 def write_shards(
@@ -117,23 +111,18 @@ def write_shards(
     drop: str = "",
 ) -> None:
     """Write a network in bfloat16, as so many files with an index; without the tensor that is tied to another."""
-    import torch
-    from safetensors.torch import save_file
-
-    tensors = published(module.state_dict(), names)
-    tensors = {name: one.to(torch.bfloat16).contiguous() for name, one in tensors.items() if name != drop}
-    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: one for name, one in published(module.state_dict(), names).items() if name != drop}
     if parts == 1:
-        save_file(tensors, folder / f"{stem}.safetensors", {"format": "pt"})
+        write_safetensors(folder / f"{stem}.safetensors", tensors, "bfloat16")
         return
     places = {}
     for part in range(parts):
         file = f"{stem}-{part + 1:05}-of-{parts:05}.safetensors"
         held = dict(list(tensors.items())[part::parts])
-        save_file(held, folder / file, {"format": "pt"})
+        write_safetensors(folder / file, held, "bfloat16")
         places |= dict.fromkeys(held, file)
-    total = sum(one.numel() * one.element_size() for one in tensors.values())
-    write_json(folder / f"{stem}.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
+    size = 2 * sum(one.numel() for one in tensors.values())
+    write_json(folder / f"{stem}.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": places})
 
 
 def write_network(folder: Path, config: Mapping[str, Any], parts: int = 1) -> None:
@@ -289,64 +278,19 @@ def write_sd3(folder: Path, parts: int, **network: Any) -> None:
         write_network(folder / "vae", {**AUTOENCODER, **SD3_VAE})
 
 
-def byte_vocabulary() -> dict[str, int]:
-    """A token a byte, and Qwen's marks."""
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    return {word: number for number, word in enumerate([*bytes_to_unicode().values(), *MARKS])}
-
-
-def write_qwen_tokenizer(folder: Path, *, fast: bool = False, chat: str = CHAT) -> None:
-    """Qwen's tokenizer; `fast`: also in the form of the library tokenizers, with the template in the configuration."""
-    from transformers import Qwen2Tokenizer
-
-    numbers = byte_vocabulary()
-    decoder = {
-        str(numbers[one]): {
-            "content": one,
-            "lstrip": False,
-            "normalized": False,
-            "rstrip": False,
-            "single_word": False,
-            "special": True,
-        }
-        for one in MARKS
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "vocab.json", {word: number for word, number in numbers.items() if word not in MARKS})
-    (folder / "merges.txt").write_text("#version: 0.2\n", "utf-8")
-    settings = {
-        "add_bos_token": False,
-        "add_prefix_space": False,
-        "added_tokens_decoder": decoder,
-        "additional_special_tokens": list(MARKS[1:]),
-        "bos_token": None,
-        "clean_up_tokenization_spaces": False,
-        "eos_token": "<|im_end|>",
-        "errors": "replace",
-        "model_max_length": 131072,
-        "pad_token": "<|endoftext|>",
-        "split_special_tokens": False,
-        "tokenizer_class": "Qwen2Tokenizer",
-        "unk_token": None,
-    }
-    write_json(folder / "tokenizer_config.json", settings | ({"chat_template": chat} if fast else {}))
-    if fast:
-        Qwen2Tokenizer.from_pretrained(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
-        return
-    (folder / "chat_template.jinja").write_text(chat, "utf-8")
-    write_json(folder / "added_tokens.json", {one: numbers[one] for one in MARKS})
-    write_json(
-        folder / "special_tokens_map.json",
-        {"additional_special_tokens": list(MARKS[1:]), "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
-    )
+def write_qwen_tokenizer(folder: Path) -> dict[str, int]:
+    """Qwen's tokenizer with the two files that newer ones don't have; returns all numbers."""
+    numbers = chat.write_qwen_tokenizer(folder)
+    write_json(folder / "added_tokens.json", {one: numbers[one] for one in chat.MARKS})
+    marks = {"additional_special_tokens": list(chat.MARKS[1:]), "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    write_json(folder / "special_tokens_map.json", marks)
+    return numbers
 
 
-def write_qwen_vl(folder: Path) -> None:
+def write_qwen_vl(folder: Path, numbers: dict[str, int]) -> None:
     """Qwen2.5-VL with its head, in four files."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    numbers = byte_vocabulary()
     words = {
         "attention_dropout": 0.0,
         "bos_token_id": numbers["<|endoftext|>"],
@@ -373,7 +317,7 @@ def write_qwen_vl(folder: Path) -> None:
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
         "transformers_version": "4.53.1",
-        "video_token_id": numbers["<|vision_end|>"],
+        "video_token_id": numbers["<|video_pad|>"],
         "vision_config": {
             "depth": 2,
             "fullatt_block_indexes": [1],
@@ -397,12 +341,11 @@ def write_qwen_vl(folder: Path) -> None:
     write_json(folder / "config.json", config)
     write_json(folder / "generation_config.json", {"do_sample": True, "temperature": 1e-06, "top_k": 1})
     network = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**config))
-    write_shards(folder, randomised(network), 4, stem="model", names=QWEN_NAMES)
+    write_shards(folder, randomised(network), 4, stem="model", names=chat.FLAT)
 
 
 def write_qwen_processor(folder: Path) -> None:
     """The processor of pictures and texts, which sees fewer pixels than the published one, for speed."""
-    write_qwen_tokenizer(folder, fast=True)
     write_qwen_tokenizer(folder)
     sizes = {
         "max_pixels": 112 * 112,
@@ -438,11 +381,11 @@ def write_qwen(folder: Path, pipeline: str = "QwenImagePipeline", *, edits: bool
     moving = {"shift": 1.0, "shift_terminal": 0.02, "time_shift_type": "exponential", "use_dynamic_shifting": True}
     shifts = {"base_image_seq_len": 256, "base_shift": 0.5, "max_image_seq_len": 8192, "max_shift": 0.9}
     write_json(folder / "scheduler" / "scheduler_config.json", {**FLOW_MATCH, **shifts, **moving})
-    write_qwen_tokenizer(folder / "tokenizer")
+    numbers = write_qwen_tokenizer(folder / "tokenizer")
     if edits:
         write_qwen_processor(folder / "processor")
     with seeded(2):
-        write_qwen_vl(folder / "text_encoder")
+        write_qwen_vl(folder / "text_encoder", numbers)
         write_network(folder / "transformer", QWEN, 9)
         write_network(folder / "vae", QWEN_VAE)
 
@@ -466,8 +409,7 @@ def write_z_image(folder: Path) -> None:
     write_json(
         folder / "scheduler" / "scheduler_config.json", {**FLOW_MATCH, "shift": 3.0, "use_dynamic_shifting": False}
     )
-    write_qwen_tokenizer(folder / "tokenizer", fast=True)
-    numbers = byte_vocabulary()
+    numbers = write_qwen_tokenizer(folder / "tokenizer")
     config = {
         "architectures": ["Qwen3ForCausalLM"],
         "attention_bias": False,

@@ -400,7 +400,7 @@ def stable_diffusion_xl(folder: Path) -> None:
         )
 
 
-def dit(folder: Path) -> None:
+def dit(folder: Path, classes: int = 1000) -> None:
     """facebook/DiT-XL-2-256: a network of a class whose name has changed, and labels as text."""
     from diffusers import DiTTransformer2DModel
 
@@ -441,7 +441,7 @@ def dit(folder: Path) -> None:
         "norm_num_groups": 32,
         "norm_type": "ada_norm_zero",
         "num_attention_heads": 2,
-        "num_embeds_ada_norm": 1000,
+        "num_embeds_ada_norm": classes,
         "num_layers": 2,
         "num_vector_embeds": None,
         "only_cross_attention": False,

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from diffusers import DiffusionPipeline
-from tiny_pipelines import SIDE, offload_by_module, save_transformer
+from hub_layouts import stable_diffusion
+from hub_layouts.stable_diffusion import dit
+from tiny_pipelines import offload_by_module
 
 from variorum.generators.imagenet_g.class_conditional import ClassConditional
 from variorum.machine.memo import DiskMemo
@@ -20,6 +22,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.sources.class_names import ClassNames
 
+SIDE = 8 * stable_diffusion.SIDE
 LEVELS = 1
 SETTINGS = {"guidance": 3.0, "steps": 3, "sampler": "ddim"}
 
@@ -32,7 +35,7 @@ def entry(folder, **fields):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("transformer")
-    save_transformer(place)
+    dit(place)
     return place
 
 
@@ -146,6 +149,6 @@ def test_what_is_no_such_pipeline_is_refused(tmp_path, folder, tiny, monkeypatch
         CLASS_DIFFUSION.load(entry(tiny / "text_to_image"), tiny / "text_to_image", {})
     assert "needs a GPU" in CLASS_DIFFUSION.problem(entry(folder, dtype="float16"))
     assert "needs a GPU" in CLASS_DIFFUSION.problem(entry(folder, options={"offload": "model"}))
-    save_transformer(tmp_path / "few", classes=10)
+    dit(tmp_path / "few", classes=10)
     with pytest.raises(ModelUnavailable, match="has 10 classes"):
         CLASS_DIFFUSION.load(entry(tmp_path / "few"), tmp_path / "few", {})

@@ -169,9 +169,13 @@ def test_a_local_folder_has_a_pin_that_follows_its_content(tmp_path, monkeypatch
     first = ModelTable("hub").pin("mine")
     assert first.startswith("mine@sha256:")
     (folder / "README.md").write_text("another card")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "noted.json").write_text("when it was downloaded")
     assert ModelTable("hub").pin("mine") == first
     (folder / "unet" / "config.json").write_text('{"a": 1}')
     assert ModelTable("hub").pin("mine") != first
+    (folder / "unet" / "model.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
+    assert "model.safetensors is cut off" in ModelTable("hub").status("mine").problem
 
 
 def test_a_pinned_repository_is_found_in_the_hubs_cache_under_a_mirrors_name(tiny, tmp_path, monkeypatch):

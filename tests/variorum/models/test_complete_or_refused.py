@@ -14,15 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_layouts.chat import qwen2_vl
+from hub_layouts.detectors import grounding_dino, owlv2
+from hub_layouts.stable_diffusion import dit
 from random_models import save_random_resnet
 from safetensors.torch import load_file, save_file
-from tiny_pipelines import (
-    save_conditioned,
-    save_grounded,
-    save_owl,
-    save_transformer,
-    save_vision_language,
-)
+from tiny_pipelines import save_conditioned
 
 import variorum
 from variorum.models import pretrained
@@ -73,10 +70,10 @@ def folders(tiny, tmp_path_factory):
     made = tmp_path_factory.mktemp("complete")
     shutil.copytree(tiny, made, dirs_exist_ok=True)
     save_conditioned(made)
-    save_transformer(made / "dit")
-    save_owl(made / "owl")
-    save_grounded(made / "grounded")
-    save_vision_language(made / "vlm")
+    dit(made / "dit")
+    owlv2(made / "owl", side=64)
+    grounding_dino(made / "grounded", shortest=96, longest=128, window=2, queries=20)
+    qwen2_vl(made / "vlm", most_pixels=112 * 112, shards=False)
     save_random_resnet(made / "resnet", 1000)
     diffusers.AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4).save_pretrained(
         made / "taesd"
@@ -126,14 +123,8 @@ def loaded(folder, loader, options, folders):
     return find_loader(loader).load(entry(folder, loader, **options), folder, used)
 
 
-@pytest.mark.parametrize("accelerate", [True, False], ids=["accelerate", "alone"])
 @pytest.mark.parametrize(("loader", "name", "part", "options"), CASES)
-def test_a_loader_refuses_what_lacks_one_tensor(
-    loader, name, part, options, accelerate, changed, folders, monkeypatch, caplog, capfd
-):
-    if not accelerate:
-        find = pretrained.find_spec
-        monkeypatch.setattr(pretrained, "find_spec", lambda one: None if one == "accelerate" else find(one))
+def test_a_loader_refuses_what_lacks_one_tensor(loader, name, part, options, changed, folders, caplog, capfd):
     folder, tensor = changed(name, options.get("part", part))
     with pytest.raises(ModelUnavailable) as refused:
         loaded(folder, loader, options, folders)
@@ -141,6 +132,13 @@ def test_a_loader_refuses_what_lacks_one_tensor(
     assert tensor.rpartition(".")[0] in said, said
     assert len(said.splitlines()) == 1
     assert (capfd.readouterr(), caplog.records) == (("", ""), [])
+
+
+@pytest.mark.parametrize("case", [CASES[8], CASES[16], CASES[17], CASES[22]])
+def test_diffusers_alone_would_fill_in_what_accelerate_finds(case, changed, folders, monkeypatch, caplog, capfd):
+    find = pretrained.find_spec
+    monkeypatch.setattr(pretrained, "find_spec", lambda one: None if one == "accelerate" else find(one))
+    test_a_loader_refuses_what_lacks_one_tensor(*case, changed, folders, caplog, capfd)
 
 
 ALONE = """
@@ -186,6 +184,30 @@ def test_a_gpu_without_bfloat16_is_said_before_loading(folders, monkeypatch):
     assert re.fullmatch(r"it computes in bfloat16, which an old card can't; .* set dtype = \"float32\"", said)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert find_loader("zero_shot").problem(asked) == ""
+
+
+@pytest.mark.parametrize(
+    ("loader", "name", "part", "options"),
+    [CASES[3], CASES[6], CASES[7], ("diffusion", "xl", "tokenizer_2", CASES[8][3])],
+)
+def test_a_tokenizer_without_its_words_is_refused(loader, name, part, options, folders, tmp_path):
+    """transformers makes one of two tokens, to which all texts are alike."""
+    folder = tmp_path / name
+    shutil.copytree(folders / name, folder)
+    for file in ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"):
+        (folder / part / file).unlink(missing_ok=True)
+    with pytest.raises(ModelUnavailable, match=r"has no vocabulary of a |can't be loaded as a") as refused:
+        loaded(folder, loader, options, folders)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "scheduler", "unet"])
+def test_a_part_without_a_folder_is_named(part, folders, tmp_path):
+    """diffusers would look for it in the folder above."""
+    shutil.copytree(folders / "text_to_image", tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / part)
+    with pytest.raises(ModelUnavailable, match=rf"has no folder {part}, which its model_index\.json names"):
+        loaded(tmp_path, "diffusion", {"task": "text_to_image"}, folders)
 
 
 @pytest.mark.parametrize(("loader", "name", "part", "options"), [CASES[3], CASES[9], CASES[18], CASES[24]])

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_pipelines import save_grounded, save_owl
+from hub_layouts.detectors import grounding_dino, owlv2
 from transformers import GroundingDinoProcessor, Owlv2Processor
 
 from variorum.models.loaders.detection import DETECTION, best
@@ -26,8 +26,8 @@ def entry(folder, **options):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("detectors")
-    save_owl(place / "owl")
-    save_grounded(place / "grounded")
+    owlv2(place / "owl", side=64)
+    grounding_dino(place / "grounded", shortest=96, longest=128, window=2, queries=20)
     return place
 
 

@@ -8,8 +8,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from hub_layouts.clip import clip_large
 from safetensors.numpy import load_file, save_file
-from tiny_pipelines import save_checker, save_clip
+from tiny_pipelines import save_checker
 
 from training.convert_safety_heads import HEADS, convert
 from variorum.curation.safety.harms.alignment import alignment
@@ -137,7 +138,7 @@ def test_pickles_and_other_files_are_refused(tmp_path):
 def hub(tmp_path_factory):
     """A context with a tiny CLIP as encoder, a checker, and heads for this encoder and for another."""
     root = tmp_path_factory.mktemp("heads")
-    save_clip(root / "clip")
+    clip_large(root / "clip")
     save_checker(root / "checker", 1.0)
     entries = {
         "clip_embedding": ("clip_embedding", root / "clip"),

@@ -192,3 +192,16 @@ def test_without_a_network_the_hub_is_asked_once(table, hub, monkeypatch):
     for problem, name in zip(problems, ("me/model", "me/other"), strict=True):
         assert str(problem).startswith(f"{name} could not be downloaded: {url} isn't within reach (")
         assert ending(problem).code == LATER
+
+
+def test_the_client_looks_up_a_commit(hub, table, tmp_path, monkeypatch):
+    monkeypatch.setenv("VARIORUM_LOCK", str(tmp_path / "models.lock.toml"))
+    unpinned = repo("me/none", mirrors=["me/model"]).replace(f'revision = "{COMMIT}", ', "")
+    models = table(entry("mine", unpinned))
+    hub.closed.add("me/model")
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "another" * 5)
+    assert "the Hub refuses the login" in models.lock(["mine"])["mine"]
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert models.lock(["mine"]) == {}
+    assert models.entry("mine").hub_repo.revision == COMMIT
+    assert models.fetch("mine")

@@ -37,8 +37,9 @@ def test_every_alias_has_a_pin_and_a_status_with_nothing_fetched(profile, tmp_pa
             pin = table.pin(status.alias)
             assert "@" in pin
             assert table.entry(status.alias).loader in pin
-        sizes = [table.entry(alias).size for alias in (status.alias, *table.entry(status.alias).uses)]
-        assert (status.state == "ready") == (not any(sizes) and not made_by_the_user)
+        entries = [table.entry(alias) for alias in (status.alias, *table.entry(status.alias).uses)]
+        fetched = any(entry.wheel or entry.npm or entry.hub_file or entry.hub_repo for entry in entries)
+        assert (status.state == "ready") == (not fetched and not made_by_the_user)
         elsewhere = made_by_the_user or table.entry(status.alias).dtype == "float16"
         assert status.state in ("ready", "missing", "unpinned", *(["unavailable"] if elsewhere else []))
         assert bool(status.way_out) == (status.state != "ready")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tiny_pipelines import save_transformer
+from hub_layouts.stable_diffusion import dit
 
 from variorum.models.device import gpu_used
 from variorum.models.loaders import find_loader
@@ -75,7 +75,7 @@ def test_half_precision_beside_overlap_and_offloading(tiny, task, folder, offloa
 
 @pytest.mark.parametrize("offload", ["none", "model", "sequential"])
 def test_the_transformer_in_half_precision(tmp_path, offload):
-    save_transformer(tmp_path)
+    dit(tmp_path)
     settings = {"guidance": 3.0, "steps": 3, "sampler": "ddim"}
     half = load(tmp_path, "class_diffusion", offload=offload)
     made = half([1, 2], [11, 12], **settings)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tiny_pipelines import save_clip, save_conditioned
+from hub_layouts.clip import clip_large
+from tiny_pipelines import save_conditioned
 
 from variorum.models.loaders import find_loader
 from variorum.models.table_entries import Entry
@@ -56,7 +57,7 @@ def cut(tmp_path):
         import diffusers
 
         if loader == "zero_shot":
-            save_clip(tmp_path)
+            clip_large(tmp_path)
         elif loader == "control_network":
             save_conditioned(tmp_path)
         else:

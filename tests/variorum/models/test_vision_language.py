@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_pipelines import save_vision_language
+from hub_layouts.chat import qwen2_vl
 
 from variorum.models.diffusion.images import shrunk
 from variorum.models.loaders.vision_language import VISION_LANGUAGE, ZERO_SHOT
@@ -30,7 +30,7 @@ def entry(folder, **options):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("vision_language")
-    save_vision_language(place)
+    qwen2_vl(place, most_pixels=112 * 112, shards=False)
     return place
 
 
@@ -99,7 +99,8 @@ def test_what_is_no_such_model_is_refused(folder, tiny, tmp_path):
     with pytest.raises(ModelUnavailable, match="can't be loaded as AutoModelForImageTextToText"):
         VISION_LANGUAGE.load(entry(tiny / "clip"), tiny / "clip", {})
     silent = shutil.copytree(folder, tmp_path / "silent")
-    (silent / "chat_template.jinja").unlink()
+    (silent / "chat_template.json").unlink()
+    (silent / "tokenizer_config.json").unlink()
     with pytest.raises(ModelUnavailable, match="no chat template"):
         VISION_LANGUAGE.load(entry(silent), silent, {})
     pickled = shutil.copytree(folder, tmp_path / "pickled")

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny_pipelines
+from hub_layouts.clip import clip_large
 from PIL import Image
 
 from variorum.edition.samples import encode_sample
@@ -119,7 +119,7 @@ def test_every_reason_of_a_shipped_recipe_is_said_in_words():
 
 
 def test_phrases_become_columns_by_a_model_of_pictures_and_texts(entries, tmp_path, monkeypatch):
-    tiny_pipelines.save_clip(tmp_path / "clip")
+    clip_large(tmp_path / "clip")
     entry = {"name": "tiny/clip", "loader": "zero_shot", "licence": "none", "source": "random weights"}
     lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
     table = tmp_path / "models.toml"

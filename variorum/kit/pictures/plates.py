@@ -7,7 +7,9 @@ everything that they depend on.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 MOST_FILLED = 16
 """Photographs in a window: with all their edits, several windows are in memory."""
 Arrays: TypeAlias = "Mapping[str, Array]"
+_AT_WORK: dict[str, Future[Arrays]] = {}
+_GUARD = threading.Lock()
 
 
 def hole(mask: Pixels) -> Bools:
@@ -52,7 +56,11 @@ def fingerprint(pixels: Array) -> str:
 
 
 def recall(memo: Memo, keys: Sequence[str], compute: Callable[[list[int]], list[Arrays]]) -> list[Arrays]:
-    """The arrays kept under each key; all missing ones are computed in one call, so that the model gets a batch."""
+    """The arrays kept under each key; all missing ones are computed in one call, so that the model gets a batch.
+
+    What another thread is computing is waited for, after the own ones: a photograph may be taken apart for its own
+    edits and for those of others at the same time.
+    """
     kept: dict[int, Arrays] = {}
     missing = []
     for place, key in enumerate(keys):
@@ -60,8 +68,30 @@ def recall(memo: Memo, keys: Sequence[str], compute: Callable[[list[int]], list[
             kept[place] = memo(key, _absent)
         except LookupError:
             missing.append(place)
-    if missing:
-        for place, arrays in zip(missing, compute(missing), strict=True):
+    with _GUARD:
+        others = {place: _AT_WORK[keys[place]] for place in missing if keys[place] in _AT_WORK}
+        own = [place for place in missing if place not in others]
+        begun = {keys[place]: Future[Arrays]() for place in own}
+        _AT_WORK.update(begun)
+    try:
+        for place, arrays in zip(own, compute(own) if own else [], strict=True):
+            kept[place] = memo(keys[place], lambda arrays=arrays: arrays)  # type: ignore[misc]
+    finally:
+        with _GUARD:
+            for place in own:
+                _AT_WORK.pop(keys[place], None)
+        for place in own:
+            future = begun[keys[place]]
+            if place not in kept:
+                future.cancel()
+            elif not future.done():
+                future.set_result(kept[place])
+    for place, other in others.items():
+        try:
+            arrays = other.result()
+        except CancelledError:  # it failed there, and may not here
+            (kept[place],) = recall(memo, [keys[place]], lambda _, place=place: compute([place]))  # type: ignore[misc]
+        else:
             kept[place] = memo(keys[place], lambda arrays=arrays: arrays)  # type: ignore[misc]
     return [kept[place] for place in range(len(keys))]
 

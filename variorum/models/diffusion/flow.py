@@ -35,6 +35,8 @@ class Family:
     """Number of tokens that are read of a text, unless the entry has another."""
     packed: ClassVar[bool] = True
     """Whether latents are packed into patches of 2 × 2 cells."""
+    float32: ClassVar[bool] = False
+    """Whether the state is float32 whatever the network computes in."""
     by_text: ClassVar[bool] = True
     """Whether a text is encoded without the picture."""
 
@@ -148,6 +150,7 @@ class ZImage(Family):
     """Z-Image: hidden states of Qwen3, a tensor for each text."""
 
     packed = False
+    float32 = True
 
     def encode(self, pipeline: Any, text: str, tokens: int) -> dict[str, Any]:
         """Tokens `[n, d]`, as many as there are."""
@@ -216,7 +219,8 @@ class Flow(Pipeline):
         return self._read
 
     def _noise(self, generators: Sequence[Any], height: int, width: int) -> Any:
-        drawn = super()._noise(generators, height, width)
+        drawn = self._drawn(generators, height, width)
+        drawn = drawn if self._family.float32 else drawn.to(self._network.dtype)
         return self.pipeline._pack_latents(drawn, *drawn.shape) if self._family.packed else drawn
 
     def _inputs(self, prompts: Sequence[str], negatives: Sequence[str], inputs: dict[str, Any]) -> dict[str, Any]:

@@ -89,14 +89,17 @@ class Pipeline:
         return side
 
     def _noise(self, generators: Sequence[Any], height: int, width: int) -> Any:
-        """Standard normal latents `[N, c, h, w]`, drawn as float32, in the network's dtype."""
+        """Standard normal latents `[N, c, h, w]`, drawn as float32, as the pipeline takes them."""
+        return self._drawn(generators, height, width).to(self._network.dtype)
+
+    def _drawn(self, generators: Sequence[Any], height: int, width: int) -> Any:
+        """Standard normal latents `[N, c, h, w]`, each from its generator, in float32."""
         import torch
 
         factor, config = self.pipeline.vae_scale_factor, self.pipeline.vae.config
         channels = config.get("latent_channels") or config.z_dim
         shape = channels, height // factor, width // factor
-        drawn = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-        return drawn.to(self._network.dtype)
+        return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
 
     def _inputs(self, prompts: Sequence[str], negatives: Sequence[str], inputs: dict[str, Any]) -> dict[str, Any]:
         """What the pipeline is called with: the inputs, with the texts encoded."""

@@ -15,7 +15,7 @@ from variorum.models.diffusion.images import to_pixels, to_tensor
 from variorum.models.diffusion.schedule import Schedule
 from variorum.models.loaders.class_conditional import FOLD
 from variorum.models.loaders.loader import Loader
-from variorum.models.pretrained import load_pretrained, one_error, pipeline_index
+from variorum.models.pretrained import load_pretrained, one_error, pipeline_index, with_vocabulary
 from variorum.models.roles import Denoised
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -69,6 +69,7 @@ def load_latent_denoiser(
     with one_error(folder, "a latent denoiser"):
         tokenizer = transformers.CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         config = diffusers.DDPMScheduler.load_config(folder / "scheduler", local_files_only=True)
+    with_vocabulary(tokenizer, folder / "tokenizer")
     prompt = _embedded(parts["text_encoder"], tokenizer, options.prompt)
     if options.checkpointing:
         for part in (parts["unet"], parts["vae"], *used.values()):

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
-from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.pretrained import load_pretrained, one_error, with_vocabulary
 from variorum.models.roles import Detected
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -56,6 +56,7 @@ def load_detection(entry: Entry, folder: Path, options: DetectionOptions, _used:
     with one_error(folder, "a detector's tokenizer and image processor"):
         processor = AutoImageProcessor.from_pretrained(folder, **local)
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+    with_vocabulary(tokenizer, folder)
     return Detection(family(model.to(best_device()).eval(), tokenizer), processor, options)
 
 

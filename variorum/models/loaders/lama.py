@@ -13,7 +13,7 @@ from pydantic import Field
 from variorum.models.diffusion.images import resized
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import Device, open_session
-from variorum.models.roles import Filled
+from variorum.models.roles import BLANK, Filled
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 METHOD = "lama"
 """The word for how a hole was filled."""
-BLANK = "blank"
-"""The word for a network's output that isn't finite: the picture stays as it was."""
 SIDE = 512
 """Working side of a file that takes any side, pixels."""
 MULTIPLE = 8

@@ -116,8 +116,8 @@ def _pipeline(entry: Entry, folder: Path, options: DiffusionOptions, used: Mappi
     control = options.task == "edge_to_image"
     if len(used) > 1 or (control and not used):
         raise ModelUnavailable(
-            f"{entry.name}: edge_to_image uses a control network; another task uses nothing, or one model whose U-Net "
-            f"is replaced; `uses` names {len(used)}"
+            f"{entry.name}: `uses` names {len(used)} models; edge_to_image uses a control network, and another task "
+            "nothing, or one model whose U-Net is replaced"
         )
     if used and not control:
         pipeline = with_own_unet(entry, folder, *used.values())

@@ -16,7 +16,7 @@ from variorum.models.device import best_device, inference
 from variorum.models.diffusion.images import shrunk, to_pil
 from variorum.models.loaders.classifiers import told_by
 from variorum.models.loaders.loader import Loader
-from variorum.models.pretrained import load_pretrained, one_error
+from variorum.models.pretrained import load_pretrained, one_error, with_vocabulary
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.lookup import cut
@@ -53,6 +53,7 @@ def load_zero_shot(entry: Entry, folder: Path, options: ZeroShotOptions, _used: 
     with one_error(folder, "CLIP's tokenizer and image processor"):
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    with_vocabulary(tokenizer, folder)
     return ZeroShot(tokenizer, processor, model.to(best_device()).eval(), options.batch)
 
 
@@ -176,6 +177,7 @@ def load_vision_language(
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if model.config.model_type == FLORENCE:
         return Florence(model.to(best_device()).eval(), processor, options)
+    with_vocabulary(processor.tokenizer, folder)
     if not getattr(processor, "chat_template", None):
         raise ModelUnavailable(f"{entry.name} has no chat template, so it can't be asked anything")
     return VisionLanguage(model.to(best_device()).eval(), processor, options)
@@ -258,8 +260,6 @@ class Florence(VisionLanguage):
     """
 
     def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:
-        import torch
-
         if odd := [question for _, question in pairs if not TASK.match(question)]:
             raise RecipeError(
                 f"Florence-2 is asked by the mark of a task, such as <OD> or <DETAILED_CAPTION>, not by {cut(odd[0])!r}"
@@ -270,7 +270,7 @@ class Florence(VisionLanguage):
             padding=True,
             return_tensors="pt",
         ).to(self._model.device, self._model.dtype)
-        with self._lock, torch.inference_mode():
+        with self._lock, inference():
             tokens = self._model.generate(**inputs, max_new_tokens=most)
         return [names_of(text) for text in self._processor.batch_decode(tokens, skip_special_tokens=False)]
 

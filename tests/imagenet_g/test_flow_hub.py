@@ -22,8 +22,8 @@ HUB = ("text_to_image_fast", "safety_checker", "zero_shot", "encoder", "classifi
 
 
 SAID = (
-    "text_to_image: the model 'text_to_image_fast' (flux.1-schnell) takes a guidance of 1, not 7.5, and at most 4 steps, "
-    "not 50"
+    "text_to_image: the model 'text_to_image_fast' (flux.1-schnell) takes a guidance of 1, not 7.5, and at most "
+    "4 steps, not 50"
 )
 
 
@@ -46,3 +46,11 @@ def test_the_recipe_runs_whole(tmp_path, hub_models):
     assert sum(manifest.counts["guidance_1"].values()) == 8
     assert "flux.1-schnell" in manifest.models["text_to_image_fast"]
     assert list((tmp_path / "store").rglob("README.md"))
+
+
+@pytest.mark.slow
+def test_a_size_that_a_transformers_patches_do_not_fill_is_refused(tmp_path, hub_models):
+    hub_models("text_to_image_fast")
+    odd = [MODEL, "generate.0.guidance=[1]", *SMALL, "generate.0.size=72", "generate.0.safety={checker: null}"]
+    with pytest.raises(RecipeError, match="size 72 is no multiple of 16"):
+        pipeline.build(Job(load_recipe("imagenet_g_text", odd), str(tmp_path / "store"), "hub"))
