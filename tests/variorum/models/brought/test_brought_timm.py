@@ -14,7 +14,6 @@ from variorum.schemas.errors import ModelUnavailable, RecipeError
 
 def by_timm(folder, pictures):
     import timm
-from timm.models._hub import save_for_hf
     import torch
     from PIL import Image
     from timm.data import create_transform, resolve_model_data_config
@@ -90,6 +89,7 @@ def test_classes_of_a_larger_imagenet_are_its_wnids(outputs, first, last):
 
 def test_a_checkpoint_as_a_pickle_is_refused(timm_folder, tmp_path):
     import timm
+    from timm.models._hub import save_for_hf
 
     network = timm.create_model("test_vit", num_classes=3)
     save_for_hf(network, tmp_path / "pickled")
