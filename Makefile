@@ -124,7 +124,7 @@ lowest: setup ## the tests of models with the lowest versions that pyproject.tom
 	  pyproject.toml .cache/lowest/with_torch.in --output-file .cache/lowest/with_torch.txt
 	test -x .cache/lowest/with_torch/bin/python || $(BIN)/uv venv --quiet .cache/lowest/with_torch
 	$(BIN)/uv pip sync --quiet --system-certs --python .cache/lowest/with_torch/bin/python .cache/lowest/with_torch.txt
-	PYTHONPATH=. .cache/lowest/with_torch/bin/python -m pytest -p no:cacheprovider tests/variorum/models
+	PYTHONPATH=. .cache/lowest/with_torch/bin/python -m pytest -p no:cacheprovider -W ignore::DeprecationWarning tests/variorum/models
 
 check: setup ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -27,13 +27,14 @@ def timm_folder(tmp_path_factory):
     """A tiny vision transformer of timm for three classes, with their names."""
     import timm
     import torch
+    from timm.models._hub import save_for_hf
 
     folder = tmp_path_factory.mktemp("brought") / "tiny_vit"
     with torch.random.fork_rng():
         torch.manual_seed(1)
         network = timm.create_model("test_vit", num_classes=3)
     labels = {"label_names": ["cat", "cup", "other"]}
-    timm.models.save_for_hf(network, folder, model_config=labels, safe_serialization=True)
+    save_for_hf(network, folder, model_config=labels, safe_serialization=True)
     return folder
 
 

@@ -89,9 +89,10 @@ def test_classes_of_a_larger_imagenet_are_its_wnids(outputs, first, last):
 
 def test_a_checkpoint_as_a_pickle_is_refused(timm_folder, tmp_path):
     import timm
+    from timm.models._hub import save_for_hf
 
     network = timm.create_model("test_vit", num_classes=3)
-    timm.models.save_for_hf(network, tmp_path / "pickled")
+    save_for_hf(network, tmp_path / "pickled")
     with pytest.raises(
         ModelUnavailable, match=r"its pytorch_model.bin is a pickle, .*safe_serialization=True\) writes"
     ):
