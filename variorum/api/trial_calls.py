@@ -51,11 +51,13 @@ class Question:
         images: photographs, all of one size for models that want it.
         steps: of a sampler.
         guidance: of classifier-free guidance; 1 for none.
+        asked: of each picture.
     """
 
     images: Sequence[Pixels]
     steps: int = STEPS
     guidance: float = GUIDANCE
+    asked: str = QUESTION
 
     def each(self, name: str, at: int) -> Any:
         """The value of a parameter that has one for each picture."""
@@ -67,7 +69,7 @@ class Question:
             "prompts": f"a photo of {THINGS[at % len(THINGS)]}",
             "negatives": "",
             "seeds": derive_seed("trial", at) % 2**31,
-            "questions": QUESTION,
+            "questions": self.asked,
             "instructions": "make it snow",
             "holes": hole,
             "labels": at,
@@ -137,10 +139,11 @@ def parameters(model: Any) -> dict[str, bool]:
 
 
 def question_for(model: Any, images: Sequence[Pixels], steps: int = STEPS) -> Question:
-    """The questions to a model, with steps and guidance that suit it."""
+    """The questions to a model, with steps, guidance and words that suit it."""
     bounds = getattr(model, "bounds", None)
     most_steps, most_guidance = getattr(bounds, "most_steps", None), getattr(bounds, "most_guidance", None)
-    return Question(images, min(steps, most_steps or steps), min(GUIDANCE, most_guidance or GUIDANCE))
+    asked = getattr(model, "question", QUESTION)
+    return Question(images, min(steps, most_steps or steps), min(GUIDANCE, most_guidance or GUIDANCE), asked)
 
 
 def side_of(model: Any) -> int | None:

@@ -113,7 +113,7 @@ class ModelTable:
         """The pin of an alias as its weights are now."""
         entry = self.entry(alias)
         if entry.needs_commit:
-            raise ModelUnavailable(f"model {alias!r} ({entry.location}) is unpinned: {weights.PIN}")
+            raise ModelUnavailable(f"model {alias!r} ({entry.location}) is unpinned: {weights.pin_command(alias)}")
         if entry.local and not weights.local_path(entry.local).exists():
             raise ModelUnavailable(self.status(alias).problem)
         pin = f"{entry.name}@{weights.content_pin(entry)}+{entry.loader}.{find_loader(entry.loader).revision}"
@@ -423,7 +423,7 @@ class ModelTable:
     def _state(self, alias: str, thorough: bool) -> tuple[State, str]:
         entry = self.entry(alias)
         if entry.needs_commit:
-            return "unpinned", weights.PIN
+            return "unpinned", weights.pin_command(alias)
         if problem := _problem(entry):
             return "unavailable", problem
         try:

@@ -31,6 +31,8 @@ MOST = 256
 """Pictures in a batch."""
 ROOM = 0.6
 """Share of the GPU's memory that a batch may take, as the batch before it is decoded at the same time."""
+COMPILED = '"compile":true'
+"""In the pin of a model whose network is compiled."""
 LONGEST = 60.0
 """Seconds of a call from which on no larger batch is tried."""
 
@@ -118,14 +120,14 @@ def best_batch(
         pin: of the model, with its options.
         setting: what else the speed depends on, such as the pictures' size.
         make: makes so many pictures with the model, as for `sweep`.
-        usual: the answer without a GPU.
+        usual: the answer without a GPU, and for a network that is compiled: it would be compiled for every size.
         most: pictures in the largest batch.
         clock: seconds.
 
     Raises:
         OutOfMemoryError: PyTorch's, when memory doesn't suffice for one picture.
     """
-    if (gpu := gpu_name()) is None:
+    if (gpu := gpu_name()) is None or COMPILED in pin:
         return usual
     path = cache_dir() / "batches" / f"{digest([pin, setting, gpu, most])}.json"
     if known := _kept(path, most):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from variorum.machine.progress import QUIET, Advance
 from variorum.models.table_entries import HubFile, HubRepo
-from variorum.models.weights import PIN, blob_of, blob_verified
+from variorum.models.weights import blob_of, blob_verified, pin_command
 from variorum.schemas.errors import ModelOutOfReach, ModelUnavailable, causes
 from variorum.schemas.secrets import without_secrets
 
@@ -104,7 +104,7 @@ def fetch_repo(place: HubRepo, wrong: Collection[str] = (), advance: Advance = Q
 def _of_all(place: HubRepo, get: Callable[[str, str], T]) -> dict[str, T]:
     """What `get` gives for each file of a repository, under the first of its ids that exists."""
     if place.revision is None:
-        raise ModelUnavailable(f"{place.repo} has no commit yet; {PIN}")
+        raise ModelUnavailable(f"{place.repo} has no commit yet; {pin_command()}")
     absent = ""
     for repo in place.repos:
         found, missing = dict[str, T](), list[str]()
@@ -209,5 +209,10 @@ def _reporting(advance: Advance) -> Any:
 
         def update(self, n: float | None = 1) -> None:
             advance(int(n or 0))
+
+        def update_transfer(self, *_: object, **__: object) -> None:
+            """Ignore bytes that Xet has received and not written yet: `update` gets them too, later."""
+
+        set_transfer_postfix_str = set_postfix_str = update_transfer
 
     return Reporting

@@ -20,7 +20,6 @@ from variorum.schemas.canonical import digest
 from variorum.schemas.errors import ModelUnavailable, TemporaryError
 
 PACKAGED = Path(__file__).parent / "packaged"
-PIN = "pin it with `variorum doctor --profile hub --pin`"
 MODEL_CARD = "README.md"
 """Not part of a model's hash."""
 HASH = re.compile("[0-9a-f]{64}|[0-9a-f]{40}")
@@ -29,6 +28,11 @@ MOST_FILES = 10_000
 """In a folder of weights."""
 MOST_LINKS = 8
 """Links in a row that are followed; the Hub's cache has two."""
+
+
+def pin_command(alias: str = "ALIAS") -> str:
+    """The way out for a repository without a commit."""
+    return f"pin it with `variorum doctor {alias} --profile hub --pin`"
 
 
 def locate(entry: Entry, cache: Path) -> Path | None:
@@ -114,7 +118,7 @@ def content_pin(entry: Entry) -> str:
         return f"sha256:{pinned.sha256[:32]}"
     if entry.hub_repo:
         if entry.hub_repo.revision is None:
-            raise ModelUnavailable(f"{entry.location}; {PIN}")
+            raise ModelUnavailable(f"{entry.location}; {pin_command()}")
         return f"git:{entry.hub_repo.revision}"
     if entry.local:
         return f"sha256:{tree_sha256(local_path(entry.local))[:32]}"

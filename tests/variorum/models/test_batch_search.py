@@ -96,9 +96,12 @@ def test_an_answer_is_kept_by_model_setting_and_gpu(tmp_path, monkeypatch, caplo
     assert len(device.asked) == 26
 
 
-def test_nothing_is_tried_without_a_gpu(tmp_path, monkeypatch):
+def test_nothing_is_tried_without_a_gpu_or_with_a_compiled_network(tmp_path, monkeypatch):
     monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path))
     monkeypatch.setattr(batch_search, "gpu_name", lambda: None)
     device = Device()
     assert best_batch("filler", "pin", [512], device, usual=4) == 4
+    monkeypatch.setattr(batch_search, "gpu_name", lambda: "a GPU")
+    compiled = 'x@1+diffusion.1;{"compile":true,"task":"inpaint"}'
+    assert best_batch("filler", compiled, [512], device, usual=4) == 4
     assert (device.asked, list(tmp_path.iterdir())) == ([], [])

@@ -6,13 +6,14 @@ import hashlib
 import os
 import shutil
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 from model_hub import TOKEN, serving, talk_to
 
 from variorum.flows.endings import LATER, ending
 from variorum.machine.progress import Progress
-from variorum.models import ModelTable, fetching
+from variorum.models import ModelTable, fetching, hub_files
 from variorum.schemas.errors import ModelOutOfReach, ModelUnavailable
 
 COMMIT, OTHER = "1" * 40, "3" * 40
@@ -205,3 +206,22 @@ def test_the_client_looks_up_a_commit(hub, table, tmp_path, monkeypatch):
     assert models.lock(["mine"]) == {}
     assert models.entry("mine").hub_repo.revision == COMMIT
     assert models.fetch("mine")
+
+
+def test_bytes_that_come_by_xet_count_once():
+    reporting = pytest.importorskip("huggingface_hub.utils._xet_progress_reporting")
+    seen = []
+    with reporting.XetDownloadProgressReporter(
+        reconstruction_desc="w", total=100, log_level=30, tqdm_class=hub_files._reporting(seen.append)
+    ) as reporter:
+        for received, written in ((60, 0), (100, 40), (100, 100)):
+            reporter.update_progress(
+                SimpleNamespace(
+                    total_transfer_bytes_completed=received,
+                    total_transfer_bytes_completion_rate=1.0,
+                    total_bytes_completed=written,
+                    total_bytes_completion_rate=1.0,
+                    total_bytes=100,
+                )
+            )
+    assert sum(seen) == 100

@@ -8,6 +8,7 @@ from hub_layouts import entries, snapshot
 from hub_layouts.vision import BUILDERS
 from safetensors.torch import load_file
 
+from variorum.api.trial_calls import caller, question_for
 from variorum.models import ModelTable
 from variorum.models.loaders.vision_language import names_of
 from variorum.schemas.errors import ModelUnavailable, RecipeError
@@ -100,6 +101,12 @@ def test_florence_answers_tasks_as_transformers_own_class_does_and_nothing_else(
         assert any(weights.shape == one.shape and torch.equal(weights, one) for one in held.values()), name
     with pytest.raises(RecipeError, match="is asked by the mark of a task"):
         model(IMAGES[:1], ["What is this?"])
+
+
+@pytest.mark.parametrize("alias", sorted(BUILDERS))
+def test_the_trial_of_a_profile_knows_how_to_ask(hub_models, alias):
+    model = hub_models(alias).get(alias)
+    assert len(caller(model, question_for(model, IMAGES[:2]))([0, 1])) == 2
 
 
 def test_names_of_objects_remain_of_florences_places():

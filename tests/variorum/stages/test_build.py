@@ -144,12 +144,12 @@ def test_a_unit_that_breaks_costs_no_other(photos, store, workers):
 
 def test_a_generator_that_breaks_leaves_no_thread(photos, store):
     what = recipe(photos, {"explode": "astronaut/0"}, samples_per_shard=12)
-    job = Job(what, store)
+    job, before = Job(what, store), set(threading.enumerate())
     try:
         Build(job).make(job.plan.units[0], nothing)
     except ZeroDivisionError as error:
         kept = error  # with its traceback, as a runner keeps it
-        assert [thread for thread in threading.enumerate() if thread.name == "prefetch"] == []
+        assert [one for one in threading.enumerate() if one.name == "prefetch" and one not in before] == []
     assert kept
 
 

@@ -159,7 +159,7 @@ def fills_together(alias: str, side: int, usual: int, ctx: Context) -> int:
         usual: the number without a GPU.
         ctx: has the model, which isn't loaded if the number is known.
     """
-    picture = np.tile(np.arange(side, dtype=np.uint8)[:, None, None], (1, side, 3))
+    picture = np.tile((np.arange(side) % 256).astype(np.uint8)[:, None, None], (1, side, 3))
     gap = np.zeros((side, side), bool)
     gap[side // 4 : side // 2, side // 4 : side // 2] = True
 

@@ -259,6 +259,9 @@ class Florence(VisionLanguage):
     Of places in its answers only the names remain, separated by commas.
     """
 
+    question = "<DETAILED_CAPTION>"
+    """One that it answers."""
+
     def _answers(self, pairs: Sequence[tuple[Pixels, str]], most: int) -> list[str]:
         if odd := [question for _, question in pairs if not TASK.match(question)]:
             raise RecipeError(
