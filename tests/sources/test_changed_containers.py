@@ -82,7 +82,7 @@ def hub_folder(folder: Path, values) -> HuggingFace:
 def hub_zip(folder: Path, values) -> HuggingFace:
     with zipfile.ZipFile(folder / "a.zip", "w") as archive:
         for number, value in enumerate(values):
-            archive.writestr(f"{number}.png", png(value))
+            archive.writestr(zipfile.ZipInfo(f"{number}.png"), png(value))  # without the time of day
     return HuggingFace(dataset=str(folder))
 
 

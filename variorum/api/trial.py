@@ -231,7 +231,10 @@ def machine_checks(profile: Profile, aliases: Iterable[str], out: Path) -> Itera
         found = model_terms(table, aliases)
         asked = [f"{what}: {text.partition(':')[0]}" for what, text in found if what != "licence"]
         gated = [alias for alias in aliases if table.entry(alias).gated]
-        said = "; ".join([*asked, *([f"gated: {', '.join(gated)}"] if gated else [])]) or "none is non-commercial, unclear or gated"
+        said = (
+            "; ".join([*asked, *([f"gated: {', '.join(gated)}"] if gated else [])])
+            or "none is non-commercial, unclear or gated"
+        )
         return "pass", said, {"gated": gated, "licences": [text for what, text in found if what == "licence"]}
 
     yield "libraries", versions

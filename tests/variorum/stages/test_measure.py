@@ -24,6 +24,7 @@ REQUIRED = {
     "group_disparity": {"groups": ["region"]},
     "generated_set": {"train": {"name": "samples"}, "test": {"name": "samples"}},
     "policy": {"rules": [{"when": [{"column": "variant", "equals": "plate"}], "action": "drop", "reason": "plate"}]},
+    "mentions": {"model": "classifier"},  # its own is of profile hub, and no model is asked here
     "opt_out": {"list": "opt_out.txt"},
     "sql": {"query": "SELECT id, 'drop' AS action, 'plate' AS reason FROM pictures WHERE variant = 'plate'"},
 }

@@ -11,7 +11,7 @@ def check_settings(component: Component, ctx: Context) -> None:
 
     The model's entry in the table says what it takes; nothing is loaded. Components without `guidance` pass.
     """
-    fields = dict(component)
+    fields = dict(iter(component))  # a component may have a field `keys`, which makes it a mapping to `dict`
     if "guidance" not in fields:
         return
     weights = fields["guidance"]
