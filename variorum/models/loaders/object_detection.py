@@ -105,7 +105,6 @@ class ObjectDetection:
         return found
 
     def _detect(self, images: Sequence[Pixels], asked: Any) -> list[Detected]:
-
         height, width = images[0].shape[:2]
         inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
         with inference():
