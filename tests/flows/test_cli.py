@@ -267,5 +267,7 @@ def test_source_is_short_for_a_folder_of_pictures(cli, photos, tmp_path, folder)
     assert json.loads(short.stdout)["samples"] == 12
     quoted = json.dumps(folder)
     long = cli("plan", "imagenet_e", "--set", "source.name=image_folder", "--set", f"source.path={quoted}", "--json")
-    assert long.stdout == short.stdout
+    # Free space on the disk changes by itself.
+    said, again = (re.sub(r"[\d.]+ [kMGT]?B are free", "", run.stdout) for run in (long, short))
+    assert said == again
     assert cli("plan", "imagenet_e", "--source", "").returncode == 2
