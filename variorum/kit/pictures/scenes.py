@@ -200,13 +200,17 @@ class Setup:
     limits: Gates
 
 
-def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context) -> list[Scene | BadInput]:
-    """Take samples apart, with one call of each model for all of them; a `BadInput` in place of a bad sample."""
+def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context, *, plated: bool = True) -> list[Scene | BadInput]:
+    """Take samples apart, with one call of each model for all of them; a `BadInput` in place of a bad sample.
+
+    Without `plated` no plate is made, which costs most after the mask, and no picture judged.
+    """
     inputs = [_read(sample, setup.frame) for sample in samples]
     parts: dict[int, _Parts] = {place: item for place, item in enumerate(inputs) if isinstance(item, _Parts)}
     asked = [samples[place] for place in parts]
     found = _evident(_masked(list(parts.values()), setup, ctx), [label_index(one) for one in asked], setup, ctx)
-    made = dict(zip(parts, _plated(found, object_names(asked, ctx), setup, ctx), strict=True))
+    found = _plated(found, object_names(asked, ctx), setup, ctx) if plated else found
+    made = dict(zip(parts, found, strict=True))
     return [made[place] if isinstance(item, _Parts) else item for place, item in enumerate(inputs)]
 
 
