@@ -38,11 +38,15 @@ def cut_photograph(picture: Pixels, alpha: Pixels) -> Pixels:
     Pixels near the edge of a photographed object contain some of the background. Those that aren't fully opaque get
     the colours of the object's core, spread outwards.
     """
-    solid = (alpha == 255).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(alpha)
+    near = slice(top, top + height), slice(left, left + width)
+    colours, solid = picture.copy(), (alpha == 255).astype(np.uint8)
     core = cv2.erode(solid, np.ones((3, 3), np.uint8))
     if not core.any():
         core = solid if solid.any() else (alpha > 127).astype(np.uint8)
-    colours = np.where(solid[..., None] > 0, picture, spread(picture, core > 0))
+    if width and height:
+        spreading = spread(picture[near], core[near] > 0)
+        colours[near] = np.where(solid[near][..., None] > 0, picture[near], spreading)
     return premultiplied(colours, alpha)
 
 
