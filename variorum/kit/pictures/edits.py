@@ -126,13 +126,15 @@ def control(subject: Subject) -> Draft:
 def random_plate(subject: Subject) -> Draft:
     """The object on another picture's plate."""
     drawn = subject.pool.draw(subject.of.sample, subject.scene, subject.index, subject.of.rng(RANDOM_PLATE))
-    if drawn is None or drawn[0].plate is None:
-        raise CannotEdit("no_other_plate", "no other picture of its split has a clean plate without this class")
-    partner, lenders = drawn
-    facts: dict[str, Json] = {"plate": partner.method, "plate_sample": partner.sample}
-    kind = made_type(partner.source_type, partner.plate_type)
-    draft = on_plate(subject, drawn[0].plate, facts, kind, own=False)
-    draft.made_of = lenders
+    if drawn is None:
+        raise CannotEdit(
+            "no_other_plate", "none of its lenders has a plate that shows neither an object nor this class"
+        )
+    facts: dict[str, Json] = {"plate": drawn.method, "plate_sample": drawn.sample}
+    if drawn.box is not None:
+        facts["plate_box"] = list(drawn.box)
+    draft = on_plate(subject, drawn.plate, facts, made_type(drawn.source_type, drawn.plate_type), own=False)
+    draft.made_of = drawn.made_of
     measure_background(draft)
     return draft
 
