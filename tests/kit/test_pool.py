@@ -13,6 +13,7 @@ import pytest
 from variorum.edition.samples import decoded
 from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
 from variorum.kit.pictures.pool import Lenders, free_window
+from variorum.kit.pictures.scenes import Scene, Setup, scenes
 from variorum.pixels import encode_png
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import ClassInfo, Context, Source
@@ -155,14 +156,23 @@ def test_a_picture_that_is_not_of_the_source_borrows_too() -> None:
 
 
 def test_a_window_is_the_largest_square_without_an_object() -> None:
-    salience = np.zeros((300, 400), np.float32)
-    salience[:, 300:] = 1
-    sample = Sample("a", np.zeros((300, 400, 3), np.uint8))
-    left, top, side = free_window(salience, sample, 256) or (0, 0, 0)
-    assert (left + side <= 300, side > 290, top + side <= 300) == (True, True, True)
-    marked = replace(sample, annotations=Annotations(objects=(Object((0, 0, 400, 140)),)))
-    left, top, side = free_window(salience, marked, 256) or (0, 0, 0)
-    assert (left + side <= 300, side > 150, top >= 140) == (True, True, True)
-    assert free_window(salience, marked, 512) is None  # it would be blurred
-    salience[:, 100:] = 1
-    assert free_window(salience, sample, 128) is None
+    salience = np.zeros((300, 400), np.uint8)
+    salience[:, 300:] = 255
+
+    def found(frame: int, *boxes: tuple[float, float, float, float]) -> tuple[int, int, int, int] | None:
+        mask = encode_png(salience)
+        objects = tuple(Object(box) for box in boxes)
+        sample = Sample("a", RNG.integers(0, 255, (300, 400, 3)).astype(np.uint8), annotations=Annotations(objects))
+        sample = replace(sample, extras={"mask.png": mask})
+        setup = Setup(frame, "object", "", "", None, EDIT.gates)
+        (scene,) = scenes([sample], setup, context(), filled=False)
+        assert isinstance(scene, Scene)
+        return free_window(scene, sample)
+
+    left, top, width, height = found(256) or (0, 0, 0, 0)
+    assert (left + width <= 300, width == height, height > 290) == (True, True, True)
+    left, top, width, height = found(256, (0, 0, 400, 140)) or (0, 0, 0, 0)
+    assert (left + width <= 300, width == height, height > 150, top >= 140) == (True, True, True, True)
+    assert found(512, (0, 0, 400, 140)) is None  # it would be blurred
+    salience[:, 100:] = 255
+    assert found(128) is None

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from variorum.kit.gates import gates
 from variorum.kit.pictures import framing, plates
 from variorum.kit.pictures.framing import Window
-from variorum.kit.pictures.scenes import BadInput, Scene, Setup, label_index, scenes
+from variorum.kit.pictures.scenes import GIVEN, BadInput, Scene, Setup, label_index, scenes
 from variorum.models.imagenet_classes import index_of
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import Context
@@ -28,6 +28,7 @@ from variorum.stages.lending import LetThrough, let_through
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Pixels, Singles
 
+Box: TypeAlias = tuple[int, int, int, int]
 ALIKE = 12.0
 """Mean difference in grey levels, at 4 x 4 pixels, below which two plates count as the same."""
 FREE = 0.12
@@ -50,6 +51,8 @@ PLACES = (
     *("valley", "volcano"),
 )
 """ImageNet's classes of landscapes: a plate that is one of these is still a background, and no object was left."""
+WINDOW = "window"
+"""How a plate was made that is a part of a photograph."""
 REVISION = 1
 """Raise it when the same picture gives another plate."""
 
@@ -150,7 +153,7 @@ class Lent:
     plate: Pixels
     method: str
     sample: str
-    box: tuple[int, int, int, int] | None
+    box: Box | None
     source_type: str
     plate_type: str
     made_of: tuple[Lender, ...]
@@ -224,68 +227,48 @@ class Pool:
         """The picture's given plate, else a window without objects, else its plate as the inpainter filled it."""
         if (sample := self._lenders.read(position)) is None:
             return None
-        scene = scenes([sample], self.setup, self.ctx)[0]
+        scene = scenes([sample], self.setup, self.ctx, filled=False)[0]
         if isinstance(scene, BadInput):
             return None
-        trusted, picked = True, None
-        if scene.method != "given":
-            salience, trusted = self._salience(sample)
-            picked = free_window(salience, sample, self.setup.frame)
-        if picked is not None:
-            plate, method = framing.crop(cast("Pixels", sample.image), picked, self.setup.frame), "window"
-            left, top, side = picked
-            box, kind = (left, top, side, side), COMPOSITE
-        elif scene.plate is not None and self._well_filled(scene):
-            plate, method, box, kind = scene.plate, scene.method, None, scene.plate_type
-        else:
+        image, box, method, plate = cast("Pixels", sample.image), None, scene.method, scene.plate
+        if plate is None and (box := free_window(scene, sample)) is not None:
+            plate, method = framing.crop(image, box[:3], self.setup.frame), WINDOW
+        elif plate is None and not gates.first_failed(scene.gates):
+            (scene,) = scenes([sample], self.setup, self.ctx)
+            assert isinstance(scene, Scene)
+            plate, method = scene.plate if self._well_filled(scene) else None, scene.method
+        if plate is None:
             return None
-        said = self._said(plate)
-        if not self._empty(plate, said, scene, label_index(sample), trusted):
+        said = plates.classified([plate], self.setup.gate, self.ctx)[0] if self.setup.gate else np.zeros(0, np.float32)
+        if not self._empty(plate, said, scene, label_index(sample)):
             return None
+        kind = COMPOSITE if method == WINDOW else scene.plate_type
         return Lent(plate, method, sample.id, box, scene.source_type, kind, sample.lent(), said)
 
-    def _salience(self, sample: Sample) -> tuple[Singles, bool]:
-        """Where the picture shows an object, `[h, w]` in [0, 1], and whether all of the object is known."""
-        image = cast("Pixels", sample.image)
-        given = sample.extras.get("mask.png")
-        if given is not None:
-            return np.asarray(given, np.float32) / np.float32(255), True
-        mask = plates.segmented([image], self.setup.segmenter, self.ctx)[0]["mask"]
-        return mask.astype(np.float32) / np.float32(255), band(mask) <= TRUSTED_BAND
-
     def _well_filled(self, scene: Scene) -> bool:
-        """Return whether an inpainted plate shows nothing of the hole. A given plate has none."""
-        if gates.first_failed(scene.gates):
+        """Return whether an inpainted plate shows nothing of the hole."""
+        if scene.plate is None or scene.hole is None:
             return False
-        if scene.hole is None or scene.plate is None:
-            return True
         limits = self.setup.limits.model_copy(
             update={"max_plate_hole": MOST_HOLE, "max_plate_seam": MOST_SEAM, "min_plate_texture": LEAST_TEXTURE}
         )
         return not gates.first_failed(gates.plate_gates(scene.plate, scene.hole, limits))
 
-    def _said(self, plate: Pixels) -> Singles:
-        if self.setup.gate is None:
-            return np.zeros(0, np.float32)
-        return plates.classified([plate], self.setup.gate, self.ctx)[0]
-
-    def _empty(self, plate: Pixels, said: Singles, scene: Scene, index: int | None, trusted: bool) -> bool:
+    def _empty(self, plate: Pixels, said: Singles, scene: Scene, index: int | None) -> bool:
         """Return whether a plate shows neither its own object nor another one, but does show something."""
         if float(plate.std()) < LEAST_STD:
             return False
         if not len(said):
             return True
-        own = scene.index(index)
-        limits = self.setup.limits
-        if not gates.plate_clean(float(said[own]), float(scene.probabilities[0][own]), limits.max_partner_p, limits)[
-            "passed"
-        ]:
+        own, limits, top = scene.index(index), self.setup.limits, int(said.argmax())
+        before, after = float(scene.probabilities[0][own]), float(said[own])
+        if not gates.plate_clean(after, before, limits.max_partner_p, limits)["passed"]:
             return False
-        if scene.method == "given":
+        if scene.mask_source == GIVEN:
             return True
-        top = int(said.argmax())
-        most = MOST_TOP if trusted else MOST_TOP_DOUBTED
-        return float(said[top]) <= most or (trusted and top in {index_of(name) for name in PLACES})
+        if scene.band > TRUSTED_BAND:
+            return float(said[top]) <= MOST_TOP_DOUBTED
+        return float(said[top]) <= MOST_TOP or top in {index_of(name) for name in PLACES}
 
     def _usable(self, lent: Lent, scene: Scene, index: int | None) -> bool:
         """Return whether the plate may be used for the object of `scene`."""
@@ -296,26 +279,27 @@ class Pool:
         return float(lent.probabilities[scene.index(index)]) <= self.setup.limits.negligible_p
 
 
-def free_window(salience: Singles, sample: Sample, frame: int) -> Window | None:
-    """The largest square of a picture without an object, for a frame of this side; None if it is too small.
+def free_window(scene: Scene, sample: Sample) -> Box | None:
+    """The largest square of a picture that shows no object; None if it is too small.
 
     Args:
-        salience: `[h, w]` in [0, 1], where an object was found, of the picture's shape.
-        sample: with pixels; its annotated objects count as objects too.
-        frame: side in pixels of the plate.
+        scene: the picture taken apart.
+        sample: the picture; its annotated objects count as objects too.
+
+    Returns:
+        Left, top, width and height in pixels of the picture.
     """
-    height, width = salience.shape
-    scale = min(1.0, 256 / min(height, width))
-    small = cv2.resize(salience, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
-    free = small <= FREE
+    height, width = sample.image.shape[:2]
+    scale = min(height, width) / min(scene.salience.shape)
+    free = scene.salience <= round(255 * FREE)
     for one in sample.annotations.objects:
-        left, top, wide, high = (edge * scale for edge in one.box)
+        left, top, wide, high = (edge / scale for edge in one.box)
         free[max(0, math.floor(top)) : math.ceil(top + high), max(0, math.floor(left)) : math.ceil(left + wide)] = False
     left, top, side = largest_square(free)
-    found = math.ceil(left / scale), math.ceil(top / scale), math.floor(side / scale) - 1
-    if found[2] < LEAST_WINDOW * min(height, width) or found[2] < LEAST_PIXELS * frame:
+    if side < LEAST_WINDOW * min(free.shape) or side * scale < LEAST_PIXELS * scene.window[2]:
         return None
-    return found
+    side = math.floor(side * scale)
+    return min(math.ceil(left * scale), width - side), min(math.ceil(top * scale), height - side), side, side
 
 
 def largest_square(free: Bools) -> Window:
@@ -324,17 +308,6 @@ def largest_square(free: Bools) -> Window:
     top, left = np.unravel_index(int(depth.argmax()), depth.shape)
     reach = int(depth[top, left]) - 1  # 1 is a single pixel
     return (0, 0, 0) if reach < 0 else (int(left) - 1 - reach, int(top) - 1 - reach, 2 * reach + 1)
-
-
-def band(mask: Pixels) -> float:
-    """Width of a segmenter's doubt along the outline, in pixels of a picture with a short side of 256."""
-    height, width = mask.shape
-    scale = 256 / min(height, width)
-    p = cv2.resize(mask, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA) / np.float32(255)
-    p = cv2.GaussianBlur(p, (0, 0), 1)
-    inside = (p > 0.5).astype(np.uint8)
-    outline = inside & (1 - cv2.erode(inside, np.ones((3, 3), np.uint8)))
-    return float(((p > 0.1) & (p < 0.9)).sum() / max(1, outline.sum()))
 
 
 def _packed(lent: Lent | None) -> dict[str, Array]:
