@@ -142,6 +142,9 @@ def _above(level: float) -> float:
 
 
 def _cut(box: Box, size: tuple[int, int]) -> Box | None:
+    left, top, wide, high = box
+    if left >= 0 and top >= 0 and left + wide <= size[1] and top + high <= size[0]:
+        return box
     return cut_box(box, (0.0, 0.0, float(size[1]), float(size[0])))
 
 
