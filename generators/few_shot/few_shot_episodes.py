@@ -166,7 +166,7 @@ class FewShotEpisodes(Generator):
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its picture in every difficulty, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, None, self.gates)
-        pool = Pool(setup, ctx, 2)  # a small object stays on its own plate, so nothing is drawn from it
+        pool = Pool(setup, ctx, 1)  # a small object stays on its own plate, so nothing is drawn from it
 
         def make(group: list[Sample]) -> list[list[Sample | Failure]]:
             views = zip([Edit(self, sample, ctx) for sample in group], self._views(group, setup, ctx), strict=True)

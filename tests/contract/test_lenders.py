@@ -139,7 +139,7 @@ class Proved(Detector):
         copy_of[other] = table["id"][rows[0]]
         return {"copy_of": copy_of}
 '''
-EDITS = {"frame": 96, "attributes": ["background"], "backgrounds": ["random"], "classifier": None, "plate_pool": 14}
+EDITS = {"frame": 96, "attributes": ["background"], "backgrounds": ["random"], "classifier": None, "lenders": 14}
 CUES = {"frame": 96, "segmenter": None, "stimuli": ["texture_fill"]}
 ATTACKS = [
     {"name": "paste", "photographs": 3},
