@@ -1,9 +1,9 @@
 """Objects in the colours and the texture of what is around them, as animals and fungi are hard to see.
 
-After Chu et al., Camouflage Images (SIGGRAPH 2010), in closed form. An object gets the colours of its plate, blurred, so
-that its foot is as the grass and its head as the sky. On them lie the plate's detail, displaced, so that no line of the
-ground goes on through the object, and the object's own relief with no more contrast than the ground has. It lies on the
-plate, not on the photograph, so that no rim of its old colours is left.
+The idea is that of Chu et al. (Camouflage Images, SIGGRAPH 2010), here in closed form. An object gets the colours of
+its plate, blurred, so that its feet match the grass and its head the sky. On them lies the plate's detail, displaced,
+so that no line of the ground goes on through the object, and the object's own relief, with the contrast of that
+detail. The object is laid on the plate, not on the photograph, so that no rim of its old colours is left.
 """
 
 from __future__ import annotations
