@@ -20,7 +20,7 @@ from variorum.models import ModelTable
 from variorum.models.filters import refuse_filters
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.canonical import canonical_json
-from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import CAPTURED, COMPOSITE, PARTLY_GENERATED, Failure, Sample, source_id

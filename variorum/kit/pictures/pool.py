@@ -291,7 +291,7 @@ def free_window(scene: Scene, sample: Sample) -> Box | None:
     Returns:
         Left, top, width and height in pixels of the picture.
     """
-    height, width = sample.image.shape[:2]
+    height, width = cast("Pixels", sample.image).shape[:2]
     scale = min(height, width) / min(scene.salience.shape)
     free = scene.salience <= round(255 * FREE)
     for one in sample.annotations.objects:
