@@ -17,6 +17,7 @@ from variorum.kit.gates.gates import Gates
 from variorum.kit.pictures import compositing, framing, geometry, plates
 from variorum.kit.pictures.object_geometry import Layers
 from variorum.models.imagenet_classes import index_of, is_wnid, name_of
+from variorum.models.loaders.holes import push_pull
 from variorum.models.roles import BLANK
 from variorum.pixels import MAX_PIXELS, UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
@@ -339,7 +340,7 @@ def _views(scene: Scene) -> tuple[Pixels, Pixels, Pixels]:
     near = slice(y, y + side), slice(x, x + side)
     picture, cover = scene.canvas[near], scene.opacity[near][..., None] / np.float32(255)
     alone = np.rint(cover * picture + (1 - cover) * np.float32(GREY)).astype(np.uint8)
-    rest = compositing.continued(picture, plates.hole(_support(scene.opacity[near])))
+    rest = push_pull(picture, plates.hole(_support(scene.opacity[near])))
     return np.ascontiguousarray(picture), alone, rest
 
 
