@@ -308,6 +308,25 @@ def test_a_ball_that_is_turned_is_a_null_edit(ctx: Context) -> None:
     assert isinstance(found["position"], Sample)
 
 
+def test_an_object_moves_on_the_lent_plate_where_too_much_of_its_own_would_be_made_up(ctx: Context) -> None:
+    """Edits differ from `background_random` in geometry alone, and it is what sizes are compared with."""
+    large = composite("coffee", "chelsea", blob(128, 128, 90, 80))
+    found = by_variant(BARE, replace(large, extras={"mask.png": large.extras["mask.png"]}), ctx)
+    assert found["plate"].reason == "plate_hole"
+    assert not reasons(found).keys() - {"plate", "size_full"}
+    start, moved, small = found["background_random"], found["position"], found["size_0.05"]
+    assert isinstance(start, Sample)
+    assert isinstance(moved, Sample)
+    assert isinstance(small, Sample)
+    lender = start.ops[-1]["achieved"]["plate_sample"]
+    assert {item.ops[-1]["achieved"]["plate_sample"] for item in (moved, small)} == {lender}
+    assert small.made_of() == start.made_of() != ()
+    assert small.ops[-1]["achieved"]["reference"] == "background_random"
+    assert "reference" not in moved.ops[-1]["achieved"]  # it starts from size_0.05, on the same plate
+    away = (mask_of(start) == 0) & (mask_of(small) == 0)
+    assert np.array_equal(pixels(small)[away], pixels(start)[away])
+
+
 def test_without_other_pictures_there_is_no_other_plate(ctx: Context) -> None:
     found = by_variant(BARE, SAMPLES[0], replace(ctx, source=None))
     assert (found["background_random"].reason, type(found["background_random"])) == ("no_other_plate", Failure)
