@@ -412,6 +412,19 @@ def test_wide_pictures_are_framed_and_never_squashed(ctx: Context) -> None:
     assert (seen > 127).sum() == (mask > 127).sum()
 
 
+def test_a_large_picture_with_mask_and_plate_is_shrunk_to_one_size(ctx: Context) -> None:
+    """The picture is shrunk in two steps: by itself its canvas would be a column wider than that of mask and plate."""
+    size = (3861, 2051)
+    plate, mask = cv2.resize(PLATES["gravel"], size), cv2.resize(blob(128, 128, 40, 60), size)
+    cover = mask[..., None] / np.float32(255)
+    picture = np.rint(cover * cv2.resize(PLATES["coffee"], size) + (1 - cover) * plate).astype(np.uint8)
+    edit = AttributeEdit(classifier=None, frame=64, attributes=("size",), sizes=(0.05,))
+    found = by_variant(edit, Sample("0" * 32, picture, extras={"mask.png": mask, "plate.png": plate}), ctx)
+    assert not reasons(found)
+    difference = np.abs(pixels(found["control"]).astype(int) - pixels(found["original"]))
+    assert difference.mean() < 1
+
+
 @pytest.mark.parametrize(
     ("before", "original", "edited", "textured"),
     [
