@@ -184,7 +184,7 @@ def drops(data: Judged, answerer: Answerer, draws: Draws) -> dict[str, Json] | N
 def difference(first: Ratio, second: Ratio, draws: Draws, sign: int = 1) -> dict[str, Json]:
     """The first mean of ratios minus the second, times `sign`, in percentage points, on the same resamples."""
     there = np.flatnonzero(first[1].any(axis=1) | second[1].any(axis=1))
-    pairs = [(top[there], bottom[there]) for top, bottom in (first, second)]
+    pairs = [(top[there], bottom[there]) for top, bottom, _ in (first, second)]
 
     def gap(weights: Floats) -> Floats:
         one, other = (mean_ratio(weights @ top, weights @ bottom) for top, bottom in pairs)
