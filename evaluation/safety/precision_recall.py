@@ -198,4 +198,5 @@ def difference(first: Ratio, second: Ratio, draws: Draws, sign: int = 1) -> dict
 def _beside(ratios: Iterable[Ratio]) -> Ratio:
     """Several ratios as the columns of one."""
     every = list(ratios)
-    return Ratio(*(np.concatenate([one[part] for one in every], axis=1) for part in range(2)))
+    tops, bottoms = [one.top for one in every], [one.bottom for one in every]
+    return Ratio(np.concatenate(tops, axis=1), np.concatenate(bottoms, axis=1))

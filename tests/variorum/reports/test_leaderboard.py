@@ -40,7 +40,10 @@ def few_will_do(request, monkeypatch):
 
 def test_below_thirty_photographs_no_figure_is_shown(board):
     assert standing(board).rows[0][1:] == ("too few (12)", "", "", "")
-    text, page = to_markdown(board), re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", leaderboard_page(board), flags=re.S)
+    text, page = (
+        to_markdown(board),
+        re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", leaderboard_page(board), flags=re.S),
+    )
     for shown in (text, page):
         assert "too few (12)" in shown
         assert "No figure of fewer than 30 photographs is shown" in shown

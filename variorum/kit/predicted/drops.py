@@ -37,7 +37,7 @@ class Results:
         self._ratios: list[Ratio] = []
         self._figures: list[dict[str, Json]] = []
 
-    def of(self, top: Floats, bottom: Floats, signed: bool = False, **more: Json) -> dict[str, Json]:
+    def of(self, top: Floats, bottom: Floats, signed: bool = False, /, **more: Json) -> dict[str, Json]:
         """A figure with these details, which `fill` completes; arguments as of `Ratio`."""
         self._ratios.append(Ratio(top, bottom, signed))
         self._figures.append(dict(more))
@@ -57,15 +57,23 @@ def of_classifier(data: Paired, number: int, results: Results, families: Familie
     for column in cells.held:
         variant, n = data.variants[column], cells.count[:, column].sum()
         photographs = fewest(data, cells.count[:, [column]])
-        figure: dict[str, Json] = {"n": int(n), "photographs": photographs, "accuracy": percent(cells.correct[:, column].sum() / n)}
+        figure: dict[str, Json] = {
+            "n": int(n),
+            "photographs": photographs,
+            "accuracy": percent(cells.correct[:, column].sum() / n),
+        }
         if not data.alone:
             figure["original_accuracy"] = percent((cells.original * cells.count[:, column]).sum() / n)
-            figure["drop"] = results.of(*cells.lost([column]), signed=True, photographs=photographs)
+            figure["drop"] = results.of(*cells.lost([column]), True, photographs=photographs)
         if starts := data.starts.get(variant):
             change, both = cells.lost_since([column])
             if both.any():
-                more = {"n": int(both.sum()), "photographs": fewest(data, both), "reference": " or ".join(starts)}
-                figure["drop_vs_reference"] = results.of(change, both, signed=True, **more)
+                figure["drop_vs_reference"] = results.of(
+                    *(change, both, True),
+                    n=int(both.sum()),
+                    photographs=fewest(data, both),
+                    reference=" or ".join(starts),
+                )
         variants[variant] = figure
     summary: dict[str, Json] = {"n": int(there.sum()), "variants": variants}
     if there.any():
@@ -77,7 +85,7 @@ def of_classifier(data: Paired, number: int, results: Results, families: Familie
             cells.correct[:, averaged], cells.count[:, averaged], photographs=photographs
         )
         if not data.alone:
-            summary["average_drop"] = results.of(*cells.lost(averaged), signed=True, photographs=photographs)
+            summary["average_drop"] = results.of(*cells.lost(averaged), True, photographs=photographs)
     if together := {name: _family(cells, columns, results) for name, columns in _families(cells, families)}:
         summary["families"] = together
     return summary
@@ -85,7 +93,7 @@ def of_classifier(data: Paired, number: int, results: Results, families: Familie
 
 Families: TypeAlias = "Mapping[str, Sequence[str]]"
 """By name of a family, patterns of the variants that are compared with each other."""
-TOGETHER: Families = {"all variants": ("*",)}
+TOGETHER: dict[str, tuple[str, ...]] = {"all variants": ("*",)}
 
 
 def averaged_columns(data: Paired, count: Floats) -> list[int]:
@@ -161,7 +169,7 @@ class Cells:
 
     def common(self, columns: Sequence[int]) -> tuple[Cells, int]:
         """The answers on the sources that have all of these variants, and the number of these sources."""
-        inside = (self.data.by_source(self.count[:, columns]) > 0).all(axis=1)
+        inside = np.all(self.data.by_source(self.count[:, columns]) > 0, axis=1)
         kept = self.data.spread(inside)[:, None]
         parts = {name: getattr(self, name) * kept for name in ("count", "correct", "started", "change")}
         return replace(self, **parts), int(inside.sum())
@@ -187,13 +195,11 @@ def _family(cells: Cells, columns: Sequence[int], results: Results) -> dict[str,
     if n and not data.alone:
         original = mine.original[:, None] * mine.count[:, edits]
         found["original_accuracy"] = percent((original.sum(axis=0) / mine.count[:, edits].sum(axis=0)).mean())
-        found["drop"] = results.of(*mine.lost(edits), signed=True, photographs=n)
+        found["drop"] = results.of(*mine.lost(edits), True, photographs=n)
         change, started = mine.lost_since(edits)
         if any(data.starts.get(data.variants[one]) for one in edits) and started.any(axis=0).all():
-            found["drop_vs_reference"] = results.of(change, started, signed=True, photographs=fewest(data, started))
-        found["drops"] = {
-            data.variants[one]: results.of(*mine.lost([one]), signed=True, photographs=n) for one in ordered
-        }
+            found["drop_vs_reference"] = results.of(change, started, True, photographs=fewest(data, started))
+        found["drops"] = {data.variants[one]: results.of(*mine.lost([one]), True, photographs=n) for one in ordered}
     return found
 
 
