@@ -63,7 +63,7 @@ class CueConflict(Generator):
     `mask.png` of the source, or else the segmenter's; every picture has one, empty where none was found.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 

@@ -33,6 +33,8 @@ BLOCKS = 6
 """Blocks per side among which `unevenness` is measured."""
 NOISE = 2.0
 """Units of CIELAB that colours deviate within a block by noise; flat blocks count as alike."""
+ODD = 30.0
+"""Distance in the plane of a* and b* between the mean colours of a block and of the usual one that counts as 1."""
 
 
 def seam_ratio(image: Pixels) -> float:
@@ -115,8 +117,8 @@ class Evenness(NamedTuple):
     """Likeness of the parts of a picture, and how much there is in them.
 
     Attributes:
-        unevenness: 0 where all parts are alike, up to about 0.8 in a texture, more in a scene.
-        contrast: typical deviation of the lightness within a part, 0 to 50, in units of CIELAB.
+        unevenness: 0 where all parts are alike, up to about 1 in a texture, more in a scene.
+        contrast: deviation of the lightness within half of the parts at least, in units of CIELAB, 0 to 50.
     """
 
     unevenness: float
@@ -127,7 +129,9 @@ def evenness(image: Pixels) -> Evenness:
     """Measure how alike 6 x 6 blocks of an RGB picture `[H, W, 3]` are.
 
     `unevenness` is the sum of three deviations among blocks: of their mean colours in CIELAB, divided by the typical
-    deviation within a block; of the logarithms of the deviations within; and of the directions of their edges.
+    deviation within a block; of the logarithms of the deviations within; and of the directions of their edges. To it
+    is added how far the hue of the oddest block is from the usual one, in units of ODD, as other things intrude at
+    borders.
     """
     uneven, contrast = evenness_at(image, np.zeros(1, np.int64), np.zeros(1, np.int64), image.shape[:2])
     return Evenness(float(uneven[0]), float(contrast[0]))
@@ -156,5 +160,7 @@ def evenness_at(image: Pixels, tops: Ints, lefts: Ints, size: tuple[int, ...]) -
     strength = means(across * across + down * down) + LEAST**2
     directions = means(across * across - down * down) / strength, means(2 * across * down) / strength
     typical = np.sqrt(within.mean(axis=(1, 2)))
-    uneven = spread(colours) / typical + spread([np.log(within) / 2]) + spread(directions)
-    return uneven, np.sqrt(lightness.mean(axis=(1, 2)))
+    hues = [one - np.median(one, axis=(1, 2), keepdims=True) for one in colours[1:]]
+    oddest = np.hypot(*hues).max(axis=(1, 2))
+    uneven = spread(colours) / typical + spread([np.log(within) / 2]) + spread(directions) + oddest / ODD
+    return uneven, np.sqrt(np.median(lightness, axis=(1, 2)))
