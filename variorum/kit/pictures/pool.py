@@ -106,6 +106,29 @@ class Lenders:
         return positions
 
 
+@dataclass(frozen=True)
+class Lent:
+    """A plate of another picture.
+
+    Attributes:
+        plate: `[S, S, 3]` uint8.
+        method: how it was made: the inpainter's word.
+        sample: id of the picture.
+        box: of the plate in that picture; None for the whole frame.
+        source_type: IPTC's term for what the picture is.
+        plate_type: IPTC's term for a picture on the plate.
+        made_of: whose it is.
+    """
+
+    plate: Pixels
+    method: str
+    sample: str
+    box: tuple[int, int, int, int] | None
+    source_type: str
+    plate_type: str
+    made_of: tuple[Lender, ...]
+
+
 @dataclass
 class Pool:
     """Plates of other pictures, made as they are asked for.
@@ -128,9 +151,7 @@ class Pool:
     def __post_init__(self) -> None:
         self._lenders = Lenders(self.ctx, self.wanted)
 
-    def draw(
-        self, sample: Sample, scene: Scene, index: int | None, rng: np.random.Generator
-    ) -> tuple[Scene, tuple[Lender, ...]] | None:
+    def draw(self, sample: Sample, scene: Scene, index: int | None, rng: np.random.Generator) -> Lent | None:
         """The scene of another picture whose plate is clean and doesn't show this sample's class, and whose it is.
 
         The pool of the sample's split is tried in an order drawn by `rng`, pictures with a label of this sample last.
@@ -140,11 +161,16 @@ class Pool:
             if set(partner.labels) & set(sample.labels):
                 akin.append((position, partner))
             elif (found := self._scene(position)) is not None and self._usable(found, scene, index):
-                return found, partner.lent()
+                return self._lent(found, partner)
         for position, partner in akin:
             if (found := self._scene(position)) is not None and self._usable(found, scene, index):
-                return found, partner.lent()
+                return self._lent(found, partner)
         return None
+
+    def _lent(self, found: Scene, partner: Sample) -> Lent:
+        assert found.plate is not None
+        kinds = found.source_type, found.plate_type
+        return Lent(found.plate, found.method, found.sample, None, *kinds, partner.lent())
 
     def _scene(self, position: int) -> Scene | None:
         """The scene of the picture at this position; None if others can't get its plate."""
@@ -172,12 +198,8 @@ class Pool:
         limits = self.setup.limits
         if scene.plate is None or gates.first_failed({**scene.gates, **scene.bare}):
             return False
-        if scene.hole is not None:
-            agreement = scene.gates.get("mask_agreement")
-            if agreement and agreement["value"] < limits.min_agreement:
-                return False
-            if not scene.moving["mask_components"]["passed"]:
-                return False
+        if scene.hole is not None and not scene.moving["mask_components"]["passed"]:
+            return False
         if not gates.blank(scene.plate, limits)["passed"]:
             return False
         return not gates.first_failed(scene.class_gates(index, limits.max_partner_p))
