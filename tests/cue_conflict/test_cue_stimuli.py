@@ -217,7 +217,7 @@ def test_a_patch_is_the_most_even_part_of_an_object():
     image[12:108, 12:108] = GRAVEL
     alpha = np.zeros((224, 224), np.uint8)
     alpha[12:212, 12:212] = 255
-    found = Ready(image, alpha, "member", {}, Annotations())
+    found = Ready(image, alpha, "member", {}, True, Annotations())
     half, whole = (patch_of(found, share, LIMITS) for share in (0.4, 1))
     assert (half.shape, whole.shape) == ((80, 80, 3), (199, 199, 3))
     assert evenness(half).unevenness < 0.8 * evenness(whole).unevenness

@@ -138,7 +138,7 @@ def evenness(image: Pixels) -> Evenness:
 
 
 def evenness_at(image: Pixels, tops: Ints, lefts: Ints, size: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """Unevenness and contrast `[N]` of windows of one size in an RGB picture `[H, W, 3]`, at left upper corners `[N]`."""
+    """Unevenness and contrast `[N]` of windows of one size, at left upper corners `[N]` in an RGB picture `[H, W, 3]`."""
     rows, columns = (
         start[:, None] + np.rint(np.arange(BLOCKS + 1) * (side / BLOCKS)).astype(np.int64)
         for start, side in zip((tops, lefts), size, strict=True)
