@@ -78,7 +78,7 @@ class AttributeEdit(Generator):
     texture_down: tuple[float, ...] = (0.0, 0.25, 0.6)
     """Gain of each band of detail, finest first."""
     guidance: Guidance = Field(default=Guidance(), description="of guided backgrounds; no effect without them")
-    plate_pool: int = Field(default=64, ge=2, description="pictures of a split whose plates others may get")
+    lenders: int = Field(default=12, ge=1, description="pictures of its split whose plates a picture may get")
     gates: Gates = Gates()
     """Limits of the checks."""
     segmenter: str = "segmenter"
@@ -125,7 +125,7 @@ class AttributeEdit(Generator):
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
-        pool = Pool(setup, ctx, self.plate_pool)
+        pool = Pool(setup, ctx, self.lenders)
 
         def make(group: list[Sample]) -> list[list[Sample | Failure]]:
             results: list[list[Result]] = []
@@ -157,7 +157,7 @@ class AttributeEdit(Generator):
         if "background" in self.attributes:
             for kind in self.backgrounds:
                 if kind == "random":
-                    yield WantedEdit(edits.RANDOM_PLATE, {"plates": self.plate_pool}, edits.random_plate)
+                    yield WantedEdit(edits.RANDOM_PLATE, {"lenders": self.lenders}, edits.random_plate)
                 elif kind in ("texture_up", "texture_down"):
                     gains = self.texture_up if kind == "texture_up" else self.texture_down
                     yield WantedEdit(kind, {"gains": list(gains)}, partial(edits.texture, gains=gains))
