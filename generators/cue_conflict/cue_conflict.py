@@ -133,7 +133,8 @@ class CueConflict(Generator):
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """The stimuli of each picture; textures come from the pictures of the same split."""
         partners = Partners(
-            self.frame, self._segmenter, self._classifier, self.gates, self.categories, self.patch, ctx, self.pool)
+            self.frame, self._segmenter, self._classifier, self.gates, self.categories, self.patch, ctx, self.pool
+        )
         for sample in samples:
             yield from self._made_of(sample, Edit(self, sample, ctx), partners)
 

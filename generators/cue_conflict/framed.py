@@ -106,12 +106,13 @@ def ready(
     (scene,) = scenes([sample], setup, ctx, plated=False)
     if isinstance(scene, BadInput):
         raise Unusable(scene.reason, str(scene))
+    found = {} if mask is not None else scene.gates
     return Ready(
         scene.picture,
         scene.alpha,
         "member" if mask is not None else scene.mask_source,
-        {**scene.gates, **mask_gates(scene.alpha, limits)},
-        not first_failed(scene.gates),
+        {**found, **mask_gates(scene.alpha, limits)},
+        not first_failed(found),
         scene.annotations,
         scene.models,
     )

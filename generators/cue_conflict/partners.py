@@ -122,16 +122,19 @@ class Partners:
         if sample is None:
             return None
 
+        # a texture comes from the middle of an object, so its outline matters less
+        loose = self.limits.model_copy(update={"masks": "many"})
+
         def compute() -> dict[str, np.ndarray]:
             try:
-                framed = ready(sample, self.frame, self.segmenter, self.classifier, self.limits, ctx)
+                framed = ready(sample, self.frame, self.segmenter, self.classifier, loose, ctx)
             except Unusable:
                 return {"patch": np.zeros((0, 0, 3), np.uint8)}
             return {"patch": patch_of(framed, self.patch, self.limits)}
 
         pins: list[Json] = [ctx.models.pin(alias) for alias in (self.segmenter, self.classifier) if alias]
         where: list[Json] = [source.fingerprint(), source.pin(ctx), position]
-        key = digest(["texture", where, self.frame, pins, self.patch, self.limits.least_patch, self.limits.masks])
+        key = digest(["texture", where, self.frame, pins, self.patch, self.limits.least_patch])
         patch = ctx.memo(key, compute)["patch"]
         checks = {"texture_side": gates.patch_side(len(patch), self.frame, self.limits)}
         if checks["texture_side"]["passed"]:

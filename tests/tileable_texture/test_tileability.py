@@ -76,10 +76,10 @@ def test_repetition_of_a_pattern_of_noise_and_of_a_flat_picture():
 
 
 def test_a_texture_is_even_and_a_scene_is_not():
-    assert evenness(GRASS).unevenness < 0.7
+    assert evenness(GRASS).unevenness < 0.3
     assert evenness(GRASS).contrast == pytest.approx(GRASS[..., 0].std() * 100 / 255, rel=0.1)
     sky = np.concatenate([np.full((48, 96), 200.0), SMOOTH[:48]])
-    assert evenness(grey(sky)).unevenness > 1.5
+    assert evenness(grey(sky)).unevenness > 1
     sky[:80] = 200
     assert evenness(grey(sky)).contrast == 0  # there is something in less than half of it
     places = np.array([0, 100])
