@@ -6,7 +6,6 @@ They look at pixels alone and know nothing of what people see. No part of this i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -137,7 +136,10 @@ def evenness(image: Pixels) -> Evenness:
 
 
 def evenness_at(image: Pixels, tops: Ints, lefts: Ints, size: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """Unevenness and contrast `[N]` of windows of one size, at left upper corners `[N]` in an RGB picture `[H, W, 3]`."""
+    """Unevenness and contrast `[N]` of windows of one size in an RGB picture `[H, W, 3]`.
+
+    `tops` and `lefts` `[N]` are their left upper corners.
+    """
     rows, columns = (
         start[:, None] + np.rint(np.arange(BLOCKS + 1) * (side / BLOCKS)).astype(np.int64)
         for start, side in zip((tops, lefts), size, strict=True)
