@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from variorum.generators.content_dilution.words import new_labels
-from variorum.kit.prompts.subjects import listed
+from variorum.kit.prompts.subjects import counted, listed
 
 if TYPE_CHECKING:
     import numpy as np
 
 LIST = "{list}"
+BEFORE = ("an?", "some", "several", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "many")
+"""What stands before a noun in a caption and counts it."""
+UNCOUNTED = {
+    *(
+        "broccoli",
+        "cauliflower",
+        "corn",
+        "dough",
+        "eggnog",
+        "espresso",
+        "guacamole",
+        "hay",
+        "potato",
+        "sauce",
+        "tissue",
+    ),
+    *("trunks", "velvet", "wine", "wool", "bars"),
+}
+"""Last words of names of ImageNet's classes that take no article: what isn't counted, and plurals."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 ENDS = (*'.!?\u2026"\u201d)', *"\u3002\uff01\uff1f\u061f\u06d4\u0964")
 """What a sentence ends with, in Latin and other writing, such as the full stops of Chinese, Urdu and Hindi."""
@@ -53,6 +73,19 @@ def written(
                 return text, list(keywords[:used])
     shortest = min(order, key=lambda frame: len(frame.split()))
     return shortest.replace(LIST, keywords[0]), [keywords[0]]
+
+
+def thing(text: str, name: str) -> str:
+    """A keyword as a sentence has it: as in the text if it is there, such as *two cakes*, else with an article.
+
+    Args:
+        text: the caption.
+        name: the keyword.
+    """
+    there = re.search(rf"(?:\b({'|'.join(BEFORE)})\s+)?\b{re.escape(name)}\b", text, re.IGNORECASE)
+    if there is not None:
+        return " ".join(filter(None, [(there[1] or "").lower(), name]))
+    return name if name.rsplit(" ", 1)[-1].lower() in UNCOUNTED else counted(name, 1)
 
 
 def address(rng: np.random.Generator) -> str:
