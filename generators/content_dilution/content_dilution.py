@@ -83,7 +83,7 @@ class ContentDilution(Generator):
     classifier: str = "classifier_gate"
     encoder: str = "encoder_gate"
     neighbours: int = Field(default=1000, ge=2, le=100_000)
-    least_similarity: float = Field(default=0.5, ge=-1, le=1)
+    least_similarity: float = Field(default=0.45, ge=-1, le=1)
     writer: str | None = None
 
     @field_validator("sources")
@@ -255,10 +255,10 @@ class _Work:
         return Diluted(added, tuple(chosen), {})
 
     def _keywords(self, of: Edit, image: Pixels, text: str, variant: str) -> list[str]:
-        """Those of the caption, first those that say nothing of its classes, and those of the picture that add none."""
+        """Those of the caption, without names of its classes where it has others, and of the picture without any."""
         most, related = self._settings.keywords, self._kin(of.sample)
-        mine = [] if variant == "image_keywords" else keywords(text, most)
-        mine.sort(key=lambda name: bool(new_labels(name, "", related)))
+        mine = [] if variant == "image_keywords" else keywords(text, len(text))
+        mine = ([name for name in mine if not new_labels(name, "", related)] or mine)[:most]
         if variant == "text_keywords":
             return mine
         alias = self._settings.classifier

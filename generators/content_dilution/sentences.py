@@ -15,8 +15,23 @@ if TYPE_CHECKING:
     import numpy as np
 
 LIST = "{list}"
-BEFORE = ("an?", "some", "several", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "many")
-"""What stands before a noun in a caption and counts it."""
+BEFORE = (
+    "an?",
+    "the",
+    "some",
+    "several",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "many",
+)
+"""What stands before a noun in a caption."""
 UNCOUNTED = {
     *(
         "broccoli",
