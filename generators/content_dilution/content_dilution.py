@@ -249,9 +249,8 @@ class _Work:
                 raise Unusable("no_answer", "the writer gave no words")
         else:
             things = [thing(text, name) for name in chosen]
-            added, _ = written(
-                things, settings.sentences, settings.max_words, usable_frames(self._labels), of.rng(variant)
-            )
+            choice = usable_frames(self._labels, self._kin(of.sample))
+            added, _ = written(things, settings.sentences, settings.max_words, choice, of.rng(variant))
         return Diluted(added, tuple(chosen), {})
 
     def _keywords(self, of: Edit, image: Pixels, text: str, variant: str) -> list[str]:
@@ -265,7 +264,9 @@ class _Work:
         found = seen(alias, of.model(alias), image)
         room = self._settings.max_words - min(len(frame.split()) for frame in usable_frames(self._labels))
         found = [name for name in found if words(name) and len(name.split()) <= room]
-        found = [name for name in found if not new_labels(name, text, (*self._labels, *related))]
+        found = [
+            name for name in found if not (new_labels(name, text, self._labels) or new_labels(name, text, related))
+        ]
         if variant == "image_keywords":
             return found[:most]
         known = words(text)

@@ -60,10 +60,14 @@ def frames() -> tuple[str, ...]:
     return tuple(Path(__file__).with_name("frames.txt").read_text(encoding="utf-8").splitlines())
 
 
-@lru_cache(maxsize=8)
-def usable_frames(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The frames without a name of these classes; all of them if none is left."""
-    return tuple(frame for frame in frames() if not new_labels(frame.replace(LIST, " . "), "", labels)) or frames()
+@lru_cache(maxsize=1024)
+def usable_frames(*names: tuple[str, ...]) -> tuple[str, ...]:
+    """The frames without any of these names; all of them if none is left."""
+
+    def fits(frame: str) -> bool:
+        return not any(new_labels(frame.replace(LIST, " . "), "", some) for some in names)
+
+    return tuple(filter(fits, frames())) or frames()
 
 
 def written(
