@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,22 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LIST = "{list}"
-BEFORE = (
-    "an?",
-    "the",
-    "some",
-    "several",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "many",
-)
+BEFORE = frozenset("a an the some several two three four five six seven eight nine ten many".split())
 """What stands before a noun in a caption."""
 UNCOUNTED = {
     *(
@@ -101,9 +85,10 @@ def thing(text: str, name: str) -> str:
         text: the caption.
         name: the keyword.
     """
-    there = re.search(rf"(?:\b({'|'.join(BEFORE)})\s+)?\b{re.escape(name)}\b", text, re.IGNORECASE)
-    if there is not None:
-        return " ".join(filter(None, [(there[1] or "").lower(), name]))
+    before, there, after = f" {text} ".lower().partition(f" {name.lower()}")
+    if there and not after[0].isalpha():
+        count = before.rsplit(" ", 1)[-1]
+        return f"{count} {name}" if count in BEFORE else name
     return name if name.rsplit(" ", 1)[-1].lower() in UNCOUNTED else counted(name, 1)
 
 
