@@ -14,7 +14,25 @@ if TYPE_CHECKING:
     import numpy as np
 
 LIST = "{list}"
-BEFORE = frozenset("a an the some several two three four five six seven eight nine ten many".split())
+BEFORE = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "some",
+        "several",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "many",
+    ]
+)
 """What stands before a noun in a caption."""
 UNCOUNTED = {
     *(
