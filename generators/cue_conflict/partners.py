@@ -17,7 +17,6 @@ from variorum.kit.gates.gates import first_failed
 from variorum.kit.labels.categories import category_of
 from variorum.kit.pictures.pool import Lenders, may_lend
 from variorum.kit.pictures.seams import evenness
-from variorum.kit.pictures.thumbnails import luma
 from variorum.kit.pictures.tiling import even_windows
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context
@@ -155,5 +154,5 @@ def patch_of(found: Ready, share: float, limits: Limits) -> Pixels:
     side = max(round(len(square) * share), math.ceil(limits.least_patch * len(found.image)))
     if side >= len(square):
         return square
-    ((top, left),) = even_windows(luma(square), side, 1)
+    ((top, left),) = even_windows(square, side, 1)
     return textures.evened(np.ascontiguousarray(square[top : top + side, left : left + side]))

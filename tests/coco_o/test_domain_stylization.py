@@ -229,10 +229,35 @@ def test_the_largest_that_passes_is_chosen():
 def test_a_given_mask_belongs_to_the_box_that_it_fits():
     boxes = (thing(SPOON, "spoon", keep_mask=False), thing(CUP, "cup", keep_mask=False))
     found = pictures(sample(*boxes, extras={"mask.png": CUP}), **WEATHER)["weather_isolated"]
-    assert found.annotations.objects == boxes[1:]
+    (kept,) = found.annotations.objects
+    assert (kept.label, kept.box) == ("cup", boxes[1].box)
+    np.testing.assert_array_equal(decode_mask(kept, 200, 300), CUP > 0)
     alone = made(sample(boxes[0], extras={"mask.png": encode_png(CUP)}), **WEATHER)[2]
     assert isinstance(alone, Failure)
     assert alone.reason == "no_subject"
+
+
+@pytest.mark.parametrize(("longer", "drawn"), [(1.1, True), (1.5, False)])
+def test_the_box_of_what_stands_alone_is_of_what_is_drawn(longer, drawn):
+    """And what is drawn by half doesn't stand alone."""
+    left, top, wide, high = thing(CUP[:, :200], "cup").box
+    given = sample(Object((left, top, wide * longer, high), "cup"), extras={"mask.png": CUP * (np.arange(300) < 200)})
+    item = made(given, **WEATHER)[2]
+    if drawn:
+        assert isinstance(item, Sample)
+        assert item.annotations.objects[0].box == (left, top, wide, high)
+    else:
+        assert isinstance(item, Failure)
+        assert "of cup, drawn is 0.667" in item.detail
+
+
+def test_specks_of_a_mask_are_neither_drawn_nor_in_its_box():
+    speckled = CUP.copy()
+    speckled[2:8, 2:8] = 255
+    found = pictures(sample(thing(speckled, "cup")), **WEATHER)["weather_isolated"]
+    (kept,) = found.annotations.objects
+    assert kept.box == thing(CUP, "cup").box
+    assert not np.asarray(found.extras["mask.png"])[:20, :20].any()
 
 
 def test_the_segmenter_finds_what_has_no_mask():
@@ -249,9 +274,8 @@ def test_the_segmenter_finds_what_has_no_mask():
     assert set(bare.ops[-1]["models"]) == {"segmenter"}
     around = cv2.boundingRect((np.asarray(bare.extras["mask.png"]) > 127).astype(np.uint8))
     fits, elsewhere = Object(tuple(map(float, around)), "cup"), Object((10.0, 10.0, 60.0, 40.0), "cup")  # type: ignore[arg-type]
-    assert pictures(sample(elsewhere, fits), ctx, domains=("weather",))["weather_isolated"].annotations.objects == (
-        fits,
-    )
+    (cup,) = pictures(sample(elsewhere, fits), ctx, domains=("weather",))["weather_isolated"].annotations.objects
+    assert (cup.label, cup.box) == ("cup", fits.box)
     refused = made(sample(elsewhere), ctx, domains=("weather",))[2]
     assert isinstance(refused, Failure)
     assert "segmenter finds fits no box" in refused.detail

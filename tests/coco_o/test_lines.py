@@ -94,16 +94,6 @@ def test_objects_get_lines_more_readily_than_what_is_around_them() -> None:
     assert factor[:, :30].mean() > 1.5
 
 
-def test_the_silhouette_has_no_islands() -> None:
-    subject = disc(200, 200, 50)
-    subject[5:8, 5:8] = 255
-    subject[150:158, 10:14] = 90
-    kept = scene(np.zeros((200, 200, 3), np.uint8), subject=subject).silhouette
-    assert kept is not None
-    assert np.array_equal(kept, disc(200, 200, 50))
-    assert scene(np.zeros((200, 200, 3), np.uint8)).silhouette is None
-
-
 def test_local_contrast_of_a_subject_ignores_what_is_around_it() -> None:
     picture = np.full((200, 200, 3), 255, np.uint8)
     mask = disc(200, 200, 60)

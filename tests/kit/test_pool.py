@@ -165,7 +165,7 @@ def test_a_window_is_the_largest_square_without_an_object() -> None:
         sample = Sample("a", RNG.integers(0, 255, (300, 400, 3)).astype(np.uint8), annotations=Annotations(objects))
         sample = replace(sample, extras={"mask.png": mask})
         setup = Setup(frame, "object", "", "", None, EDIT.gates)
-        (scene,) = scenes([sample], setup, context(), filled=False)
+        (scene,) = scenes([sample], setup, context(), plated=False)
         assert isinstance(scene, Scene)
         return free_window(scene, sample)
 

@@ -55,8 +55,8 @@ def draw_cel(rng: np.random.Generator) -> Drawn:
 def paint_cel(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     """A cel."""
     smooth = flattened(scene)
-    colours = drawn["colours"] if scene.silhouette is None else round(ALONE * drawn["colours"])
-    labels, palette, counted = palette_of(smooth, scene.silhouette, colours, rng)
+    colours = drawn["colours"] if scene.subject is None else round(ALONE * drawn["colours"])
+    labels, palette, counted = palette_of(smooth, scene.subject, colours, rng)
     areas = merged(labels, len(palette), scene.shape, drawn["rounding"] * scene.unit)
     paints = cartoon_colours(palette, np.bincount(counted, minlength=len(palette)), drawn)
     flat = np.asarray(paints[areas])
@@ -65,11 +65,11 @@ def paint_cel(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
         ink_lines(scene, palette[:, 0][areas] * np.float32(1 / 255), drawn),
         border_lines(scene, flat, drawn["border_threshold"]),
     )
-    if scene.silhouette is not None:
+    if scene.subject is not None:
         inside = scene.inside[..., None]
         ground = np.asarray(drawn["ground"], np.float32)
         painted = np.asarray(ground + inside * (painted - ground), np.float32)
-        border = outline(scene.silhouette, 1.8 * drawn["line_width"] * scene.unit)
+        border = outline(scene.subject, 1.8 * drawn["line_width"] * scene.unit)
         ink = np.maximum(ink * scene.inside, border)
     line = np.asarray(drawn["line_colour"], np.float32)
     return np.asarray(np.rint(painted + ink[..., None] * (line - painted)), np.uint8)
@@ -84,7 +84,7 @@ def flattened(scene: Scene) -> Pixels:
     smooth = cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_AREA)
     for _ in range(3):
         smooth = cv2.bilateralFilter(smooth, 7, 25, 3)
-    if not scene.masks or scene.silhouette is not None:
+    if not scene.masks or scene.subject is not None:
         return np.asarray(smooth)
     _, around = scene.objects
     share = smooth_step(2 * around * cv2.GaussianBlur(1 - scene.flow.anisotropy, (0, 0), 3) - np.float32(0.6))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from variorum.annotations import box_iou, box_of
 from variorum.generators.coco_o.stylization.domains import Domain
 from variorum.kit.gates import gates as editing
 from variorum.kit.gates.gates import alone_gates, at_least, at_most, gate
@@ -49,20 +50,70 @@ class Limits(BaseModel):
     most_border: float = Field(default=0.02, ge=0, le=1, description="share of its outline on the picture's border")
     least_main_part: float = Field(default=0.9, ge=0, le=1, description="share of its mask in one piece")
     least_box_iou: float = Field(default=0.5, ge=0, le=1, description="of a segmenter's mask and the box that it fits")
+    least_drawn: float = Field(default=0.8, ge=0, le=1, description="IoU of the box of what stands alone and its own")
+    most_covered: float = Field(default=0.02, ge=0, le=1, description="share of its outline along objects before it")
 
 
 # ── an object that stands alone ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def subject_gates(mask: Pixels, limits: Limits) -> dict[str, Gate]:
-    """Return whether an object can stand alone: `mask_area`, `border_touch` and `mask_components`."""
-    return alone_gates(
+ISLAND = 0.02
+"""Least area of a part of the subject, as a share of its largest part; masks of models have specks."""
+BESIDE, CROSSING = 1.0, 6.0
+"""Units that outlines of two objects may be apart where they meet, and around a place where a third thing is beside
+them. There the one in front has the larger share, as its outline goes on and that of the other one ends."""
+
+
+def without_islands(mask: Pixels) -> Pixels:
+    """A mask `[H, W]`, 0 to 255, without parts of less than `ISLAND` of its largest one."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8), connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    kept = (areas >= ISLAND * areas[1:].max(initial=0)).astype(np.uint8)
+    kept[0] = 0
+    reach = 2 * max(1, round(1.5 * min(mask.shape) / 320)) + 1
+    return np.asarray(mask * cv2.dilate(kept[labels], np.ones((reach, reach), np.uint8)))
+
+
+def subject_gates(mask: Pixels, others: Sequence[Pixels], box: Box | None, limits: Limits) -> dict[str, Gate]:
+    """Return whether an object can stand alone: whether it is large enough, whole and in one piece.
+
+    The gates are `mask_area`, `border_touch`, `mask_components`, `covered`, and for a box `drawn`.
+
+    Args:
+        mask: what would be drawn, `[H, W]`, 0 to 255.
+        others: masks of the picture's other objects.
+        box: of the object, if the mask isn't its own but was found for it.
+        limits: thresholds.
+    """
+    found = alone_gates(
         mask,
         least_area=limits.least_area,
         most_area=limits.most_area,
         most_border=limits.most_border,
         least_main_part=limits.least_main_part,
     )
+    around = box_of(mask > 127)
+    if around is None:
+        return found
+    found["covered"] = at_most(covered(mask, others), limits.most_covered)
+    return found if box is None else {**found, "drawn": at_least(box_iou(box, around), limits.least_drawn)}
+
+
+def covered(mask: Pixels, others: Sequence[Pixels]) -> float:
+    """Share of an object's outline along those of the other objects that seem to be in front of it."""
+    unit = min(mask.shape) / 320
+    near = np.ones((2 * max(1, round(BESIDE * unit)) + 1,) * 2, np.uint8)
+    around = (2 * round(CROSSING * unit) + 1,) * 2
+    inside, *beside = (np.asarray(one > 127, np.uint8) for one in (mask, *others))
+    outline: Bools = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) * inside > 0
+    nothing = cv2.dilate(1 - np.maximum.reduce([inside, *beside]), near) > 0
+    share, hidden = cv2.blur(inside.astype(np.float32), around), np.zeros_like(outline)
+    for other in beside:
+        meets = outline & (cv2.dilate(other, near) > 0)
+        ends = meets & nothing
+        if ends.any() and cv2.blur(other.astype(np.float32), around)[ends].mean() > share[ends].mean():
+            hidden |= meets
+    return float(hidden.sum() / max(1, outline.sum()))
 
 
 # ── legibility ───────────────────────────────────────────────────────────────────────────────────────────────────────

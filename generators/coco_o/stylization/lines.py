@@ -102,7 +102,7 @@ def attention(scene: Scene, texture: float = 0) -> Singles:
 
 def emphasis(scene: Scene) -> Singles | None:
     """Return how strongly things are drawn, `[H, W]`: 1 in objects, less in texture around them; None without any."""
-    if not scene.masks or scene.silhouette is not None:
+    if not scene.masks or scene.subject is not None:
         return None
     _, around = scene.objects
     weaker = 1 - np.float32(FADED) * around * smooth_step(

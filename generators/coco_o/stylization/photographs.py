@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from variorum.annotations import box_iou, box_of, check_masks, cut_box, decode_mask, moved
-from variorum.generators.coco_o.stylization.gates import Limits, subject_gates
+from variorum.annotations import box_iou, box_of, check_masks, cut_box, decode_mask, moved, with_mask
+from variorum.generators.coco_o.stylization.gates import Limits, subject_gates, without_islands
 from variorum.kit.gates.gates import first_failed
 from variorum.kit.pictures import compositing, plates
 from variorum.kit.pictures.scenes import BadInput
@@ -35,7 +35,7 @@ class Subject:
     """An object that can stand alone.
 
     Attributes:
-        alpha: `[H, W]` uint8.
+        alpha: what is drawn of it, `[H, W]` uint8.
         at: its place among the annotations' objects; None for what a segmenter found in a picture without objects.
         source: of the mask: `object`, `member`, or the segmenter's alias.
         gates: the checks that it passed.
@@ -123,11 +123,20 @@ def photograph(sample: Sample, size: int | None, limits: Limits, segmenter: str 
 
 
 def alone(found: Photograph) -> tuple[Annotations, int]:
-    """The annotations of the picture in which only the subject is left, and how many other boxes go."""
+    """The annotations of the picture in which only the subject is left, and how many other boxes go.
+
+    Its box and mask are those of what is drawn.
+    """
     assert found.subject is not None
-    at = found.subject.at
-    objects = () if at is None else (found.annotations.objects[at],)
-    return replace(found.annotations, objects=objects), len(found.annotations.objects) - len(objects)
+    at, objects, alpha = found.subject.at, found.annotations.objects, found.subject.alpha
+    left = None if at is None else objects[at]
+    if left and left.mask:
+        inside = decode_mask(left, *alpha.shape)
+        drawn = inside & (alpha > 0)
+        left = left if np.array_equal(drawn, inside) else with_mask(left, drawn)
+    elif left:
+        left = with_mask(left, alpha > 127)
+    return replace(found.annotations, objects=(left,) if left else ()), len(objects) - bool(left)
 
 
 def _sound(annotations: Annotations, height: int, width: int) -> Annotations:
@@ -173,8 +182,11 @@ def _with_masks(
         why = f"what {segmenter} finds fits no box with an IoU of {limits.least_box_iou:g}"
     found.sort(key=lambda one: -int(np.count_nonzero(one[0] > 127)))
     subject = None
-    for alpha, which, source in found:
-        checks = subject_gates(alpha, limits)
+    for number, (mask, which, source) in enumerate(found):
+        alpha = without_islands(mask)
+        others = [one for one, _, _ in found[:number] + found[number + 1 :]]
+        box = None if which is None or source == "object" else objects[which].box
+        checks = subject_gates(alpha, others, box, limits)
         bad = first_failed(checks)
         if not bad:
             subject = Subject(alpha, which, source, checks)

@@ -74,9 +74,9 @@ def paint_pencil(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels
     dark = darkness(scene, drawn["tone"])
     if (weight := emphasis(scene)) is not None:
         lines, dark = lines * weight, dark * weight
-    if scene.silhouette is not None:
+    if scene.subject is not None:
         lines, dark = lines * scene.inside, dark * scene.inside
-        lines = np.maximum(lines, np.float32(0.8) * outline(scene.silhouette, 1.5 * scene.unit))
+        lines = np.maximum(lines, np.float32(0.8) * outline(scene.subject, 1.5 * scene.unit))
     white = 1 - np.float32(drawn["smudge"]) * dark
     for layer in range(drawn["layers"]):
         angle = drawn["hatch_angle"] + layer * drawn["hatch_turn"]
@@ -131,9 +131,9 @@ def paint_pen(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     ink *= 1 - np.minimum(np.float32(GAP) * near, 1)
     np.maximum(ink, lines, out=ink)
     np.maximum(ink, smooth_step((dark - np.float32(drawn["black"])) * np.float32(12)), out=ink)
-    if scene.silhouette is not None:
+    if scene.subject is not None:
         ink *= scene.inside
-        np.maximum(ink, outline(scene.silhouette, 1.7 * scene.unit), out=ink)
+        np.maximum(ink, outline(scene.subject, 1.7 * scene.unit), out=ink)
     return on_paper(np.float32(1 - drawn["ink"]) * ink, tooth, drawn["paper"])
 
 
@@ -151,7 +151,7 @@ def darkness(scene: Scene, mean: float, even: float = 0.6) -> Singles:
     """
     local = cv2.createCLAHE(2.0, (8, 8)).apply(cv2.convertScaleAbs(scene.tone, alpha=255))
     smooth = cv2.GaussianBlur(local, (0, 0), max(0.5, 0.8 * scene.unit))
-    counted = smooth.reshape(-1) if scene.silhouette is None else smooth[scene.silhouette > 127]
+    counted = smooth.reshape(-1) if scene.subject is None else smooth[scene.subject > 127]
     share = np.cumsum(np.bincount(counted, minlength=256)) / max(1, counted.size)
     level = np.arange(256) / 255
     tone = even * share + (1 - even) * level

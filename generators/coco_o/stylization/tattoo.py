@@ -66,7 +66,7 @@ def paint_ink(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     Raises:
         ValueError: the scene has no subject.
     """
-    subject = scene.silhouette
+    subject = scene.subject
     if subject is None:
         raise ValueError("a tattoo needs a subject: a mask of the object that stands alone")
     dark = darkness(scene, drawn["tone"])
@@ -159,7 +159,7 @@ def limb(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Singles:
 def _extent(scene: Scene, across: Singles) -> tuple[float, float]:
     """Middle and half the width of the limb that has room for the object, in pixels across it."""
     height, width = scene.shape
-    subject = scene.silhouette
+    subject = scene.subject
     where = across[subject > 127] if subject is not None and (subject > 127).any() else across.reshape(-1)
     low, high = float(where.min()), float(where.max())
     half = max(0.62 * (high - low) + 8 * scene.unit, 0.3 * min(height, width))

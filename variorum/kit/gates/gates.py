@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from variorum.kit.pictures import geometry
+from variorum.kit.pictures import framing, geometry
 from variorum.kit.pictures.geometry import Cutout, Placed, Side
 from variorum.schemas.sample import Gate
 
@@ -25,9 +25,12 @@ MAX_DB = 99.0
 
 
 Masks = Literal["strict", "default", "many"]
-BANDS: Mapping[Masks, float] = {"strict": 2.5, "default": 3.5, "many": 6.0}
-"""Largest width in pixels of the segmenter's doubt along an outline, on a canvas whose short side has BAND_SIDE."""
+BANDS: Mapping[Masks, float] = {"strict": 3.75, "default": 4.5, "many": 6.5}
+"""Largest width of the segmenter's doubt, see `band`."""
 BAND_SIDE = 256
+"""Short side in pixels of the canvas on which the width is measured."""
+DOUBT = 0.05, 0.95
+"""Between these the segmenter is in doubt."""
 SEEN = 10
 """Rank up to which a classifier counts as seeing a class."""
 SIDES: tuple[Side, ...] = ("left", "top", "right", "bottom")
@@ -119,8 +122,8 @@ def trust_gates(
 ) -> dict[str, Gate]:
     """Return whether a mask can be trusted and leaves enough background.
 
-    The gates are `mask_area`, `mask_holes`, `mask_band`, and of a segmenter that scores its masks `mask_score` and
-    `mask_stability`.
+    The gates are `mask_area`, `mask_holes`, `mask_components`, `mask_band`, and of a segmenter that scores its masks
+    `mask_score` and `mask_stability`.
 
     Args:
         alpha: what the frame shows of the mask, `[S, S]` uint8.
@@ -133,6 +136,7 @@ def trust_gates(
     found = {"mask_area": _area(alpha, limits.min_area, limits.max_area_background)}
     if found["mask_area"]["value"]:
         found["mask_holes"] = at_most(_holes(whole), limits.max_holes_background)
+        found["mask_components"] = at_least(_main_part(whole), limits.min_main_part)
     if np.isfinite(band):
         found["mask_band"] = at_most(band, BANDS[limits.masks])
     if np.isfinite(score):
@@ -142,27 +146,21 @@ def trust_gates(
 
 
 def band(salience: Pixels) -> float:
-    """Width in pixels of the segmenter's doubt: the area where its p is .1 to .9, by the length of the outline at .5.
-
-    It is measured with p blurred a little, on a canvas whose short side has BAND_SIDE pixels.
+    """Width in pixels of the segmenter's doubt: the area where its p is in DOUBT, by the length of the outline at .5.
 
     Args:
         salience: p in 255ths, `[H, W]` uint8, of the whole picture.
 
     Returns:
-        The width; infinite where there is no outline.
+        The width on a canvas whose short side has BAND_SIDE pixels; infinite where there is no outline.
     """
-    short = min(salience.shape)
-    if short != BAND_SIDE:
-        size = round(salience.shape[1] * BAND_SIDE / short), round(salience.shape[0] * BAND_SIDE / short)
-        how = cv2.INTER_AREA if short > BAND_SIDE else cv2.INTER_LINEAR
-        salience = np.asarray(cv2.resize(salience, size, interpolation=how), np.uint8)
-    p = cv2.GaussianBlur(salience.astype(np.float32), (0, 0), 1.0)
-    inside = (p > 127.5).astype(np.uint8)
+    p = framing.canvas(salience, BAND_SIDE)
+    inside = (cv2.GaussianBlur(p, (0, 0), 1.0) > 127).astype(np.uint8)
     # beyond the picture's border erosion sees more of the object, so the border is no outline
     outline = inside - cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
     length = int(np.count_nonzero(outline))
-    return float(np.count_nonzero((p > 25.5) & (p < 229.5))) / length if length else math.inf
+    low, high = (255 * edge for edge in DOUBT)
+    return float(np.count_nonzero((p > low) & (p < high))) / length if length else math.inf
 
 
 def evidence_gates(views: Sequence[Singles], index: int, limits: Gates) -> dict[str, Gate]:
@@ -205,10 +203,8 @@ def moving_gates(mask: Pixels, limits: Gates, side: int | None = None) -> dict[s
     found["truncated"] = at_most(sum(touching.values()), limits.max_border)
     if side and cut_side(mask, limits):
         found["truncated"] = gate(found["truncated"]["value"], True, "at one side")
-    inside = (mask > 127).astype(np.uint8)
-    if inside.any():
-        parts = cv2.connectedComponentsWithStats(inside, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
-        found["mask_components"] = at_least(float(parts.max() / parts.sum()), limits.min_main_part)
+    if share:
+        found["mask_components"] = at_least(_main_part(mask), limits.min_main_part)
         found["mask_holes"] = at_most(_holes(mask), limits.max_holes)
     return found
 
@@ -251,6 +247,12 @@ def _between(value: float, low: float, high: float) -> Gate:
 def _holes(mask: Pixels) -> float:
     inside = (mask > 127).astype(np.uint8)
     return 1 - float(inside.sum()) / float(_filled(inside).sum())
+
+
+def _main_part(mask: Pixels) -> float:
+    """Share of a mask that is in its largest piece."""
+    parts = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8), connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+    return float(parts.max() / parts.sum())
 
 
 def _touching(mask: Pixels) -> dict[Side, float]:

@@ -37,10 +37,6 @@ LEAST_WINDOW = 0.375
 """Least side of a window without objects, as a share of the photograph's short side."""
 LEAST_PIXELS = 0.586
 """Least side of such a window in pixels of the photograph, as a share of the frame's, so that it isn't blurred."""
-TRUSTED_BAND = 4.5
-"""Width in pixels of the segmenter's doubt, up to which it has found the whole object."""
-MOST_HOLE, MOST_SEAM, LEAST_TEXTURE = 0.3, 1.3, 0.5
-"""Limits of a filled plate, as in `Gates`; stricter than for a picture's own edits, as others are judged by it."""
 LEAST_STD = 8.0
 """Grey levels; below it a plate shows next to nothing."""
 MOST_TOP, MOST_TOP_DOUBTED = 0.35, 0.1
@@ -141,7 +137,7 @@ class Lent:
 
     Attributes:
         plate: `[S, S, 3]` uint8.
-        method: `given`, `window` for a part of the photograph without objects, or the inpainter's word.
+        method: `given`, or `window` for a part of the photograph without objects.
         sample: id of the other picture.
         box: left, top, width and height of the window in pixels of the other picture; None for a whole plate.
         source_type: IPTC's term for what the other picture is; `""` if unknown.
@@ -215,7 +211,7 @@ class Pool:
         """What every plate depends on."""
         setup, ctx = self.setup, self.ctx
         assert ctx.source is not None
-        models = (setup.segmenter, setup.inpainter, *([setup.gate] if setup.gate else []))
+        models = (setup.segmenter, *([setup.gate] if setup.gate else []))
         where: list[Json] = [ctx.source.fingerprint(), ctx.source.pin(ctx), ctx.seed]
         return [REVISION, *where, setup.frame, setup.framing, setup.limits.model_dump(), *map(ctx.models.pin, models)]
 
@@ -224,49 +220,35 @@ class Pool:
         return _unpacked(self.ctx.memo(key, lambda: _packed(self._made(position))))
 
     def _made(self, position: int) -> Lent | None:
-        """The picture's given plate, else a window without objects, else its plate as the inpainter filled it."""
+        """The picture's given plate, or else a window without objects."""
         if (sample := self._lenders.read(position)) is None:
             return None
-        scene = scenes([sample], self.setup, self.ctx, filled=False)[0]
+        scene = scenes([sample], self.setup, self.ctx, plated=False)[0]
         if isinstance(scene, BadInput):
             return None
-        image, box, method, plate = cast("Pixels", sample.image), None, scene.method, scene.plate
+        plate, method, box = scene.plate, scene.method, None
         if plate is None and (box := free_window(scene, sample)) is not None:
-            plate, method = framing.crop(image, box[:3], self.setup.frame), WINDOW
-        elif plate is None and not gates.first_failed(scene.gates):
-            (scene,) = scenes([sample], self.setup, self.ctx)
-            assert isinstance(scene, Scene)
-            plate, method = scene.plate if self._well_filled(scene) else None, scene.method
-        if plate is None:
+            plate, method = framing.crop(cast("Pixels", sample.image), box[:3], self.setup.frame), WINDOW
+        if plate is None or float(plate.std()) < LEAST_STD:
             return None
-        said = plates.classified([plate], self.setup.gate, self.ctx)[0] if self.setup.gate else np.zeros(0, np.float32)
-        if not self._empty(plate, said, scene, label_index(sample)):
-            return None
-        kind = COMPOSITE if method == WINDOW else scene.plate_type
-        return Lent(plate, method, sample.id, box, scene.source_type, kind, sample.lent(), said)
+        said = np.zeros(0, np.float32)
+        if self.setup.gate is not None:
+            before, said = plates.classified([scene.picture, plate], self.setup.gate, self.ctx)
+            if not self._empty(before, said, scene, label_index(sample)):
+                return None
+        return Lent(plate, method, sample.id, box, scene.source_type, COMPOSITE, sample.lent(), said)
 
-    def _well_filled(self, scene: Scene) -> bool:
-        """Return whether an inpainted plate shows nothing of the hole."""
-        if scene.plate is None or scene.hole is None:
-            return False
-        limits = self.setup.limits.model_copy(
-            update={"max_plate_hole": MOST_HOLE, "max_plate_seam": MOST_SEAM, "min_plate_texture": LEAST_TEXTURE}
-        )
-        return not gates.first_failed(gates.plate_gates(scene.plate, scene.hole, limits))
+    def _empty(self, before: Singles, said: Singles, scene: Scene, index: int | None) -> bool:
+        """Return whether the classifier sees neither the picture's own object on its plate nor another one.
 
-    def _empty(self, plate: Pixels, said: Singles, scene: Scene, index: int | None) -> bool:
-        """Return whether a plate shows neither its own object nor another one, but does show something."""
-        if float(plate.std()) < LEAST_STD:
+        `before` are its probabilities of the picture, `said` those of the plate, `index` the class of the label.
+        """
+        own, limits, top = int(before.argmax()) if index is None else index, self.setup.limits, int(said.argmax())
+        if not gates.plate_clean(float(said[own]), float(before[own]), limits.max_partner_p, limits)["passed"]:
             return False
-        if not len(said):
+        if scene.method == GIVEN:
             return True
-        own, limits, top = scene.index(index), self.setup.limits, int(said.argmax())
-        before, after = float(scene.probabilities[0][own]), float(said[own])
-        if not gates.plate_clean(after, before, limits.max_partner_p, limits)["passed"]:
-            return False
-        if scene.mask_source == GIVEN:
-            return True
-        if scene.band > TRUSTED_BAND:
+        if scene.mask_source != GIVEN and scene.band > gates.BANDS["default"]:
             return float(said[top]) <= MOST_TOP_DOUBTED
         return float(said[top]) <= MOST_TOP or top in {index_of(name) for name in PLACES}
 

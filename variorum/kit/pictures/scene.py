@@ -21,8 +21,6 @@ SURROUND = 14
 """Standard deviation of the surroundings that `Scene.contrast` is measured in, in units."""
 OUTLINED = 6
 """Number of objects whose borders are drawn more readily."""
-ISLAND = 0.02
-"""Least area of a part of the subject, as a share of its largest part; masks of models have specks."""
 OUTLINES = 0.5
 """IoU of a box and a mask's own box from which the mask is taken to be of the object in the box."""
 STRIDE, STEPS = 2.0, 3
@@ -68,27 +66,11 @@ class Scene:
         return self.grey.astype(np.float32) * np.float32(1 / 255)
 
     @cached_property
-    def silhouette(self) -> Pixels | None:
-        """The subject without islands of less than `ISLAND` of its largest part, 0 to 255; None in a whole scene."""
-        if self.subject is None:
-            return None
-        solid = (self.subject > 127).astype(np.uint8)
-        count, labels, statistics, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
-        areas = statistics[:, cv2.CC_STAT_AREA]
-        if count < 2:
-            return self.subject
-        kept = (areas >= ISLAND * areas[1:].max()).astype(np.uint8)
-        kept[0] = 0
-        reach = 2 * max(1, round(1.5 * self.unit)) + 1
-        near = np.asarray(cv2.dilate(kept[labels], np.ones((reach, reach), np.uint8)))
-        return np.asarray(self.subject * near)
-
-    @cached_property
     def inside(self) -> Singles:
         """Return how much of each pixel is the subject's, `[H, W]` in [0, 1], with a firm border; 1 for a scene."""
-        if self.silhouette is None:
+        if self.subject is None:
             return np.ones(self.shape, np.float32)
-        firm = self.silhouette.astype(np.float32) * np.float32(2 / 255) - np.float32(0.5)
+        firm = self.subject.astype(np.float32) * np.float32(2 / 255) - np.float32(0.5)
         return np.asarray(firm.clip(0, 1), np.float32)
 
     @cached_property
@@ -100,7 +82,7 @@ class Scene:
         height, width = self.shape
         factor = min(1.0, 80 / min(height, width))
         size = max(1, round(width * factor)), max(1, round(height * factor))
-        weight = np.ones(self.shape, np.float32) if self.silhouette is None else self.silhouette.astype(np.float32)
+        weight = np.ones(self.shape, np.float32) if self.subject is None else self.subject.astype(np.float32)
         moments = cv2.merge([weight, weight * self.tone, weight * self.tone * self.tone])
         small = cv2.resize(moments, size, interpolation=cv2.INTER_AREA)
         blurred = cv2.GaussianBlur(small, (0, 0), SURROUND * self.unit * factor)
@@ -136,11 +118,11 @@ class Scene:
     @cached_property
     def cared(self) -> Pixels:
         """Where details matter `[H, W]`: 255 in objects, in the whole box of one without a mask, and elsewhere 0."""
-        found = np.zeros(self.shape, np.uint8) if self.silhouette is None else self.silhouette.copy()
-        for mask in self.masks if self.silhouette is None else ():
+        found = np.zeros(self.shape, np.uint8) if self.subject is None else self.subject.copy()
+        for mask in self.masks if self.subject is None else ():
             np.maximum(found, mask, out=found)
         around = [box for mask in self.masks if (box := box_of(mask > 127)) is not None]
-        for box in self.boxes if self.silhouette is None else ():
+        for box in self.boxes if self.subject is None else ():
             if all(box_iou(box, other) < OUTLINES for other in around):
                 left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
                 found[max(0, round(top)) : max(0, round(bottom)), max(0, round(left)) : max(0, round(right))] = 255

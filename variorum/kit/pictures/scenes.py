@@ -200,18 +200,17 @@ class Setup:
     limits: Gates
 
 
-def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context, *, filled: bool = True) -> list[Scene | BadInput]:
+def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context, *, plated: bool = True) -> list[Scene | BadInput]:
     """Take samples apart, with one call of each model for all of them; a `BadInput` in place of a bad sample.
 
-    Unless `filled`, there are no plates but the given ones.
+    Without `plated` no plate is made, which costs most after the mask, and no picture judged.
     """
     inputs = [_read(sample, setup.frame) for sample in samples]
     parts: dict[int, _Parts] = {place: item for place, item in enumerate(inputs) if isinstance(item, _Parts)}
     asked = [samples[place] for place in parts]
     found = _evident(_masked(list(parts.values()), setup, ctx), [label_index(one) for one in asked], setup, ctx)
-    if filled:
-        found = _plated(found, object_names(asked, ctx), setup, ctx)
-    made = dict(zip(parts, _judged(found, setup, ctx), strict=True))
+    found = _plated(found, object_names(asked, ctx), setup, ctx) if plated else found
+    made = dict(zip(parts, found, strict=True))
     return [made[place] if isinstance(item, _Parts) else item for place, item in enumerate(inputs)]
 
 
@@ -336,7 +335,10 @@ def _views(scene: Scene) -> tuple[Pixels, Pixels, Pixels]:
 
 
 def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Context) -> list[Scene]:
-    """The same scenes, with plates where the mask can be trusted. `names` are those of their objects."""
+    """The same scenes, with plates where the mask can be trusted, and the classifier's opinion of picture and plate.
+
+    `names` are those of their objects.
+    """
     out = list(parts)
     lacking = [place for place, scene in enumerate(out) if scene.plate is None and not gates.first_failed(scene.gates)]
     if lacking:
@@ -348,12 +350,6 @@ def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Con
             method = str(item["method"])
             plate = None if method == BLANK else item["plate"]
             out[place] = replace(out[place], plate=plate, method=method, hole=gap, models=models)
-    return out
-
-
-def _judged(parts: Sequence[Scene], setup: Setup, ctx: Context) -> list[Scene]:
-    """The same scenes, with the classifier's opinion of picture and plate."""
-    out = list(parts)
     if setup.gate is not None:
         pairs = [(scene.picture,) if scene.plate is None else (scene.picture, scene.plate) for scene in out]
         rows = iter(plates.classified([item for pair in pairs for item in pair], setup.gate, ctx))
