@@ -42,7 +42,7 @@ BOXES: Mapping[str, Any] = {"needs": ("boxes",), "gap": "share of the objects th
 class DetectionAp(Evaluation):
     """AP of detectors by variant, drops and mAP over domains, with bootstrap intervals."""
 
-    revision = 1
+    revision = 2
     needs_objects: ClassVar[bool] = True
     offers: ClassVar[Mapping[str, Figure]] = {
         "ap": Figure("AP at IoU .5 to .95, mean over domains", "whole", **BOXES),
@@ -79,10 +79,10 @@ class DetectionAp(Evaluation):
         """Averages in percent and differences in percentage points, by detector and variant.
 
         A drop is over the photographs and the objects that both the variant and the originals have; `other_objects`
-        counts the originals' other objects. The mean over scenes has an effective robustness if there are `FEWEST`
-        detectors, as it compares them with each other. `checks` has the number of objects by check, if a detector was asked, whatever is ignored.
-        `over_domains` has the unweighted means over the variants of a view, without the baselines. All intervals are
-        of the same resamples of the photographs.
+        counts the originals' other objects. `checks` has the number of objects by check, if a detector was asked,
+        whatever is ignored. `over_domains` has the unweighted means over the variants of a view, without the baselines;
+        that over scenes has an effective robustness if there are five detectors, as it compares them with each other.
+        All intervals are of the same resamples of the photographs.
         """
         names = list(dict.fromkeys(self.detectors))
         common: dict[str, Json] = {

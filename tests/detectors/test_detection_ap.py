@@ -289,9 +289,8 @@ def test_objects_that_do_not_count():
 
 
 def card(figures):
-    return _render(
-        "_detection_ap", figures=figures, models=dict.fromkeys(figures["names"], "mine@sha256:0"), order=["original", "dark"], plots={}
-    )
+    models = dict.fromkeys(figures["names"], "mine@sha256:0")
+    return _render("_detection_ap", figures=figures, models=models, order=["original", "dark"], plots={})
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
