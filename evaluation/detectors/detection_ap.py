@@ -1,7 +1,8 @@
 """Average precision of object detectors on each variant of an edition, and how it compares with the originals.
 
 The measures are those of COCO (Lin et al., ECCV 2014, arXiv 1405.0312) by pycocotools, and the effective robustness of
-COCO-O (Mao et al., ICCV 2023, arXiv 2307.12730) where there are enough detectors. Detectors look for the names of the edition's classes.
+COCO-O (Mao et al., ICCV 2023, arXiv 2307.12730) where there are enough detectors. Detectors look for the names of the
+edition's classes.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ class DomainStylization(Generator):
 
     A `scene` is the whole photograph redrawn. An `isolated` picture shows one object on an empty ground, as most real
     sketches and tattoos do: the largest with a mask that neither the frame nor an object before it cuts off. Its box is
-    that of what is drawn; the other boxes are dropped and counted. Which style of a domain a photograph gets, and the style's parameters, are drawn by its own seed, so that
-    no detector learns one filter.
+    that of what is drawn; the other boxes are dropped and counted. Which style of a domain a photograph gets, and the
+    style's parameters, are drawn by its own seed, so that no detector learns one filter.
 
     A detector, if one is named, looks for the objects in the photograph and in every picture: see `Object.check`. By
     `least_confirmed` it also decides what is accepted, unless that is 0. Either way it may not judge the edition later.
