@@ -104,7 +104,7 @@ test-browser: setup chromium ## the tests of pages in a real browser
 
 test-servers: setup olah ## the slow tests of the machinery: servers, kills, digests, the wheel
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
-	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe --ignore tests/variorum/reports/profile --ignore tests/flows/test_newcomer_of_profile_hub.py --ignore tests/variorum/api/test_trial.py
+	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe --ignore tests/variorum/models --ignore tests/variorum/reports/profile --ignore tests/flows/test_newcomer_of_profile_hub.py --ignore tests/variorum/api/test_trial.py
 
 test-slow: setup olah ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow

@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import version
 
 import cv2
-import imagecorruptions_peer
+import imagenet_c_peer
 import numpy as np
 from timing import Work, median, ratio, rounds
 
@@ -176,7 +176,7 @@ def _corrupted(kind: str, image: Pixels) -> Pixels:
     share = height * width / square.shape[0] / square.shape[1]
     made = square
     for _ in range(max(1, round(share))):
-        made = imagecorruptions_peer.corrupt(square, kind, 3)
+        made = imagenet_c_peer.corrupt(square, kind, 3)
     return made
 
 

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cv2
-import imagecorruptions_peer as peer
+import imagenet_c_peer as peer
 import numpy as np
 from PIL import Image
 

@@ -105,5 +105,16 @@ KINDS = (IntervalPlot, ReliabilityPlot, CurvePlot, RadarPlot)
 
 
 def point(interval: Mapping[str, Any] | None) -> Point | None:
-    """A figure with its interval, for a plot."""
-    return Point(interval["value"], interval["low"], interval["high"]) if interval else None
+    """A figure with its interval, for a plot; None for none, and for one of too few photographs."""
+    if not interval or too_few(interval):
+        return None
+    return Point(interval["value"], interval["low"], interval["high"])
+
+
+FEWEST = 30
+"""Photographs below which a figure isn't shown: only their number, and that they are too few."""
+
+
+def too_few(interval: Mapping[str, Any]) -> bool:
+    """Return whether a figure says that it is of fewer `photographs` than `FEWEST`."""
+    return bool(interval.get("photographs", FEWEST) < FEWEST)

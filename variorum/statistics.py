@@ -1,7 +1,8 @@
-"""Small statistics that several parts need: Wilson's interval, Holm's correction, means of ratios."""
+"""Small statistics that several parts need: intervals of shares and differences, Holm's correction, means of ratios."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from variorum.arrays import Floats
-
+    from variorum.arrays import Floats, Ints
 
 def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
     """Mean over the last axis of tops / bottoms, without those whose bottom is 0; NaN without any."""
@@ -39,3 +39,75 @@ def holm(p: Floats) -> Floats:
     corrected = np.empty(len(p))
     corrected[order] = np.maximum.accumulate(np.minimum(p[order] * (len(p) - np.arange(len(p))), 1.0))
     return corrected
+
+
+def share_interval(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share (Clopper & Pearson 1934); [0, 1] without trials."""
+    from scipy.special import betaincinv
+
+    tail = (1 - confidence) / 2
+    low = betaincinv(hits, trials - hits + 1, tail) if hits else 0.0
+    high = betaincinv(hits + 1, trials - hits, 1 - tail) if hits < trials else 1.0
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=4096)
+def paired_interval(lost: int, gained: int, pairs: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a paired difference, the share lost minus the share gained.
+
+    Each end is the most extreme difference under which a result as extreme still has half of what `confidence` leaves,
+    whatever the share of pairs that differ (Buehler 1957). Results are ordered by the end that Bonett and Price's
+    interval (2012) gives them. Meant for a few pairs that differ: the results that are looked at grow with their square.
+
+    Args:
+        lost: pairs that were right before and are wrong now.
+        gained: pairs that were wrong before and are right now.
+        pairs: all pairs.
+        confidence: level, in (0, 1).
+    """
+    if not pairs:
+        return -1.0, 1.0
+    return -_most(gained, lost, pairs, confidence), _most(lost, gained, pairs, confidence)
+
+
+def _most(lost: int, gained: int, pairs: int, confidence: float) -> float:
+    """The upper end of `paired_interval`."""
+    from scipy.optimize import brentq
+    from scipy.special import betaincinv, gammaln
+    from scipy.stats import norm
+
+    tail, z = (1 - confidence) / 2, float(norm.ppf((1 + confidence) / 2))
+    if lost == pairs:
+        return 1.0
+    unlikely = tail / 1e4  # the part of the tail that is spent on shares of differing pairs that aren't looked at
+    differing = lost + gained
+    share = float(betaincinv(differing + 1, pairs - differing, 1 - unlikely)) if differing < pairs else 1.0
+    expected = pairs * share
+    most = min(pairs, int(expected + 8 * np.sqrt(expected) + 8))
+    b, c = (part.ravel() for part in np.indices((most + 1, most + 1)))
+    known = b + c <= most
+    b, c = b[known], c[known]
+    change, width = (b - c) / (pairs + 2), (b + c + 2) / (pairs + 2)
+    ends = change + z * np.sqrt((width - change**2) / (pairs + 2))
+    kept = ends <= ends[(b == lost) & (c == gained)] + 1e-12
+    b, c = b[kept], c[kept]
+    ways = gammaln(pairs + 1) - gammaln(b + 1) - gammaln(c + 1) - gammaln(pairs - b - c + 1)
+
+    def left(difference: float) -> float:
+        """The largest probability of such a result under this difference, less the tail."""
+        if difference >= 1:
+            return -tail
+        fewest, largest = max(0.0, -difference), max(share - difference, 0.0) / 2
+        gain = np.linspace(fewest, max(largest, fewest), 60)[:, None]
+        loss, same = gain + difference, 1 - 2 * gain - difference
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = ways + _times(b, loss) + _times(c, gain) + _times(pairs - b - c, same)
+        return float(np.exp(logs).sum(axis=1).max()) - (tail - unlikely)
+
+    start = (lost - gained) / pairs
+    return float(brentq(left, start, 1.0, xtol=1e-6)) if left(start) > 0 else start
+
+
+def _times(number: Ints, share: Floats) -> Floats:
+    """`number · log(share)`, 0 for no number."""
+    return np.where(number > 0, number * np.log(np.maximum(share, 0)), 0.0)

@@ -8,17 +8,19 @@ measures are those of COCO (Lin et al., ECCV 2014, arXiv 1405.0312) by pycocotoo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from variorum.annotations import box_iou
 from variorum.generators.box_noise.truth import TRUTH, noise_of, ordered, truth_of
 from variorum.kit.detection.answers import detections, known_classes
 from variorum.kit.detection.records import FOUND, THERE, Picture, pack_objects, unpacked
 from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.reports.coco_objects import Marked, categories, marked
-from variorum.schemas.annotations import Check
+from variorum.schemas.annotations import Check, Object
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 BOXES = "boxes"
 """The edition's own boxes, as if they were a detector's."""
+SAME = 0.99
+"""IoU above which two boxes of a class are one. Records are rounded, and boxes are at least a pixel wide."""
 
 
 class SizeBinnedAp(Evaluation):
@@ -37,6 +41,8 @@ class SizeBinnedAp(Evaluation):
 
     needs_objects: ClassVar[bool] = True
     late: ClassVar[frozenset[str]] = frozenset({"bins", "quantiles", "ignore", "bootstrap", "confidence"})
+
+    revision: ClassVar[int] = 2
 
     detectors: tuple[str, ...] = ()
     """Aliases of detectors; none may have decided what is in the edition."""
@@ -73,13 +79,15 @@ class SizeBinnedAp(Evaluation):
         for sample in samples:
             size = np.shape(sample.image)[:2]
             given = marked(sample.annotations.objects, index, *size)[0]
-            row = {**named[sample.id], "judge": BOXES, "given": pack_objects(given)}
+            truth = truth_of(sample) if named[sample.id]["true"] else []
+            kept = [one.item for one in truth if one.kept]
+            counts = [_left_out(one) if any(_same(one.item, item) for item in kept) else one for one in given]
+            row = {**named[sample.id], "judge": BOXES, "given": pack_objects(counts)}
             if row["true"]:
-                truth = truth_of(sample)
                 pairs = [(found, one.iou) for one in truth for found in marked([one.item], index, *size)[0]]
                 row |= {"there": pack_objects([item for item, _ in pairs]), "found": _as_found(given)}
                 row["iou"] = np.array([iou for _, iou in pairs], np.float32).tobytes()
-                row["kept"] = sum(one.kept for one in truth)
+                row["kept"] = len(kept)
             yield row
         shown = [one for one in samples if TRUTH not in one.extras or one.variant == ORIGINAL]
         names = [one.name for one in ctx.classes]
@@ -92,8 +100,9 @@ class SizeBinnedAp(Evaluation):
         """Averages in percent by judge, noise and range of areas.
 
         `boxes` are the noisy boxes as detections, against the true ones; `mean_iou` is that of the boxes which objects
-        were given, `kept` the number of objects that kept the true one because every draw left the picture. A detector
-        is compared with the boxes that the edition gives. Pictures of one noise and several seeds count as so many
+        were given, `kept` the number of objects that have the true one because less than a pixel was left of the noisy
+        one. These are left out of all averages, as crowds are. A detector is compared with the boxes that the edition
+        gives. Pictures of one noise and several seeds count as so many
         pictures. Intervals are of the same resamples of the photographs.
         """
         names = list(dict.fromkeys(self.detectors))
@@ -170,6 +179,15 @@ def _named(sample: Sample) -> dict[str, Any]:
         "kept": 0,
         **dict.fromkeys(("found", "there", "given", "iou", "known"), b""),
     }
+
+
+def _same(item: Object, other: Object) -> bool:
+    return item.label == other.label and box_iou(item.box, other.box) > SAME
+
+
+def _left_out(one: Marked) -> Marked:
+    """The same as a crowd, which counts neither for nor against a detector."""
+    return one._replace(item=replace(one.item, crowd=True))
 
 
 def _as_found(given: Sequence[Marked]) -> bytes:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.calibration import BINS, bin_of, error_by_chance
-from variorum.kit.predicted.drops import Results, calibrations, difference, of_classifier, pairs, unpaired
+from variorum.kit.predicted.drops import TOGETHER, Results, calibrations, difference, of_classifier, pairs, unpaired
 from variorum.kit.predicted.offered import NO_EDITS, NO_ORIGINALS, Asked, axes_of, by_model
 from variorum.kit.predicted.pairing import ORIGINAL, paired
 from variorum.kit.predicted.resamples import Resamples
@@ -42,20 +42,23 @@ class AccuracyDrop(Evaluation):
             Their outputs are matched to the edition's classes by `variorum/kit/labels/matching.py`.
         bootstrap: number of resamples per interval.
         confidence: level of the intervals, in (0, 1).
+        families: by name, variants that are compared with each other, with `*` and `?` as wildcards. The figures of a
+            family are over the photographs that have all of its variants; a plate is in none.
     """
 
-    revision = 2
+    revision = 3
     measured_as: ClassVar[str] = "answers"
     offers: ClassVar[Mapping[str, Figure]] = {
         "originals": Figure("accuracy"),
         "edits": Figure("accuracy, mean over edits"),
         "calibration": Figure("calibration error of its confidence", "whole", "lower"),
     }
-    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
+    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "families"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
+    families: dict[str, tuple[str, ...]] = Field(default=dict(TOGETHER), min_length=1)
 
     def uses(self) -> list[Use]:
         """Return the classifiers."""
@@ -89,13 +92,13 @@ class AccuracyDrop(Evaluation):
             nothing: dict[str, Json] = {alias: {"n": 0, "variants": {}} for alias in names}
             return {**common, "names": list(names), "variants": [], "classifiers": nothing}
         data, seed = paired(table, names), derive_seed(ctx.seed, "accuracy_drop")
-        results = Results(Resamples(data.sources, self.bootstrap, self.confidence, seed))
+        results = Results(Resamples(data.sources, self.bootstrap, self.confidence, seed, data.units))
         classifiers: dict[str, Json] = {}
         for number, alias in enumerate(names):
             classifiers[alias] = {
                 "outputs": data.outputs[number],
                 "preprocessing": data.preprocessing[number],
-                **of_classifier(data, number, results),
+                **of_classifier(data, number, results, self.families),
                 "calibration": calibrations(data, number, seed),
             }
         differences: list[Json] = [

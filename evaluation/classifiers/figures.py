@@ -13,7 +13,7 @@ import numpy as np
 
 from variorum.evaluation.classifiers.pictures import Pictures
 from variorum.kit.predicted.drops import Results, gains, of_classifier
-from variorum.kit.predicted.pairing import Paired
+from variorum.kit.predicted.pairing import Paired, units_of
 from variorum.kit.predicted.resamples import Resamples
 from variorum.reports.results import Figures, Interval, Method
 from variorum.schemas.canonical import derive_seed
@@ -40,9 +40,12 @@ def figures(pictures: Pictures, given: Given, method: Method) -> Figures:
     """
     data = paired(pictures, given.scored, [given.correct])
     results = _results(data, method)
-    found: dict[str, Any] = of_classifier(data, 0, results)
+    found: dict[str, Any] = of_classifier(data, 0, results, {})
     results.fill()
     average = found.pop("average_accuracy", None)
+    drops = [one["drop"] for one in found["variants"].values() if "drop" in one]
+    for one in [*found["variants"].values(), *drops, found.get("average_drop") or {}]:
+        one.pop("photographs", None)
     return Figures.model_validate({**found, "accuracy": average and average["value"]})
 
 
@@ -75,7 +78,7 @@ def differences(pictures: Pictures, best: Given, others: Sequence[Given], method
         for place, number in enumerate(group, 1):
             gained = gains(data, 0, place)
             if (ratio := gained.get("average_accuracy") or gained.get("original_accuracy")) is not None:
-                figures[number] = results.of(*ratio)
+                figures[number] = results.of(ratio.top, ratio.bottom, signed=ratio.signed)
         results.fill()
         for number, figure in figures.items():
             found[number] = Interval.model_validate(figure)
@@ -95,19 +98,22 @@ def paired(pictures: Pictures, scored: Bools, correct: Sequence[Bools]) -> Paire
     known = with_original if len(with_original) else np.unique(pictures.source[scored])
     position = np.full(pictures.sources, -1)
     position[known] = np.arange(len(known))
-    right = np.stack(correct) & scored
+    right, source = np.stack(correct) & scored, position[pictures.source]
+    unit, units = units_of(source, pictures.lender, len(known)) if len(pictures.lender) else (source, None)
     return Paired(
         right,
         np.broadcast_to(scored, right.shape),
         original,
-        position[pictures.source],
+        source,
         pictures.variant,
         len(known),
         pictures.variants,
         alone=not len(with_original),
+        unit=unit,
+        units=units,
     )
 
 
 def _results(data: Paired, method: Method) -> Results:
     seed = derive_seed(method.seed, "accuracy_drop")
-    return Results(Resamples(data.sources, method.bootstrap, method.confidence, seed))
+    return Results(Resamples(data.sources, method.bootstrap, method.confidence, seed, data.units))

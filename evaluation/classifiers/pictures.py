@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from variorum.kit.predicted.pairing import ORIGINAL, roots
+import numpy as np
+
+from variorum.kit.predicted.pairing import ORIGINAL, lenders_of, roots
 from variorum.reports.rows import edition_rows, variants
+from variorum.schemas.sample import MADE_OF
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints
@@ -26,6 +29,7 @@ class Pictures:
         sources: number of originals, those included that aren't in the edition.
         labelled: `[N]`, whether it has a label.
         classes: ids of the classes that occur.
+        lender: `[N]`, number of the picture that lent each its plate or texture, -1 for none; empty if none did.
     """
 
     ids: tuple[str, ...]
@@ -35,6 +39,7 @@ class Pictures:
     sources: int
     labelled: Bools
     classes: frozenset[str] = frozenset()
+    lender: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,12 +53,25 @@ def pictures_of(manifest: Manifest, store: Store) -> Pictures:
     """
     import pyarrow.compute as pc
 
-    rows = edition_rows(manifest, store, ("id", "parent", "variant", "labels"))
+    rows = edition_rows(manifest, store, ("id", "parent", "variant", "labels", MADE_OF))
     rows = rows.filter(pc.equal(rows["status"], "accepted"))
     ids, parents, names = (rows[name].to_pylist() for name in ("id", "parent", "variant"))
     labelled = pc.greater(pc.list_value_length(rows["labels"]), 0).to_numpy(zero_copy_only=False)
     found = arranged(ids, parents, names, labelled, variants(manifest))
-    return replace(found, classes=frozenset(pc.unique(pc.list_flatten(rows["labels"])).to_pylist()))
+    return replace(
+        found,
+        classes=frozenset(pc.unique(pc.list_flatten(rows["labels"])).to_pylist()),
+        lender=lenders_of(pc.list_element(_lent(rows[MADE_OF]), 0)) if MADE_OF in rows.column_names else found.lender,
+    )
+
+
+def _lent(made_of: Any) -> Any:
+    """The column with a list of one empty text for each picture that nobody lent anything."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    some = pc.fill_null(pc.greater(pc.list_value_length(made_of), 0), False)
+    return pc.if_else(some, made_of, pa.scalar([""], pa.list_(pa.string())))
 
 
 def arranged(
@@ -68,8 +86,6 @@ def arranged(
         labelled: whether each has a label.
         order: of the variants; others follow by name.
     """
-    import numpy as np
-
     known = [name for name in order or () if name != ORIGINAL]
     there = set(names) - {ORIGINAL}
     listed = [name for name in known if name in there] + sorted(there - set(known))

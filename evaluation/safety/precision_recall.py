@@ -65,7 +65,7 @@ class Counted(NamedTuple):
             found["recall"] = self.hits, self.unsafe
         if safe:
             found["alarms"] = self.alarms, self.safe
-        return {name: (top[:, None], bottom[:, None]) for name, (top, bottom) in found.items()}
+        return {name: Ratio(top[:, None], bottom[:, None]) for name, (top, bottom) in found.items()}
 
 
 def counted(data: Judged, answerer: Answerer, category: str, rows: Bools) -> Counted:
@@ -197,5 +197,5 @@ def difference(first: Ratio, second: Ratio, draws: Draws, sign: int = 1) -> dict
 
 def _beside(ratios: Iterable[Ratio]) -> Ratio:
     """Several ratios as the columns of one."""
-    tops, bottoms = zip(*ratios, strict=True)
-    return np.concatenate(tops, axis=1), np.concatenate(bottoms, axis=1)
+    every = list(ratios)
+    return Ratio(*(np.concatenate([one[part] for one in every], axis=1) for part in range(2)))

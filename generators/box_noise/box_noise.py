@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -60,10 +60,12 @@ class BoxNoise(Generator):
     have given it. The member `boxes.json` has the true ones: `gt`, `noisy` and their `iou`.
     """
 
+    revision: ClassVar[int] = 2
+
     kinds: tuple[Kind, ...] = Field(default=get_args(Kind), min_length=1)
     """`shift`, `scale` and `aspect` change every box by a law; `drop`, `duplicate` and `label` hit a share of them."""
     target_iou: tuple[float, ...] = (0.9, 0.7, 0.5)
-    """The IoU with the true box that every noisy one gets, in a random direction."""
+    """The IoU with the true box that every noisy one gets, cut at the edges of the picture, in a random direction."""
     relative: tuple[float, ...] = ()
     """Standard deviations of the error, as shares of the box's sides."""
     absolute: tuple[float, ...] = ()
@@ -152,8 +154,9 @@ def changed(
 ) -> tuple[list[Object], list[dict[str, Json]]]:
     """Change an object, and record it.
 
-    A box that left the picture each time stays the true one, with the record `kept`. An object with a noisy box has no
-    mask, which would give the truth away. One without a class gets no other class.
+    A box of which less than a pixel was left each time stays the true one, with the record `kept`: measures leave it
+    out. An object with a noisy box has no mask, which would give the truth away. One without a class gets no other
+    class.
 
     Args:
         item: the object.
@@ -165,7 +168,7 @@ def changed(
     """
     if one.kind in noise.KINDS:
         spot = placed(box, one.kind, one.law, one.level, size, rng)  # type: ignore[arg-type]
-        record = _entry(item, box, spot.box or box, redraws=spot.redraws, kept=spot.box is None)
+        record = _entry(item, box, spot.box or box, redraws=spot.redraws, kept=spot.box is None, cut=spot.cut)
         return ([_at(item, box, spot.box)] if spot.box else [item]), [record]
     if rng.random() >= one.level:
         return [item], [_entry(item, box, box)]
@@ -176,7 +179,8 @@ def changed(
         record = _entry(item, box, box, redraws=spot.redraws, kept=spot.box is None)
         if spot.box is None:
             return [item], [record]
-        return [item, replace(_at(item, box, spot.box), id="")], [record, _entry(item, box, spot.box, duplicate=True)]
+        second = _entry(item, box, spot.box, duplicate=True, cut=spot.cut)
+        return [item, replace(_at(item, box, spot.box), id="")], [record, second]
     others = [name for name in classes if name != item.label]
     if not others or not item.label:
         return [item], [_entry(item, box, box)]
@@ -206,6 +210,7 @@ def _entry(item: Object, box: Box, noisy: Box | None, **more: Json) -> dict[str,
         "duplicate": False,
         "redraws": 0,
         "kept": False,
+        "cut": False,
         **more,
     }
 
@@ -229,6 +234,7 @@ def _made(
         "added": sum(one["duplicate"] for one in entries),
         "relabelled": sum(one["noisy_label"] not in (None, one["label"]) for one in own),
         "redraws": sum(one["redraws"] for one in own),
+        "cut": sum(one["cut"] for one in entries),
         "kept": kept,
         "mean_iou": round(float(np.mean(ious)), 6) if ious else None,
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from variorum.annotations import DIGITS
+from variorum.annotations import DIGITS, box_iou, cut_box
 from variorum.schemas.annotations import Box
 
 if TYPE_CHECKING:
@@ -25,18 +25,29 @@ LAWS: tuple[Law, ...] = get_args(Law)
 ABOVE = 0.002
 """By which an IoU is above its level, so that rounding doesn't decide whether a box passes a threshold at the level."""
 REDRAWS = 20
-"""Times that a box is drawn again if it leaves the picture."""
+"""Times that a box is drawn again if less than `LEAST` of it is left."""
+NEAR = 1e-6
+"""Share of an error to which it is searched."""
 LEAST = 1.0
 """Pixels of the shortest side of a noisy box."""
 SMALL, LARGE = 32.0**2, 96.0**2
 """Areas in square pixels at which COCO's medium and large objects begin."""
+Error = tuple[float, float]
+"""Of a box's place, in shares of its width and height; or logarithms of the factors of both."""
 
 
 class Placed(NamedTuple):
-    """A noisy box, and how often it was drawn again; None if it left the picture each time."""
+    """A box with noise.
+
+    Attributes:
+        box: inside the picture; None if less than `LEAST` was left of it each time.
+        redraws: how often it was drawn again.
+        cut: whether a part of it was outside the picture.
+    """
 
     box: Box | None
     redraws: int
+    cut: bool = False
 
 
 def shift_iou(shift: Floats, length: Floats | float) -> Floats:
@@ -56,7 +67,10 @@ def size_of(area: float) -> str:
 
 
 def placed(box: Box, kind: Kind, law: Law, level: float, size: tuple[int, int], rng: np.random.Generator) -> Placed:
-    """A box with noise, inside the picture.
+    """A box with noise, cut at the edges of the picture.
+
+    An IoU is that of the box after the cut. So each box reaches it, whatever its place: one that fills the picture
+    loses a part, and one that can't grow as far shrinks.
 
     Args:
         box: inside the picture.
@@ -68,47 +82,88 @@ def placed(box: Box, kind: Kind, law: Law, level: float, size: tuple[int, int], 
         rng: draws directions and errors.
     """
     for redraws in range(REDRAWS + 1):
-        found = noisy(box, kind, law, level, rng)
-        left, top, wide, high = found
-        if left >= 0 and top >= 0 and left + wide <= size[1] and top + high <= size[0] and min(wide, high) >= LEAST:
-            return Placed(found, redraws)
+        error = drawn(box, kind, law, level, rng)
+        found = noisy(box, kind, error)
+        inside = _cut(found, size)
+        if inside != found and law == "iou":
+            found = noisy(box, kind, _searched(box, kind, error, level, size))
+            inside = _cut(found, size)
+        if inside is not None and min(inside[2:]) >= LEAST:
+            return Placed(inside, redraws, inside != found)
     return Placed(None, REDRAWS)
 
 
-def noisy(box: Box, kind: Kind, law: Law, level: float, rng: np.random.Generator) -> Box:
-    """A box with noise, wherever it falls; arguments as of `placed`."""
+def noisy(box: Box, kind: Kind, error: Error) -> Box:
+    """A box with an error, wherever it falls."""
     left, top, wide, high = box
-    if law == "iou":
-        level = min(level + ABOVE, (1 + level) / 2)
     if kind == "shift":
-        x, y = _shift(law, level, wide, high, rng)
-        across, down = 1.0, 1.0
+        x, y = error
+        width, height = wide, high
     else:
         x = y = 0.0
-        factor = _factor(kind, law, level, wide, high, rng)
-        across, down = factor, (factor if kind == "scale" else 1 / factor)
-    width, height = wide * across, high * down
-    found = (left + x + (wide - width) / 2, top + y + (high - height) / 2, width, height)
+        width, height = wide * np.exp(error[0]), high * np.exp(error[1])
+    found = (left + x * wide + (wide - width) / 2, top + y * high + (high - height) / 2, width, height)
     return tuple(round(float(value), DIGITS) for value in found)  # type: ignore[return-value]
 
 
-def _shift(law: Law, level: float, wide: float, high: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Pixels to the right and down."""
+def drawn(box: Box, kind: Kind, law: Law, level: float, rng: np.random.Generator) -> Error:
+    """Draw the error of a box; with the law `iou`, that of a box which nothing cuts. Arguments as of `placed`."""
+    if law == "iou":
+        level = _above(level)
+    if kind == "shift":
+        return _shift(law, level, box[2], box[3], rng)
+    across = _logarithm(kind, law, level, box[2], box[3], rng)
+    return across, across if kind == "scale" else -across
+
+
+def _searched(box: Box, kind: Kind, error: Error, level: float, size: tuple[int, int]) -> Error:
+    """The error in the same direction with which a box that the picture cuts has an IoU; in the other if none has."""
+    from scipy.optimize import brentq
+
+    level = _above(level)
+    if kind == "scale" and box_iou(box, (0.0, 0.0, float(size[1]), float(size[0]))) > level:
+        return -abs(error[0]), -abs(error[1])
+
+    def at(length: float) -> Error:
+        return error[0] * length, error[1] * length
+
+    def iou(length: float) -> float:
+        there = _cut(noisy(box, kind, at(length)), size)
+        return box_iou(box, there) if there else 0.0
+
+    most = 1.0
+    while iou(most) > level:
+        most *= 2
+    return at(brentq(lambda length: iou(length) - level, 0.0, most, xtol=NEAR))
+
+
+def _above(level: float) -> float:
+    return min(level + ABOVE, (1 + level) / 2)
+
+
+def _cut(box: Box, size: tuple[int, int]) -> Box | None:
+    left, top, wide, high = box
+    if left >= 0 and top >= 0 and left + wide <= size[1] and top + high <= size[0]:
+        return box
+    return cut_box(box, (0.0, 0.0, float(size[1]), float(size[0])))
+
+
+def _shift(law: Law, level: float, wide: float, high: float, rng: np.random.Generator) -> Error:
+    """Shares of the sides, to the right and down."""
     if law == "iou":
         angle = rng.uniform(0, 2 * np.pi)
-        x, y = np.cos(angle), np.sin(angle)  # in shares of the sides
+        x, y = np.cos(angle), np.sin(angle)
         both, product = abs(x) + abs(y), abs(x * y)
         lost = 1 - 2 * level / (1 + level)  # share of the box that it no longer covers
         reach = 2 * lost / (both + np.sqrt(both**2 - 4 * product * lost))
-        return float(reach * x * wide), float(reach * y * high)
+        return float(reach * x), float(reach * y)
     first, second = rng.standard_normal(2) * level
-    return (first * wide, second * high) if law == "relative" else (first, second)
+    return (first, second) if law == "relative" else (first / wide, second / high)
 
 
-def _factor(kind: Kind, law: Law, level: float, wide: float, high: float, rng: np.random.Generator) -> float:
-    """Return the factor of the width."""
+def _logarithm(kind: Kind, law: Law, level: float, wide: float, high: float, rng: np.random.Generator) -> float:
+    """Logarithm of the factor of the width."""
     if law == "iou":
-        larger = level**-0.5 if kind == "scale" else (1 + 1 / level) / 2
-        return float(larger if rng.random() < 0.5 else 1 / larger)
-    deviation = level if law == "relative" else level / np.sqrt(wide * high)
-    return float(np.exp(rng.standard_normal() * deviation))
+        larger = float(np.log(level**-0.5 if kind == "scale" else (1 + 1 / level) / 2))
+        return larger if rng.random() < 0.5 else -larger
+    return float(rng.standard_normal() * (level if law == "relative" else level / np.sqrt(wide * high)))

@@ -42,9 +42,9 @@ class Original(NamedTuple):
     """A true object.
 
     Attributes:
-        item: with its true box.
+        item: with its true box; a crowd if it was kept, as crowds are in no measure.
         iou: of the box that it was given; NaN for one that was dropped or kept its own.
-        kept: whether it kept its own because every draw left the picture.
+        kept: whether it kept its own because no draw left a pixel of the noisy one.
     """
 
     item: Object
@@ -102,7 +102,8 @@ def _read(entry: Any) -> Original:
     if not (texts and all(isinstance(one, bool) for one in flags)):
         raise TypeError("label, id, crowd or kept")
     iou = math.nan if entry["iou"] is None or kept else _number(entry["iou"])
-    return Original(Object((left, top, wide, high), label, _number(entry["area"]), crowd, identity), iou, kept)
+    item = Object((left, top, wide, high), label, _number(entry["area"]), crowd or kept, identity)
+    return Original(item, iou, kept)
 
 
 def _number(value: Any) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from variorum.edition.samples import photograph_of
-from variorum.kit.pictures.pool import Lenders, pool_order
+from variorum.kit.pictures.pool import Lenders, ring
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context
@@ -105,7 +105,7 @@ class Neighbours:
         vectors: list[Singles] = []
         told: list[dict[str, Any]] = []
         encoder = ctx.models.get(self.encoder)
-        for position in sorted(pool_order(source.size(ctx), ctx.seed, self.wanted)):
+        for position in sorted(ring(source.size(ctx), ctx.seed)[: self.wanted].tolist()):
             sample = self._lenders.read(position)
             if sample is None or isinstance(sample.image, bytes) or not (caption := caption_of(sample)):
                 continue

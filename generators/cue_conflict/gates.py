@@ -37,8 +37,8 @@ class Limits(BaseModel):
     most_border: float = Field(default=0.15, ge=0, le=1, description="share of its outline on the picture's border")
     least_main_part: float = Field(default=0.95, ge=0, le=1, description="share of its mask in one piece")
     least_contour: float = Field(default=0.5, ge=0, le=1, description="F1 of the edges along its outline")
-    most_uneven: float = Field(default=1.0, gt=0, description="differences between parts of a texture")
-    least_contrast: float = Field(default=4.0, ge=0, description="grey levels within parts of a texture")
+    most_uneven: float = Field(default=1.3, gt=0, description="differences between parts of a texture")
+    least_contrast: float = Field(default=2.5, ge=0, description="deviation of lightness within parts of a texture")
     least_patch: float = Field(default=0.14, gt=0, le=1, description="a texture's side, of the picture's side")
     least_deviation: float = Field(default=0.5, ge=0, description="grey levels; below it a picture is blank")
 

@@ -15,9 +15,8 @@ from variorum.generators.cue_conflict.gates import Limits
 from variorum.kit.corrupt.frames import Unusable
 from variorum.kit.gates.gates import first_failed
 from variorum.kit.labels.categories import category_of
-from variorum.kit.pictures.pool import Lenders
+from variorum.kit.pictures.pool import Lenders, may_lend
 from variorum.kit.pictures.seams import evenness
-from variorum.kit.pictures.thumbnails import luma
 from variorum.kit.pictures.tiling import even_windows
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context
@@ -84,7 +83,7 @@ class Partners:
         categories: what makes a conflict.
         patch: side of a texture, as a share of that of the largest square inside an object.
         ctx: `ctx.source` has the pictures, as the generators before this one let them through.
-        wanted: how many pictures of a split may lend their textures.
+        wanted: how many pictures may lend their textures to one.
     """
 
     frame: int
@@ -102,10 +101,10 @@ class Partners:
     def drawn(self, sample: Sample, rng: np.random.Generator) -> Iterator[Texture]:
         """Textures of pictures of other classes and of the sample's split, in an order drawn by `rng`."""
         mine = label_of(sample)
-        for position, partner in self._lenders.to(sample, rng):
-            if in_conflict(mine, label_of(partner), self.categories):
+        for position, labels in self._lenders.to(sample, rng):
+            if len(labels) == 1 and in_conflict(mine, labels[0], self.categories):
                 texture = self._texture(position)
-                if texture is not None:
+                if texture is not None and may_lend(texture.made_of, sample):
                     yield texture
 
     def _texture(self, position: int) -> Texture | None:
@@ -118,7 +117,8 @@ class Partners:
         source, ctx = self.ctx.source, self.ctx
         sample = self._lenders.read(position)
         assert source is not None
-        assert sample is not None
+        if sample is None:
+            return None
 
         def compute() -> dict[str, np.ndarray]:
             try:
@@ -154,5 +154,5 @@ def patch_of(found: Ready, share: float, limits: Limits) -> Pixels:
     side = max(round(len(square) * share), math.ceil(limits.least_patch * len(found.image)))
     if side >= len(square):
         return square
-    ((top, left),) = even_windows(luma(square), side, 1)
+    ((top, left),) = even_windows(square, side, 1)
     return textures.evened(np.ascontiguousarray(square[top : top + side, left : left + side]))

@@ -1,7 +1,9 @@
-"""Objects in the colours of what is around them, as animals and fungi are hard to see.
+"""Objects in the colours and the texture of what is around them, as animals and fungi are hard to see.
 
-An object's mean and deviation in CIELAB become those of a ring around it, with less contrast: the colour transfer of
-Reinhard et al. (Color Transfer between Images, IEEE CG&A 2001), on the object alone. Its shape and its texture stay.
+The idea is that of Chu et al. (Camouflage Images, SIGGRAPH 2010), here in closed form. An object gets the colours of
+its plate, blurred, so that its feet match the grass and its head the sky. On them lies the plate's detail, displaced,
+so that no line of the ground goes on through the object, and the object's own relief, with the contrast of that
+detail. The object is laid on the plate, not on the photograph, so that no rim of its old colours is left.
 """
 
 from __future__ import annotations
@@ -17,18 +19,25 @@ from variorum.kit.pictures.geometry import CannotEdit
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels, Singles
 
-CONTRAST = 0.6
-"""The object's deviation, as a share of the ring's."""
+GROUND = 0.5
+"""The plate's detail on an object, as a share of its own contrast."""
+RELIEF = np.array([1.0, 0.5, 0.5], np.float32)
+"""The object's deviation in CIELAB, as shares of that of the ground's detail."""
+FAINTEST = 3.0
+"""Least deviation of the ground's detail, in CIELAB units: on a smooth ground an object still shows."""
+FLATTEST, MOST = 0.5, 2.0
+"""An object's deviation that is divided by, and the factor by which it grows, at least and at most: noise is no relief.
+"""
+COARSE, SHIFT = 0.15, 0.25
+"""The blur's deviation, and how far detail is displaced to either axis, as shares of the square root of the area."""
 WIDTH = 0.2
 """Of the ring, as a share of the square root of the object's area."""
 NARROWEST, RIM = 6, 2
 """Pixels: the least width of a ring, and its distance from the object, where pixels may show both."""
 FEWEST = 64
 """Pixels of a ring or an object whose colours can be told."""
-FLATTEST = 0.5
-"""A deviation in CIELAB units below which an object counts as flat, so that its noise isn't amplified."""
-MOST = 3.0
-"""Factor by which an object's contrast grows at most, where its ground is rougher than the object."""
+LEVELS = (np.arange(32) + 0.5) / 32
+"""Quantiles at which colours are compared."""
 
 
 def ring(alpha: Pixels) -> Bools:
@@ -49,42 +58,55 @@ def ring(alpha: Pixels) -> Bools:
     return found
 
 
-def camouflaged(picture: Pixels, alpha: Pixels) -> Pixels:
-    """The picture with its object in the colours of the ring around it; the ground stays as it is.
+def camouflaged(picture: Pixels, alpha: Pixels, plate: Pixels) -> Pixels:
+    """The plate with the object on it, in the plate's colours and texture.
 
     Args:
         picture: RGB `[H, W, 3]` uint8. A grey one stays grey.
         alpha: the object's opacity, `[H, W]` uint8.
+        plate: the picture without the object, `[H, W, 3]` uint8.
 
     Raises:
         CannotEdit: `no_ring`, as in `ring`.
     """
-    (ground, rough), (mean, spread) = (_moments(_lab(picture[where])) for where in (ring(alpha), alpha > 127))
-    gain = np.minimum(CONTRAST * rough / np.maximum(spread, FLATTEST), MOST)
-    there = alpha > 0
-    before, cover = picture[there], (alpha[there].astype(np.float32) / 255)[:, None]
-    hidden = np.asarray(ground + (_lab(before) - mean) * gain, np.float32)
-    colours = np.clip(cv2.cvtColor(hidden[None], cv2.COLOR_LAB2RGB)[0], 0, 1) * 255
-    made = picture.copy()
-    made[there] = np.rint(colours * cover + before * (1 - cover))
+    around, inside = ring(alpha), alpha > 127
+    own, ground = _lab(picture), _lab(plate)
+    size = float(np.sqrt(np.count_nonzero(inside)))
+    local = np.asarray(cv2.GaussianBlur(ground, (0, 0), COARSE * size), np.float32)
+    detail = ground - local
+    relief = own - own[inside].mean(axis=0)
+    rough = np.maximum(detail[around].std(axis=0), FAINTEST)
+    relief *= RELIEF * np.minimum(rough / np.maximum(relief[inside].std(axis=0), FLATTEST), MOST)
+    step = round(SHIFT * size)
+    shift = np.array([[1, 0, step], [0, 1, step]], np.float32)
+    texture = cv2.warpAffine(detail, shift, (alpha.shape[1], alpha.shape[0]), borderMode=cv2.BORDER_REFLECT)
+    hidden = np.asarray(local + GROUND * texture + relief, np.float32)
+    colours = np.clip(cv2.cvtColor(hidden, cv2.COLOR_LAB2RGB), 0, 1) * 255
+    cover = (alpha.astype(np.float32) / 255)[..., None]
+    made = np.rint(colours * cover + plate * (1 - cover)).astype(np.uint8)
     return in_three(cv2.cvtColor(made, cv2.COLOR_RGB2GRAY)) if is_grey(picture) else made
 
 
 def difference(picture: Pixels, alpha: Pixels) -> float:
-    """Measure the mean difference of the object's pixels from the ring's mean colour: ΔE of CIE 1976.
+    """Measure how the colours of an object differ from those of its ring, in ΔE of CIE 1976.
+
+    The root mean square of the differences between the quantiles of L, a and b: 0 for the same colours in the same
+    shares, wherever they are.
 
     Raises:
         CannotEdit: `no_ring`, as in `ring`.
     """
-    ground = _moments(_lab(picture[ring(alpha)]))[0]
-    return float(np.linalg.norm(_lab(picture[alpha > 127]) - ground, axis=1).mean())
+    found = _lab(picture)
+    mine, others = (np.quantile(found[where], LEVELS, axis=0) for where in (alpha > 127, ring(alpha)))
+    return float(np.sqrt(((mine - others) ** 2).sum(axis=1).mean()))
 
 
-def _lab(colours: Pixels) -> Singles:
-    """CIELAB of RGB `[n, 3]` uint8."""
-    found = cv2.cvtColor((colours.astype(np.float32) / 255)[None], cv2.COLOR_RGB2LAB)
-    return np.asarray(found[0], np.float32)
+def visibility(picture: Pixels, alpha: Pixels, plate: Pixels) -> float:
+    """Measure the mean ΔE between a picture and its plate over the object; 2.3 is just noticeable."""
+    inside = alpha > 127
+    return float(np.linalg.norm(_lab(picture)[inside] - _lab(plate)[inside], axis=1).mean())
 
 
-def _moments(values: Singles) -> tuple[Singles, Singles]:
-    return values.mean(axis=0), values.std(axis=0)
+def _lab(picture: Pixels) -> Singles:
+    """CIELAB of RGB `[H, W, 3]` uint8."""
+    return np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)

@@ -24,7 +24,7 @@ from variorum.kit.pictures.geometry import CannotEdit
 from variorum.kit.pictures.scenes import Scene
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
-from variorum.schemas.sample import ENHANCED, Gate
+from variorum.schemas.sample import COMPOSITE, ENHANCED, Gate, Lender
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -37,6 +37,8 @@ OF_OBJECTS = frozenset({"camouflaged", "small"})
 BLURS = ("motion_blur", "defocus_blur")
 HALF = 0.5
 """A camouflaged object's difference from its ring falls to this share or less, and so does a small object's area."""
+NOTICED = 2.3
+"""ΔE that is just noticeable: a camouflaged object differs from its plate by more."""
 SHRUNK, HAZY = 0.25, 0.05
 """Of a shrunk picture: its side, and the deviation of the blur around it, as shares of the frame's side."""
 BITS = 12
@@ -80,6 +82,7 @@ class Made:
         achieved: measures.
         gates: checks.
         source_type: IPTC's term for how it was made.
+        made_of: the picture whose plate it has, if that isn't its own.
     """
 
     image: Pixels
@@ -88,6 +91,7 @@ class Made:
     achieved: Mapping[str, Json] = field(default_factory=dict)
     gates: Mapping[str, Gate] = field(default_factory=dict)
     source_type: str = ENHANCED
+    made_of: tuple[Lender, ...] = ()
 
 
 def clean(view: View, subject: edits.Subject | None) -> Made:
@@ -96,25 +100,37 @@ def clean(view: View, subject: edits.Subject | None) -> Made:
     return Made(view.image, view.mask, view.annotations, facts, source_type=view.source_type)
 
 
-def camouflaged(view: View) -> Made:
-    """The object in the colours of what is around it. `camouflage` fails if it still stands out by half or more.
+def camouflaged(view: View, subject: edits.Subject | None) -> Made:
+    """The object in the colours and the texture of what is around it, on its own plate.
+
+    `camouflage` fails if its colours still differ from those around it by half or more of what they did, `vanished` if
+    nobody can see it any more. The plate's rim shows, so its checks count too.
 
     Raises:
-        CannotEdit: `no_ring`, or a check of the mask.
+        CannotEdit: `no_ring`, `plate_blank`, or a check of the mask.
     """
-    alpha = view.parts().alpha
-    made = camouflage.camouflaged(view.image, alpha)
+    assert subject is not None
+    scene = view.parts()
+    alpha, plate = scene.alpha, subject.plate
+    made = camouflage.camouflaged(view.image, alpha, plate)
     before, after = (camouflage.difference(image, alpha) for image in (view.image, made))
-    facts: dict[str, Json] = {"delta_e_before": round(before, 3), "delta_e": round(after, 3)}
+    facts: dict[str, Json] = {"delta_e_before": round(before, 3), "delta_e": round(after, 3), "plate": scene.method}
     share = after / before if before else 1.0
-    checks = {"camouflage": gates.at_most(share, HALF)}
-    return Made(made, view.mask, view.annotations, {**facts, **Before(view.image).change(made)}, checks)
+    checks = {
+        **scene.bare,
+        "camouflage": gates.at_most(share, HALF),
+        "vanished": gates.at_least(camouflage.visibility(made, alpha, plate), NOTICED),
+    }
+    kind = ENHANCED if scene.plate_type == COMPOSITE else scene.plate_type
+    return Made(made, view.mask, view.annotations, {**facts, **Before(view.image).change(made)}, checks, kind)
 
 
 def small(
     view: View, subject: edits.Subject | None, sizes: tuple[float, ...], margin: int, rng: np.random.Generator
 ) -> Made:
-    """The object at a smaller share of the frame, on its own plate, drawn among those that halve its area at least.
+    """The object at a smaller share of the frame, drawn among those that halve its area at least.
+
+    It lies on its own plate, or on that of another picture where its own shows what was filled.
 
     Args:
         view: the picture.
@@ -134,7 +150,8 @@ def small(
     rate = fitting[int(rng.integers(len(fitting)))]
     draft = edits.size(subject, rate=rate, margin=margin)
     facts = {"target": rate, **draft.achieved}
-    return Made(draft.picture, draft.mask, draft.annotations, facts, draft.gates, draft.source_type)
+    facts.pop("reference", None)  # there are no other edits here
+    return Made(draft.picture, draft.mask, draft.annotations, facts, draft.gates, draft.source_type, draft.made_of)
 
 
 def shrunk(view: View) -> Made:

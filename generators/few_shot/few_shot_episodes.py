@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ from variorum.kit.pictures.edits import Subject
 from variorum.kit.pictures.framing import Framing
 from variorum.kit.pictures.geometry import CannotEdit
 from variorum.kit.pictures.pool import Pool
-from variorum.kit.pictures.scenes import BadInput, Setup, scenes
+from variorum.kit.pictures.scenes import BadInput, Scene, Setup, scenes
 from variorum.kit.windows import in_windows
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
@@ -53,6 +54,7 @@ class FewShotEpisodes(Generator):
     in no episode. The listing `episode_classes` says which classes have too few photographs.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 
@@ -84,6 +86,10 @@ class FewShotEpisodes(Generator):
     """Alias of the model that finds objects without a mask."""
     inpainter: str = "inpainter"
     """Alias of the model that fills the hole of a plate."""
+    classifier: str | None = "classifier_small"
+    """Judges masks and plates that weren't given; None for neither. It may not be the encoder that is scored."""
+    lenders: int = Field(default=12, ge=1)
+    """Pictures of its split whose plates a small object may get."""
     batch: int = Field(default=4, ge=1)
     """Pictures for which the models are called together."""
 
@@ -126,8 +132,11 @@ class FewShotEpisodes(Generator):
         return self
 
     def uses(self) -> list[Use]:
-        """Return the segmenter and the inpainter, if a difficulty needs to know the object."""
-        return [Use(self.segmenter), Use(self.inpainter)] if self._of_objects() else []
+        """Return the segmenter, the inpainter and the classifier, if a difficulty needs to know the object."""
+        if not self._of_objects():
+            return []
+        gate = [] if self.classifier is None else [Use(self.classifier, "classifier", decides=True)]
+        return [Use(self.segmenter), Use(self.inpainter), *gate]
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if fewer classes than `way` have enough pictures; the source is counted for it."""
@@ -165,8 +174,8 @@ class FewShotEpisodes(Generator):
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its picture in every difficulty, or a Failure for each."""
-        setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, None, self.gates)
-        pool = Pool(setup, ctx, 2)  # a small object stays on its own plate, so nothing is drawn from it
+        setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
+        pool = Pool(setup, ctx, self.lenders)
 
         def make(group: list[Sample]) -> list[list[Sample | Failure]]:
             views = zip([Edit(self, sample, ctx) for sample in group], self._views(group, setup, ctx), strict=True)
@@ -234,19 +243,25 @@ class FewShotEpisodes(Generator):
             except Unusable as error:
                 found[place] = error
         left = [place for place in range(len(group)) if place not in found]
-        for place, scene in zip(left, scenes([group[place] for place in left], setup, ctx), strict=True):
-            found[place] = (
-                scene
-                if isinstance(scene, BadInput)
-                else View(scene.picture, scene.alpha, scene.annotations, scene, scene.source_type)
-            )
+        given = [place for place in left if {"mask.png", "plate.png"} <= group[place].extras.keys()]
+        others = [place for place in left if place not in given]
+        parts: list[tuple[int, Scene | BadInput]] = []
+        for places, gate in ((given, None), (others, self.classifier)):  # what is given needs no judge
+            if places:
+                taken = scenes([group[place] for place in places], replace(setup, gate=gate), ctx)
+                parts += zip(places, taken, strict=True)
+        for place, scene in parts:
+            if isinstance(scene, BadInput):
+                found[place] = scene
+            else:
+                found[place] = View(scene.picture, scene.alpha, scene.annotations, scene, scene.source_type)
         return [found[place] for place in range(len(group))]
 
     def _wanted(self, of: Edit) -> Iterator[tuple[Difficulty, dict[str, Json]]]:
         """List what is asked for. It depends on fields and seed alone, so ids are known before any picture is."""
         blur = BLURS[int(of.rng("blur").integers(len(BLURS)))]
         asked: dict[str, dict[str, Json]] = {
-            "small": {"sizes": list(self.sizes)},
+            "small": {"sizes": list(self.sizes), "lenders": self.lenders},
             "blurred": {"kind": blur, "severity": self.blur},
             "low_light": {"stops": self.stops},
             "shrunk": {"side": made_by.SHRUNK},
@@ -270,7 +285,7 @@ class FewShotEpisodes(Generator):
         rng, subject = of.rng(difficulty), Subject(of, view.scene, pool, {}) if view.scene else None
         makers: dict[str, Callable[[], Made]] = {
             "clean": lambda: made_by.clean(view, subject),
-            "camouflaged": lambda: made_by.camouflaged(view),
+            "camouflaged": lambda: made_by.camouflaged(view, subject),
             "small": lambda: made_by.small(view, subject, self.sizes, self.margin, rng),
             "blurred": lambda: made_by.blurred(view, str(requested["kind"]), self.blur, rng),
             "shrunk": lambda: made_by.shrunk(view),
@@ -293,4 +308,5 @@ class FewShotEpisodes(Generator):
             extras={} if made.mask is None else {"mask.png": made.mask},
             annotations=made.annotations,
             digital_source_type=made.source_type,
+            made_of=made.made_of,
         )

@@ -7,7 +7,7 @@ name; one that the object rules out becomes a `Failure` with the reason. An uned
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
@@ -51,7 +51,7 @@ class AttributeEdit(Generator):
     the picture to compare with in `requested["reference"]`.
     """
 
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = COMPOSITE
 
@@ -78,7 +78,7 @@ class AttributeEdit(Generator):
     texture_down: tuple[float, ...] = (0.0, 0.25, 0.6)
     """Gain of each band of detail, finest first."""
     guidance: Guidance = Field(default=Guidance(), description="of guided backgrounds; no effect without them")
-    plate_pool: int = Field(default=64, ge=2, description="pictures of a split whose plates others may get")
+    lenders: int = Field(default=12, ge=1, description="pictures of its split whose plates a picture may get")
     gates: Gates = Gates()
     """Limits of the checks."""
     segmenter: str = "segmenter"
@@ -125,7 +125,7 @@ class AttributeEdit(Generator):
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
-        pool = Pool(setup, ctx, self.plate_pool)
+        pool = Pool(setup, ctx, self.lenders)
 
         def make(group: list[Sample]) -> list[list[Sample | Failure]]:
             results: list[list[Result]] = []
@@ -133,7 +133,8 @@ class AttributeEdit(Generator):
             backgrounds = self._backgrounds(group, found, ctx)
             for sample, scene, guided in zip(group, found, backgrounds, strict=True):
                 of = Edit(self, sample, ctx)
-                results.append([self._draft(of, scene, wanted, pool, guided) for wanted in self._wanted(of)])
+                subject = scene if isinstance(scene, BadInput) else Subject(of, scene, pool, guided)
+                results.append([self._draft(of, subject, wanted) for wanted in self._wanted(of)])
             return self._judged(results, ctx)
 
         batch, name = self._batch(ctx), self.component_name()
@@ -156,7 +157,7 @@ class AttributeEdit(Generator):
         if "background" in self.attributes:
             for kind in self.backgrounds:
                 if kind == "random":
-                    yield WantedEdit(edits.RANDOM_PLATE, {"plates": self.plate_pool}, edits.random_plate)
+                    yield WantedEdit(edits.RANDOM_PLATE, {"lenders": self.lenders}, edits.random_plate)
                 elif kind in ("texture_up", "texture_down"):
                     gains = self.texture_up if kind == "texture_up" else self.texture_down
                     yield WantedEdit(kind, {"gains": list(gains)}, partial(edits.texture, gains=gains))
@@ -186,16 +187,15 @@ class AttributeEdit(Generator):
         wanted = list(guided_backgrounds.wanted(self._guided(), self.guidance))
         return guided_backgrounds.made(found, seeds, indices, wanted, self.guidance, self.batch, ctx)
 
-    def _draft(
-        self, of: Edit, scene: Scene | BadInput, wanted: WantedEdit, pool: Pool, backgrounds: Mapping[str, Pixels]
-    ) -> Result:
+    def _draft(self, of: Edit, subject: Subject | BadInput, wanted: WantedEdit) -> Result:
         skipped = partial(of.skipped, variant=wanted.variant, requested=wanted.requested)
-        if isinstance(scene, BadInput):
-            return skipped(scene.reason, str(scene), status="failed")
+        if isinstance(subject, BadInput):
+            return skipped(subject.reason, str(subject), status="failed")
+        scene = subject.scene
         if (refusal := scene.refusal()) and wanted.variant != "original":
             return skipped(*refusal, gates=scene.gates)
         try:
-            draft = wanted.make(Subject(of, scene, pool, backgrounds))
+            draft = wanted.make(subject)
         except CannotEdit as error:
             return skipped(error.reason, error.detail, gates={**scene.gates, **scene.moving})
         draft.gates["blank"] = gates.blank(draft.picture, self.gates)

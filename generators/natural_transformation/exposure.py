@@ -1,5 +1,7 @@
 """Exposure and white balance in linear light, and what of them can be measured on the result.
 
+Where light is multiplied by more than 1, highlights are rolled off as on film, so that they keep their detail.
+
 White balance multiplies the three channels of linear sRGB, as a camera does (von Kries' law in those channels). The
 light's colour is that of a black body, from its temperature by the cubic fits of Kim et al. (US patent 7024034, 2006).
 """
@@ -23,17 +25,46 @@ COLDEST, HOTTEST = 2500.0, 20_000.0
 """Kelvin between which a temperature can be asked for and measured."""
 TO_RGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
 """Linear sRGB of XYZ (IEC 61966-2-1)."""
+KNEE = 0.5
+"""Linear light from which highlights are rolled off."""
 DARK, BRIGHT = 8, 247
 """Levels between which a pixel's light is measured: below, rounding decides, above, it may be clipped."""
+BELOW_KNEE = 187
+"""The highest level of a changed picture that isn't rolled off."""
+BURNT = 250
+"""Level from which a channel shows no detail any more."""
 ENOUGH = 16
 """Pixels that a measurement needs."""
 MOST = 96
 """Rows and columns that are measured, about; larger pictures are sampled."""
 
 
+def multiplied(light: Singles, factors: Singles) -> Singles:
+    """Multiply linear light in [0, 1], and roll off the highlights where factors exceed 1.
+
+    Up to KNEE light is multiplied as it is. Beyond it the curve bends (Reinhard et al., SIGGRAPH 2002, with white), so
+    that white stays white and no other light reaches it.
+
+    Args:
+        light: `[H, W, 3]`.
+        factors: of a shape that broadcasts to the light's.
+    """
+    top = (np.maximum(factors, np.float32(1)) - np.float32(KNEE)) / np.float32(1 - KNEE)
+    made = light * factors
+    over = np.maximum(made - np.float32(KNEE), 0) / np.float32(1 - KNEE)
+    rolled = over * (1 + over / (top * top)) / (1 + over)
+    return np.asarray(np.minimum(made, np.float32(KNEE)) + np.float32(1 - KNEE) * rolled, np.float32)
+
+
+def burnt_out(before: Pixels, after: Pixels) -> float:
+    """Share of the pixels of a picture `[H, W, 3]` that newly lack detail, in the channel where most do."""
+    new = (after >= BURNT) & (before < BURNT)
+    return float(new.mean(axis=(0, 1)).max())
+
+
 def exposed(light: Singles, ev: float) -> Singles:
-    """Linear light `[…]` with the exposure changed by `ev` stops: 1 doubles it, -1 halves it."""
-    return light * np.float32(2.0**ev)
+    """Linear light `[H, W, 3]` with the exposure changed by `ev` stops: 1 doubles it, -1 halves it."""
+    return multiplied(light, np.float32(2.0**ev))
 
 
 def balanced(light: Singles, kelvin: float) -> Singles:
@@ -41,7 +72,7 @@ def balanced(light: Singles, kelvin: float) -> Singles:
 
     Grey keeps its luminance. Below 6504 K it becomes orange, above it blue.
     """
-    return light * np.asarray(gains(kelvin), np.float32)
+    return multiplied(light, np.asarray(gains(kelvin), np.float32))
 
 
 @lru_cache(maxsize=64)
@@ -75,9 +106,9 @@ def measured_kelvin(before: Pixels, after: Pixels) -> float | None:
 
 
 def comparable(before: Pixels, after: Pixels) -> tuple[Array, Array] | None:
-    """Linear light `[N, 3]` of the same pixels of two pictures, where neither is near black or white in any channel."""
+    """Linear light `[N, 3]` of the same pixels of two pictures, where no channel is near black or rolled off."""
     first, second = sampled(before), sampled(after)
-    used = usable(first) & usable(second)
+    used = usable(first) & usable(second, BELOW_KNEE)
     if np.count_nonzero(used) < ENOUGH:
         return None
     return to_linear(first[used]), to_linear(second[used])
@@ -89,9 +120,9 @@ def sampled(values: Array) -> Array:
     return np.ascontiguousarray(values[::step, ::step])
 
 
-def usable(pixels: Pixels) -> Array:
-    """Return which pixels of `[H, W, 3]` can be measured."""
-    within = cv2.inRange(pixels, (DARK,) * 3, (BRIGHT,) * 3)
+def usable(pixels: Pixels, bright: int = BRIGHT) -> Array:
+    """Return which pixels of `[H, W, 3]` can be measured: no channel is below DARK or above `bright`."""
+    within = cv2.inRange(pixels, (DARK,) * 3, (bright,) * 3)
     return np.asarray(within, np.bool_)
 
 

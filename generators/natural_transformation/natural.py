@@ -28,7 +28,7 @@ STEEPEST = 0.6
 """Of the ramp at strength 1."""
 DEEPEST, SHALLOWEST = 0.35, 0.6
 """Shares of the light that are left in a shadow, at strength 1 and at a third."""
-PENUMBRA = 4.0, 12.0
+PENUMBRA = 64.0, 96.0
 """Pixels at a side of 224."""
 THICKEST = 0.8
 """Optical depth of the farthest haze at strength 1."""
@@ -38,7 +38,7 @@ class Relit(NamedTuple):
     """Changed light.
 
     Attributes:
-        light: linear RGB `[H, W, 3]`; it may exceed 1.
+        light: linear RGB `[H, W, 3]`, in [0, 1].
         achieved: measures on the picture before and after, both RGB `[H, W, 3]` uint8; None for a value that they don't
             show.
     """
@@ -107,7 +107,7 @@ def _from_one_side(light: Singles, requested: Mapping[str, float], rng: np.rando
         measured = (None, None) if found is None else (round(found[0], 2), round(found[1], 4))
         return {"drawn_angle": angle, "angle": measured[0], "amount": measured[1]}
 
-    return Relit(light * factors[..., None], achieved)
+    return Relit(exposure.multiplied(light, factors[..., None]), achieved)
 
 
 def _shaded(light: Singles, requested: Mapping[str, float], rng: np.random.Generator, grey: bool) -> Relit:

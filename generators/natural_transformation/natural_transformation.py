@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from variorum.generators.natural_transformation.directions import directions
+from variorum.generators.natural_transformation.exposure import burnt_out
 from variorum.generators.natural_transformation.inversion import inverted, pictured
 from variorum.generators.natural_transformation.natural import ATTRIBUTES, KINDS, LEAST_STRENGTH, Attribute
 from variorum.generators.natural_transformation.route import FARTHEST, Latent, asking, check_models, gan_of, played
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 LIMITS = gates.Gates()
 LEAST_STRUCTURE = 0.8
 """Of `structure`: less means that much of what the photograph shows is burnt out, black, or lost in haze."""
+MOST_BURNT = 0.05
+"""Of `burnt_out`: share of the pixels that newly lack detail in a channel."""
 SAME = "every pixel is that of the original"
 Strength = Annotated[float, Field(ge=LEAST_STRENGTH, le=1)]
 
@@ -175,6 +178,7 @@ class NaturalTransformation(Generator):
                 continue
             checks = {
                 "structure": gates.at_least(before.structure(image), LEAST_STRUCTURE),
+                "burnt_out": gates.at_most(burnt_out(found.image, image), MOST_BURNT),
                 "blank": gates.blank(image, LIMITS),
             }
             achieved = {**changed.achieved(found.image, image), **before.change(image)}

@@ -1,7 +1,8 @@
-"""Light from one side, the shadow of something outside the picture, and haze: changes of linear light `[H, W, 3]`.
+"""Light from one side, the soft shade of something far away, and haze: changes of linear light `[H, W, 3]`.
 
 A photograph says nothing of shape or distance, so none of these knows what stands where: the light falls off across the
-picture, a shadow lies over whatever is there, and haze grows towards the top.
+picture, a shade lies over whatever is there, and haze grows towards the top. A shade's edge is so soft that nobody sees
+that it doesn't follow the surfaces.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from variorum.generators.natural_transformation.exposure import gains, sampled, usable
+from variorum.generators.natural_transformation.exposure import BELOW_KNEE, gains, sampled, usable
 from variorum.kit.corrupt.air import plasma, upwards, veiled
 from variorum.kit.corrupt.linear_light import luminance, to_linear
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Pixels, Singles
 
 SIDE = 224
-"""Pixels of the shorter side that lengths are given for. Shadows are drawn at this size and enlarged."""
+"""Pixels of the shorter side that lengths are given for."""
+DRAWN = 64
+"""Pixels of the shorter side at which a shadow is drawn, before it is enlarged; its edge is too soft to show that."""
 CORNERS = 5, 9
 """Least number of a shadow's corners, and the first that is too many."""
 REACH = 0.35, 0.75
@@ -60,10 +63,10 @@ def ramp(height: int, width: int, amount: float, angle: float) -> Singles:
 def measured_ramp(before: Pixels, after: Pixels) -> tuple[float, float] | None:
     """Angle in degrees and amount of the ramp that turns one picture into the other; None where nothing shows it.
 
-    A plane is fitted to the ratio of their luminances, over pixels that neither picture clips.
+    A plane is fitted to the ratio of their luminances, over pixels that neither picture clips or rolls off.
     """
     first, second = sampled(before), sampled(after)
-    used = usable(first) & usable(second)
+    used = usable(first) & usable(second, BELOW_KNEE)
     x, y = _across(*before.shape[:2])
     across, up = (sampled(np.broadcast_to(one, before.shape[:2]))[used] for one in (x[None], y[:, None]))
     if len(across) < 3 or min(np.ptp(across), np.ptp(up)) < 0.1:
@@ -94,7 +97,7 @@ def shadow_of(height: int, width: int, penumbra: float, rng: np.random.Generator
         penumbra: width of the soft edge in pixels, in a picture whose shorter side has 224.
         rng: draws place and shape.
     """
-    scale = min(1.0, SIDE / min(height, width))
+    scale = min(1.0, DRAWN / min(height, width))
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     middle = rng.uniform(0.15, 0.85, 2) * (columns, rows)
     count = int(rng.integers(*CORNERS))
@@ -104,10 +107,10 @@ def shadow_of(height: int, width: int, penumbra: float, rng: np.random.Generator
     mask = np.zeros((rows, columns), np.uint8)
     cv2.fillPoly(mask, [np.rint(corners * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     soft = penumbra * min(rows, columns) / SIDE / 4  # all but a twentieth of the change lies within the width
-    mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(soft, 0.3)), np.uint8)
+    shade = cv2.GaussianBlur(mask.astype(np.float32) * np.float32(1 / 255), (0, 0), max(soft, 0.3))
     if (rows, columns) != (height, width):
-        mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    return mask.astype(np.float32) * np.float32(1 / 255)
+        shade = cv2.resize(shade, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(shade, 0, 1), np.float32)
 
 
 def shaded(light: Singles, mask: Singles, left: float, *, bluish: bool = True) -> Singles:

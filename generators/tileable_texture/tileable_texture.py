@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import cv2
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
@@ -45,6 +44,7 @@ class TileableTexture(Generator):
     quarantined as `ambiguous`, one that isn't a texture as `untextured`.
     """
 
+    revision: ClassVar[int] = 2
     digital_source_type: ClassVar[str] = ENHANCED
 
     tile: int = Field(default=128, ge=MIN_SIDE, le=MOST, multiple_of=2)
@@ -65,7 +65,7 @@ class TileableTexture(Generator):
     """Least seam ratio of one that isn't, unless its light jumps at the border by 12 grey levels or more."""
     light: float = Field(default=8.0, ge=0, lt=CLEAR)
     """Largest `low_frequency` of a tileable picture, in grey levels."""
-    most_uneven: float = Field(default=0.6, gt=0)
+    most_uneven: float = Field(default=0.85, gt=0)
     """Largest unevenness of a window that counts as a texture."""
 
     @field_validator("methods", "negatives")
@@ -94,8 +94,7 @@ class TileableTexture(Generator):
                 for variant, requested in variants:
                     yield of.skipped(error.reason, str(error), variant=variant, requested=requested)
             return
-        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
-        places = tiling.even_windows(grey, side, self.windows)
+        places = tiling.even_windows(image, side, self.windows)
         for number, variants in wanted:
             for variant, requested in variants:
                 if number < len(places):

@@ -131,15 +131,21 @@ def test_the_same_detections_against_noisy_boxes(figures):
     assert mine["drop_1"]["ranges"]["all"]["map"] is None
 
 
-def test_objects_that_keep_their_box_and_those_with_a_score():
-    frame = Object((0.0, 0.0, 360.0, 260.0), "square", id="frame", score=0.25)
-    sample = replace(picture(0, 24), annotations=Annotations((frame,)))
-    made = list(BoxNoise(kinds=("shift",), target_iou=(0.8,), seeds=1).generate([sample], CTX))
-    step = SizeBinnedAp(bootstrap=20)
+def test_objects_that_keep_their_box_are_in_no_measure():
+    speck = Object((5.0, 5.0, 1.0, 1.0), "square", id="speck", score=0.25)
+    sample = picture(0, 24)
+    sample = replace(sample, annotations=Annotations((speck, *sample.annotations.objects)))
+    made = list(BoxNoise(kinds=("aspect",), target_iou=(0.7, 0.5), seeds=1).generate([sample], CTX))
+    step = SizeBinnedAp(detectors=("mine",), bootstrap=20)
     rows = list(step.measure(made, CTX))
-    assert np.frombuffer(rows[1]["found"], FOUND)["score"].tolist() == [0.25]
-    found = step.figures(Table(pa.Table.from_pylist(rows), "size_binned_ap"), CTX)["judges"]["boxes"]["shift_iou_0.8"]
-    assert (found["kept"], found["mean_iou"]["all"], found["ranges"]["all"]["map"]["value"]) == (1, None, 100)
+    assert np.frombuffer(rows[1]["found"], FOUND)["score"].tolist() == [0.25, 1, 1]
+    judges = step.figures(Table(pa.Table.from_pylist(rows), "size_binned_ap"), CTX)["judges"]
+    for level, want in ((0.7, 50), (0.5, 10)):
+        found = judges["boxes"][f"aspect_iou_{level}"]
+        assert (found["kept"], found["mean_iou"]["all"]) == (1, pytest.approx(level, abs=0.01))
+        assert (found["ranges"]["all"]["boxes"], found["ranges"]["all"]["map"]["value"]) == (2, want)
+        assert judges["mine"][f"aspect_iou_{level}"]["ranges"]["all"]["boxes"] == 2
+    assert judges["mine"]["original"]["ranges"]["all"]["boxes"] == 3
 
 
 def test_pictures_of_a_photograph_are_drawn_together():

@@ -139,7 +139,7 @@ class Proved(Detector):
         copy_of[other] = table["id"][rows[0]]
         return {"copy_of": copy_of}
 '''
-EDITS = {"frame": 96, "attributes": ["background"], "backgrounds": ["random"], "classifier": None, "plate_pool": 14}
+EDITS = {"frame": 96, "attributes": ["background"], "backgrounds": ["random"], "classifier": None, "lenders": 14}
 CUES = {"frame": 96, "segmenter": None, "stimuli": ["texture_fill"]}
 ATTACKS = [
     {"name": "paste", "photographs": 3},
@@ -318,7 +318,7 @@ def test_every_generator_that_uses_other_pictures_is_tested() -> None:
     files = [file for folder in folders for file in folder.rglob("*.py")]
     using = {f"{file.parent.name}/{file.name}" for file in files if USES.search(file.read_text(encoding="utf-8"))}
     assert using == {
-        "few_shot/few_shot_episodes.py",  # objects stay on their own plates; its check counts classes
+        "few_shot/few_shot_episodes.py",  # by the same pool as attribute_edit
         "imagenet_e/attribute_edit.py",
         "pictures/pool.py",
         "cue_conflict/partners.py",

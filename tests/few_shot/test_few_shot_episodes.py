@@ -23,6 +23,7 @@ from variorum.generators.few_shot.camouflage import difference
 from variorum.generators.few_shot.difficulties import View, blurred
 from variorum.generators.few_shot.few_shot_episodes import FewShotEpisodes
 from variorum.kit.corrupt.kinds import corrupt
+from variorum.models import ModelTable
 from variorum.pipeline import Job, Threads, build
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.canonical import canonical_json
@@ -114,6 +115,48 @@ def test_a_small_object_has_at_most_half_its_area_on_its_own_plate(whole):
     tiny = made(composed(16), difficulties=("clean", "small"))["small"]
     assert isinstance(tiny, Failure)
     assert (tiny.status, tiny.reason) == ("ineligible", "small_already")
+
+
+class Plates(Source):
+    """A cat whose plate must be made, and a dog with a plate of grass."""
+
+    def pin(self, ctx: Context) -> str:
+        return "0"
+
+    def size(self, ctx: Context) -> int:
+        return 2
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        return (ClassInfo("cat", "cat"), ClassInfo("dog", "dog"))
+
+    def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
+        cat, dog = composed(), replace(composed(35), labels=("dog",))
+        grass = np.repeat(skimage.data.grass()[:SIDE, :SIDE, None], 3, axis=2) // np.array([2, 1, 2], np.uint8)
+        mask = cat.extras["mask.png"]
+        yield from [
+            replace(cat, extras={"mask.png": mask}),
+            replace(dog, extras={"mask.png": dog.extras["mask.png"], "plate.png": grass}),
+        ][start:stop]
+
+
+def test_a_small_object_gets_a_lent_plate_where_its_own_shows_what_was_filled():
+    ctx = replace(CTX, source=Plates(), models=ModelTable("embedded"), memo=lambda key, compute: compute())
+    source, kept = Plates(), {}
+    for hole in (0.5, 0.01):
+        maker = FewShotEpisodes(
+            frame=SIDE, classifier=None, difficulties=("clean", "small"), gates={"max_plate_hole": hole}
+        )
+        kept[hole] = list(maker.generate(source.read(0, 1, ctx), ctx))[1]
+    own, lent = kept[0.5], kept[0.01]
+    assert isinstance(own, Sample)
+    assert isinstance(lent, Sample)
+    assert own.reason == lent.reason == ""
+    assert own.made_of() == ()
+    (lender,) = lent.made_of()
+    assert lender["id"] == lent.ops[-1]["achieved"]["plate_sample"]
+    away = lent.extras["mask.png"] == 0
+    grass = next(source.read(1, 2, ctx)).extras["plate.png"]
+    np.testing.assert_array_equal(lent.image[away], grass[away])
 
 
 def test_blur_and_low_light_say_what_was_drawn(whole):
@@ -364,9 +407,9 @@ def test_what_cannot_be_is_said(fields, message):
 
 
 def test_models_are_asked_for_only_where_an_object_must_be_known():
-    assert required_models(FewShotEpisodes()) == ("segmenter", "inpainter")
+    assert required_models(FewShotEpisodes()) == ("segmenter", "inpainter", "classifier_small")
     assert required_models(FewShotEpisodes(difficulties=NO_OBJECTS)) == ()
-    assert deciding_models(FewShotEpisodes()) == ()
+    assert deciding_models(FewShotEpisodes()) == ("classifier_small",)
 
 
 @pytest.mark.slow

@@ -214,7 +214,7 @@ def test_ids_follow_from_what_was_asked_not_from_what_came_out(made: list[Made],
     assert {name: item.id for name, item in found.items()} == {name: item.id for name, item in made[0].items()}
     for item in found.values():
         if isinstance(item, Sample):
-            assert set(item.ops[-1]["requested"]) <= {"rate", "gains", "plates", "strategy", "angle", "reference"}
+            assert set(item.ops[-1]["requested"]) <= {"rate", "gains", "lenders", "strategy", "angle", "reference"}
 
 
 def test_any_batch_and_any_order_give_the_same_pictures(made: list[Made], ctx: Context) -> None:
@@ -257,12 +257,41 @@ def test_upstream_copied_the_original_through_when_something_went_wrong(
         assert not item.gates["mask_area"]["passed"]
 
 
-def test_an_object_cut_by_the_frame_gets_new_backgrounds_but_stays(ctx: Context) -> None:
-    found = by_variant(BARE, composite("coffee", "chelsea", blob(20, 130, 60, 40)), ctx)
+@pytest.mark.parametrize(("x", "y", "side"), [(20, 130, "left"), (130, 220, "bottom")])
+def test_an_object_cut_at_one_side_stays_on_it_and_doesn_t_turn(x: int, y: int, side: str, ctx: Context) -> None:
+    found = by_variant(BARE, composite("coffee", "chelsea", blob(x, y, 60, 40)), ctx)
+    assert {name: item.reason for name, item in found.items() if isinstance(item, Failure)} == {
+        "direction": "truncated"
+    }
+    assert not reasons(found).keys() - {"direction"}
+    for name in GEOMETRIC[:-1]:
+        left, top, width, height = cv2.boundingRect((mask_of(found[name]) > 127).astype(np.uint8))
+        assert left == 0 if side == "left" else top + height == SIDE, name
+        other = (top, SIDE - top - height) if side == "left" else (left, SIDE - left - width)
+        assert min(other) >= BARE.margin
+
+
+def test_an_object_cut_at_two_sides_gets_new_backgrounds_but_stays(ctx: Context) -> None:
+    found = by_variant(BARE, composite("coffee", "chelsea", blob(20, 20, 60, 60)), ctx)
     assert isinstance(found["texture_down"], Sample)
     assert {name: item.reason for name, item in found.items() if isinstance(item, Failure)} == dict.fromkeys(
         GEOMETRIC, "truncated"
     )
+
+
+def test_an_object_that_only_the_frame_cuts_is_moved_as_a_whole(ctx: Context) -> None:
+    """A bar of twice the frame's width: the photograph shows all of it, the frame half."""
+    wide = np.concatenate([PLATES["gravel"]] * 3, axis=1)
+    mask = cv2.ellipse(np.zeros(wide.shape[:2], np.uint8), (384, 128), (256, 30), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    wide = np.where(mask[..., None] > 127, np.concatenate([PLATES["coffee"]] * 3, axis=1), wide)
+    found = by_variant(BARE, Sample("0" * 32, wide, extras={"mask.png": mask}), ctx)
+    left, _, width, height = cv2.boundingRect((mask_of(found["size_full"]) > 127).astype(np.uint8))
+    assert (left, width) == (pytest.approx(2, abs=1), pytest.approx(SIDE - 4, abs=2))
+    assert width / height == pytest.approx(512 / 60, rel=0.1)
+    small = found["size_0.05"]
+    assert isinstance(small, Sample)
+    assert small.ops[-1]["achieved"]["shown"] == pytest.approx(0.6, abs=0.05)
+    assert small.ops[-1]["achieved"]["reference"] == "size_full"
 
 
 def test_an_object_that_is_too_long_for_a_size_is_refused(ctx: Context) -> None:
@@ -284,11 +313,9 @@ def test_without_other_pictures_there_is_no_other_plate(ctx: Context) -> None:
     assert (found["background_random"].reason, type(found["background_random"])) == ("no_other_plate", Failure)
 
 
-def test_a_partner_of_the_same_class_is_the_last_resort(ctx: Context) -> None:
-    """Pictures with the same label lend their plate only if no other can; the picture's own plate is never used."""
+def test_a_partner_of_the_same_class_lends_no_plate(ctx: Context) -> None:
     sample = replace(SAMPLES[1], labels=("n1",))
-    ids = [other.id for other in SAMPLES]
-    labels = {SAMPLES[0].id: ("n1",), SAMPLES[2].id: ("n1",), SAMPLES[3].id: ("n2",)}
+    labels = {SAMPLES[3].id: ("n2",)}
 
     class Labelled(Given):
         """The same pictures with labels; only `brick` has another class, unless `alike`."""
@@ -300,18 +327,18 @@ def test_a_partner_of_the_same_class_is_the_last_resort(ctx: Context) -> None:
                 assert isinstance(item, Sample)
                 yield replace(item, labels=("n1",) if self.alike else labels.get(item.id, ("n1",)))
 
+        def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+            return ClassInfo("n1", "one"), ClassInfo("n2", "two")
+
     def partners(source: Source) -> set[Any]:
         drawn, others = set(), let_through(source, ())
         for seed in range(8):
             item = by_variant(BACKGROUNDS, sample, replace(ctx, seed=seed, source=others))["background_random"]
-            assert isinstance(item, Sample)
-            drawn.add(item.ops[-1]["achieved"]["plate_sample"])
+            drawn.add(item.ops[-1]["achieved"]["plate_sample"] if isinstance(item, Sample) else item.reason)
         return drawn
 
     assert partners(Labelled()) == {SAMPLES[3].id}
-    among = partners(Labelled(alike=True))
-    assert len(among) > 1
-    assert among <= set(ids) - {sample.id}
+    assert partners(Labelled(alike=True)) == {"no_other_plate"}
 
 
 def test_a_partner_is_of_the_same_split(ctx: Context) -> None:

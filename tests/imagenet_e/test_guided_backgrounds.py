@@ -305,7 +305,7 @@ def test_a_diffusion_pipeline_makes_the_plates(inpainting, monkeypatch):
     """As profile hub's `inpainter`, from the sample to the gates, on random weights."""
     ctx = Context(seed=5, models=inpainting, memo=Memo())
     sources = [sample(n, extras={"mask.png": sample(n).extras["mask.png"]}) for n in range(2)]
-    conf = AttributeEdit(frame=SIDE, attributes=("size",), sizes=(0.05,), classifier=None, plate_pool=2)
+    conf = AttributeEdit(frame=SIDE, attributes=("size",), sizes=(0.05,), classifier=None)
     items = list(conf.generate(sources, ctx))
     for source in sources:
         made = by_variant(item for item in items if item.parent == source.id)

@@ -141,7 +141,10 @@ def test_the_fading_edge_of_a_cut_out_is_still_the_subject():
     for masked in (True, False):
         disc = marked("disc", small > 0, masked=masked)
         picture = np.zeros((SIDE, SIDE, 3), np.uint8)
-        scene = Scene("0" * 32, picture, alpha, "segmenter", {}, Gates(), annotations=Annotations((disc,)))
+        scene = Scene(
+            *("0" * 32, picture, found, alpha, (0, 0, SIDE), 1.0, "segmenter", {}, Gates()),
+            annotations=Annotations((disc,)),
+        )
         assert scene.layers.in_place().objects == (disc,)
         assert scene.layers.plate().objects == ()
         assert len(scene.layers.elsewhere(alpha > 127).objects) == 1

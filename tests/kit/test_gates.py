@@ -42,11 +42,12 @@ def failing(found: dict[str, gates.Gate]) -> set[str]:
         (np.full(FRAME, 255, np.uint8), {"mask_area"}),
         (rectangle(40, 40, 43, 43), {"mask_area"}),
         (MIDDLE - rectangle(50, 50, 80, 80), {"mask_holes"}),
+        (rectangle(20, 20, 60, 90) + rectangle(70, 20, 110, 60), {"mask_components"}),
     ],
-    ids=["sound", "nothing", "all", "speck", "ring"],
+    ids=["sound", "nothing", "all", "speck", "ring", "in two"],
 )
 def test_masks_that_can_t_be_trusted(mask: np.ndarray, names: set[str]) -> None:
-    assert failing(gates.trust_gates(mask, NONE, NONE, NONE, LIMITS)) == names
+    assert failing(gates.trust_gates(mask, mask, NONE, LIMITS)) == names
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_masks_that_can_t_be_trusted(mask: np.ndarray, names: set[str]) -> None:
         (MIDDLE, set()),
         (rectangle(0, 40, 60, 90), {"truncated"}),
         (rectangle(20, 20, 60, 90) + rectangle(70, 20, 110, 60), {"mask_components"}),
-        (rectangle(5, 5, 120, 120), {"mask_area"}),
+        (rectangle(5, 5, 122, 122), {"mask_area"}),
     ],
     ids=["sound", "cut by the frame", "in two", "too large"],
 )
@@ -63,16 +64,61 @@ def test_objects_that_can_t_be_moved(mask: np.ndarray, names: set[str]) -> None:
     assert failing(gates.moving_gates(mask, LIMITS)) == names
 
 
-def test_agreement_of_two_views_stands_in_for_stability_but_not_for_all_of_it() -> None:
-    def passes(stability: float, agreement: float) -> bool:
-        return not failing(gates.trust_gates(MIDDLE, NONE, stability, agreement, LIMITS))
+def test_the_segmenter_s_doubt_is_a_width_in_pixels_whatever_the_size() -> None:
+    ramp = np.broadcast_to(np.linspace(-12, 13, 256), (256, 256))  # p rises from .05 to .95 within 9 pixels
+    rising = np.rint(255 * np.clip(0.5 + ramp, 0, 1)).astype(np.uint8)
+    assert gates.band(rising) == pytest.approx(9, abs=2)
+    assert gates.band(cv2.resize(rising, (512, 512))) == pytest.approx(gates.band(rising), abs=1)
+    sharp = np.zeros((256, 300), np.uint8)
+    sharp[60:, 100:200] = 255
+    assert gates.band(sharp) < gates.BANDS["strict"]
+    assert gates.band(np.zeros((256, 256), np.uint8)) == np.inf
+    for masks, passed in (("strict", False), ("default", False), ("many", True)):
+        found = gates.trust_gates(MIDDLE, MIDDLE, 5.0, Gates(masks=masks))  # type: ignore[arg-type]
+        assert found["mask_band"]["passed"] is passed
 
-    assert passes(0.85, 0.3)
-    assert passes(0.7, 0.85)
-    assert not passes(0.7, 0.7)
-    assert not passes(0.5, 0.95)
-    assert not passes(0.7, NONE)
-    assert "mask_score" in failing(gates.trust_gates(MIDDLE, 0.5, 0.95, 0.95, LIMITS))
+
+def test_a_segmenter_that_scores_its_masks_is_believed_by_score_and_stability() -> None:
+    assert failing(gates.trust_gates(MIDDLE, MIDDLE, 1.0, LIMITS, 0.95, 0.9)) == set()
+    assert failing(gates.trust_gates(MIDDLE, MIDDLE, 1.0, LIMITS, 0.5, 0.9)) == {"mask_score"}
+    assert failing(gates.trust_gates(MIDDLE, MIDDLE, 1.0, LIMITS, 0.95, 0.5)) == {"mask_stability"}
+    assert "mask_stability" not in gates.trust_gates(MIDDLE, MIDDLE, 1.0, LIMITS, NONE, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("picture", "alone", "rest", "names"),
+    [
+        (0.8, 0.6, 0.1, set()),
+        (0.8, 0.6, 0.5, {"mask_misses_object"}),
+        (0.8, 0.0, 0.0, {"mask_not_object"}),
+        (0.8, 0.0, 0.7, {"mask_misses_object", "mask_not_object"}),
+        (0.0, 0.0, 0.9, set()),  # the classifier doesn't know it, so it says nothing
+    ],
+)
+def test_a_mask_is_of_the_labelled_object_if_the_class_goes_with_it(
+    picture: float, alone: float, rest: float, names: set[str]
+) -> None:
+    others = np.linspace(0.0, 0.04, 99)
+    rows = [np.concatenate([[p], others * (1 if p else 5)]).astype(np.float32) for p in (picture, alone, rest)]
+    assert failing(gates.evidence_gates(rows, 0, LIMITS)) == names
+
+
+@pytest.mark.parametrize(
+    ("box", "side"),
+    [
+        ((0, 40, 60, 90), "left"),
+        ((40, 0, 90, 60), "top"),
+        ((70, 40, 128, 90), "right"),
+        ((40, 70, 90, 128), "bottom"),
+        ((0, 0, 60, 60), None),
+        ((0, 40, 128, 90), None),
+        ((40, 40, 90, 90), None),
+    ],
+)
+def test_which_side_cuts_an_object_off(box: tuple[int, int, int, int], side: str | None) -> None:
+    assert gates.cut_side(rectangle(*box), LIMITS) == side
+    passes = gates.moving_gates(rectangle(*box), LIMITS, SIDE)["truncated"]["passed"]
+    assert passes == (side is not None or box == (40, 40, 90, 90))
 
 
 def test_object_kept_is_exact_for_a_composite_and_fails_for_a_changed_object() -> None:

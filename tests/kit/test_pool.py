@@ -1,4 +1,4 @@
-"""Whose plates a photograph may get: a pool for each split, the same for the whole edition."""
+"""Whose plates a photograph may get: the next ones of its split in a ring, whatever is made of the others."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ import cv2
 import numpy as np
 import pytest
 
+from variorum.edition.samples import decoded
 from variorum.generators.imagenet_e.attribute_edit import AttributeEdit
-from variorum.kit.pictures.pool import Lenders
+from variorum.kit.pictures.pool import Lenders, free_window
+from variorum.kit.pictures.scenes import Scene, Setup, scenes
 from variorum.pixels import encode_png
+from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.stages.lending import let_through
+from variorum.stages.splits import in_splits
 
-SIDE, SIZE = 64, 40
+SIDE, SIZE, BROKEN = 64, 40, 7
 EDIT = AttributeEdit(
-    frame=SIDE, attributes=("background",), backgrounds=("random",), classifier=None, plate_pool=6, batch=2
+    frame=SIDE, attributes=("background",), backgrounds=("random",), classifier=None, lenders=6, batch=2
 )
+
+
+RNG = np.random.default_rng(0)
 
 
 class Crowd(Source):
@@ -38,7 +45,7 @@ class Crowd(Source):
             yield picture(n)
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        return ()
+        return tuple(ClassInfo(f"class {n}", f"class {n}") for n in range(4))
 
 
 READ: list[int] = []
@@ -57,7 +64,7 @@ def picture(n: int) -> Sample | Failure:
         extras={"mask.png": encode_png(mask), "plate.png": encode_png(plate)},
         split="test" if n % 10 == 0 else "train",
     )
-    return sample.failure("unreadable", "broken") if n == 7 else sample
+    return sample.failure("unreadable", "broken") if n == BROKEN else sample
 
 
 class Models:
@@ -95,8 +102,8 @@ def partners(ctx: Context, *numbers: int) -> dict[str, str]:
     return found
 
 
-def split_of_id(found: str) -> str:
-    return next(item.split for n in range(SIZE) if (item := picture(n)).id == found)
+def all_of(split: str) -> list[Sample]:
+    return [one for one in samples(*range(SIZE)) if one.split == split]
 
 
 def test_units_of_any_size_in_any_order_draw_the_same_partners() -> None:
@@ -108,57 +115,64 @@ def test_units_of_any_size_in_any_order_draw_the_same_partners() -> None:
     assert partners(context(seed=4), *range(SIZE)) != one
 
 
-def test_an_edition_takes_few_pictures_apart_for_others_alone() -> None:
-    found = partners(context(), *range(SIZE))
-    for split in ("test", "train"):
-        drawn = {partner for partner in found.values() if split_of_id(partner) == split}
-        assert 1 < len(drawn) <= EDIT.plate_pool
-
-
-def test_a_split_with_few_pictures_has_a_pool_of_its_own() -> None:
-    found = partners(context(), 0, 10, 20, 30)
-    assert len(found) == 4
-    assert {split_of_id(partner) for partner in found.values()} == {"test"}
-    assert all(split_of_id(partner) == "train" for partner in partners(context(), 1, 2, 3).values())
-
-
-def test_the_recipe_s_splits_decide_and_make_other_pools() -> None:
-    shares = {"test": 0.5, "train": 0.5}
-    ctx = context(splits=shares)
-    sides = {}
-    for n in range(0, SIZE, 4):
-        for split in shares:
-            marked = [replace(item, split=split) for item in samples(n)]
-            for item in EDIT.generate(marked, ctx):
-                if isinstance(item, Sample) and item.variant == "background_random":
-                    sides.setdefault(split, set()).add(item.ops[-1]["achieved"]["plate_sample"])
-    assert len(sides["test"]) > 1
-    assert not sides["test"] & sides["train"]
-
-
-def test_the_positions_are_found_once_for_all_units() -> None:
+def test_a_picture_s_plate_is_made_once_for_all_units() -> None:
     memo = Memo()
-    partners(context(memo=memo), 1, 2)
+    partners(context(memo=memo), *range(SIZE))
     READ.clear()
-    partners(context(memo=memo), 3)
-    assert len(READ) <= 2 * EDIT.plate_pool
-    for n in (1, 2, 3):
-        assert READ.count(n) <= 2
+    partners(context(memo=memo), *range(SIZE))
+    assert not READ
 
 
-def test_a_memo_keeps_pools_of_other_seeds_and_splits_apart() -> None:
-    memo = Memo()
-    pools = [
-        tuple(Lenders(context(memo=memo, **more), 6).of("train"))
-        for more in ({}, {"seed": 4}, {"splits": {"test": 0.5, "train": 0.5}}, {})
-    ]
-    assert len(set(pools)) == 3
-    assert pools[0] == pools[3]
-    assert {0, 10, 20, 30} <= {*Lenders(context(memo=memo), 6).of("test")}  # all, though they are few
+@pytest.mark.parametrize("shares", [{}, {"test": 0.5, "train": 0.5}])
+def test_lenders_are_the_next_ones_of_the_split_in_the_ring(shares: dict[Any, float]) -> None:
+    ctx = context(splits=shares)
+    drawn = [one for one in in_splits(decoded(Crowd().read(0, SIZE, ctx)), shares) if isinstance(one, Sample)]
+    for split in ("test", "train"):
+        side = {one.id: one for one in drawn if one.split == split}
+        lent: dict[str, set[str]] = {name: set() for name in side}
+        for borrower in side.values():
+            for position, labels in Lenders(ctx, 3).to(borrower, np.random.default_rng(0)):
+                lender = picture(position).id
+                if position != BROKEN:
+                    assert labels == side[lender].labels != borrower.labels
+                    lent[lender].add(borrower.id)
+        assert max(map(len, lent.values())) <= 3
+        assert sum(map(len, lent.values())) > len(side)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_pictures_of_the_same_class_come_last(seed: int) -> None:
-    ctx = context(seed=seed)
-    labels = {item.id: item.labels for item in samples(*range(SIZE))}
-    assert all(labels[one] != labels[other] for one, other in partners(ctx, *range(1, 9)).items())
+def test_labels_of_a_source_with_one_class_rule_nobody_out() -> None:
+    class One(Crowd):
+        def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+            return (ClassInfo("class 1", "class 1"),)
+
+    borrower = samples(1)[0]
+    found = {labels for _, labels in Lenders(context(source=let_through(One(), ())), 39).to(borrower, RNG)}
+    assert borrower.labels in found
+
+
+def test_a_picture_that_is_not_of_the_source_borrows_too() -> None:
+    stranger = replace(samples(1)[0], id="0" * 32)
+    assert len([*Lenders(context(), SIZE).to(stranger, RNG)]) > SIZE // 2
+
+
+def test_a_window_is_the_largest_square_without_an_object() -> None:
+    salience = np.zeros((300, 400), np.uint8)
+    salience[:, 300:] = 255
+
+    def found(frame: int, *boxes: tuple[float, float, float, float]) -> tuple[int, int, int, int] | None:
+        mask = encode_png(salience)
+        objects = tuple(Object(box) for box in boxes)
+        sample = Sample("a", RNG.integers(0, 255, (300, 400, 3)).astype(np.uint8), annotations=Annotations(objects))
+        sample = replace(sample, extras={"mask.png": mask})
+        setup = Setup(frame, "object", "", "", None, EDIT.gates)
+        (scene,) = scenes([sample], setup, context(), plated=False)
+        assert isinstance(scene, Scene)
+        return free_window(scene, sample)
+
+    left, top, width, height = found(256) or (0, 0, 0, 0)
+    assert (left + width <= 300, width == height, height > 290) == (True, True, True)
+    left, top, width, height = found(256, (0, 0, 400, 140)) or (0, 0, 0, 0)
+    assert (left + width <= 300, width == height, height > 150, top >= 140) == (True, True, True, True)
+    assert found(512, (0, 0, 400, 140)) is None  # it would be blurred
+    salience[:, 100:] = 255
+    assert found(128) is None

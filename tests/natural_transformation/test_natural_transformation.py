@@ -104,7 +104,7 @@ def test_a_record_says_what_was_asked_for_and_what_is_measured(whole):
     assert whole["shadow_1"].ops[-1]["achieved"]["left"] == pytest.approx(0.35, abs=0.03)
     for variant in VARIANTS:
         assert {"psnr", "ssim", "mean_level", "clipped"} <= set(whole[variant].ops[-1]["achieved"])
-        assert set(whole[variant].ops[-1]["gates"]) == {"structure", "blank"}
+        assert set(whole[variant].ops[-1]["gates"]) == {"structure", "burnt_out", "blank"}
     for name in KINDS:
         found = [whole[f"{name}_{strength}"].ops[-1]["achieved"]["psnr"] for strength in ("0.33", "0.67", "1")]
         assert found == sorted(found, reverse=True), name

@@ -29,14 +29,34 @@ each = pytest.mark.parametrize("which", range(3))
 
 @settings(max_examples=15)
 @given(which=st.integers(0, 2), ev=st.floats(0.1, 1.5), noise=st.integers(0, 40), seed=st.integers(0, 99))
-def test_more_and_less_exposure_returns_what_was_not_clipped(which, ev, noise, seed):
+def test_more_and_less_exposure_returns_what_was_not_rolled_off(which, ev, noise, seed):
     rng = np.random.default_rng(seed)
     image = np.clip(PHOTOGRAPHS[which] + rng.integers(-noise, noise + 1, (120, 160, 3)), 0, 255).astype(np.uint8)
     brighter = to_srgb(exposure.exposed(to_linear(image), ev))
     again = to_srgb(exposure.exposed(to_linear(brighter), -ev))
-    kept = brighter < 255
+    kept = brighter <= exposure.BELOW_KNEE
     assert kept.any()
     assert np.abs(again[kept].astype(int) - image[kept]).max() <= 1.5
+
+
+@pytest.mark.parametrize("factor", [0.4, 1, 1.2, 2.83])
+def test_highlights_keep_their_order_and_white_stays_white(factor):
+    light = np.linspace(0, 1, 1001, dtype=np.float32)[:, None, None]
+    made = exposure.multiplied(light, np.float32(factor))
+    assert (np.diff(made, axis=0) > 0).all()
+    assert made[-1, 0, 0] == pytest.approx(min(factor, 1))
+    low = light * factor <= exposure.KNEE
+    np.testing.assert_allclose(made[low], (light * np.float32(factor))[low], rtol=1e-6)
+    assert to_srgb(np.full((1, 1, 3), exposure.KNEE, np.float32)).max() == exposure.BELOW_KNEE + 1
+
+
+def test_what_newly_lacks_detail_is_counted_in_the_worst_channel():
+    before = np.full((10, 10, 3), 200, np.uint8)
+    before[:, :5] = 255
+    after = before.copy()
+    after[:, 4:7, 0] = 252  # two columns of three are new
+    after[0, 9] = 255
+    assert exposure.burnt_out(before, after) == pytest.approx(0.21)
 
 
 @each
@@ -104,7 +124,7 @@ def test_the_temperature_can_be_measured(which, kelvin):
 @given(which=st.integers(0, 2), angle=st.floats(0, 360), amount=st.floats(0.1, 0.6))
 def test_the_measured_angle_is_the_light_s(which, angle, amount):
     image = PHOTOGRAPHS[which]
-    made = to_srgb(LIGHTS[which] * relighting.ramp(120, 160, amount, angle)[..., None])
+    made = to_srgb(exposure.multiplied(LIGHTS[which], relighting.ramp(120, 160, amount, angle)[..., None]))
     found = relighting.measured_ramp(image, made)
     assert found is not None
     assert abs((found[0] - angle + 180) % 360 - 180) < 10
@@ -137,6 +157,15 @@ def test_a_penumbra_grows_with_the_picture():
     rows = [relighting.shadow_of(side, side, 8, np.random.default_rng(1)) for side in (224, 896)]
     steepest = [np.abs(np.diff(mask, axis=1)).max() for mask in rows]
     assert steepest[0] == pytest.approx(4 * steepest[1], rel=0.3)
+
+
+def test_a_shade_has_no_edge_that_anyone_sees():
+    """Neighbours in the deepest shade on an even ground differ by at most four grey levels."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        made = to_srgb(KINDS["shadow"].apply(np.full((224, 224, 3), 0.5, np.float32), {"left": 0.35}, rng, True).light)
+        assert max(np.abs(np.diff(made.astype(int), axis=axis)).max() for axis in (0, 1)) <= 4
+        assert np.ptp(made) > 50
 
 
 @each
@@ -180,7 +209,7 @@ def test_what_was_drawn_is_recorded():
     shadow = KINDS["shadow"].apply(flat, {"left": 0.5}, rng, True)
     found = shadow.achieved(image, to_srgb(shadow.light))
     assert found["share"] == pytest.approx(1 - (shadow.light.mean() - 0.25) / 0.25, abs=1e-4)
-    assert 4 <= found["penumbra"] <= 12
+    assert 64 <= found["penumbra"] <= 96
     haze = KINDS["haze"].apply(np.zeros_like(flat), {"beta": 0.8}, rng, True)
     found = haze.achieved(image, to_srgb(haze.light))
     assert found["air"] == relighting.AIR[0]

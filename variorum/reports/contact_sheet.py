@@ -1,4 +1,4 @@
-"""A contact sheet of an edition: one row per source picture, one column per variant.
+"""A contact sheet of an edition: one row per source picture, one column per variant; several rows for many variants.
 
 The cell of a missing variant shows the reason. Cells show boxes, captions and splits where the edition has them. The
 pictures and masks of an edition with a content warning are blurred.
@@ -32,9 +32,11 @@ INK, PAPER, MUTED, WARN, PALE = (28, 30, 34), (250, 249, 246), (228, 226, 220), 
 MAX_CELLS = 400
 ACROSS = 9
 """Cells per row. With few variants, a row shows several pictures of a class."""
+WIDEST = 12
+"""Columns that fit. With more variants a picture has several rows, each below its own titles."""
 MOST_VARIANTS = 40
-"""With more, a sheet would be wider than can be looked at: of variants that differ in a last number alone, such as
-`fog_1` to `fog_5`, the middle one is shown."""
+"""With more, a picture would have too many rows: of variants that differ in a last number alone, such as `fog_1` to
+`fog_5`, the middle one is shown."""
 LARGER, FEWER = 1.5, 6
 """Factor of the size of cells with boxes or captions, and their number per row; with more variants they stay small."""
 SPARSE = 2
@@ -91,7 +93,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
         manifest: the edition.
         store: its store.
         table: its rows (`edition_rows`), if read already.
-        rows: maximum number.
+        rows: maximum number; fewer source pictures where each has several rows.
         cell: width and height of a cell in pixels, without boxes and captions.
 
     Raises:
@@ -108,25 +110,24 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     if (captioned or found.objects.number) and len(titles) <= FEWER:
         cell, across = int(LARGER * cell), FEWER
     across = max(1, across // max(1, len(titles)))
-    most = min(rows, max(1, MAX_CELLS // max(1, len(titles) * across)))
+    lines = -(-len(titles) // WIDEST) or 1
+    wide = -(-len(titles) // lines)
+    most = max(1, min(rows // lines, MAX_CELLS // max(1, len(titles) * across)))
     chosen = _chosen(_groups(manifest, table), most, across)
     width = max((len(groups) for groups in chosen), default=1)
     named = across > 1 and any(_label(group) != _label(groups[0]) for groups in chosen for group in groups)
     top, left, gap, between = 44, 8 if named else 128, 4, 10
-    block, below = len(titles) * (cell + gap) + between, LINE * (split + named + 2 * captioned)
-    size = left + width * block - between + gap, top + len(chosen) * (cell + below + gap) + gap
+    block, below = wide * (cell + gap) + between, LINE * (split + named + 2 * captioned)
+    tall, titled = cell + below + gap, top if lines > 1 else 0
+    size = left + width * block - between + gap, top + len(chosen) * lines * (tall + titled) - titled + gap
     image = Image.new("RGB", size, PAPER)
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
     names = dict(manifest.classes)
     sheet = Sheet(
         image, ImageDraw.Draw(image), font, small, cell, names, captioned, split, named, bool(manifest.warning)
     )
-    for number in range(width):
-        for column, title in enumerate(titles):
-            x = left + number * block + column * (cell + gap)
-            sheet.draw.multiline_text((x, 4), _wrap(title.replace("_", " "), cell // 7, 2), INK, font)
     for row, groups in enumerate(chosen):
-        y = top + row * (cell + below + gap)
+        y = top + row * lines * (tall + titled)
         first = next(iter(groups[0].values()))
         labels = first["labels"] if across == 1 else first["labels"][:1]
         label = ", ".join(sheet.names.get(label, label)[:LONGEST] for label in labels[:LONGEST])
@@ -134,11 +135,16 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
         sheet.draw.multiline_text((6, y + 4), _wrap(label, 15, 4), INK, font)
         if across == 1:
             sheet.draw.multiline_text((6, y + 70), _wrap(first["origin"].rsplit("/", 1)[-1], 17, 4), PALE, small)
-        for number, group in enumerate(groups):
+        for number in range(width):
             for column, title in enumerate(titles):
-                x = left + number * block + column * (cell + gap)
-                mask = title == "mask"
-                _draw_cell(sheet, store, group.get(titles[0] if mask else title), (x, y), mask=mask)
+                line, place = divmod(column, wide)
+                at = left + number * block + place * (cell + gap), y + line * (tall + titled)
+                if titled or not row:
+                    said = _wrap(title.replace("_", " "), cell // 7, 2)
+                    sheet.draw.multiline_text((at[0], at[1] - top + 4), said, INK, font)
+                if number < len(groups):
+                    mask = title == "mask"
+                    _draw_cell(sheet, store, groups[number].get(titles[0] if mask else title), at, mask=mask)
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=6)
     return out.getvalue()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
+from variorum.schemas.plot import too_few
 from variorum.schemas.sample import BASELINES
 
 Row = tuple[str, ...]
@@ -18,6 +20,7 @@ OPEN = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 """An underscore that could begin or end emphasis; one inside of a word can't."""
 SIGNS = {sign: f"&#{ord(sign)};" for sign in "|`*~$\\{}"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 """Signs with a meaning in Markdown, HTML, formulas or templates of pages, and what stands for them."""
+TOO_FEW = "too few"
 MOST = 12
 """Items of a list that are shown; the edition's files have all."""
 
@@ -93,13 +96,23 @@ def fixed(value: float | None, digits: int = 2) -> str:
 
 
 def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
-    """`value [low, high]`; `""` for None, – for an unknown value."""
+    """`value [low, high]`; `""` for None, – for an unknown value, `too few (12)` for one of so few photographs."""
     if item is None:
         return ""
+    if too_few(item):
+        return f"{TOO_FEW} ({item['photographs']})"
     if item["value"] is None:
         return "–"
     value, low, high = (fixed(item[name], digits) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
+
+
+def wanted(item: Mapping[str, Any] | None) -> str:
+    """About how many photographs a figure takes whose interval ends 10 points from it; – where there are none."""
+    if item is None or not item.get("photographs"):
+        return "–"
+    reach = max(item["value"] - item["low"], item["high"] - item["value"])
+    return str(ceil(item["photographs"] * (reach / 10) ** 2))
 
 
 def seen(text: object) -> str:

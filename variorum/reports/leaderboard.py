@@ -59,8 +59,8 @@ def leaderboard_page(board: Leaderboard) -> str:
         grid=_grid(board),
         baselines=by_baseline(board),
         notes=board.notes(),
-        drop_scale=_scale(entry.figures.average_drop for entry in board.entries),
-        behind_scale=_scale(entry.behind for entry in board.entries),
+        drop_scale=_scale(entry.figures.average_drop for entry in board.entries if entry.few is None),
+        behind_scale=_scale(entry.behind for entry in board.entries if entry.few is None),
         plot=Markup(_plot(board)),  # noqa: S704 - numbers
         number=lambda value: fixed(value, 1),
         value=lambda value: Markup(f'data-value="{"" if value is None else value}"'),  # noqa: S704 - a number
@@ -86,9 +86,9 @@ def _cells(found: Mapping[str, VariantFigures], variants: Sequence[str], drops: 
     cells = []
     for name in variants:
         one = found.get(name)
-        value = None if one is None else (one.drop.value if one.drop else None) if drops else one.accuracy
+        value = None if one is None else one.shown(drops)
         if one is None or value is None:
-            cells.append(Cell(None, "l0", ""))
+            cells.append(Cell(None, "l0", "" if one is None else f"too few: {one.n} pictures"))
             continue
         loss = value if drops else (100 - value) / 2
         step = min(LEVELS, int(abs(loss) // STEP) + (abs(loss) >= 1))
@@ -125,7 +125,7 @@ def _dots(item: Interval | None, scale: tuple[float, float]) -> str:
 
 def _plot(board: Leaderboard) -> str:
     """A plot of each model's drop against its accuracy on the originals, with ranks as names; `""` for one model."""
-    found = [(one.rank, one.original_accuracy, one.figures.average_drop) for one in board.entries[:PLOTTED]]
+    found = [(one.rank, one.original_accuracy, one.figures.average_drop) for one in board.entries[:PLOTTED] if one.few is None]
     points = [(rank, across, drop) for rank, across, drop in found if across is not None and drop is not None]
     if len(points) < 2:
         return ""

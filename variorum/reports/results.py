@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from variorum.edition.records import to_json
 from variorum.schemas.canonical import digest
 from variorum.schemas.fields import Count, Sha256, Step, whole
+from variorum.schemas.plot import FEWEST
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +66,12 @@ class VariantFigures(Part):
     original_accuracy: Percent | None = None
     drop: Interval | None = None
 
+    def shown(self, drop: bool) -> float | None:
+        """Return the drop, or the accuracy; None without one, and for too few pictures."""
+        if self.n < FEWEST:
+            return None
+        return self.accuracy if not drop else self.drop.value if self.drop else None
+
 
 class Figures(Part):
     """A model's figures on an edition, in percent and percentage points.
@@ -74,6 +81,7 @@ class Figures(Part):
         original_accuracy: top-1 accuracy on them; None without originals.
         accuracy: mean of the accuracies on the edits, baselines left out; None without edits.
         average_drop: mean of the drops of the edits; None without originals or edits.
+        averaged: the edits that both averages are over; those of earlier versions are over all edits, and it is empty.
         variants: by variant, originals left out.
     """
 
@@ -81,6 +89,7 @@ class Figures(Part):
     original_accuracy: Percent | None = None
     accuracy: Percent | None = None
     average_drop: Interval | None = None
+    averaged: Annotated[tuple[Name, ...], Field(max_length=MOST_VARIANTS)] = ()
     variants: Annotated[dict[Name, VariantFigures], Field(max_length=MOST_VARIANTS)] = {}
 
 

@@ -10,10 +10,11 @@ from pydantic import BeforeValidator, Field
 from variorum.edition.editions import read_beside
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.store import Store
-from variorum.reports.figures import Row, Shown, fixed, markdown, paired_originals, table_cell
+from variorum.reports.figures import TOO_FEW, Row, Shown, fixed, markdown, paired_originals, table_cell
 from variorum.reports.results import EditionName, Figures, Interval, Method, ModelFacts, Name, Note, Part
 from variorum.schemas.fields import Count, whole
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.plot import FEWEST
 from variorum.schemas.sample import BASELINES
 
 log = logging.getLogger(__name__)
@@ -101,8 +102,22 @@ class Entry(Part):
 
         It minus the accuracy over the edits is the average drop. Without edits it is the accuracy on all originals.
         """
-        found = paired_originals({name: one.original_accuracy for name, one in self.figures.variants.items()})
+        found = paired_originals({name: self.figures.variants[name].original_accuracy for name in self.averaged})
         return self.figures.original_accuracy if found is None else found
+
+    @property
+    def averaged(self) -> list[str]:
+        """The edits that the averages are over."""
+        found = self.figures.variants
+        return [name for name in self.figures.averaged or found if name in found and name not in BASELINES]
+
+    @property
+    def few(self) -> int | None:
+        """The number of photographs that are too few for its figures to be shown; None if they are enough."""
+        numbers = [self.figures.n, *(self.figures.variants[name].n for name in self.averaged)]
+        alone = self.figures.original_accuracy is None
+        least = min([*numbers[alone:], *([] if self.photographs is None else [self.photographs])], default=FEWEST)
+        return least if least < FEWEST else None
 
     @property
     def remarks(self) -> list[str]:
@@ -181,7 +196,14 @@ class Leaderboard(Part):
                 f"distance that may be chance, because its interval includes 0."
             )
         if any(entry.figures.average_drop or entry.behind for entry in self.entries):
-            said.append(f"Brackets are {100 * self.method.confidence:g} % bootstrap intervals over the photographs.")
+            said.append(
+                f"Brackets are {100 * self.method.confidence:g} % intervals over the photographs: bootstrap, and exact "
+                "where fewer than ten tell."
+            )
+        if any(entry.few is not None for entry in self.entries) or self._short():
+            said.append(f"No figure of fewer than {FEWEST} photographs is shown, only their number.")
+        if short := self._short():
+            said.append(f"Averages leave out what fewer photographs have: {', '.join(short)}.")
         if self.entries and all(entry.figures.original_accuracy is None for entry in self.entries):
             said.append("The edition has no originals with a label, so there are accuracies and no drops.")
         said += [
@@ -199,6 +221,11 @@ class Leaderboard(Part):
         if unknown:
             said.append(f"Models of unknown revision: {', '.join(unknown)}.")
         return said
+
+    def _short(self) -> list[str]:
+        """Edits that are in no model's average."""
+        averaged = {name for entry in self.entries for name in entry.averaged}
+        return [name for name in self.edits() if name not in averaged]
 
     def _photographs(self) -> str:
         """How many, if all models were scored on the same number of photographs and edits."""
@@ -241,10 +268,16 @@ def standing(board: Leaderboard) -> Shown:
             f"{entry.rank}. {entry.model.name}"
             + (f" ({NOT_RUN})" if entry.brought else "")
             + (f" {DOUBT}" if entry.by_chance else ""),
-            fixed(entry.original_accuracy, 1),
-            fixed(entry.figures.accuracy, 1),
-            ends(entry.figures.average_drop),
-            f"{TIE if entry.ties else ''} {ends(entry.behind)}".strip() if entry.rank > 1 else "",
+            *(
+                (
+                    fixed(entry.original_accuracy, 1),
+                    fixed(entry.figures.accuracy, 1),
+                    ends(entry.figures.average_drop),
+                    f"{TIE if entry.ties else ''} {ends(entry.behind)}".strip() if entry.rank > 1 else "",
+                )
+                if entry.few is None
+                else (f"{TOO_FEW} ({entry.few})", "", "", "")
+            ),
         )
         for entry in board.entries
     ]
@@ -257,9 +290,7 @@ def by_variant(board: Leaderboard) -> Shown:
     rows: list[Row] = []
     for entry in board.entries:
         found = [entry.figures.variants.get(name) for name in names]
-        cells = [
-            None if one is None else (one.drop.value if one.drop else None) if drops else one.accuracy for one in found
-        ]
+        cells = [None if one is None else one.shown(drops) for one in found]
         rows.append((entry.model.name, *(fixed(cell, 1) for cell in cells)))
     return Shown("Drop by variant, pp" if drops else "Accuracy by variant, %", ("model", *names), rows)
 
@@ -272,8 +303,8 @@ def by_baseline(board: Leaderboard) -> Shown | None:
     rows: list[Row] = [
         (
             entry.model.name,
-            fixed(entry.figures.original_accuracy, 1),
-            *(fixed(one.accuracy if (one := entry.figures.variants.get(name)) else None, 1) for name in names),
+            fixed(entry.figures.original_accuracy if entry.figures.n >= FEWEST else None, 1),
+            *(fixed(one.shown(False) if (one := entry.figures.variants.get(name)) else None, 1) for name in names),
         )
         for entry in board.entries
     ]

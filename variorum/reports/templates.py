@@ -13,12 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from variorum.reports.figures import Shown, fixed, inert, interval, markdown, paired_originals, table_cell
+from variorum.reports.figures import Shown, fixed, inert, interval, markdown, paired_originals, table_cell, wanted
 from variorum.reports.funnel import why
 from variorum.schemas.component import Component
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
+from variorum.schemas.plot import FEWEST
 from variorum.schemas.recipe import Recipe
+from variorum.schemas.sample import BASELINES
 
 ENDING = ".md.j2"
 CARDS = Path(str(importlib.resources.files("variorum"))) / "data_cards"
@@ -151,10 +153,12 @@ def _environment() -> Any:
         "interval": interval,
         "pin": short_pin,
         "why": why,
-        "paired": lambda of: paired_originals({name: one.get("original_accuracy") for name, one in of.items()}),
+        "paired": lambda of, names: paired_originals({name: of[name].get("original_accuracy") for name in names}),
+        "wanted": wanted,
         "two_digits": lambda number: "–" if number is None else f"{number:.2f}",
         "percent": percent,
     }
+    environment.globals |= {"fewest": FEWEST, "baselines": list(BASELINES)}
     return environment
 
 

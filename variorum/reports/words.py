@@ -93,10 +93,18 @@ REASONS: Mapping[str, str] = {
 CHECKS: Mapping[str, tuple[str, str]] = {
     "mask_area": ("Share of the picture that the object covers.", "The object is too small or too large."),
     "mask_stability": ("How little the mask changes if the model's threshold moves.", "The mask is unreliable."),
-    "mask_agreement": ("Overlap of the mask with a second model's.", "Two models find different objects."),
+    "mask_band": ("Width of the doubtful edge of the mask, in pixels.", "The mask's edge is unreliable."),
+    "mask_misses_object": (
+        "How likely the class is without the object.",
+        "The object is found in part, or not at all.",
+    ),
+    "mask_not_object": (
+        "How likely the class is on the object alone.",
+        "Something else is found in place of the object.",
+    ),
     "mask_components": ("Number of separate parts of the mask.", "The mask has several parts."),
     "mask_holes": ("Share of the mask that is holes.", "The mask has holes."),
-    "truncated": ("Share of the object's outline on the edge of the frame.", "The object is cut off by the frame."),
+    "truncated": ("Share of the object's outline on the edge of the picture.", "The picture cuts the object off."),
     "border_touch": ("Share of the object's outline on the edge of the frame.", "The object touches the edge."),
     "visible": ("Share of the object that is inside the frame.", "Part of the object would be outside the frame."),
     "object_kept": ("How little the object's pixels changed, in dB.", "The edit changed the object itself."),

@@ -19,7 +19,7 @@ from variorum.schemas.recipe import Recipe
 CELL, GAP, TOP, LEFT, BETWEEN = 40, 4, 44, 128, 10
 
 
-def edition(tmp_path, classes):
+def edition(tmp_path, classes, generate=()):
     rng = np.random.default_rng(0)
     for label, number in classes.items():
         (tmp_path / "photos" / label).mkdir(parents=True)
@@ -31,6 +31,7 @@ def edition(tmp_path, classes):
             "dataset": "sheet",
             "version": "1.0.0",
             "source": {"name": "image_folder", "path": str(tmp_path / "photos")},
+            "generate": generate,
         }
     )
     store = Store(str(tmp_path / "store"))
@@ -81,6 +82,19 @@ def test_classes_with_one_picture_each_fill_the_rows_and_are_named_below(tmp_pat
     for column in range(across):
         x, y = margin + column * (CELL + GAP + BETWEEN), TOP + CELL
         assert ink(sheet.crop((x, y, x + CELL, y + LINE)))
+
+
+def test_of_many_variants_a_picture_has_several_rows_with_titles(tmp_path):
+    noise = {"name": "corruption", "kinds": ["brightness", "gaussian_noise", "shot_noise"], "frame": 32}
+    manifest, store = edition(tmp_path, {"ant": 3}, [noise])
+    sheet = opened(manifest, store, rows=4, cell=CELL)
+    across, lines, tall = 8, 2, TOP + CELL + GAP  # the original and fifteen variants, of two of three pictures
+    assert sheet.size == (LEFT + across * (CELL + GAP) + GAP, 2 * lines * tall + GAP)
+    for row in range(2 * lines):
+        for column in range(across):
+            x, y = LEFT + column * (CELL + GAP), row * tall
+            assert ink(sheet.crop((x, y, x + CELL, y + TOP)))
+            assert sheet.getpixel((x + CELL // 2, y + TOP + CELL // 2)) not in (PAPER, MUTED)
 
 
 def opened(manifest, store, **options):

@@ -5,15 +5,16 @@ A gate that doesn't apply to an edit is missing from its record. Nothing here dr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from variorum.kit.pictures import geometry
-from variorum.kit.pictures.geometry import Cutout, Placed
+from variorum.kit.pictures import framing, geometry
+from variorum.kit.pictures.geometry import Cutout, Placed, Side
 from variorum.schemas.sample import Gate
 
 if TYPE_CHECKING:
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 
 MAX_DB = 99.0
 """The largest PSNR that is recorded; that of identical pixels is infinite."""
+
+
+Masks = Literal["strict", "default", "many"]
+BANDS: Mapping[Masks, float] = {"strict": 3.75, "default": 4.5, "many": 6.5}
+"""Largest width of the segmenter's doubt, see `band`."""
+BAND_SIDE = 256
+"""Short side in pixels of the canvas on which the width is measured."""
+DOUBT = 0.05, 0.95
+"""Between these the segmenter is in doubt."""
+SEEN = 10
+"""Rank up to which a classifier counts as seeing a class."""
+SIDES: tuple[Side, ...] = ("left", "top", "right", "bottom")
 
 
 class Gates(BaseModel):
@@ -32,25 +45,31 @@ class Gates(BaseModel):
     min_area: float = Field(default=0.005, ge=0, le=1, description="the object's share of the frame")
     max_area_background: float = Field(default=0.75, ge=0, le=1, description="so that enough background is left")
     max_holes_background: float = Field(default=0.10, ge=0, le=1, description="holes' share of the filled mask")
-    min_score: float = Field(default=0.88, ge=0, le=1, description="the segmenter's own IoU estimate, if any")
-    min_stability: float = Field(default=0.80, ge=0, le=1, description="IoU of the mask cut low and cut high")
-    min_agreement: float = Field(
-        default=0.80, ge=0, le=1, description="IoU of two views' masks; allows a lower stability"
+    masks: Masks = Field(
+        default="default", description="how sure the segmenter must be of the outline: `strict`, `default`, `many`"
     )
-    least_stability: float = Field(default=0.60, ge=0, le=1, description="lowest stability that agreement allows")
+    min_score: float = Field(default=0.88, ge=0, le=1, description="the segmenter's own IoU estimate, if any")
+    min_stability: float = Field(
+        default=0.80, ge=0, le=1, description="IoU of the mask cut low and cut high, of a segmenter with a score"
+    )
+    min_evidence: float = Field(
+        default=0.1, ge=0, le=1, description="the class's p on the object alone, as share of the picture's"
+    )
     max_plate_p: float = Field(
-        default=0.5, gt=0, le=1, description="the class's p on the plate, as share of the original's"
+        default=0.5, gt=0, le=1, description="the class's p without the object, as share of the original's"
     )
     negligible_p: float = Field(default=0.02, ge=0, le=1, description="a p up to this counts as no trace of the class")
 
     # Whether the object can be moved, resized or turned, and the plate be shown.
-    max_area: float = Field(default=0.60, ge=0, le=1, description="the object's share of the frame, where it moves")
+    max_area: float = Field(default=0.75, ge=0, le=1, description="the object's share of the frame, where it moves")
     min_main_part: float = Field(default=0.90, ge=0, le=1, description="largest component's share of the mask")
     max_holes: float = Field(
         default=0.05, ge=0, le=1, description="holes' share of the filled mask, where the object moves"
     )
-    max_border: float = Field(default=0.02, ge=0, le=1, description="share of the outline that lies on the frame")
-    max_plate_hole: float = Field(default=0.50, gt=0, le=1, description="hole's share of a plate that is fully visible")
+    max_border: float = Field(
+        default=0.01, ge=0, le=1, description="share of the outline that lies on the picture's border"
+    )
+    max_plate_hole: float = Field(default=0.30, gt=0, le=1, description="hole's share of a plate that is fully visible")
     max_plate_seam: float = Field(default=2.0, gt=0, description="gradient along the hole, relative to that beside it")
     min_plate_texture: float = Field(default=0.25, ge=0, description="detail in the hole, relative to that around it")
     max_partner_p: float = Field(default=0.1, gt=0, le=1, description="as max_plate_p, for plates used by others")
@@ -93,44 +112,109 @@ def recorded(value: float) -> Gate:
     return gate(value, True, "recorded")
 
 
-def trust_gates(mask: Pixels, score: float, stability: float, agreement: float, limits: Gates) -> dict[str, Gate]:
+def trust_gates(
+    alpha: Pixels,
+    whole: Pixels,
+    band: float,
+    limits: Gates,
+    score: float = math.nan,
+    stability: float = math.nan,
+) -> dict[str, Gate]:
     """Return whether a mask can be trusted and leaves enough background.
 
-    The gates are `mask_area`, `mask_holes`, `mask_score`, `mask_stability` and `mask_agreement`.
+    The gates are `mask_area`, `mask_holes`, `mask_components`, `mask_band`, and of a segmenter that scores its masks
+    `mask_score` and `mask_stability`.
 
     Args:
-        mask: `[H, W]` uint8.
-        score: the segmenter's own estimate of the mask's IoU; NaN if missing, as in the next two.
-        stability: IoU of the mask cut at a low and at a high threshold.
-        agreement: IoU of the masks of two views of the picture.
+        alpha: what the frame shows of the mask, `[S, S]` uint8.
+        whole: the mask of the whole picture, `[H, W]` uint8.
+        band: as `band` measures it; NaN for a given mask.
         limits: thresholds.
+        score: the segmenter's own estimate of the mask's IoU; NaN if missing.
+        stability: IoU of the mask cut at a low and at a high threshold; counts only where there is a score.
     """
-    found = {"mask_area": _area(mask, limits.min_area, limits.max_area_background)}
+    found = {"mask_area": _area(alpha, limits.min_area, limits.max_area_background)}
     if found["mask_area"]["value"]:
-        found["mask_holes"] = at_most(_holes(mask), limits.max_holes_background)
+        found["mask_holes"] = at_most(_holes(whole), limits.max_holes_background)
+        found["mask_components"] = at_least(_main_part(whole), limits.min_main_part)
+    if np.isfinite(band):
+        found["mask_band"] = at_most(band, BANDS[limits.masks])
     if np.isfinite(score):
         found["mask_score"] = at_least(score, limits.min_score)
-    if np.isfinite(stability):
-        agreed = agreement >= limits.min_agreement
-        lowest = limits.least_stability if agreed else limits.min_stability
-        found["mask_stability"] = at_least(stability, lowest)
-    if np.isfinite(agreement):
-        found["mask_agreement"] = recorded(agreement)
+        found["mask_stability"] = at_least(stability, limits.min_stability)
     return found
 
 
-def moving_gates(mask: Pixels, limits: Gates) -> dict[str, Gate]:
-    """Check that an object can be moved: large enough, in one piece, without holes, inside the frame.
+def band(salience: Pixels) -> float:
+    """Width in pixels of the segmenter's doubt: the area where its p is in DOUBT, by the length of the outline at .5.
 
-    A truncated object continues beyond the frame, so it would end in a straight edge if moved.
+    Args:
+        salience: p in 255ths, `[H, W]` uint8, of the whole picture.
+
+    Returns:
+        The width on a canvas whose short side has BAND_SIDE pixels; infinite where there is no outline.
     """
-    found = {"mask_area": _area(mask, limits.min_area, limits.max_area), "truncated": _border(mask, limits)}
-    inside = (mask > 127).astype(np.uint8)
-    if inside.any():
-        parts = cv2.connectedComponentsWithStats(inside, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
-        found["mask_components"] = at_least(float(parts.max() / parts.sum()), limits.min_main_part)
+    p = framing.canvas(salience, BAND_SIDE)
+    inside = (cv2.GaussianBlur(p, (0, 0), 1.0) > 127).astype(np.uint8)
+    # beyond the picture's border erosion sees more of the object, so the border is no outline
+    outline = inside - cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    length = int(np.count_nonzero(outline))
+    low, high = (255 * edge for edge in DOUBT)
+    return float(np.count_nonzero((p > low) & (p < high))) / length if length else math.inf
+
+
+def evidence_gates(views: Sequence[Singles], index: int, limits: Gates) -> dict[str, Gate]:
+    """Return whether a mask is of the labelled object, by a classifier that recognises the class in the picture.
+
+    `mask_misses_object`: the class's p on what is left without the object. `mask_not_object`: its p on the object
+    alone, as a share of that on the picture; a class among the first SEEN passes anyway. Empty where the classifier
+    doesn't see the class in the picture.
+
+    Args:
+        views: probabilities `[1000]` of the picture, of the object alone, and of the rest.
+        index: of the class.
+        limits: thresholds.
+    """
+    picture, alone, rest = (float(row[index]) for row in views)
+    if _rank(views[0], index) > SEEN:
+        return {}
+    share = alone / max(picture, 1e-9)
+    passed = share >= limits.min_evidence or _rank(views[1], index) <= SEEN
+    return {
+        "mask_misses_object": plate_clean(rest, picture, limits.max_plate_p, limits),
+        "mask_not_object": gate(min(share, 1.0), passed, f">= {limits.min_evidence:g}, or among the first {SEEN}"),
+    }
+
+
+def moving_gates(mask: Pixels, limits: Gates, side: int | None = None) -> dict[str, Gate]:
+    """Check that an object can be moved: large enough, in one piece, without holes, inside the picture.
+
+    A truncated object continues beyond the picture, so it would end in a straight edge if moved. One that is cut off at
+    a single side may stay on it.
+
+    Args:
+        mask: of the whole picture, `[H, W]` uint8.
+        limits: thresholds.
+        side: of the frame, of whose pixels the area is a share; None for that of the mask.
+    """
+    share = float(np.count_nonzero(mask > 127)) / (side * side if side else mask.size)
+    found = {"mask_area": _between(share, limits.min_area, limits.max_area)}
+    touching = _touching(mask)
+    found["truncated"] = at_most(sum(touching.values()), limits.max_border)
+    if side and cut_side(mask, limits):
+        found["truncated"] = gate(found["truncated"]["value"], True, "at one side")
+    if share:
+        found["mask_components"] = at_least(_main_part(mask), limits.min_main_part)
         found["mask_holes"] = at_most(_holes(mask), limits.max_holes)
     return found
+
+
+def cut_side(mask: Pixels, limits: Gates) -> Side | None:
+    """The only side of the picture that cuts an object off; None if none does, or several do."""
+    touching = _touching(mask)
+    first, *others = sorted(touching, key=lambda side: -touching[side])
+    alone = sum(touching[side] for side in others) <= limits.max_border
+    return first if alone and touching[first] > limits.max_border else None
 
 
 def alone_gates(
@@ -153,8 +237,11 @@ def as_given(found: Mapping[str, Gate]) -> dict[str, Gate]:
 
 
 def _area(mask: Pixels, low: float, high: float) -> Gate:
-    share = float((mask > 127).mean())
-    return gate(share, low <= share <= high, f"{low:g} to {high:g}")
+    return _between(float((mask > 127).mean()), low, high)
+
+
+def _between(value: float, low: float, high: float) -> Gate:
+    return gate(value, low <= value <= high, f"{low:g} to {high:g}")
 
 
 def _holes(mask: Pixels) -> float:
@@ -162,15 +249,24 @@ def _holes(mask: Pixels) -> float:
     return 1 - float(inside.sum()) / float(_filled(inside).sum())
 
 
-def _border(mask: Pixels, limits: Gates) -> Gate:
-    """Share of the mask's outline that lies on the frame's border."""
+def _main_part(mask: Pixels) -> float:
+    """Share of a mask that is in its largest piece."""
+    parts = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8), connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+    return float(parts.max() / parts.sum())
+
+
+def _touching(mask: Pixels) -> dict[Side, float]:
+    """Share of the mask's outline that lies on each side of the picture; a corner counts to the first of its sides."""
     inside = (mask > 127).astype(np.uint8)
     outline = inside & (1 - cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0))
-    edge = np.zeros_like(inside)
-    edge[[0, -1]] = 1
-    edge[:, [0, -1]] = 1
-    total = int(outline.sum())
-    return at_most(int((outline & edge).sum()) / total if total else 0.0, limits.max_border)
+    total = max(1, int(outline.sum()))
+    lines = outline[:, 0], outline[0, 1:], outline[1:, -1], outline[-1, 1:-1]
+    return {side: int(line.sum()) / total for side, line in zip(SIDES, lines, strict=True)}
+
+
+def _rank(probabilities: Singles, index: int) -> int:
+    """1 for the most probable class."""
+    return 1 + int((probabilities > probabilities[index]).sum())
 
 
 def iou(first: Pixels, second: Pixels) -> float:
@@ -289,8 +385,7 @@ def plate_gates(plate: Pixels, hole: Bools, limits: Gates) -> dict[str, Gate]:
 
 def label_gates(probabilities: Singles, index: int) -> dict[str, Gate]:
     """`label_p` and `label_rank` (1 is the top) of a class: recorded, so that people can review the lowest ones."""
-    value = float(probabilities[index])
-    return {"label_p": recorded(value), "label_rank": recorded(1 + int((probabilities > value).sum()))}
+    return {"label_p": recorded(float(probabilities[index])), "label_rank": recorded(_rank(probabilities, index))}
 
 
 def first_failed(found: Mapping[str, Gate]) -> str:

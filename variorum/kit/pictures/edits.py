@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,8 @@ import numpy as np
 from variorum.kit.gates import gates
 from variorum.kit.pictures import complexity, compositing, geometry
 from variorum.kit.pictures.geometry import CannotEdit, Placed, Strategy
-from variorum.kit.pictures.pool import Pool
-from variorum.kit.pictures.scenes import Scene, label_index
+from variorum.kit.pictures.pool import Lent, Pool
+from variorum.kit.pictures.scenes import PLATE_BLANK, Scene, label_index
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
 from variorum.schemas.edit import Edit
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 RANDOM_PLATE = "background_random"
 POSITION = "position"
+FULL = "size_full"
+SHOWN = 0.9
+"""Share of the object below which the original doesn't show what an edit does: `FULL` is compared with instead."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,22 @@ class Subject:
 
     @property
     def plate(self) -> Pixels:
-        """Its own plate; a scene with a trusted mask has one."""
-        assert self.scene.plate is not None
+        """Its own plate. Raises CannotEdit if the inpainter couldn't make one."""
+        if self.scene.plate is None:
+            raise CannotEdit(PLATE_BLANK, "the inpainter made it black")
         return self.scene.plate
+
+    @cached_property
+    def lent(self) -> Lent | None:
+        """The plate of another picture that it gets; None if there is none."""
+        return self.pool.draw(self.of.sample, self.scene, self.index, self.of.rng(RANDOM_PLATE))
+
+    @cached_property
+    def bare(self) -> Lent | None:
+        """The lent plate if the object moves on it, as its own one can't be shown without the object; else None."""
+        scene = self.scene
+        checks = {**scene.bare, **scene.class_gates(self.index, scene.limits.max_plate_p)}
+        return self.lent if gates.first_failed(checks) else None
 
 
 @dataclass(frozen=True)
@@ -125,14 +142,11 @@ def control(subject: Subject) -> Draft:
 
 def random_plate(subject: Subject) -> Draft:
     """The object on another picture's plate."""
-    drawn = subject.pool.draw(subject.of.sample, subject.scene, subject.index, subject.of.rng(RANDOM_PLATE))
-    if drawn is None or drawn[0].plate is None:
+    lent = subject.lent
+    if lent is None:
         raise CannotEdit("no_other_plate", "no other picture of its split has a clean plate without this class")
-    partner, lenders = drawn
-    facts: dict[str, Json] = {"plate": partner.method, "plate_sample": partner.sample}
-    kind = made_type(partner.source_type, partner.plate_type)
-    draft = on_plate(subject, drawn[0].plate, facts, kind, own=False)
-    draft.made_of = lenders
+    draft = on_plate(subject, lent.plate, _lent_facts(lent), made_type(lent.source_type, lent.plate_type), own=False)
+    draft.made_of = lent.made_of
     measure_background(draft)
     return draft
 
@@ -168,7 +182,7 @@ def on_plate(subject: Subject, plate: Pixels, facts: Mapping[str, Json], kind: s
     picture, mask = compositing.composite(plate, geometry.whole(scene.cutout))
     objects = scene.layers.in_place() if own else scene.layers.elsewhere(mask > 127)
     draft = Draft(subject, picture, mask, {**_mask_facts(scene), **facts}, objects, kind, dict(scene.gates))
-    draft.achieved["truncated"] = not scene.moving["truncated"]["passed"]
+    draft.achieved["truncated"] = scene.moving["truncated"]["value"] > scene.limits.max_border
     draft.gates["object_kept"] = gates.object_kept(scene.picture, picture, scene.alpha, scene.limits)
     draft.gates["seam"] = gates.seam(gates.seam_strength(picture, mask), scene.seam, scene.limits)
     return draft
@@ -187,8 +201,6 @@ def measure_background(draft: Draft) -> tuple[float, float]:
         "adm_before": short(complexity.adm_compat(scene.picture)),
         "adm_after": short(complexity.adm_compat(draft.picture)),
     }
-    # a class that is still visible on the plate shows that the mask isn't the object's
-    draft.gates |= scene.class_gates(draft.subject.index, scene.limits.max_plate_p)
     draft.gates["background_changed"] = gates.background_change(scene.picture, draft.picture, away, scene.limits)
     return c0, c1
 
@@ -204,7 +216,7 @@ def size(subject: Subject, *, rate: float | None, margin: int) -> Draft:
         return _moved_object(subject, geometry.enlarged(cutout, margin))
     placed = geometry.resized(cutout, rate, margin, limits.size_tolerance)
     draft = _moved_object(subject, placed)
-    reached = geometry.mask_area(placed) / subject.plate[..., 0].size
+    reached = geometry.mask_area(placed) / subject.scene.window[2] ** 2
     draft.gates["size"] = gates.at_most(abs(reached - rate) / rate, limits.size_tolerance)
     return draft
 
@@ -213,8 +225,8 @@ def position(subject: Subject, *, strategy: Strategy, base_size: float | None, m
     """The object in another place."""
     _check_movable(subject)
     base = _base(subject, base_size, margin)
-    frame = subject.plate.shape[0], subject.plate.shape[1]
-    placed = geometry.moved(base, frame, margin, strategy, subject.of.rng(POSITION))
+    frame, cut = (subject.scene.window[2],) * 2, subject.scene.cutout.cut
+    placed = geometry.moved(base, frame, margin, strategy, subject.of.rng(POSITION), cut)
     draft = _moved_object(subject, placed)
     dx, dy = placed.x - base.x, placed.y - base.y
     draft.achieved |= {"dx": dx, "dy": dy, "centre_before": _centre(subject, base)}
@@ -228,7 +240,7 @@ def position(subject: Subject, *, strategy: Strategy, base_size: float | None, m
 def direction(subject: Subject, *, angle: float, base_size: float | None, margin: int) -> Draft:
     """The object turned by `angle` degrees, counter-clockwise."""
     cutout, limits = subject.scene.cutout, subject.scene.limits
-    _check_movable(subject)
+    _check_movable(subject, turns=True)
     base = _base(subject, base_size, margin)
     placed = geometry.turned(cutout, base, angle, margin)
     overlap, difference = geometry.same_look(base, placed)
@@ -253,7 +265,7 @@ def direction(subject: Subject, *, angle: float, base_size: float | None, margin
 
 def mirror(subject: Subject) -> Draft:
     """The object flipped left to right in its place."""
-    _check_movable(subject)
+    _check_movable(subject, turns=True)
     limits, base = subject.scene.limits, geometry.whole(subject.scene.cutout)
     placed = geometry.mirrored(base)
     overlap, difference = geometry.same_look(base, placed)
@@ -286,39 +298,62 @@ def _base(subject: Subject, base_size: float | None, margin: int) -> Placed:
 
 
 def _moved_object(subject: Subject, placed: Placed) -> Draft:
-    """The object moved, resized or turned, over its own plate."""
-    scene = subject.scene
-    picture, mask = compositing.composite(subject.plate, placed)
+    """The object moved, resized or turned, over its own plate, or over the lent one if its own can't be shown bare."""
+    scene, lent = subject.scene, subject.bare
+    limits, side = scene.limits, scene.window[2]
+    picture, mask = compositing.composite(subject.plate if lent is None else lent.plate, placed)
     scale = geometry.scale_of(placed.matrix)
     achieved = _mask_facts(scene) | {
-        "plate": scene.method,
+        "shown": short(scene.shown),
         "scale": short(scale),
         "upsampled": scale > 2,
         "rate": short(float((mask > 127).mean())),
         "centre": _centre(subject, placed),
     }
-    objects, checks = scene.layers.moved(mask > 127, placed.matrix), {**scene.gates, **scene.moving, **scene.bare}
-    draft = Draft(subject, picture, mask, achieved, objects, scene.plate_type, checks)
-    limits, frame = scene.limits, subject.plate.shape[:2]
-    draft.gates |= scene.class_gates(subject.index, limits.max_plate_p)
-    draft.gates["visible"] = gates.at_least(geometry.visible_ratio(placed, frame), limits.min_visible)
+    onto = placed.matrix.copy()
+    onto[:, 2] += onto[:, :2] @ np.array(scene.window[:2], np.float64)  # from the frame, where its objects are
+    checks = {**scene.gates, **scene.moving}
+    if lent is None:
+        objects, kind = scene.layers.moved(mask > 127, onto), scene.plate_type
+        achieved["plate"] = scene.method
+        checks |= {**scene.bare, **scene.class_gates(subject.index, limits.max_plate_p)}
+    else:
+        objects, kind = scene.layers.elsewhere(mask > 127, onto), made_type(lent.source_type, lent.plate_type)
+        achieved |= {**_lent_facts(lent), "reference": RANDOM_PLATE}
+    if scene.shown < SHOWN:
+        achieved["reference"] = FULL
+    draft = Draft(subject, picture, mask, achieved, objects, kind, checks, made_of=lent.made_of if lent else ())
+    draft.gates["visible"] = gates.at_least(geometry.visible_ratio(placed, (side, side)), limits.min_visible)
     draft.gates["scale"] = gates.at_most(scale, limits.max_scale)
     draft.gates["object_kept"] = gates.object_mapped_back(scene.cutout, placed, picture, limits)
     draft.gates["seam"] = gates.seam(gates.seam_strength(picture, mask), scene.seam, limits)
     return draft
 
 
-def _check_movable(subject: Subject) -> None:
-    """Raise CannotEdit for an object that the frame cuts off, or a mask that may show more or less than the object."""
-    moving = subject.scene.moving
-    if bad := gates.first_failed(moving):
-        raise CannotEdit(bad, f"the object can't be moved: {moving[bad]}")
+def _lent_facts(lent: Lent) -> dict[str, Json]:
+    """How a lent plate was made, whose it is, and where it was in that picture."""
+    facts: dict[str, Json] = {"plate": lent.method, "plate_sample": lent.sample}
+    return facts if lent.box is None else facts | {"plate_box": list(lent.box)}
+
+
+def _check_movable(subject: Subject, *, turns: bool = False) -> None:
+    """Raise CannotEdit for an object that the picture cuts off, or a mask that may show more or less than the object.
+
+    An object that is cut off at one side only may move along this side, and not turn.
+    """
+    scene = subject.scene
+    if bad := gates.first_failed(scene.moving):
+        raise CannotEdit(bad, f"the object can't be moved: {scene.moving[bad]}")
+    if turns and scene.cutout.cut is not None:
+        raise CannotEdit("truncated", f"the picture cuts the object off at the {scene.cutout.cut}, so it can't turn")
+    if subject.bare is None and scene.plate is None:
+        raise CannotEdit(PLATE_BLANK, "the inpainter made it black, and no other picture lends a plate")
 
 
 def _mask_facts(scene: Scene) -> dict[str, Json]:
     """The mask's origin, its share of the frame, and the segmenter's scores."""
     facts: dict[str, Json] = {"mask": scene.mask_source, "rate_before": short(float((scene.alpha > 127).mean()))}
-    for name in ("mask_score", "mask_stability", "mask_agreement"):
+    for name in ("mask_score", "mask_stability", "mask_band"):
         if name in scene.gates:
             facts[name] = scene.gates[name]["value"]
     return facts
@@ -327,5 +362,5 @@ def _mask_facts(scene: Scene) -> dict[str, Json]:
 def _centre(subject: Subject, placed: Placed) -> list[Json]:
     """The object's centroid (x, y), each 0 to 1 along the frame."""
     x, y = geometry.centroid(subject.scene.cutout, placed)
-    height, width = subject.plate.shape[:2]
-    return [short((x + 0.5) / width), short((y + 0.5) / height)]
+    side = subject.scene.window[2]
+    return [short((x + 0.5) / side), short((y + 0.5) / side)]

@@ -53,6 +53,26 @@ def matrix(at: Window, frame: int) -> Floats:
     return np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
 
 
+def canvas(picture: Pixels, side: int) -> Pixels:
+    """A picture or mask with its short side resized to this many pixels: area filter down, cubic up."""
+    height, width = picture.shape[:2]
+    short = min(height, width)
+    if short == side:
+        return np.ascontiguousarray(picture)
+    size = round(width * side / short), round(height * side / short)
+    how = cv2.INTER_AREA if short > side else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8)
+
+
+def shrunk(picture: Pixels, most: int) -> Pixels:
+    """A picture whose longer side has at most this many pixels."""
+    height, width = picture.shape[:2]
+    if (longer := max(height, width)) <= most:
+        return picture
+    size = max(1, round(width * most / longer)), max(1, round(height * most / longer))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 def crop(picture: Pixels, at: Window, frame: int) -> Pixels:
     """The window of a picture or mask, resized to `[frame, frame, …]`: area filter down, cubic up."""
     left, top, side = at

@@ -1,9 +1,10 @@
 """Where a cut-out object goes and how it is resampled: size, position and direction in closed form.
 
-An object is a premultiplied RGBA picture; all its parts move together. Its size is always the share of the frame's
-pixels whose alpha is above one half. Every edit is one affine map of the original cut-out, resampled once and rendered
-on a patch of its own, so that nothing is clipped before it is known to fit. Coordinates are OpenCV's: a pixel's centre
-has integer coordinates, and its edges lie half a pixel to each side.
+An object is a premultiplied RGBA picture, cut out of a photograph of which the frame may show a part; all its parts
+move together. Its size is always the share of the frame's pixels whose alpha is above one half. Every edit is one
+affine map of the original cut-out into the frame, resampled once and rendered on a patch of its own, so that nothing is
+clipped before it is known to fit. Coordinates are OpenCV's: a pixel's centre has integer coordinates, and its edges lie
+half a pixel to each side.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import cv2
 import numpy as np
 
+from variorum.kit.pictures.framing import Window
+
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Pixels
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 Strategy = Literal["random", "grid3x3", "corners", "edges"]
+Side = Literal["left", "top", "right", "bottom"]
+SIDES: tuple[tuple[Side, Side], ...] = (("left", "right"), ("top", "bottom"))
+"""Those across each axis."""
 
 MAX_BOX_IOU = 0.5
 MIN_SHIFT = 0.15
@@ -45,12 +51,16 @@ class Cutout(NamedTuple):
         hull: `[K, 2]` corners (x, y) of the convex hull of all pixels that aren't fully transparent.
         centre: centroid (x, y) of the mask.
         area: pixels of the mask.
+        window: the frame's, in the picture, at the same scale.
+        cut: the side of the picture at which the object goes on outside. It stays on that side of the frame.
     """
 
     rgba: Pixels
     hull: Floats
     centre: tuple[float, float]
     area: int
+    window: Window
+    cut: Side | None = None
 
 
 class Placed(NamedTuple):
@@ -69,8 +79,13 @@ class Placed(NamedTuple):
     matrix: Floats
 
 
-def as_cutout(rgba: Pixels) -> Cutout:
+def as_cutout(rgba: Pixels, window: Window | None = None, cut: Side | None = None) -> Cutout:
     """The cut-out of a premultiplied RGBA picture `[H, W, 4]`.
+
+    Args:
+        rgba: the picture.
+        window: the frame's in it; None for a picture that is the frame.
+        cut: the side at which the object goes on outside.
 
     Raises:
         CannotEdit: `empty_mask` when no pixel is in the mask.
@@ -82,13 +97,17 @@ def as_cutout(rgba: Pixels) -> Cutout:
     centre = (inside["m10"] / inside["m00"], inside["m01"] / inside["m00"])
     hull = cv2.convexHull(cv2.findNonZero(alpha))[:, 0].astype(np.float64)
     corners = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]])
-    return Cutout(rgba, (hull[:, None] + corners).reshape(-1, 2), centre, int(inside["m00"]))
+    at = (0, 0, rgba.shape[0]) if window is None else window
+    return Cutout(rgba, (hull[:, None] + corners).reshape(-1, 2), centre, int(inside["m00"]), at, cut)
 
 
 def similarity(cutout: Cutout, scale: float = 1.0, angle: float = 0.0, shift: tuple[float, float] = (0, 0)) -> Floats:
-    """The map that scales and turns (degrees, counter-clockwise on screen) about the object's centroid, then shifts."""
+    """The map into the frame that scales and turns (degrees, counter-clockwise on screen) about the object's centroid.
+
+    Then it shifts.
+    """
     matrix = np.asarray(cv2.getRotationMatrix2D(cutout.centre, angle, scale), dtype=np.float64)
-    matrix[:, 2] += shift
+    matrix[:, 2] += shift[0] - cutout.window[0], shift[1] - cutout.window[1]
     return matrix
 
 
@@ -108,22 +127,36 @@ def extent(cutout: Cutout, matrix: Floats) -> Box:
 def fitted(cutout: Cutout, matrix: Floats, margin: int) -> Floats:
     """The same map with the smallest shift that keeps the object `margin` pixels inside the frame.
 
+    An object that the picture cuts off is shifted so that its cut lies on the same side of the frame.
+
     Raises:
         CannotEdit: `no_room` when it is too wide or too high.
     """
-    height, width = cutout.rgba.shape[:2]
+    side, moved = cutout.window[2], matrix.copy()
     left, top, right, bottom = extent(cutout, matrix)
-    moved = matrix.copy()
-    for axis, (low, high, size) in enumerate(((left, right, width), (top, bottom, height))):
-        first, last = margin - 0.5, size - margin - 0.5
+    for axis, (low, high) in enumerate(((left, right), (top, bottom))):
+        first, last = margin - 0.5, side - margin - 0.5
+        if cutout.cut == SIDES[axis][0]:
+            low, first = float(matrix[axis, 2] - 0.5 * matrix[axis, axis]), -0.5
+        elif cutout.cut == SIDES[axis][1]:
+            high = float(matrix[axis, 2] + (cutout.rgba.shape[1 - axis] - 0.5) * matrix[axis, axis])
+            last = side - 0.5
         if high - low > last - first + 1e-6:
             raise CannotEdit("no_room", f"the object would span {high - low:.1f} of {last - first:.0f} pixels")
-        moved[axis, 2] += max(0.0, first - low) - max(0.0, high - last)
+        if cutout.cut == SIDES[axis][0]:
+            moved[axis, 2] += first - low
+        elif cutout.cut == SIDES[axis][1]:
+            moved[axis, 2] += last - high
+        else:
+            moved[axis, 2] += max(0.0, first - low) - max(0.0, high - last)
     return moved
 
 
 def render(cutout: Cutout, matrix: Floats) -> Placed:
-    """Resample the cut-out once: area filter when it shrinks, cubic otherwise; a shift by whole pixels copies them."""
+    """Resample the cut-out once: area filter when it shrinks, cubic otherwise; a shift by whole pixels copies them.
+
+    The edge at which the picture cuts the object off doesn't fade.
+    """
     scale = scale_of(matrix)
     left, top, right, bottom = extent(cutout, matrix)
     x, y = math.floor(left) - 1, math.floor(top) - 1
@@ -138,17 +171,21 @@ def render(cutout: Cutout, matrix: Floats) -> Placed:
         onto,
         (width * fine, height * fine),
         flags=cv2.INTER_CUBIC if fine == 1 else cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
+        borderMode=cv2.BORDER_CONSTANT if cutout.cut is None else cv2.BORDER_REPLICATE,
     )
     if fine > 1:
         patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
-    patch = np.minimum(patch, patch[..., 3:])  # cubic overshoot must not exceed the alpha
-    return _trimmed(np.asarray(patch, dtype=np.uint8), x, y, matrix)
+    patch = np.asarray(np.minimum(patch, patch[..., 3:]), np.uint8)  # cubic overshoot must not exceed the alpha
+    if cutout.cut is None:
+        return _trimmed(patch, x, y, matrix)
+    side, first_x, first_y = cutout.window[2], max(0, -x), max(0, -y)
+    shown = np.ascontiguousarray(patch[first_y : max(0, side - y), first_x : max(0, side - x)])
+    return _trimmed(shown, x + first_x, y + first_y, matrix)
 
 
 def whole(cutout: Cutout) -> Placed:
     """The object as and where it is."""
-    return _trimmed(cutout.rgba, 0, 0, similarity(cutout))
+    return _trimmed(cutout.rgba, -cutout.window[0], -cutout.window[1], similarity(cutout))
 
 
 def resized(cutout: Cutout, rate: float, margin: int, tolerance: float) -> Placed:
@@ -160,7 +197,7 @@ def resized(cutout: Cutout, rate: float, margin: int, tolerance: float) -> Place
         CannotEdit: `too_large` when it doesn't fit at this size; `null_edit` when it has this size already;
             `no_pixel` when this size is less than a pixel.
     """
-    wanted = rate * cutout.rgba.shape[0] * cutout.rgba.shape[1]
+    wanted = rate * cutout.window[2] ** 2
     if wanted < 1:
         raise CannotEdit("no_pixel", f"the object would have {wanted:.3g} pixels")
     scale = math.sqrt(wanted / cutout.area)
@@ -178,26 +215,36 @@ def enlarged(cutout: Cutout, margin: int) -> Placed:
     Raises:
         CannotEdit: `null_edit` when it has that size already.
     """
-    height, width = cutout.rgba.shape[:2]
+    side, scales = cutout.window[2], []
     left, top, right, bottom = extent(cutout, similarity(cutout))
-    pairs = ((width - 2 * margin, right - left), (height - 2 * margin, bottom - top))
-    # a magnified edge blurs by (scale - 1) / 2 to each side, see `extent`
-    scale = min((room + 1) / (span + 1) if room > span else room / span for room, span in pairs)
+    for axis, span in enumerate((right - left, bottom - top)):
+        ends = 1 if cutout.cut in SIDES[axis] else 2  # with a margin; and a magnified edge blurs there, see `extent`
+        room, blur = side - ends * margin, ends / 2
+        scales.append((room + blur) / (span + blur) if room > span else room / span)
+    scale = min(scales)
     _not_null(scale)
     return _scaled(cutout, scale, margin)
 
 
-def moved(base: Placed, frame: tuple[int, int], margin: int, strategy: Strategy, rng: np.random.Generator) -> Placed:
+def moved(
+    base: Placed,
+    frame: tuple[int, int],
+    margin: int,
+    strategy: Strategy,
+    rng: np.random.Generator,
+    cut: Side | None = None,
+) -> Placed:
     """The object moved by whole pixels to a place drawn among those that are far enough from its old one.
 
     `random` draws among all of them, `edges` among those at the border of the possible range, `corners` and `grid3x3`
-    among its 4 corners or 9 corner and middle places.
+    among its 4 corners or 9 corner and middle places. An object that is cut off at a side slides along it.
 
     Raises:
         CannotEdit: `no_room` when there is no such place.
     """
     height, width = base.patch.shape[:2]
     xs, ys = np.arange(margin, frame[1] - margin - width + 1), np.arange(margin, frame[0] - margin - height + 1)
+    xs, ys = np.array([base.x]) if cut in SIDES[0] else xs, np.array([base.y]) if cut in SIDES[1] else ys
     if not len(xs) or not len(ys):
         raise CannotEdit("no_room", f"an object of {width} x {height} pixels can't move in {frame[1]} x {frame[0]}")
     allowed = np.ones((len(ys), len(xs)), bool)

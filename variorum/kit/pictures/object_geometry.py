@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 Role = Literal["subject", "part", "other"]
 
+STILL = np.eye(2, 3)
+"""The map of what stays where it is."""
+
 LEAST_MATCH = 0.5
 """IoU of the subject and its own object: of their masks, or of their boxes if the object has no mask."""
 LEAST_WITHIN = 0.9
@@ -88,10 +91,10 @@ class Layers:
             kept += [replace(item, id="" if number else item.id) for item in over.plate().objects]
         return replace(self.annotations, objects=tuple(kept))
 
-    def elsewhere(self, shown: Bools) -> Annotations:
-        """With the subject's pixels at `shown`, `[S, S]`, where it was, on another background."""
-        still = np.eye(2, 3)
-        return self._each(lambda item: _as_shown(item, shown), lambda item: _carried(item, shown, still), None)
+    def elsewhere(self, shown: Bools, matrix: Floats = STILL) -> Annotations:
+        """With the subject's pixels at `shown`, `[S, S]`, by an affine map as in `moved`, on another background."""
+        corners = from_centres(matrix)
+        return self._each(lambda item: _as_shown(item, shown), lambda item: _carried(item, shown, corners), None)
 
     @cached_property
     def _regions(self) -> list[Bools]:

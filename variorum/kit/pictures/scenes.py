@@ -1,4 +1,4 @@
-"""A picture taken apart: framed, its object cut out, its plate without the object. All its edits start from here."""
+"""A picture taken apart: its object cut out, framed, its plate without the object. All its edits start from here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from variorum.kit.pictures import compositing, framing, geometry, plates
 from variorum.kit.pictures.object_geometry import Layers
 from variorum.models.imagenet_classes import index_of, is_wnid, name_of
 from variorum.models.roles import BLANK
-from variorum.pixels import UndecodableImage, decode, decode_mask
+from variorum.pixels import MAX_PIXELS, UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context
 from variorum.schemas.sample import COMPOSITE, PARTLY_GENERATED, Gate, Sample
@@ -31,6 +31,14 @@ LEAST_ALPHA = 25
 segmenter found, so at one half small objects would seem to stick out."""
 PLATE_BLANK = "plate_blank"
 """The check that fails where the inpainter made a black picture; only then is it there."""
+WORKING = 1024
+"""Longer side in pixels of the picture that the segmenter gets; none looks at a larger one."""
+NEAR = 1.25
+"""Side of the square that the class is looked for in, relative to the object's box: classifiers cut off the margin."""
+GREY = 128
+"""Of the ground on which an object is judged alone."""
+GIVEN = "given"
+"""The source of a mask that came with the picture, and the word for a plate that did."""
 TRAINED = frozenset({"diffusion", "lama"})
 """The words of inpainters that are trained networks."""
 
@@ -50,19 +58,25 @@ class BadInput(ValueError):
 
 @dataclass(frozen=True)
 class Scene:
-    """The parts of one picture, all of the frame's size.
+    """The parts of one picture.
+
+    The canvas is the whole picture with its short side resized to the frame's; the frame shows a square of it. What
+    isn't said to be of the canvas is of the frame's size.
 
     Attributes:
         sample: id of the sample.
-        picture: `[S, S, 3]` uint8.
-        alpha: `[S, S]` uint8, the object's opacity.
+        canvas: `[h, w, 3]` uint8.
+        salience: `[h, w]` uint8 on the canvas: the segmenter's p in 255ths, or the given mask.
+        opacity: `[h, w]` uint8 on the canvas, the object's.
+        window: the frame's, on the canvas.
+        band: width in pixels of the segmenter's doubt along the outline, on a canvas of 256; NaN for a given mask.
         mask_source: `given`, or the segmenter's alias.
-        gates: whether the mask can be trusted, and `plate_blank` for a plate that can't be made.
+        gates: whether the mask can be trusted.
         limits: thresholds of all gates.
-        plate: `[S, S, 3]`, the picture without its object; None if one of the gates failed.
+        plate: `[S, S, 3]`, the picture without its object; None if one of the gates failed, or it can't be made.
         method: how the plate was made: `given`, or the inpainter's word.
-        exact: whether both mask and plate were given, so that the cut-out can be computed exactly.
-        hole: `[S, S]`, what the inpainter filled; None for a given plate.
+        ground: a given plate on the canvas, so that the cut-out can be computed exactly if the mask was given too.
+        hole: `[S, S]`, what the inpainter filled, or would have to; None for a given plate.
         models: alias to pin of the models that were used.
         probabilities: the gate classifier's, `[1000]` each, of the picture and the plate; empty without a classifier.
         annotations: the sample's, with its objects where the frame shows them.
@@ -70,14 +84,17 @@ class Scene:
     """
 
     sample: str
-    picture: Pixels
-    alpha: Pixels
+    canvas: Pixels
+    salience: Pixels
+    opacity: Pixels
+    window: framing.Window
+    band: float
     mask_source: str
     gates: Mapping[str, Gate]
     limits: Gates
     plate: Pixels | None = None
     method: str = ""
-    exact: bool = False
+    ground: Pixels | None = None
     hole: Bools | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     probabilities: tuple[Singles, ...] = ()
@@ -85,11 +102,28 @@ class Scene:
     source_type: str = ""
 
     @cached_property
+    def picture(self) -> Pixels:
+        """What the frame shows, `[S, S, 3]` uint8."""
+        return framing.crop(self.canvas, self.window, self.window[2])
+
+    @cached_property
+    def alpha(self) -> Pixels:
+        """The object's opacity in the frame, `[S, S]` uint8."""
+        return framing.crop(self.opacity, self.window, self.window[2])
+
+    @cached_property
     def cutout(self) -> geometry.Cutout:
-        """The object, premultiplied."""
-        if self.exact and self.plate is not None:
-            return geometry.as_cutout(compositing.cut_exact(self.picture, self.alpha, self.plate))
-        return geometry.as_cutout(compositing.cut_photograph(self.picture, self.alpha))
+        """The object on the canvas, premultiplied."""
+        if self.ground is not None and self.mask_source == GIVEN:
+            rgba = compositing.cut_exact(self.canvas, self.opacity, self.ground)
+        else:
+            rgba = compositing.cut_photograph(self.canvas, self.opacity)
+        return geometry.as_cutout(rgba, self.window, gates.cut_side(self.opacity, self.limits))
+
+    @cached_property
+    def shown(self) -> float:
+        """Share of the object that the frame shows."""
+        return np.count_nonzero(self.alpha > 127) / max(1, int(np.count_nonzero(self.opacity > 127)))
 
     @cached_property
     def layers(self) -> Layers:
@@ -105,8 +139,8 @@ class Scene:
     @cached_property
     def moving(self) -> Mapping[str, Gate]:
         """Return whether the object may be moved."""
-        found = gates.moving_gates(self.alpha, self.limits)
-        return gates.as_given(found) if self.mask_source == "given" else found
+        found = gates.moving_gates(self.opacity, self.limits, self.window[2])
+        return gates.as_given(found) if self.mask_source == GIVEN else found
 
     @cached_property
     def seam(self) -> tuple[float, float]:
@@ -116,17 +150,16 @@ class Scene:
     @cached_property
     def bare(self) -> Mapping[str, Gate]:
         """Return whether the plate may be shown without the object on it. A given plate isn't checked."""
-        if self.plate is None or self.hole is None:
+        if self.hole is None:
             return {}
+        if self.plate is None:
+            return {PLATE_BLANK: gates.at_least(0, 1)}
         return gates.plate_gates(self.plate, self.hole, self.limits)
 
     def refusal(self) -> tuple[str, str] | None:
         """The first failed gate and a sentence about it; None for a picture that can be edited."""
         bad = gates.first_failed(self.gates)
-        if not bad:
-            return None
-        why = "the inpainter made it black" if bad == PLATE_BLANK else "the mask can't be trusted"
-        return bad, f"{why}: {self.gates[bad]}"
+        return (bad, f"the mask can't be trusted: {self.gates[bad]}") if bad else None
 
     def index(self, wanted: int | None) -> int:
         """ImageNet's index of the class to watch: `wanted`, or the picture's own top class for None."""
@@ -167,12 +200,17 @@ class Setup:
     limits: Gates
 
 
-def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context) -> list[Scene | BadInput]:
-    """Take samples apart, with one call of each model for all of them; a `BadInput` in place of a bad sample."""
-    inputs = [_read(sample) for sample in samples]
+def scenes(samples: Sequence[Sample], setup: Setup, ctx: Context, *, plated: bool = True) -> list[Scene | BadInput]:
+    """Take samples apart, with one call of each model for all of them; a `BadInput` in place of a bad sample.
+
+    Without `plated` no plate is made, which costs most after the mask, and no picture judged.
+    """
+    inputs = [_read(sample, setup.frame) for sample in samples]
     parts: dict[int, _Parts] = {place: item for place, item in enumerate(inputs) if isinstance(item, _Parts)}
-    names = object_names([samples[place] for place in parts], ctx)
-    made = dict(zip(parts, _plated(_masked(list(parts.values()), setup, ctx), names, setup, ctx), strict=True))
+    asked = [samples[place] for place in parts]
+    found = _evident(_masked(list(parts.values()), setup, ctx), [label_index(one) for one in asked], setup, ctx)
+    found = _plated(found, object_names(asked, ctx), setup, ctx) if plated else found
+    made = dict(zip(parts, found, strict=True))
     return [made[place] if isinstance(item, _Parts) else item for place, item in enumerate(inputs)]
 
 
@@ -184,7 +222,7 @@ class _Parts:
     plate: Pixels | None
 
 
-def _read(sample: Sample) -> _Parts | BadInput:
+def _read(sample: Sample, frame: int) -> _Parts | BadInput:
     """The sample's picture, mask and plate, decoded."""
     try:
         picture = decode(sample.image) if isinstance(sample.image, bytes) else sample.image
@@ -195,6 +233,9 @@ def _read(sample: Sample) -> _Parts | BadInput:
         return BadInput(error.reason, str(error))
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         return BadInput("not_rgb", f"pixels are {picture.dtype} {list(picture.shape)}")
+    height, width = picture.shape[:2]
+    if frame * frame * max(height, width) > MAX_PIXELS * min(height, width):
+        return BadInput("too_long", f"{width} x {height} pixels can't be resized to a short side of {frame}")
     for name, extra in (("mask", mask), ("plate", plate)):
         if extra is not None and extra.shape[:2] != picture.shape[:2]:
             detail = f"{name} is {list(extra.shape[:2])}, the picture {list(picture.shape[:2])}"
@@ -207,57 +248,90 @@ def _read(sample: Sample) -> _Parts | BadInput:
 
 
 def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
-    """Framed pictures with alpha, the mask's gates, and the plate if one was given."""
-    whole: dict[int, Pixels] = {place: part.mask for place, part in enumerate(parts) if part.mask is not None}
-    unknown = [place for place, part in enumerate(parts) if part.mask is None]
-    slid = [place for place in unknown if setup.framing == "object" and len(set(parts[place].picture.shape[:2])) > 1]
-    found = plates.segmented([parts[place].picture for place in slid], setup.segmenter, ctx) if slid else []
-    whole |= {place: item["mask"] for place, item in zip(slid, found, strict=True)}
-    windows = [
-        framing.window(
-            part.picture.shape[0], part.picture.shape[1], whole.get(place) if setup.framing == "object" else None
-        )
-        for place, part in enumerate(parts)
-    ]
-    framed = [framing.crop(part.picture, at, setup.frame) for part, at in zip(parts, windows, strict=True)]
-    # The framed picture shows the segmenter the object larger than the whole picture does: its mask is used, and the
-    # other one is a second opinion. Where only the framed picture is segmented, its mirror image gives the second one.
-    lone = [place for place in unknown if place not in whole]
-    asked = [framed[place] for place in unknown] + [np.ascontiguousarray(framed[place][:, ::-1]) for place in lone]
-    found = plates.segmented(asked, setup.segmenter, ctx) if asked else []
-    seen = dict(zip(unknown, found, strict=False))
-    second = {place: framing.crop(whole[place], windows[place], setup.frame) for place in slid}
-    second |= {place: item["mask"][:, ::-1] for place, item in zip(lone, found[len(unknown) :], strict=True)}
+    """Scenes with canvas, mask and its gates, and the plate if one was given."""
+    unknown = [part for part in parts if part.mask is None]
+    asked = [framing.shrunk(part.picture, WORKING) for part in unknown]
+    seen = iter(plates.segmented(asked, setup.segmenter, ctx) if asked else [])
     out = []
-    for place, (part, picture, at) in enumerate(zip(parts, framed, windows, strict=True)):
+    for part in parts:
+        before, canvas = part.picture.shape[:2], framing.canvas(part.picture, setup.frame)
+        height, width = canvas.shape[:2]
+        found = next(seen) if part.mask is None else {"mask": part.mask}
+        salience = framing.canvas(found["mask"], setup.frame)
+        opacity = salience if part.mask is not None else compositing.soft_alpha(salience)
+        at = framing.window(height, width, salience if setup.framing == "object" else None)
+        alpha = framing.crop(opacity, at, setup.frame)
+        band = math.nan
         if part.mask is not None:
-            alpha = framing.crop(part.mask, at, setup.frame)
-            checks = gates.as_given(gates.trust_gates(alpha, math.nan, math.nan, math.nan, setup.limits))
+            checks = gates.as_given(gates.trust_gates(alpha, opacity, band, setup.limits))
         else:
-            item = seen[place]
-            alpha = compositing.soft_alpha(item["mask"])
-            agreement = gates.iou(item["mask"], second[place])
-            score, stability = float(item["score"]), float(item["stability"])
-            checks = gates.trust_gates(alpha, score, stability, agreement, setup.limits)
-        plate = None if part.plate is None else framing.crop(part.plate, at, setup.frame)
-        size, frame = (part.picture.shape[0], part.picture.shape[1]), (setup.frame, setup.frame)
+            band = gates.band(salience)
+            score, stability = float(found["score"]), float(found["stability"])
+            checks = gates.trust_gates(alpha, opacity, band, setup.limits, score, stability)
+        ground = None if part.plate is None else framing.canvas(part.plate, setup.frame)
+        onto = np.array([[width / before[1], 0, -at[0]], [0, height / before[0], -at[1]]])
         out.append(
             Scene(
                 part.sample.id,
-                picture,
-                alpha,
-                "given" if part.mask is not None else setup.segmenter,
+                canvas,
+                salience,
+                opacity,
+                at,
+                band,
+                GIVEN if part.mask is not None else setup.segmenter,
                 checks,
                 setup.limits,
-                plate,
-                "" if plate is None else "given",
-                exact=part.mask is not None and plate is not None,
+                None if ground is None else framing.crop(ground, at, setup.frame),
+                "" if ground is None else GIVEN,
+                ground,
                 models={} if part.mask is not None else {setup.segmenter: ctx.models.pin(setup.segmenter)},
-                annotations=moved(part.sample.annotations, framing.matrix(at, setup.frame), size, frame),
+                annotations=moved(part.sample.annotations, onto, (before[0], before[1]), (setup.frame, setup.frame)),
                 source_type=part.sample.digital_source_type,
             )
         )
     return out
+
+
+def _evident(parts: Sequence[Scene], indices: Sequence[int | None], setup: Setup, ctx: Context) -> list[Scene]:
+    """The same scenes, with gates on what the classifier sees of the label's class with and without a found object.
+
+    `indices` are ImageNet's of their labels.
+    """
+    out = list(parts)
+    asked = [
+        place
+        for place, scene in enumerate(out)
+        if setup.gate is not None
+        and indices[place] is not None
+        and scene.mask_source != GIVEN
+        and not gates.first_failed(scene.gates)
+    ]
+    if not asked or setup.gate is None:
+        return out
+    views = [view for place in asked for view in _views(out[place])]
+    rows = plates.classified(views, setup.gate, ctx)
+    for number, place in enumerate(asked):
+        index = indices[place]
+        assert index is not None
+        checks = gates.evidence_gates(rows[3 * number : 3 * number + 3], index, setup.limits)
+        models = {**out[place].models, setup.gate: ctx.models.pin(setup.gate)}
+        out[place] = replace(out[place], gates={**out[place].gates, **checks}, models=models)
+    return out
+
+
+def _views(scene: Scene) -> tuple[Pixels, Pixels, Pixels]:
+    """The picture around the object; the object on grey; and what is around it, smoothly continued."""
+    left, top, width, height = cv2.boundingRect((scene.opacity > 127).astype(np.uint8))
+    side = min(round(NEAR * max(width, height)), *scene.opacity.shape)
+    x, y = (
+        min(max(0, start + size // 2 - side // 2), room - side)
+        for start, size, room in ((left, width, scene.opacity.shape[1]), (top, height, scene.opacity.shape[0]))
+    )
+    near = slice(y, y + side), slice(x, x + side)
+    picture, cover = scene.canvas[near], scene.opacity[near][..., None] / np.float32(255)
+    alone = np.rint(cover * picture + (1 - cover) * np.float32(GREY)).astype(np.uint8)
+    rest = compositing.continued(picture, plates.hole(_support(scene.opacity[near])))
+    return np.ascontiguousarray(picture), alone, rest
 
 
 def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Context) -> list[Scene]:
@@ -274,11 +348,8 @@ def _plated(parts: Sequence[Scene], names: Sequence[str], setup: Setup, ctx: Con
         for place, gap, item in zip(lacking, holes, filled, strict=True):
             models = {**out[place].models, setup.inpainter: ctx.models.pin(setup.inpainter)}
             method = str(item["method"])
-            if method == BLANK:
-                checks = {**out[place].gates, PLATE_BLANK: gates.at_least(0, 1)}
-                out[place] = replace(out[place], gates=checks, models=models)
-            else:
-                out[place] = replace(out[place], plate=item["plate"], method=method, hole=gap, models=models)
+            plate = None if method == BLANK else item["plate"]
+            out[place] = replace(out[place], plate=plate, method=method, hole=gap, models=models)
     if setup.gate is not None:
         pairs = [(scene.picture,) if scene.plate is None else (scene.picture, scene.plate) for scene in out]
         rows = iter(plates.classified([item for pair in pairs for item in pair], setup.gate, ctx))

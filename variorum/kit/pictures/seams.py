@@ -6,6 +6,7 @@ They look at pixels alone and know nothing of what people see. No part of this i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -14,12 +15,12 @@ import numpy as np
 from variorum.kit.pictures.thumbnails import luma
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats, Ints, Pixels
+    from variorum.arrays import Floats, Ints, Pixels, Singles
 
 NEAR = 8
 """Pairs of neighbouring columns on either side with which the seam is compared."""
 LEAST = 0.5
-"""Grey levels; smaller differences between neighbouring columns are rounding."""
+"""Grey levels, or units of lightness; smaller differences between neighbouring columns are rounding."""
 COARSE = 8
 """Width in pixels of the strips whose means are compared."""
 WORKING = 256
@@ -28,8 +29,10 @@ LAG = 16
 """Shifts of less than a side divided by this aren't counted as repetition."""
 SLOW = 8
 """A side divided by this is the deviation of the blur that is taken away before repetition is measured."""
-BLOCKS = 4
+BLOCKS = 6
 """Blocks per side among which `unevenness` is measured."""
+NOISE = 2.0
+"""Units of CIELAB that colours deviate within a block by noise; flat blocks count as alike."""
 
 
 def seam_ratio(image: Pixels) -> float:
@@ -112,8 +115,8 @@ class Evenness(NamedTuple):
     """Likeness of the parts of a picture, and how much there is in them.
 
     Attributes:
-        unevenness: 0 where all parts are alike, up to about 1 in a texture, more in a scene.
-        contrast: typical deviation within a part, in grey levels.
+        unevenness: 0 where all parts are alike, up to about 0.8 in a texture, more in a scene.
+        contrast: typical deviation of the lightness within a part, 0 to 50, in units of CIELAB.
     """
 
     unevenness: float
@@ -121,30 +124,37 @@ class Evenness(NamedTuple):
 
 
 def evenness(image: Pixels) -> Evenness:
-    """Measure how alike 4 x 4 blocks of an RGB picture `[H, W, 3]` are.
+    """Measure how alike 6 x 6 blocks of an RGB picture `[H, W, 3]` are.
 
-    `unevenness` is the deviation of the blocks' mean levels divided by the typical deviation within a block, plus the
-    deviation of the logarithms of the deviations within.
+    `unevenness` is the sum of three deviations among blocks: of their mean colours in CIELAB, divided by the typical
+    deviation within a block; of the logarithms of the deviations within; and of the directions of their edges.
     """
-    grey = luma(image)
-    uneven, contrast = evenness_at(grey, np.zeros(1, np.int64), np.zeros(1, np.int64), grey.shape)
+    uneven, contrast = evenness_at(image, np.zeros(1, np.int64), np.zeros(1, np.int64), image.shape[:2])
     return Evenness(float(uneven[0]), float(contrast[0]))
 
 
-def evenness_at(grey: Pixels, tops: Ints, lefts: Ints, size: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """Unevenness and contrast `[N]` of windows of one size in a picture `[H, W]`, at left upper corners `[N]`."""
-    sums, squares = cv2.integral2(grey, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
+def evenness_at(image: Pixels, tops: Ints, lefts: Ints, size: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Unevenness and contrast `[N]` of windows of one size in an RGB picture `[H, W, 3]`, at left upper corners `[N]`."""
     rows, columns = (
         start[:, None] + np.rint(np.arange(BLOCKS + 1) * (side / BLOCKS)).astype(np.int64)
         for start, side in zip((tops, lefts), size, strict=True)
     )
-
-    def blocks(table: Floats) -> Floats:
-        corners = table[rows[:, :, None], columns[:, None, :]]
-        return np.diff(np.diff(corners, axis=1), axis=2)
-
     pixels = np.maximum(np.diff(rows, axis=1)[:, :, None] * np.diff(columns, axis=1)[:, None, :], 1)
-    means = blocks(sums) / pixels
-    within = np.sqrt(np.maximum(blocks(squares) / pixels - means**2, LEAST**2))
-    contrast = np.sqrt((within**2).mean(axis=(1, 2)))
-    return means.std(axis=(1, 2)) / contrast + np.log(within).std(axis=(1, 2)), contrast
+
+    def means(layer: Singles) -> Floats:
+        corners = cv2.integral(layer, sdepth=cv2.CV_64F)[rows[:, :, None], columns[:, None, :]]
+        return np.asarray(np.diff(np.diff(corners, axis=1), axis=2) / pixels)
+
+    def spread(values: Sequence[Floats]) -> Floats:
+        return np.sqrt(sum(one.var(axis=(1, 2)) for one in values))
+
+    lab = cv2.split(cv2.cvtColor(image.astype(np.float32) * np.float32(1 / 255), cv2.COLOR_RGB2LAB))
+    colours = [means(one) for one in lab]
+    lightness, *others = (np.maximum(means(one * one) - mean**2, 0) for one, mean in zip(lab, colours, strict=True))
+    within = lightness + sum(others) + NOISE**2
+    across, down = (cv2.Scharr(lab[0], cv2.CV_32F, *order, scale=1 / 32) for order in ((1, 0), (0, 1)))
+    strength = means(across * across + down * down) + LEAST**2
+    directions = means(across * across - down * down) / strength, means(2 * across * down) / strength
+    typical = np.sqrt(within.mean(axis=(1, 2)))
+    uneven = spread(colours) / typical + spread([np.log(within) / 2]) + spread(directions)
+    return uneven, np.sqrt(lightness.mean(axis=(1, 2)))

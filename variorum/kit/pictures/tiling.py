@@ -15,26 +15,26 @@ from variorum.kit.pictures.seams import evenness_at
 if TYPE_CHECKING:
     from variorum.arrays import Ints, Pixels, Singles
 
-FLAT = 4.0
-"""Grey levels that a texture deviates within its parts at least; the sky of a photograph has less."""
+FLAT = 2.5
+"""Units of lightness that a texture deviates within its parts at least; the sky of a photograph has less."""
 STEPS = 12
 """Positions of a window that are tried along each side of a picture."""
 
 
-def even_windows(grey: Pixels, side: int, number: int) -> list[tuple[int, int]]:
+def even_windows(image: Pixels, side: int, number: int) -> list[tuple[int, int]]:
     """Left upper corners of the most even square windows, best first; flat ones come last.
 
     Two windows overlap by at most half a side.
 
     Args:
-        grey: `[H, W]` uint8, at least `side` both ways.
+        image: RGB `[H, W, 3]`, at least `side` both ways.
         side: of a window in pixels.
         number: at most this many.
     """
-    rows, columns = (np.unique(np.rint(np.linspace(0, length - side, STEPS)).astype(np.int64)) for length in grey.shape)
+    rows, columns = (np.unique(np.rint(np.linspace(0, length - side, STEPS)).astype(np.int64)) for length in image.shape[:2])
     tops, lefts = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))
     found: list[tuple[int, int]] = []
-    uneven, contrast = evenness_at(grey, tops, lefts, (side, side))
+    uneven, contrast = evenness_at(image, tops, lefts, (side, side))
     for place in np.lexsort([uneven, contrast < FLAT]):
         top, left = int(tops[place]), int(lefts[place])
         if all(max(abs(top - other), abs(left - beside)) >= side / 2 for other, beside in found):

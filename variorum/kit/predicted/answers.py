@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PREDICTED = (
     *("id", "parent", "variant", "reference", "classifier", "label", "labels", "top1", "correct", "confidence"),
-    *("p_label", "outputs", "preprocessing"),
+    *("p_label", "outputs", "preprocessing", "lender"),
 )
 """Columns of `predictions`."""
 LIKELIEST = 20
@@ -48,6 +48,7 @@ class SharedAnswers(Evaluation):
     Those have `measured_as = "answers"`, and read this table in their `rows`. No recipe names it: it has no figures.
     """
 
+    revision = 2
     classifiers: tuple[str, ...]
     """Aliases of classifiers, or names of models that a user brings."""
 
@@ -193,6 +194,7 @@ def predicted(answer: Answer, ctx: Context) -> Row:
         "p_label": float(row[list(labels)].sum()) if labels else None,
         "outputs": len(row),
         "preprocessing": f"{getattr(model, 'preprocessing', '')}{_note(model, ctx)}",
+        "lender": lender(sample),
     }
 
 
@@ -301,3 +303,8 @@ def reference(sample: Sample) -> str:
     """The variant that the sample's last edit started from; empty if it started from the original."""
     value = sample.ops[-1]["requested"].get("reference") if sample.ops else None
     return value if isinstance(value, str) else ""
+
+
+def lender(sample: Sample) -> str:
+    """Id of the picture that lent a sample its plate or texture; empty if none did."""
+    return next((one["id"] for one in sample.made_of()), "")

@@ -158,7 +158,7 @@ class Asked:
 
     def relative_error(self, kinds: Sequence[str]) -> dict[str, Json] | None:
         """The same above the error on the originals."""
-        return self._mean(self.more, kinds)
+        return self._mean(self.more, kinds, signed=True)
 
     def ce(self, kinds: Sequence[str]) -> dict[str, Json] | None:
         """Errors as shares of AlexNet's, averaged over the kinds, which have all five severities."""
@@ -196,6 +196,6 @@ class Asked:
     def _alexnet(self, less: float) -> Floats:
         return np.array([ALEXNET.get(kind, np.nan) - less for kind, _ in self.cells.keys])
 
-    def _mean(self, top: Floats, kinds: Sequence[str], /, **more: Json) -> dict[str, Json] | None:
+    def _mean(self, top: Floats, kinds: Sequence[str], /, *, signed: bool = False, **more: Json) -> dict[str, Json] | None:
         places = self.columns(kinds)
-        return self.results.of(top[:, places], self.count[:, places], **more) if places else None
+        return self.results.of(top[:, places], self.count[:, places], signed=signed, **more) if places else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -11,11 +14,13 @@ from variorum.kit.predicted.calibration import error_by_chance, expected_calibra
 from variorum.kit.predicted.pairing import Paired
 from variorum.kit.predicted.resamples import Ratio, Resamples, percent
 from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.plot import FEWEST
 from variorum.schemas.sample import BASELINES
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
 
+PLATE = "plate"
 MOST_PAIRS = 10
 """Differences between all pairs of classifiers; with more, only those from the first classifier."""
 
@@ -32,9 +37,9 @@ class Results:
         self._ratios: list[Ratio] = []
         self._figures: list[dict[str, Json]] = []
 
-    def of(self, top: Floats, bottom: Floats, **more: Json) -> dict[str, Json]:
-        """A figure with these details, which `fill` completes; arguments as of `Resamples.mean_of_ratios`."""
-        self._ratios.append((top, bottom))
+    def of(self, top: Floats, bottom: Floats, *, signed: bool = False, **more: Json) -> dict[str, Json]:
+        """A figure with these details, which `fill` completes; arguments as of `Ratio`."""
+        self._ratios.append(Ratio(top, bottom, signed))
         self._figures.append(dict(more))
         return self._figures[-1]
 
@@ -44,40 +49,129 @@ class Results:
             figure |= found
 
 
-def of_classifier(data: Paired, number: int, results: Results) -> dict[str, Json]:
-    """Accuracy on the originals, drops by variant, and averages over the edits, of one classifier."""
+def of_classifier(data: Paired, number: int, results: Results, families: Families) -> dict[str, Json]:
+    """Figures of one classifier: accuracy on the originals, drops by variant and by family, averages over the edits."""
     there, right = data.originals(number)
     edits = data.edits(number, there)
-    count, correct = data.cells(edits), data.cells(edits, data.right[number])
-    original = right.astype(np.float64)
-    lost = original[:, None] * count - correct
-    held = [column for column in range(len(data.variants)) if count[:, column].any()]
+    cells = Cells(data, data.parts(edits), data.parts(edits, data.right[number]), data.spread(right))
     variants: dict[str, Json] = {}
-    for column in held:
-        variant, n = data.variants[column], count[:, column].sum()
-        figure: dict[str, Json] = {"n": int(n), "accuracy": percent(correct[:, column].sum() / n)}
+    for column in cells.held:
+        variant, n = data.variants[column], cells.count[:, column].sum()
+        photographs = fewest(data, cells.count[:, [column]])
+        figure: dict[str, Json] = {"n": int(n), "photographs": photographs, "accuracy": percent(cells.correct[:, column].sum() / n)}
         if not data.alone:
-            figure["original_accuracy"] = percent((original * count[:, column]).sum() / n)
-            figure["drop"] = results.of(lost[:, [column]], count[:, [column]])
+            figure["original_accuracy"] = percent((cells.original * cells.count[:, column]).sum() / n)
+            figure["drop"] = results.of(*cells.lost([column]), signed=True, photographs=photographs)
         if data.starts.get(variant) in data.variants:
             start = data.variants.index(data.starts[variant])
-            has_start = count[:, start] > 0
-            both = has_start * count[:, column]
-            before = correct[:, start] / np.maximum(count[:, start], 1)
+            change, both = cells.lost_since(start, column)
             if both.any():
-                change = both * before - has_start * correct[:, column]
-                figure["drop_vs_reference"] = results.of(
-                    change[:, None], both[:, None], reference=data.starts[variant], n=int(both.sum())
-                )
+                more = {"n": int(both.sum()), "photographs": fewest(data, both), "reference": data.starts[variant]}
+                figure["drop_vs_reference"] = results.of(change, both, signed=True, **more)
         variants[variant] = figure
     summary: dict[str, Json] = {"n": int(there.sum()), "variants": variants}
     if there.any():
         summary["original_accuracy"] = percent(right.sum() / there.sum())
-    if averaged := [column for column in held if data.variants[column] not in BASELINES]:
-        summary["average_accuracy"] = results.of(correct[:, averaged], count[:, averaged])
+    if averaged := averaged_columns(data, cells.count):
+        summary["averaged"] = [data.variants[column] for column in data.order or averaged if column in averaged]
+        photographs = fewest(data, cells.count[:, averaged])
+        summary["average_accuracy"] = results.of(
+            cells.correct[:, averaged], cells.count[:, averaged], photographs=photographs
+        )
         if not data.alone:
-            summary["average_drop"] = results.of(lost[:, averaged], count[:, averaged])
+            summary["average_drop"] = results.of(*cells.lost(averaged), signed=True, photographs=photographs)
+    if together := {name: _family(cells, columns, results) for name, columns in _families(cells, families)}:
+        summary["families"] = together
     return summary
+
+
+Families: TypeAlias = "Mapping[str, Sequence[str]]"
+"""By name of a family, patterns of the variants that are compared with each other."""
+TOGETHER: Families = {"all variants": ("*",)}
+
+
+def averaged_columns(data: Paired, count: Floats) -> list[int]:
+    """The edits, baselines left out, that an average is over: those of `FEWEST` photographs, else all there are.
+
+    Args:
+        data: answers.
+        count: number of pictures by unit or source and variant.
+    """
+    edits = [column for column, name in enumerate(data.variants) if name not in BASELINES and count[:, column].any()]
+    enough = [column for column in edits if fewest(data, count[:, [column]]) >= FEWEST]
+    return enough or edits
+
+
+def fewest(data: Paired, count: Floats) -> int:
+    """Number of photographs of the variant that has the fewest; `count` is by unit or source and variant."""
+    return int((data.by_source(count) > 0).sum(axis=0).min())
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """One classifier's answers by unit and variant.
+
+    Attributes:
+        data: answers of all.
+        count: number of pictures, `[U, V]`.
+        correct: of them, those that it is right on.
+        original: whether it is right on the original, `[U]`.
+    """
+
+    data: Paired
+    count: Floats
+    correct: Floats
+    original: Bools
+
+    @property
+    def held(self) -> list[int]:
+        """Variants that have pictures."""
+        return [column for column in range(len(self.data.variants)) if self.count[:, column].any()]
+
+    def lost(self, columns: Sequence[int]) -> tuple[Floats, Floats]:
+        """How many more of these variants' pictures are wrong than if they were originals, and their number."""
+        count = self.count[:, columns]
+        return self.original[:, None] * count - self.correct[:, columns], count
+
+    def lost_since(self, start: int, column: int) -> tuple[Floats, Floats]:
+        """The same for the pictures of a variant that started from those of another."""
+        count, correct = (self.data.by_source(part[:, [start]]) for part in (self.count, self.correct))
+        has, before = (self.data.spread(part) for part in (count > 0, correct / np.maximum(count, 1)))
+        both = has * self.count[:, [column]]
+        return both * before - has * self.correct[:, [column]], both
+
+    def common(self, columns: Sequence[int]) -> tuple[Cells, int]:
+        """The answers on the sources that have all of these variants, and the number of these sources."""
+        inside = (self.data.by_source(self.count[:, columns]) > 0).all(axis=1)
+        kept = self.data.spread(inside)[:, None]
+        return replace(self, count=self.count * kept, correct=self.correct * kept), int(inside.sum())
+
+
+def _families(cells: Cells, families: Families) -> Iterator[tuple[str, list[int]]]:
+    """The variants of each family that have pictures; a plate has no object, so it is compared with none."""
+    for name, patterns in families.items():
+        names = {column: cells.data.variants[column] for column in cells.held}
+        found = [one for one, text in names.items() if text != PLATE and any(fnmatchcase(text, p) for p in patterns)]
+        if any(names[one] not in BASELINES for one in found):
+            yield name, found
+
+
+def _family(cells: Cells, columns: Sequence[int], results: Results) -> dict[str, Json]:
+    """Figures over the photographs that have all variants of a family."""
+    data, (mine, n) = cells.data, cells.common(columns)
+    edits = [column for column in columns if data.variants[column] not in BASELINES]
+    ordered = [column for column in data.order or columns if column in columns]
+    found: dict[str, Json] = {"n": n, "edits": [data.variants[column] for column in ordered if column in edits]}
+    if n:
+        found["accuracy"] = results.of(mine.correct[:, edits], mine.count[:, edits], photographs=n)
+    if n and not data.alone:
+        original = mine.original[:, None] * mine.count[:, edits]
+        found["original_accuracy"] = percent((original.sum(axis=0) / mine.count[:, edits].sum(axis=0)).mean())
+        found["drop"] = results.of(*mine.lost(edits), signed=True, photographs=n)
+        found["drops"] = {
+            data.variants[one]: results.of(*mine.lost([one]), signed=True, photographs=n) for one in ordered
+        }
+    return found
 
 
 def unpaired(data: Paired, number: int) -> int:
@@ -122,7 +216,10 @@ def pairs(classifiers: int) -> list[tuple[int, int]]:
 def difference(data: Paired, one: int, other: int, results: Results) -> dict[str, Json]:
     """The first classifier's figures minus the second's, in percentage points, on the pictures that both scored."""
     both = data.originals(one)[0] & data.originals(other)[0]
-    gained = {name: results.of(*ratio) for name, ratio in gains(data, one, other).items()}
+    gained = {
+        name: results.of(ratio.top, ratio.bottom, signed=ratio.signed, photographs=fewest(data, ratio.bottom))
+        for name, ratio in gains(data, one, other).items()
+    }
     return {"n": int(both.sum()), **gained}
 
 
@@ -138,14 +235,13 @@ def gains(data: Paired, one: int, other: int) -> dict[str, Ratio]:
     found: dict[str, Ratio] = {}
     original = (first.astype(np.float64) - second) * there
     if there.any():
-        found["original_accuracy"] = original[:, None], there[:, None].astype(np.float64)
+        found["original_accuracy"] = Ratio(original[:, None], there[:, None].astype(np.float64), signed=True)
     edits = data.edits(one, there) & data.scored[other]
-    count = data.cells(edits)
-    columns = [column for column, name in enumerate(data.variants) if name not in BASELINES and count[:, column].any()]
-    if columns:
+    count = data.parts(edits)
+    if columns := averaged_columns(data, count):
         count = count[:, columns]
-        gained = data.cells(edits, data.right[one].astype(np.float64) - data.right[other])[:, columns]
-        found["average_accuracy"] = gained, count
+        gained = data.parts(edits, data.right[one].astype(np.float64) - data.right[other])[:, columns]
+        found["average_accuracy"] = Ratio(gained, count, signed=True)
         if not data.alone:
-            found["average_drop"] = original[:, None] * count - gained, count
+            found["average_drop"] = Ratio(data.spread(original)[:, None] * count - gained, count, signed=True)
     return found

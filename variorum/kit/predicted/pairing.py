@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from variorum.kit.predicted.resamples import Units
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ UNSCORED = -1
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Answers by classifier and picture; `[C, P]` unless said otherwise. The last four fields are those of a table.
+    """Answers by classifier and picture; `[C, P]` unless said otherwise. The last fields are those of a table.
 
     Attributes:
         right: whether the top-1 class is a label.
@@ -36,6 +37,8 @@ class Paired:
         order: indices of the variants in the order in which they were made.
         outputs: number of outputs of each classifier, `[C]`.
         preprocessing: what each classifier does to a picture, `""` where it doesn't say.
+        unit: of each picture, index in `units`, `[P]`.
+        units: who borrows from whom; None where nobody does.
     """
 
     right: Bools
@@ -51,6 +54,8 @@ class Paired:
     order: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
     preprocessing: tuple[str, ...] = ()
+    unit: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    units: Units | None = None
 
     def originals(self, classifier: int) -> tuple[Bools, Bools]:
         """Return whether a classifier scored each source's original, and whether it was right, `[S]` both."""
@@ -67,8 +72,29 @@ class Paired:
 
     def cells(self, pictures: Bools, weights: Array | None = None) -> Floats:
         """Number, or sum of `weights [P]`, of these pictures `[P]` by source and variant, `[S, V]`."""
-        shape = self.sources, len(self.variants)
-        where = self.source[pictures] * shape[1] + self.variant[pictures]
+        return self._cells(self.source, self.sources, pictures, weights)
+
+    def parts(self, pictures: Bools, weights: Array | None = None) -> Floats:
+        """The same by unit and variant, `[U, V]`, which keeps apart what a source borrows from different lenders."""
+        if self.units is None:
+            return self.cells(pictures, weights)
+        return self._cells(self.unit, len(self.units.source), pictures, weights)
+
+    def by_source(self, by_unit: Floats) -> Floats:
+        """Sums by source, `[S, V]`, of what is by unit, `[U, V]`, or by source already."""
+        if self.units is None or len(by_unit) == self.sources:
+            return by_unit
+        found = np.zeros((self.sources, by_unit.shape[1]))
+        np.add.at(found, self.units.source, by_unit)
+        return found
+
+    def spread(self, by_source: Array) -> Array:
+        """What is known by source, `[S, …]`, for each unit, `[U, …]`."""
+        return by_source if self.units is None else by_source[self.units.source]
+
+    def _cells(self, row: Ints, rows: int, pictures: Bools, weights: Array | None) -> Floats:
+        shape = rows, len(self.variants)
+        where = row[pictures] * shape[1] + self.variant[pictures]
         values = None if weights is None else weights[pictures]
         return np.bincount(where, values, shape[0] * shape[1]).reshape(shape).astype(np.float64)
 
@@ -108,6 +134,9 @@ def paired(table: Table, classifiers: Sequence[str]) -> Paired:
     variant = np.array([of_kind.get(name, -1) for name in made], np.int64)[kind]
     start = pc.index_in(table.column("reference"), pa.array(variants, pa.string())).fill_null(-1).to_numpy()[first]
     begun = np.unique(np.stack([variant, start])[:, edited & (start >= 0)], axis=1).T
+    unit, units = source, None
+    if "lender" in table:
+        unit, units = units_of(source, lenders_of(table.column("lender"))[first], len(known))
     return Paired(
         right,
         scored,
@@ -121,7 +150,35 @@ def paired(table: Table, classifiers: Sequence[str]) -> Paired:
         order=order_of_making(first[edited], source[edited], variant[edited], len(known), len(variants)),
         outputs=tuple(table["outputs"][said].tolist()),
         preprocessing=tuple(table.column("preprocessing").take(said).to_pylist()),
+        unit=unit,
+        units=units,
     )
+
+
+def lenders_of(column: Any) -> Ints:
+    """The number of each row's lender, -1 for none, `[N]`, from a column of their ids."""
+    lent = column.fill_null("").dictionary_encode().combine_chunks()
+    nobody = [number for number, name in enumerate(lent.dictionary.to_pylist()) if not name]
+    found = lent.indices.to_numpy().astype(np.int64)
+    return np.where(np.isin(found, nobody), -1, found)
+
+
+def units_of(source: Ints, lender: Ints, sources: int) -> tuple[Ints, Units | None]:
+    """The unit of each picture, `[P]`, and the units; None if no picture borrows.
+
+    Args:
+        source: of each picture, -1 for none, `[P]`.
+        lender: of each picture, -1 for none, `[P]`.
+        sources: number of sources.
+    """
+    borrowed = np.flatnonzero((lender >= 0) & (source >= 0))
+    if not len(borrowed):
+        return source, None
+    both, place = np.unique(np.stack([source[borrowed], lender[borrowed]]), axis=1, return_inverse=True)
+    unit = source.copy()
+    unit[borrowed] = sources + place.reshape(-1)
+    own = np.stack([np.arange(sources), np.full(sources, -1)])
+    return unit, Units(*np.concatenate([own, both], axis=1))
 
 
 class Photographs(NamedTuple):

@@ -1,23 +1,56 @@
-"""Bootstrap intervals over source pictures, from the same resamples for all figures."""
+"""Intervals over source pictures: bootstrap from the same resamples for all figures, exact where few pictures tell.
+
+Pictures that share a lent plate or texture aren't independent. There the interval is widened by the two-way variance of
+Cameron, Gelbach & Miller (2011): that over photographs plus that over lenders, less that over their pairs. Resampling
+both, with the product of the two weights, would be 1.7 times too wide where lenders matter little.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from variorum.schemas.canonical import Json
-from variorum.statistics import mean_ratio
+from variorum.statistics import mean_ratio, paired_interval, share_interval
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
 
-Ratio: TypeAlias = "tuple[Floats, Floats]"
-"""`top [n, V]` and `bottom [n, V]`, by source and variant; the figure is the mean over variants of Σ top / Σ bottom."""
+
+class Ratio(NamedTuple):
+    """A figure: the mean over variants of Σ top / Σ bottom.
+
+    Attributes:
+        top: by source and variant, `[n, V]`; or by unit and variant, see `Units`.
+        bottom: the same, such as the number of pictures.
+        signed: top is a difference, such as right before less right now, so that 0 isn't the end of the scale.
+    """
+
+    top: Floats
+    bottom: Floats
+    signed: bool = False
+
+
+class Units(NamedTuple):
+    """Pictures of one source that borrow from one lender. The first `n` units are the sources' own pictures.
+
+    Attributes:
+        source: of each unit, `[U]`.
+        lender: of each unit, -1 for none, `[U]`.
+    """
+
+    source: Ints
+    lender: Ints
+
+
+FEW = 10
+"""With fewer sources that tell, such as pairs that differ, intervals are exact."""
 AT_ONCE = 4_000_000
 """Weights drawn at a time."""
+TINY = 1e-9
 KEPT = 25_000_000
 """Weights that are kept for the next figures over as many sources, such as those of a leaderboard's next model."""
 
@@ -31,23 +64,26 @@ class Resamples:
         confidence: level of the percentile intervals (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
             ch. 13).
         seed: seed of the resampling.
+        units: who borrows from whom; None where nobody does.
 
     Attributes:
         tails: the two quantiles that are the ends of an interval.
     """
 
-    def __init__(self, n: int, draws: int, confidence: float, seed: int) -> None:
-        self._n, self._draws, self._seed = n, draws, seed
+    def __init__(self, n: int, draws: int, confidence: float, seed: int, units: Units | None = None) -> None:
+        self._n, self._draws, self._confidence, self._seed = n, draws, confidence, seed
+        self._units = units
         self.tails = (1 - confidence) / 2, (1 + confidence) / 2
 
-    def mean_of_ratios(self, top: Floats, bottom: Floats) -> dict[str, Json]:
+    def mean_of_ratios(self, top: Floats, bottom: Floats, *, signed: bool = False) -> dict[str, Json]:
         """Mean over columns of sum(top) / sum(bottom), with its interval: `value`, `low`, `high` in percent.
 
         Args:
             top: `[n, V]`, the loss of each source in each variant.
             bottom: `[n, V]`, the number of pictures of each source in each variant; no column sums to 0.
+            signed: as of `Ratio`.
         """
-        return self.means_of_ratios([(top, bottom)])[0]
+        return self.means_of_ratios([Ratio(top, bottom, signed)])[0]
 
     def means_of_ratios(self, ratios: Sequence[Ratio]) -> list[dict[str, Json]]:
         """`mean_of_ratios` of several figures in one pass over the resamples; equal columns are summed once."""
@@ -63,21 +99,101 @@ class Resamples:
                 columns.append(column)
             return position
 
-        places = [tuple([place(column) for column in part.T] for part in ratio) for ratio in ratios]
+        own = [Ratio(self._by_source(top), self._by_source(bottom), signed) for top, bottom, signed in ratios]
+        places = [tuple([place(column) for column in part.T] for part in ratio[:2]) for ratio in own]
         pool.clear()
         sums = np.stack(columns, axis=1)
         values = _means(sums.sum(axis=0)[None], places)[:, 0]
         parts = [_means(part.astype(np.float64) @ sums, places) for part in self.weights()]
         lows, highs = np.nanquantile(np.concatenate(parts, axis=1), self.tails, axis=1)
-        return [
-            {"value": percent(value), "low": percent(low), "high": percent(high)}
-            for value, low, high in zip(values, lows, highs, strict=True)
-        ]
+        found: list[dict[str, Json]] = []
+        for ratio, whole, value, *ends in zip(ratios, own, values, lows, highs, strict=True):
+            low, high = self._exact(whole, (ends[0], ends[1]))
+            wider = self._widened(ratio)
+            if wider > 1:
+                least, most = _scale(whole)
+                low, high = max(value - wider * (value - low), least), min(value + wider * (high - value), most)
+            found.append({"value": percent(value), "low": percent(low), "high": percent(high)})
+        return found
+
+    def _by_source(self, part: Floats) -> Floats:
+        """Sums `[n, V]` of what may be by unit, `[U, V]`."""
+        if self._units is None or len(part) == self._n:
+            return part
+        found = np.zeros((self._n, part.shape[1]))
+        np.add.at(found, self._units.source, part)
+        return found
+
+    def _exact(self, ratio: Ratio, drawn: tuple[float, float]) -> tuple[float, float]:
+        """The interval of a figure of which few sources tell anything; the drawn one of any other.
+
+        Where a source counts for more or less than one pair or one picture, the exact interval is that of the number of
+        sources, times what the strongest of them adds, and the drawn one lies inside.
+        """
+        top, bottom, signed = ratio
+        there = (bottom > 0).any(axis=1)
+        n, columns = int(there.sum()), bottom.sum(axis=0) > 0
+        whole = bottom[:, columns].sum(axis=0) * columns.sum() / n
+        told, most = ((part[there][:, columns] / whole).sum(axis=1) for part in (top, bottom))
+        ends: list[tuple[float, float]] = []
+        if signed:
+            lost, gained = (int((sign * told > TINY).sum()) for sign in (1, -1))
+            if lost + gained < FEW:
+                strongest = float(np.abs(told).max()) if lost + gained else 1.0
+                low, high = paired_interval(lost, gained, n, self._confidence)
+                ends.append((strongest * low, strongest * high))
+        elif (told >= -TINY).all() and (told <= most + TINY).all():
+            for part, turned in ((told, False), (most - told, True)):
+                if (hits := int((part > TINY).sum())) < FEW:
+                    strongest = float(part.max()) if hits else 1.0
+                    low, high = (strongest * end for end in share_interval(hits, n, self._confidence))
+                    ends.append((1 - high, 1 - low) if turned else (low, high))
+        if not ends:
+            return drawn
+        if not np.isin(np.round(np.abs(told), 9), (0, 1)).all() or np.ptp(most) > TINY:
+            ends.append(drawn)
+        least, largest = _scale(ratio)
+        return max(min(low for low, _ in ends), least), min(max(high for _, high in ends), largest)
+
+    def _widened(self, ratio: Ratio) -> float:
+        """How many times wider an interval is because sources share lenders; 1 where none do."""
+        if self._units is None or len(ratio.top) == self._n:
+            return 1.0
+        top, bottom, _ = ratio
+        total = bottom.sum(axis=0)
+        top, bottom, total = top[:, total > 0], bottom[:, total > 0], total[total > 0]
+        weight = (bottom / total).mean(axis=1)
+        pull = ((top - bottom * (top.sum(axis=0) / total)) / total).mean(axis=1)
+        source, lender = self._units
+        lenders = int(lender.max(initial=-1)) + 1
+        borrowed = (lender >= 0) & (weight > 0)
+        if not (np.bincount(lender[borrowed], minlength=1) > 1).any():
+            return 1.0
+        cluster = np.where(lender >= 0, lender, lenders + source)
+        over_sources, over_clusters = (float((np.bincount(by, pull) ** 2).sum()) for by in (source, cluster))
+        if not over_sources:
+            return 1.0
+        both = over_sources + over_clusters - float((pull**2).sum())
+        clusters = max(1 / float((np.bincount(cluster, weight) ** 2).sum()), 2.0)  # as many of equal size
+        return max(1.0, float(np.sqrt(clusters / (clusters - 1) * both / over_sources)) * self._few(clusters - 1))
+
+    def _few(self, freedom: float) -> float:
+        """By how much a quantile of Student's distribution is beyond that of the normal one."""
+        from scipy.special import ndtri, stdtrit
+
+        return float(stdtrit(freedom, self.tails[1]) / ndtri(self.tails[1]))
 
     def weights(self) -> Iterable[Array]:
         """Count each source in each resample, whole numbers `[R, n]`, in parts."""
         few = self._n * self._draws <= KEPT and self._n < 2**16
         return (_kept if few else _drawn)(self._n, self._draws, self._seed)
+
+
+def _scale(ratio: Ratio) -> tuple[float, float]:
+    """The least and the largest value that a figure can have."""
+    if ratio.signed:
+        return -1.0, 1.0
+    return (0.0, 1.0) if (ratio.top >= 0).all() and (ratio.top <= ratio.bottom + TINY).all() else (-np.inf, np.inf)
 
 
 def _drawn(n: int, draws: int, seed: int) -> Iterator[Array]:

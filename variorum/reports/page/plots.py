@@ -20,7 +20,7 @@ from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.lookup import component_class
 from variorum.schemas.manifest import Manifest
-from variorum.schemas.plot import CurvePlot, IntervalPlot, Plot, Point, RadarPlot
+from variorum.schemas.plot import FEWEST, CurvePlot, IntervalPlot, Plot, Point, RadarPlot
 from variorum.stages.evaluate import read_figures
 
 log = logging.getLogger(__name__)
@@ -96,11 +96,14 @@ def _table(plot: Plot) -> tuple[list[str], list[list[Any]]]:
 
 def leaderboard_plots(board: Leaderboard) -> Iterator[Json]:
     """Models by their average drop, and the drops by variant of the best ones."""
-    ranked = [(f"{entry.rank}. {entry.model.name}", entry.figures) for entry in board.entries[:MOST_ROWS]]
+    shown = [entry for entry in board.entries[:MOST_ROWS] if entry.few is None]
+    ranked = [(f"{entry.rank}. {entry.model.name}", entry.figures) for entry in shown]
     average = tuple(_point(figures.average_drop) for _, figures in ranked)
     rows = tuple(board.edits())
     drops = {
-        name: tuple(_point(one.drop) if (one := figures.variants.get(variant)) else None for variant in rows)
+        name: tuple(
+            _point(one.drop) if (one := figures.variants.get(variant)) and one.n >= FEWEST else None for variant in rows
+        )
         for name, figures in ranked[:SERIES]
     }
     title = f"Leaderboard: drop averaged over the edits, {len(ranked)} of {len(board.entries)} models"
