@@ -210,9 +210,12 @@ class AttributeEdit(Generator):
         """The results of each sample as records, with the classifier's opinion of each picture."""
         drafts = [item[1] for one in results for item in one if not isinstance(item, Failure)]
         if self.classifier is not None and drafts:
-            rows = ctx.models.get(self.classifier)([draft.picture for draft in drafts])
-            for draft, row in zip(drafts, rows, strict=True):
-                draft.gates |= gates.label_gates(row, draft.subject.scene.index(draft.subject.index))
+            known = [draft.subject.scene.judged(draft.picture) for draft in drafts]
+            asked = [draft.picture for draft, row in zip(drafts, known, strict=True) if row is None]
+            rows = iter(ctx.models.get(self.classifier)(asked) if asked else [])
+            for draft, row in zip(drafts, known, strict=True):
+                judged = next(rows) if row is None else row
+                draft.gates |= gates.label_gates(judged, draft.subject.scene.index(draft.subject.index))
         return [[item if isinstance(item, Failure) else self._sample(*item) for item in one] for one in results]
 
     def _sample(self, wanted: WantedEdit, draft: Draft) -> Sample:
