@@ -14,7 +14,16 @@ from pydantic import Field
 
 from variorum.kit.predicted.answers import judges, named, predictions, there
 from variorum.kit.predicted.calibration import BINS, bin_of, error_by_chance
-from variorum.kit.predicted.drops import TOGETHER, Results, calibrations, difference, of_classifier, ordering, pairs, unpaired
+from variorum.kit.predicted.drops import (
+    TOGETHER,
+    Results,
+    calibrations,
+    difference,
+    of_classifier,
+    ordering,
+    pairs,
+    unpaired,
+)
 from variorum.kit.predicted.offered import NO_EDITS, NO_ORIGINALS, Asked, axes_of, by_model
 from variorum.kit.predicted.pairing import ORIGINAL, paired
 from variorum.kit.predicted.resamples import Resamples

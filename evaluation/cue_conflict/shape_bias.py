@@ -123,7 +123,14 @@ class ShapeBias(Evaluation):
             for name in names:
                 mine = np.flatnonzero(texts["classifier"] == name)
                 if len(mine):
-                    answers = Answers(table, mine, source[mine], unit[mine], len(sources) if units is None else len(units.source), results)
+                    answers = Answers(
+                        table,
+                        mine,
+                        source[mine],
+                        unit[mine],
+                        len(sources) if units is None else len(units.source),
+                        results,
+                    )
                     classifiers[name] = {
                         "outputs": int(table["outputs"][mine[0]]),
                         "preprocessing": str(table["preprocessing"][mine[0]]),
