@@ -273,7 +273,7 @@ def test_what_cannot_work_is_refused_before_the_models_see_the_pictures(place, w
 
 def test_too_few_photographs_are_refused(place):
     va.run(dataset="few", version="1.0.0", source={"name": "image_folder", "path": "photos"}, limit=4, progress=False)
-    with pytest.raises(RecipeError, match="too few photographs: 4, and 10 are needed"):
+    with pytest.raises(RecipeError, match="too few photographs: 4, and 30 are needed"):
         asked(editions="few")
     assert seen(place) == []
 
