@@ -92,11 +92,14 @@ class AccuracyDrop(Evaluation):
         """Accuracies in percent and drops in percentage points, by classifier and variant.
 
         `unscored` counts pictures that have no label that a classifier knows, `unpaired` edited pictures whose original
-        is missing, `several_labels` pictures with more than one. `average_drop` and `average_accuracy` average over the
-        edits, without the baselines. `drop_vs_reference` is the drop relative to the variant that an edit started from,
-        over the sources that have both. `differences` are those of two classifiers, on the pictures that both scored.
-        `ordering` has the classifiers by falling average accuracy, each with its difference to the one before. `missing`
-        are further ones that weren't measured. All intervals are of the same resamples. `names` and `variants` are in the order of the recipe and the edition.
+        is missing, `several_labels` pictures with more than one, and `photographs` those that a figure is over.
+        `families` has the figures over the photographs that have all variants of a family. `average_drop` and
+        `average_accuracy` average over the edits in `averaged`: those of 30 photographs, or all if none has as many;
+        baselines are left out. `drop_vs_reference` is the drop relative to the pictures that edits started from.
+        `differences` are those of two classifiers, on the pictures that both scored. `ordering` has the classifiers by
+        falling average accuracy, each with its difference to the one before. `missing` are further ones that weren't
+        measured. All intervals are of the same resamples. `names` and `variants` are in the order of the recipe and the
+        edition.
         """
         names = named(self.classifiers, self.further, table)
         common: dict[str, Json] = {"confidence": self.confidence, "unscored": 0, "unpaired": 0, "several_labels": 0}

@@ -108,7 +108,7 @@ def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
 
 
 def wanted(item: Mapping[str, Any] | None) -> str:
-    """About how many photographs a figure takes whose interval ends 10 points from it, at least `FEWEST`; – for none."""
+    """About how many photographs a figure takes whose interval ends 10 points from it, `FEWEST` or more; – for none."""
     if item is None or not item.get("photographs"):
         return "–"
     reach = max(item["value"] - item["low"], item["high"] - item["value"])
