@@ -236,10 +236,8 @@ class _Work:
             return Diluted(_cut(near.caption, most), (), told, near.made_of)
         chosen = self._keywords(of, image, text, variant)
         if not chosen:
-            what = "the caption has no keywords"
-            if variant != "text_keywords":
-                what = "the classifier is sure of nothing, or of nothing that doesn't give the class away"
-            raise Unusable("no_keywords", what)
+            what = "the caption tells of nothing" if variant == "text_keywords" else "the classifier is sure of nothing"
+            raise Unusable("no_keywords", f"{what}, or only of what names the class")
         if settings.writer is not None:
             writer = writing(settings.writer, of.model(settings.writer))
             asked = question(text, chosen, settings.sentences, settings.max_words)
@@ -254,19 +252,17 @@ class _Work:
         return Diluted(added, tuple(chosen), {})
 
     def _keywords(self, of: Edit, image: Pixels, text: str, variant: str) -> list[str]:
-        """Those of the caption, without names of its classes where it has others, and of the picture without any."""
+        """Those of the caption and of the picture that don't name its classes."""
         most, related = self._settings.keywords, self._kin(of.sample)
         mine = [] if variant == "image_keywords" else keywords(text, len(text))
-        mine = ([name for name in mine if not new_labels(name, "", related)] or mine)[:most]
+        mine = [name for name in mine if not new_labels(name, "", related)][:most]
         if variant == "text_keywords":
             return mine
         alias = self._settings.classifier
         found = seen(alias, of.model(alias), image)
         room = self._settings.max_words - min(len(frame.split()) for frame in usable_frames(self._labels))
         found = [name for name in found if words(name) and len(name.split()) <= room]
-        found = [
-            name for name in found if not (new_labels(name, text, self._labels) or new_labels(name, text, related))
-        ]
+        found = [name for name in found if not (new_labels(name, text, self._labels) or new_labels(name, "", related))]
         if variant == "image_keywords":
             return found[:most]
         known = words(text)
