@@ -14,7 +14,7 @@ from pydantic import Field
 
 from variorum.evaluation.content_dilution.figures import Pictures
 from variorum.generators.content_dilution.neighbours import caption_of
-from variorum.generators.content_dilution.words import words
+from variorum.generators.content_dilution.words import stopwords, words
 from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.kit.predicted.resamples import Resamples
 from variorum.kit.prompts.prompts import articled
@@ -156,7 +156,7 @@ def _asked(table: Table) -> _Asked:
     labels = [set(json.loads(one)) for one in table["labels"].tolist()]
     classes = sorted(set().union(*labels))
     has = np.array([[one in own for one in classes] for own in labels], bool).reshape(len(labels), len(classes))
-    counting = TfidfVectorizer(analyzer=words, max_features=MOST_WORDS, dtype=np.float32)
+    counting = TfidfVectorizer(analyzer=_said, max_features=MOST_WORDS, dtype=np.float32)
     values: dict[str, Floats] = {}
     try:
         counting.fit([caption for caption, first in zip(captions, original, strict=True) if first])
@@ -174,6 +174,11 @@ def _asked(table: Table) -> _Asked:
         values["shown"] = np.where(shown.answerable, shown.first, np.nan)
         values |= {part: np.asarray(table[part], np.float64) for part in PARTS}
     return _Asked(photograph, values)
+
+
+def _said(caption: str) -> list[str]:
+    """The words that say something."""
+    return [word for word in words(caption) if word not in stopwords()]
 
 
 def _clean(values: Floats, photograph: Array, variant: Array) -> Floats:
