@@ -1,7 +1,8 @@
 """Average precision of object detectors on each variant of an edition, and how it compares with the originals.
 
 The measures are those of COCO (Lin et al., ECCV 2014, arXiv 1405.0312) by pycocotools, and the effective robustness of
-COCO-O (Mao et al., ICCV 2023, arXiv 2307.12730). Detectors look for the names of the edition's classes.
+COCO-O (Mao et al., ICCV 2023, arXiv 2307.12730) where there are enough detectors. Detectors look for the names of the
+edition's classes.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ BOXES: Mapping[str, Any] = {"needs": ("boxes",), "gap": "share of the objects th
 
 
 class DetectionAp(Evaluation):
-    """AP of detectors by variant, drops, mAP over domains and effective robustness, with bootstrap intervals."""
+    """AP of detectors by variant, drops and mAP over domains, with bootstrap intervals."""
 
-    revision = 1
+    revision = 2
     needs_objects: ClassVar[bool] = True
     offers: ClassVar[Mapping[str, Figure]] = {
         "ap": Figure("AP at IoU .5 to .95, mean over domains", "whole", **BOXES),
         "isolated": Figure("AP at IoU .5 to .95 of isolated objects, mean over domains", "whole", **BOXES),
         "originals": Figure("AP at IoU .5 to .95", "whole", **BOXES),
     }
-    late: ClassVar[frozenset[str]] = frozenset({"ignore", "bootstrap", "confidence", "slope"})
+    late: ClassVar[frozenset[str]] = frozenset({"ignore", "bootstrap", "confidence"})
 
     detectors: tuple[str, ...] = Field(default=("detector",), min_length=1)
     """Aliases of detectors; none may have decided what is in the edition."""
@@ -59,8 +60,6 @@ class DetectionAp(Evaluation):
     """Number of resamples of the photographs."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals."""
-    slope: float = Field(default=0.45, ge=0, le=1)
-    """mAP under a shift per mAP on the originals, on the line that effective robustness is measured from."""
 
     def uses(self) -> list[Use]:
         """Return the detectors."""
@@ -80,23 +79,22 @@ class DetectionAp(Evaluation):
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Averages in percent and differences in percentage points, by detector and variant.
 
-        A drop and the effective robustness are over the photographs and the objects that both the variant and the
-        originals have; `other_objects` counts the originals' other objects. Isolated objects have no effective
-        robustness. `checks` has the number of objects by check, if a detector was asked, whatever is ignored.
-        `over_domains` has the unweighted means over the variants of a view, without the baselines. All intervals are
-        of the same resamples of the photographs.
+        A drop is over the photographs and the objects that both the variant and the originals have; `other_objects`
+        counts the originals' other objects. `checks` has the number of objects by check, if a detector was asked,
+        whatever is ignored. `over_domains` has the unweighted means over the variants of a view, without the baselines;
+        that over scenes has an effective robustness if there are five detectors, as it compares them with each other.
+        All intervals are of the same resamples of the photographs.
         """
         names = list(dict.fromkeys(self.detectors))
         common: dict[str, Json] = {
             "names": list(names),
             "confidence": self.confidence,
             "bootstrap": self.bootstrap,
-            "slope": self.slope,
             "ignore": list(self.ignore),
         }
         if not len(table):
             return {**common, "pictures": 0, "variants": [], "checks": {}, "detectors": {}}
-        from variorum.kit.detection.figures import of_detector
+        from variorum.kit.detection.figures import of_detector, with_robustness
 
         tops = roots(dict(zip(table["id"], table["parent"], strict=True)))
         photographs, photograph = np.unique([tops[one] for one in table["id"]], return_inverse=True)
@@ -105,21 +103,22 @@ class DetectionAp(Evaluation):
         weights = rng.multinomial(size, np.full(size, 1 / size), self.bootstrap).astype(np.float64)
         tails = (1 - self.confidence) / 2, (1 + self.confidence) / 2
         ids = categories(ctx.classes)[1]
-        detectors: dict[str, Json] = {}
+        detectors: dict[str, dict[str, Json]] = {}
+        means = []
         for alias in names:
             mine = table["detector"] == alias
             judged = judged_by(table, mine, photograph)
-            detectors[alias] = {
-                **counts(table, mine),
-                **of_detector(judged, ids, self.ignore, weights, tails, self.slope),
-            }
+            found, over = of_detector(judged, ids, self.ignore, weights, tails)
+            detectors[alias] = {**counts(table, mine), **found}
+            means.append(over)
+        with_robustness(list(detectors.values()), means, tails)
         variants = list(dict.fromkeys(table["variant"]))
         return {
             **common,
             "pictures": len(set(table["id"])),
             "variants": variants,
             "checks": checks(table, table["detector"] == names[0]),
-            "detectors": detectors,
+            "detectors": dict(detectors),
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:

@@ -38,9 +38,9 @@ class DomainStylization(Generator):
     """The `original` and one picture per domain and view: `sketch`, `sketch_isolated` and so on.
 
     A `scene` is the whole photograph redrawn. An `isolated` picture shows one object on an empty ground, as most real
-    sketches and tattoos do: the largest with a mask that the frame doesn't cut off. Its other boxes are dropped and
-    counted. Which style of a domain a photograph gets, and the style's parameters, are drawn by its own seed, so that
-    no detector learns one filter.
+    sketches and tattoos do: the largest with a mask that neither the frame nor an object before it cuts off. Its box is
+    that of what is drawn; the other boxes are dropped and counted. Which style of a domain a photograph gets, and the
+    style's parameters, are drawn by its own seed, so that no detector learns one filter.
 
     A detector, if one is named, looks for the objects in the photograph and in every picture: see `Object.check`. By
     `least_confirmed` it also decides what is accepted, unless that is 0. Either way it may not judge the edition later.
@@ -48,6 +48,7 @@ class DomainStylization(Generator):
     can stand alone, empty if none can.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 

@@ -248,7 +248,7 @@ def test_the_box_of_what_stands_alone_is_of_what_is_drawn(longer, drawn):
         assert item.annotations.objects[0].box == (left, top, wide, high)
     else:
         assert isinstance(item, Failure)
-        assert "of cup, drawn is 0.667" in item.detail
+        assert "of cup, drawn is 0.667 and must be >= 0.85" in item.detail
 
 
 def test_specks_of_a_mask_are_neither_drawn_nor_in_its_box():

@@ -50,7 +50,7 @@ class Limits(BaseModel):
     most_border: float = Field(default=0.02, ge=0, le=1, description="share of its outline on the picture's border")
     least_main_part: float = Field(default=0.9, ge=0, le=1, description="share of its mask in one piece")
     least_box_iou: float = Field(default=0.5, ge=0, le=1, description="of a segmenter's mask and the box that it fits")
-    least_drawn: float = Field(default=0.8, ge=0, le=1, description="IoU of the box of what stands alone and its own")
+    least_drawn: float = Field(default=0.85, ge=0, le=1, description="IoU of the box of what stands alone and its own")
     most_covered: float = Field(default=0.02, ge=0, le=1, description="share of its outline along objects before it")
 
 

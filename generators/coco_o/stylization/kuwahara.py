@@ -58,3 +58,10 @@ def kuwahara(image: Pixels, flow: Flow, radius: float, *, sharpness: float = 8, 
         total += cv2.remap(weighted, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     colours = total[..., :3] / total[..., 3:]
     return np.asarray(np.clip(colours + 0.5, 0, 255), np.uint8)
+
+
+def kuwahara_widely(image: Pixels, flow: Flow, radius: float) -> Pixels:
+    """The filtered picture, computed at half the size: of a wide radius little else would be left."""
+    height, width = image.shape[:2]
+    half = cv2.resize(image, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(kuwahara(half, flow, radius / 2), (width, height), interpolation=cv2.INTER_LINEAR))

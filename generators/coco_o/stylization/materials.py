@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from variorum.kit.corrupt.air import blurred_widely
+
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels, Singles
 
@@ -90,7 +92,7 @@ def spread(image: Pixels, subject: Pixels, reach: float) -> Pixels:
     """
     alpha = (subject.astype(np.float32) * np.float32(1 / 255))[..., None]
     premultiplied = np.concatenate([image * alpha, alpha], axis=2)
-    near = np.asarray(cv2.GaussianBlur(premultiplied, (0, 0), reach))
+    near = blurred_widely(premultiplied, reach)
     share = near[..., 3:]
     mean = premultiplied[..., :3].sum(axis=(0, 1)) / max(float(alpha.sum()), 1e-6)
     beyond = (near[..., :3] + 1e-3 * mean) / (share + 1e-3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from variorum.generators.coco_o.stylization.materials import (
     weave,
 )
 from variorum.generators.coco_o.stylization.style import Drawn
+from variorum.kit.corrupt.air import blurred_widely
 from variorum.kit.pictures.flow import edge_flow
 from variorum.kit.pictures.scene import Scene
 from variorum.pixels import decode
@@ -29,13 +30,18 @@ from variorum.schemas.errors import SourceError
 from variorum.sources.exports.cutouts import package_file
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels
+    from variorum.arrays import Pixels, Singles
+    from variorum.models.roles import StyleTransfer
 
 PAINTINGS = (0, 2, 4, 5, 10, 12, 14, 23, 24)
 """The styles of `style_network` in which photographs look painted and objects stay recognisable.
 
 8, 11, 13, 15, 18 and 22 look drawn, printed or carved; objects drown in 1, 3, 6, 7, 9, 16, 17, 19, 20, 21 and 25.
 """
+LONGEST = 320, 449
+"""Range of the picture's long side as a network sees it, in pixels. Its strokes have a size in pixels."""
+MARGIN = 24
+"""Units around an object that stands alone which a network sees with it."""
 DETAIL = {"network": 0.55, "arbitrary": 0.25}
 """Share of the photograph's own fine light and shade that objects get back, so that faces keep their eyes."""
 
@@ -92,9 +98,10 @@ def network(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     model = scene.model("style_network")
     weights = np.zeros((1, model.styles), np.float32)
     weights[0, drawn["styles"]] = drawn["share"], 1 - drawn["share"]
-    ready = _surrounded(scene, rng)
-    (painted,) = model([ready], weights, longest=drawn["longest"])
-    return _on_canvas(painted, ready, scene, drawn, rng, DETAIL["network"])
+    where = _around(scene)
+    ready = _surrounded(scene, where, rng)
+    (painted,) = model([ready], weights, longest=_longest(scene, where, drawn))
+    return _on_canvas(painted, ready, where, scene, drawn, rng, DETAIL["network"])
 
 
 def draw_arbitrary(rng: np.random.Generator) -> Drawn:
@@ -114,38 +121,66 @@ def draw_arbitrary(rng: np.random.Generator) -> Drawn:
 def arbitrary(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     """Repainted by a network with the palette and the grain of another picture."""
     model = scene.model("style_transfer")
-    ready = _surrounded(scene, rng)
+    where = _around(scene)
+    ready = _surrounded(scene, where, rng)
     smooth = kuwahara(ready, edge_flow(ready) if scene.subject is not None else scene.flow, 2 * scene.unit)
-    own, first, second = model.vectors([ready, *(_pattern(name) for name in drawn["patterns"])])
+    (own,) = model.vectors([ready])
+    first, second = (_vector(model, name) for name in drawn["patterns"])
     style = drawn["share"] * first + (1 - drawn["share"]) * second
     vector = own + drawn["strength"] * (style - own)
-    (painted,) = model([smooth], vector[None], longest=drawn["longest"])
-    return _on_canvas(painted, ready, scene, drawn, rng, DETAIL["arbitrary"])
+    (painted,) = model([smooth], vector[None], longest=_longest(scene, where, drawn))
+    return _on_canvas(painted, ready, where, scene, drawn, rng, DETAIL["arbitrary"])
 
 
 def _draw_ground(rng: np.random.Generator) -> Drawn:
     return {
-        "longest": int(rng.integers(384, 513)),
+        "longest": int(rng.integers(*LONGEST)),
         "weave": between(rng, 0.03, 0.14),
         "light": between(rng, 180, 300),
         "canvas": [int(value) for value in CANVASES[rng.integers(len(CANVASES))]],
     }
 
 
-def _surrounded(scene: Scene, rng: np.random.Generator) -> Pixels:
+Part: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a picture."""
+
+
+def _around(scene: Scene) -> Part:
+    """What a network sees of the photograph: all of it, or the object that stands alone with some margin."""
+    if scene.subject is None:
+        return slice(None), slice(None)
+    left, top, width, height = cv2.boundingRect(scene.subject)
+    margin = round(MARGIN * scene.unit)
+    return slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin)
+
+
+def _longest(scene: Scene, where: Part, drawn: Drawn) -> int:
+    """Long side in pixels at which a network sees a part, at the scale of the whole picture."""
+    return max(1, round(drawn["longest"] * max(scene.image[where].shape[:2]) / max(scene.shape)))
+
+
+def _surrounded(scene: Scene, where: Part, rng: np.random.Generator) -> Pixels:
     """The photograph, or the object where its own colours go on around it with some texture.
 
     The networks normalise each feature over the picture, so a large flat ground would drive them to extremes.
     """
     if scene.subject is None:
         return scene.image
-    texture = clouds(scene.shape, 12 * scene.unit, rng, 3) * (20 * (1 - scene.subject.astype(np.float32) / 255))
-    around = spread(scene.image, scene.subject, 16 * scene.unit) + texture[..., None]
+    subject = scene.subject[where]
+    shape = subject.shape[0], subject.shape[1]
+    texture = clouds(shape, 12 * scene.unit, rng, 3) * (20 * (1 - subject.astype(np.float32) / 255))
+    around = spread(scene.image[where], subject, 16 * scene.unit) + texture[..., None]
     return np.asarray(np.clip(around + 0.5, 0, 255), np.uint8)
 
 
 def _on_canvas(
-    painted: Pixels, photograph: Pixels, scene: Scene, drawn: Drawn, rng: np.random.Generator, detail: float
+    painted: Pixels,
+    photograph: Pixels,
+    where: Part,
+    scene: Scene,
+    drawn: Drawn,
+    rng: np.random.Generator,
+    detail: float,
 ) -> Pixels:
     """A network's picture, or its object alone, on canvas.
 
@@ -155,18 +190,25 @@ def _on_canvas(
     share = drawn["own_colour"]
     theirs[..., 1:] = cv2.addWeighted(theirs[..., 1:], 1 - share, cv2.blur(own[..., 1:], (3, 3)), share, 0)
     light = own[..., 0].astype(np.float32)
-    fine = light - cv2.GaussianBlur(light, (0, 0), 5 * scene.unit)
-    soft = cv2.GaussianBlur(scene.cared, (0, 0), 3 * scene.unit).astype(np.float32) * np.float32(detail / 255)
+    fine = light - blurred_widely(light, 5 * scene.unit)
+    soft = cv2.GaussianBlur(scene.cared[where], (0, 0), 3 * scene.unit).astype(np.float32) * np.float32(detail / 255)
     theirs[..., 0] = np.clip(theirs[..., 0] + soft * fine + 0.5, 0, 255).astype(np.uint8)
     mixed = np.asarray(cv2.cvtColor(theirs, cv2.COLOR_LAB2RGB))
     if scene.subject is not None:
-        outline = np.rint(255 * ragged(scene.subject, scene.unit, rng)).astype(np.uint8)
-        mixed = on_ground(mixed, outline, drawn["canvas"])
+        outline = np.rint(255 * ragged(scene.subject[where], scene.unit, rng)).astype(np.uint8)
+        alone = np.full((*scene.shape, 3), drawn["canvas"], np.uint8)
+        alone[where] = on_ground(mixed, outline, drawn["canvas"])
+        mixed = alone
     lit = relief(weave(scene.shape, max(2.2 * scene.unit, 2), rng), drawn["light"], drawn["weave"])
     return np.asarray(cv2.multiply(mixed, cv2.merge([lit] * 3), dtype=cv2.CV_8U))
 
 
 @lru_cache(maxsize=len(PATTERNS))
+def _vector(model: StyleTransfer, name: str) -> Singles:
+    """A pattern's style as a vector."""
+    return np.asarray(model.vectors([_pattern(name)])[0])
+
+
 def _pattern(name: str) -> Pixels:
     """A pattern's central square at the size that the network sees it at."""
     pattern = PATTERNS[name]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from variorum.generators.coco_o.stylization.kuwahara import kuwahara
+from variorum.generators.coco_o.stylization.kuwahara import kuwahara, kuwahara_widely
 from variorum.generators.coco_o.stylization.materials import (
     CANVASES,
     between,
@@ -26,6 +26,7 @@ from variorum.generators.coco_o.stylization.materials import (
 from variorum.generators.coco_o.stylization.networks import arbitrary, draw_arbitrary, draw_network, network
 from variorum.generators.coco_o.stylization.strokes import bristles, laid
 from variorum.generators.coco_o.stylization.style import Drawn, Style
+from variorum.kit.corrupt.air import blurred_widely
 from variorum.kit.pictures.scene import Scene
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def watercolour(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     """
     unit, shape = scene.unit, scene.shape
     scene = _toned(scene, drawn, (255, 255, 255))
-    broad = kuwahara(scene.image, scene.flow, drawn["stroke"] * unit)
+    broad = kuwahara_widely(scene.image, scene.flow, drawn["stroke"] * unit)
     fine = kuwahara(scene.image, scene.flow, drawn["detail"] * unit)
     washes = kuwahara(_mixed(broad, fine, _detail(scene)), scene.flow, 0.6 * drawn["stroke"] * unit)
     washes = _touched(washes, scene)
@@ -82,7 +83,7 @@ def watercolour(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     light = cv2.cvtColor(washes, cv2.COLOR_RGB2GRAY).astype(np.float32) * np.float32(1 / 255)
     white = max(float(np.percentile(light, 97)), 0.6)
     light *= np.float32(1 / white)
-    step = cv2.GaussianBlur(light, (0, 0), 4 * unit) - cv2.GaussianBlur(light, (0, 0), 1.2 * unit)
+    step = blurred_widely(light, 4 * unit) - cv2.GaussianBlur(light, (0, 0), 1.2 * unit)
     amount = 1 + drawn["turbulence"] * turbulence - drawn["granulation"] * tooth + drawn["edges"] * np.maximum(step, 0)
     gaps = smoothstep(-8 * step + 0.12 * tooth, 0.35, 0.8) * np.float32(drawn["gaps"])
     amount *= (1 - 0.9 * smoothstep(light + 0.04 * turbulence, 0.82, 1.0)) * (1 - gaps)
@@ -104,7 +105,7 @@ def watercolour(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
 def _wash(colour: list[int], subject: Pixels, unit: float, rng: np.random.Generator) -> Singles:
     """Draw a loose wash around the object, `[H, W, 3]`: it has a ragged end and is darker there."""
     shape = subject.shape[0], subject.shape[1]
-    near = cv2.GaussianBlur(subject, (0, 0), 24 * unit).astype(np.float32) * np.float32(1 / 255)
+    near = blurred_widely(subject.astype(np.float32), 24 * unit) * np.float32(1 / 255)
     extent = near + 0.08 * clouds(shape, 90 * unit, rng, 4) - 0.1
     outside = 1 - subject.astype(np.float32) * np.float32(1 / 255)
     amount = smoothstep(extent, -0.02, 0.03) * (0.8 + 0.7 * np.exp(-((extent / 0.05) ** 2))) * outside
@@ -121,14 +122,14 @@ def _detail(scene: Scene) -> Singles:
     """1 where a picture has much fine detail, 0 where it has none, `[H, W, 1]`."""
     grey = cv2.cvtColor(scene.image, cv2.COLOR_RGB2GRAY)
     fine = cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), 3 * scene.unit))
-    local = cv2.GaussianBlur(fine.astype(np.float32), (0, 0), 7 * scene.unit)
+    local = blurred_widely(fine.astype(np.float32), 7 * scene.unit)
     return smoothstep(local, 4, 12)[..., None]
 
 
 def _touched(washes: Pixels, scene: Scene) -> Pixels:
     """Washes with the fine light and shade of objects, as of eyes, put in with a small brush."""
     grey = scene.grey.astype(np.float32)
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), 5 * scene.unit)
+    fine = grey - blurred_widely(grey, 5 * scene.unit)
     soft = cv2.GaussianBlur(scene.cared, (0, 0), 2 * scene.unit).astype(np.float32) * np.float32(TOUCH / 255)
     return np.asarray(np.clip(washes + (soft * fine)[..., None] + 0.5, 0, 255), np.uint8)
 

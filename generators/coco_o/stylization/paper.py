@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from variorum.generators.coco_o.stylization.kuwahara import kuwahara
+from variorum.generators.coco_o.stylization.kuwahara import kuwahara_widely
 from variorum.generators.coco_o.stylization.materials import PAPERS, between, clouds, on_ground, relief, tone
 from variorum.generators.coco_o.stylization.palettes import matched, quantised
 from variorum.generators.coco_o.stylization.style import Drawn
@@ -63,9 +63,7 @@ def paper_cut(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     if subject is not None:
         image = on_ground(image, subject, drawn["sheet"])
     flow = Scene(image, [], None, scene.model).flow
-    half = cv2.resize(image, (max(1, shape[1] // 2), max(1, shape[0] // 2)), interpolation=cv2.INTER_AREA)
-    half = kuwahara(np.asarray(half), flow, drawn["facet"] * unit / 2)
-    flat = np.asarray(cv2.resize(half, shape[::-1], interpolation=cv2.INTER_LINEAR))
+    flat = kuwahara_widely(image, flow, drawn["facet"] * unit)
     fine = cv2.bilateralFilter(image, 5, 24, max(1.2 * unit, 0.6))
     ground = np.ones(shape, bool) if subject is None else np.zeros(shape, bool)
     colours = np.broadcast_to(np.asarray(drawn["sheet"], np.float32), (*shape, 3)).copy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from variorum.kit.detection.matching import Matches, match
 from variorum.kit.detection.precision import summary
 from variorum.kit.detection.records import Picture, counted
 from variorum.kit.detection.resampled import resampled_map
-from variorum.kit.detection.robustness import effective_robustness, relative_drop
+from variorum.kit.detection.robustness import FEWEST, effective_robustness, relative_drop
 from variorum.kit.predicted.pairing import ORIGINAL
 from variorum.kit.predicted.resamples import percent
 from variorum.schemas.annotations import Check
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SHARE = (0.0, 1.0)
 """The least and the highest mAP."""
 ISOLATED = "isolated"
-"""The view that has no effective robustness: the published line is about scenes."""
+"""The view that has no effective robustness: an object alone may well be easier to find than in its photograph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,10 @@ def of_detector(
     ignore: Collection[Check],
     weights: Floats,
     tails: tuple[float, float],
-    slope: float,
-) -> dict[str, Json]:
-    """The figures of a detector; averages are in percent and differences in percentage points.
+) -> tuple[dict[str, Json], dict[str, Measured]]:
+    """The figures of a detector, and by view what the mean over the domains is made of.
+
+    Averages are in percent and differences in percentage points.
 
     Args:
         judged: what it was shown.
@@ -80,7 +81,6 @@ def of_detector(
         ignore: objects with these checks are ignored.
         weights: how often each photograph is in each resample, `[B, S]`.
         tails: quantiles of the intervals' ends.
-        slope: of the line that effective robustness is measured from.
     """
     found: dict[str, Json] = {}
     maps: dict[str, Floats] = {}
@@ -101,11 +101,35 @@ def of_detector(
             figures |= {
                 "paired": len(shared),
                 "other_objects": dropped,
-                **_compared(both, views[variant], tails, slope),
+                **_compared(both, tails),
             }
             measured[variant] = both
         found[variant] = figures
-    return {"variants": found, "over_domains": _over_domains(maps, measured, views, tails, slope)}
+    means, over = _over_domains(maps, measured, views, tails)
+    return {"variants": found, "over_domains": means}, over
+
+
+def with_robustness(
+    found: Sequence[Mapping[str, Any]], over: Sequence[Mapping[str, Measured]], tails: tuple[float, float]
+) -> None:
+    """Add the effective robustness to the mean over scenes of each detector that has one, if these are enough.
+
+    Args:
+        found: figures of each detector, as `of_detector` gives them.
+        over: what its means are made of.
+        tails: quantiles of the intervals' ends.
+    """
+    means = [
+        (mean, measured[mean["view"]])
+        for figures, measured in zip(found, over, strict=True)
+        for mean in figures["over_domains"]
+        if mean["view"] != ISOLATED and mean["view"] in measured
+    ]
+    if len(means) < FEWEST:
+        return
+    shifted, original = (np.stack([getattr(both, side) for _, both in means]) for side in ("shifted", "original"))
+    for (mean, _), above in zip(means, effective_robustness(shifted, original), strict=True):
+        mean["effective_robustness"] = interval(above, tails)
 
 
 def _averages(pictures: Sequence[Picture], matches: Matches) -> dict[str, Json]:
@@ -170,15 +194,12 @@ def _paired(
     return Measured(over(matches, photograph), over(originals, of_base))
 
 
-def _compared(both: Measured, view: str, tails: tuple[float, float], slope: float) -> dict[str, Json]:
-    found = {
+def _compared(both: Measured, tails: tuple[float, float]) -> dict[str, Json]:
+    return {
         "original_map": interval(both.original, tails, SHARE),
         "drop": interval(both.original - both.shifted, tails),
         "relative_drop": interval(relative_drop(both.shifted, both.original), tails, (-np.inf, 1)),
     }
-    if view != ISOLATED:
-        found["effective_robustness"] = interval(effective_robustness(both.shifted, both.original, slope), tails)
-    return found
 
 
 def _over_domains(
@@ -186,13 +207,13 @@ def _over_domains(
     measured: Mapping[str, Measured],
     views: Mapping[str, str],
     tails: tuple[float, float],
-    slope: float,
-) -> list[Json]:
+) -> tuple[list[Json], dict[str, Measured]]:
     """By view, the unweighted means over its variants without the baselines, as far as mAP is defined.
 
     They are compared with the originals if each of these variants is.
     """
     means: list[Json] = []
+    compared: dict[str, Measured] = {}
     for view in dict.fromkeys(view for name, view in views.items() if name not in BASELINES):
         domains = [
             name for name in maps if name not in BASELINES and views[name] == view and np.isfinite(maps[name][0])
@@ -207,9 +228,10 @@ def _over_domains(
         pairs = [measured[name] for name in domains if name in measured]
         if len(pairs) == len(domains) and all(np.isfinite([one.shifted[0], one.original[0]]).all() for one in pairs):
             both = Measured(_nanmean([one.shifted for one in pairs]), _nanmean([one.original for one in pairs]))
-            mean |= _compared(both, view, tails, slope)
+            mean |= _compared(both, tails)
+            compared[view] = both
         means.append(mean)
-    return means
+    return means, compared
 
 
 def _nanmean(parts: Sequence[Floats]) -> Floats:
