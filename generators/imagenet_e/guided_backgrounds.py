@@ -34,6 +34,8 @@ KINDS = ("guided_up", "guided_down", ADVERSARIAL)
 NOISE = "guided"
 """Purpose of the seed that all guided backgrounds of a picture have in common."""
 INEFFECTIVE = "guidance_ineffective"
+LEAST_CONTRAST = 0.02
+"""Deviation of a background's luma: below it nobody sees whether it is complex."""
 MOST_LEFT = 0.5
 """Of the class's probability on the control, where a background is steered against it."""
 _ALONE = threading.Lock()  # one batch in memory at a time: gradients are large
@@ -163,6 +165,7 @@ def background(subject: Subject, *, kind: str, settings: Guidance) -> Draft:
         draft.gates[INEFFECTIVE] = _against(draft, control, settings)
     else:
         draft.gates[INEFFECTIVE] = _effect(original, before, after, settings.least, up=kind == "guided_up")
+    draft.gates["background_flat"] = gates.at_least(float(draft.achieved["contrast_after"]), LEAST_CONTRAST)  # type: ignore[arg-type]
     return draft
 
 
