@@ -25,7 +25,7 @@ MAX_DB = 99.0
 
 
 Masks = Literal["strict", "default", "many"]
-BANDS: Mapping[Masks, float] = {"strict": 3.75, "default": 4.5, "many": 6.5}
+BANDS: Mapping[Masks, float] = {"strict": 4.75, "default": 6.0, "many": 8.5}
 """Largest width of the segmenter's doubt, see `band`."""
 BAND_SIDE = 256
 """Short side in pixels of the canvas on which the width is measured."""
