@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from variorum.arrays import Floats, Ints
 
-
 def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
     """Mean over the last axis of tops / bottoms, without those whose bottom is 0; NaN without any."""
     filled = bottoms > 0

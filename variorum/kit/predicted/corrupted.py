@@ -196,8 +196,6 @@ class Asked:
     def _alexnet(self, less: float) -> Floats:
         return np.array([ALEXNET.get(kind, np.nan) - less for kind, _ in self.cells.keys])
 
-    def _mean(
-        self, top: Floats, kinds: Sequence[str], /, *, signed: bool = False, **more: Json
-    ) -> dict[str, Json] | None:
+    def _mean(self, top: Floats, kinds: Sequence[str], /, *, signed: bool = False, **more: Json) -> dict[str, Json] | None:
         places = self.columns(kinds)
         return self.results.of(top[:, places], self.count[:, places], signed=signed, **more) if places else None

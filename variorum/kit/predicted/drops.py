@@ -58,11 +58,7 @@ def of_classifier(data: Paired, number: int, results: Results, families: Familie
     for column in cells.held:
         variant, n = data.variants[column], cells.count[:, column].sum()
         photographs = fewest(data, cells.count[:, [column]])
-        figure: dict[str, Json] = {
-            "n": int(n),
-            "photographs": photographs,
-            "accuracy": percent(cells.correct[:, column].sum() / n),
-        }
+        figure: dict[str, Json] = {"n": int(n), "photographs": photographs, "accuracy": percent(cells.correct[:, column].sum() / n)}
         if not data.alone:
             figure["original_accuracy"] = percent((cells.original * cells.count[:, column]).sum() / n)
             figure["drop"] = results.of(*cells.lost([column]), signed=True, photographs=photographs)
