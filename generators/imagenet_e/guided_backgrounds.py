@@ -140,10 +140,10 @@ def _diffused(wishes: Sequence[Wish], settings: Guidance, batch: int, ctx: Conte
 
 def background(subject: Subject, *, kind: str, settings: Guidance) -> Draft:
     """The object on a background of this kind, compared with the control."""
+    plate, away = subject.plate, subject.scene.alpha == 0
     if kind not in subject.backgrounds:
         raise CannotEdit("no_class", "there is no class of ImageNet to steer against")
-    away = subject.scene.alpha == 0
-    if any(blanked(subject.backgrounds[one][away], subject.plate[away]) for one in {CONTROL, kind}):
+    if any(blanked(subject.backgrounds[one][away], plate[away]) for one in {CONTROL, kind}):
         raise CannotEdit("blank", f"the denoiser {settings.denoiser!r} made a background of one colour")
     facts: dict[str, Json] = {"plate": subject.scene.method}
     draft = on_plate(subject, subject.backgrounds[kind], facts, PARTLY_GENERATED, own=False)
