@@ -146,7 +146,7 @@ class Proved(Detector):
         return {"copy_of": copy_of}
 '''
 EDITS = {"frame": 96, "attributes": ["background"], "backgrounds": ["random"], "classifier": None, "lenders": 14}
-CUES = {"frame": 96, "segmenter": None, "stimuli": ["texture_fill"]}
+CUES = {"frame": 96, "segmenter": None, "stimuli": ["texture_fill"], "gates": {"most_uneven": 3}}
 ATTACKS = [
     {"name": "paste", "photographs": 3},
     {"name": "copied_residual", "photographs": 3},
