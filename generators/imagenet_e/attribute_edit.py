@@ -120,7 +120,7 @@ class AttributeEdit(Generator):
         return {name: value for name, value in super().identity().items() if name != "guidance" or self._guided()}
 
     def uses(self) -> list[Use]:
-        """Return the segmenter, the inpainter, the classifier, which decides, and the models that some settings need."""
+        """Return the segmenter, the inpainter, the classifier, which decides, and what some settings need."""
         gate = [] if self.classifier is None else [Use(self.classifier, "classifier", decides=True)]
         guided = guided_backgrounds.uses(self._guided(), self.guidance, self.batch)
         borrows = "random" in self.backgrounds or set(self.attributes) - {"background"}
