@@ -33,6 +33,8 @@ ALIKE = 12.0
 """Mean difference in grey levels, at 4 x 4 pixels, below which two plates count as the same."""
 FREE = 0.12
 """The segmenter's p up to which a pixel counts as free of objects."""
+EDGE = 0.04
+"""Share of the photograph's short side, at its border, where frames and captions are: no window reaches there."""
 LEAST_WINDOW = 0.375
 """Least side of a window without objects, as a share of the photograph's short side."""
 LEAST_PIXELS = 0.586
@@ -53,7 +55,7 @@ PLACES = (
 """ImageNet's classes of landscapes: a plate that is one of these is still a background, and no object was left."""
 WINDOW = "window"
 """How a plate was made that is a part of a photograph."""
-REVISION = 1
+REVISION = 2
 """Raise it when the same picture gives another plate."""
 
 
@@ -294,6 +296,8 @@ def free_window(scene: Scene, sample: Sample) -> Box | None:
     height, width = cast("Pixels", sample.image).shape[:2]
     scale = min(height, width) / min(scene.salience.shape)
     free = scene.salience <= round(255 * FREE)
+    edge = round(EDGE * min(free.shape))
+    free[:edge] = free[-edge:] = free[:, :edge] = free[:, -edge:] = False
     for one in sample.annotations.objects:
         left, top, wide, high = (edge / scale for edge in one.box)
         free[max(0, math.floor(top)) : math.ceil(top + high), max(0, math.floor(left)) : math.ceil(left + wide)] = False
