@@ -27,6 +27,8 @@ MAX_DB = 99.0
 Masks = Literal["strict", "default", "many"]
 BANDS: Mapping[Masks, float] = {"strict": 4.75, "default": 6.0, "many": 8.5}
 """Largest width of the segmenter's doubt, see `band`."""
+LEFT: Mapping[Masks, float] = {"strict": 0.1, "default": 0.1, "many": 0.5}
+"""Largest p of the class without the object, as share of the picture's."""
 BAND_SIDE = 256
 """Short side in pixels of the canvas on which the width is measured."""
 DOUBT = 0.05, 0.95
@@ -56,7 +58,7 @@ class Gates(BaseModel):
         default=0.1, ge=0, le=1, description="the class's p on the object alone, as share of the picture's"
     )
     max_plate_p: float = Field(
-        default=0.5, gt=0, le=1, description="the class's p without the object, as share of the original's"
+        default=0.5, gt=0, le=1, description="the class's p on the plate, as share of the original's"
     )
     negligible_p: float = Field(default=0.02, ge=0, le=1, description="a p up to this counts as no trace of the class")
 
@@ -70,6 +72,9 @@ class Gates(BaseModel):
         default=0.01, ge=0, le=1, description="share of the outline that lies on the picture's border"
     )
     max_plate_hole: float = Field(default=0.30, gt=0, le=1, description="hole's share of a plate that is fully visible")
+    max_moved_hole: float = Field(
+        default=0.10, gt=0, le=1, description="the same where the object moves; with more it gets a lent plate"
+    )
     max_plate_seam: float = Field(default=2.0, gt=0, description="gradient along the hole, relative to that beside it")
     min_plate_texture: float = Field(default=0.25, ge=0, description="detail in the hole, relative to that around it")
     max_partner_p: float = Field(default=0.1, gt=0, le=1, description="as max_plate_p, for plates used by others")
@@ -179,11 +184,10 @@ def evidence_gates(views: Sequence[Singles], index: int, limits: Gates) -> dict[
     if _rank(views[0], index) > SEEN:
         return {}
     share, left = (value / max(picture, 1e-9) for value in (alone, rest))
+    most = LEFT[limits.masks]
     passed = share >= limits.min_evidence or _rank(views[1], index) <= SEEN
     return {
-        "mask_misses_object": gate(
-            min(1.0, left), left <= limits.max_plate_p or rest <= limits.negligible_p, f"<= {limits.max_plate_p:g}"
-        ),
+        "mask_misses_object": gate(min(1.0, left), left <= most or rest <= limits.negligible_p, f"<= {most:g}"),
         "mask_not_object": gate(min(1.0, share), passed, f">= {limits.min_evidence:g}"),
     }
 

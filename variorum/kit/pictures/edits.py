@@ -68,9 +68,16 @@ class Subject:
     @cached_property
     def bare(self) -> Lent | None:
         """The lent plate if the object moves on it, as its own one can't be shown without the object; else None."""
-        scene = self.scene
-        checks = {**scene.bare, **scene.class_gates(self.index, scene.limits.max_plate_p)}
-        return self.lent if gates.first_failed(checks) else None
+        return self.lent if gates.first_failed(self.own_plate) else None
+
+    @cached_property
+    def own_plate(self) -> Mapping[str, Gate]:
+        """Return whether the object may move on its own plate. A large repair is seen, so less may be filled there."""
+        scene, limits = self.scene, self.scene.limits
+        checks = {**scene.bare, **scene.class_gates(self.index, limits.max_plate_p)}
+        if scene.hole is not None and scene.bare:
+            checks["plate_hole"] = gates.at_most(float(scene.hole.mean()), limits.max_moved_hole)
+        return checks
 
 
 @dataclass(frozen=True)
@@ -319,7 +326,7 @@ def _moved_object(subject: Subject, placed: Placed, *, based: bool = False) -> D
     if lent is None:
         objects, kind = scene.layers.moved(mask > 127, onto), scene.plate_type
         achieved["plate"] = scene.method
-        checks |= {**scene.bare, **scene.class_gates(subject.index, limits.max_plate_p)}
+        checks |= subject.own_plate
     else:
         objects, kind = scene.layers.elsewhere(mask > 127, onto), made_type(lent.source_type, lent.plate_type)
         achieved |= _lent_facts(lent)
