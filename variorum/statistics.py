@@ -146,7 +146,7 @@ def few_interval(
             strongest = float(np.abs(told).max()) if lost + gained else 1.0
             low, high = paired_interval(lost, gained, n, confidence)
             ends.append((strongest * low, strongest * high))
-        elif plain and n - max(lost, gained) < FEW:  # nearly all of one kind: the two shares' ends at half the level each
+        elif plain and n - max(lost, gained) < FEW:  # nearly all of one kind: the ends of two shares
             (low, high), (least, most_of) = (share_interval(one, n, (1 + confidence) / 2) for one in (lost, gained))
             ends.append((low - most_of, high - least))
     elif (told >= -TINY).all() and (told <= most + TINY).all():
