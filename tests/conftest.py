@@ -138,3 +138,10 @@ def hub_models(hub_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         return ModelTable("hub")
 
     return with_tiny
+
+
+@pytest.fixture
+def a_dozen_will_do(monkeypatch):
+    """Figures of a dozen photographs are shown, in tests of how they are made and not of how many they take."""
+    for where in ("reports.profile.measure", "reports.standing", "reports.results", "api.report_checks"):
+        monkeypatch.setattr(f"variorum.{where}.FEWEST", 10)

@@ -146,9 +146,9 @@ def few_interval(
             strongest = float(np.abs(told).max()) if lost + gained else 1.0
             low, high = paired_interval(lost, gained, n, confidence)
             ends.append((strongest * low, strongest * high))
-        elif plain and n - max(lost, gained) < FEW:  # nearly all of one kind; at worst the others are of the third
-            low, high = share_interval(max(lost, gained), n, confidence)
-            ends.append((2 * low - 1, high) if lost > gained else (-high, 1 - 2 * low))
+        elif plain and n - max(lost, gained) < FEW:  # nearly all of one kind: the ends of two shares
+            (low, high), (least, most_of) = (share_interval(one, n, (1 + confidence) / 2) for one in (lost, gained))
+            ends.append((low - most_of, high - least))
     elif (told >= -TINY).all() and (told <= most + TINY).all():
         for part, turned in ((told, False), (most - told, True)):
             if (hits := int((part > TINY).sum())) < FEW:

@@ -13,6 +13,8 @@ from answering import CLASSES, edition
 from variorum.flows.cli import app
 from variorum.stages.suite_files import load_suite, rows_of
 
+pytestmark = pytest.mark.usefixtures("a_dozen_will_do")
+
 PAGE = (Path(__file__).parents[2] / "docs" / "start" / "report.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 WORKFLOW, SUITE = (code for language, code in BLOCKS if language == "yaml")

@@ -63,7 +63,8 @@ def test_a_model_of_ones_own_gets_a_table_and_a_file(say, workplace):
     assert code == 0, err
     assert "Leaderboard: shots@1.0.0" in out
     assert "1. module:mine.py:load" in out
-    assert "90 % bootstrap intervals" in out
+    assert "90 % intervals over the photographs" in out
+    assert "too few (12)" in out
     assert "distance to the best" not in out  # one model has none
     (file,) = (workplace / "store/editions/shots/1.0.0/results").iterdir()
     assert str(file) in out

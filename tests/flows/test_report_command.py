@@ -14,6 +14,8 @@ from variorum.flows.endings import GUARD
 from variorum.pipeline import Job, build
 from variorum.schemas.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("a_dozen_will_do")
+
 MINE = f"""
 from pathlib import Path
 import numpy as np

@@ -24,6 +24,8 @@ from variorum.hub.pull import edition_at
 from variorum.reports.profile.document import Report as Content
 from variorum.schemas.errors import GuardFailed, ModelFailed, RecipeError, SourceError, StoreError
 
+pytestmark = pytest.mark.usefixtures("a_dozen_will_do")
+
 CLASSES = ["astronaut", "chelsea", "coffee"]
 MODELS = '''
 """Models that note each picture that they see."""
@@ -50,13 +52,6 @@ def raising(images):
 BOTH = ["module:models.py:channels", "module:models.py:spread"]
 PICTURES = 24
 """Of mine@1.0.0, in six shards: twelve photographs and their negatives."""
-
-
-@pytest.fixture(autouse=True)
-def few_will_do(monkeypatch):
-    """Rows of a dozen photographs have figures: these tests are about how they are made."""
-    monkeypatch.setattr("variorum.reports.profile.measure.FEWEST", 10)
-    monkeypatch.setattr("variorum.api.report_checks.FEWEST", 10)
 
 
 @pytest.fixture
