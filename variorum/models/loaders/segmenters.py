@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # ── u2net ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SIDE = 256
-"""Of the network's input, pixels. At the published 320 it takes 1.6 times as long and finds large objects whole less often."""
+"""Of the network's input, pixels. The published 320 takes 1.6 times as long and finds large objects whole less often."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOW, HIGH = 0.27, 0.73
 """Sigmoids of the logits -1 and 1, between which segment-anything measures stability."""
