@@ -17,20 +17,8 @@ LIST = "{list}"
 BEFORE = {"a", "an", "the", "some", "several", "many", *NUMBERS[2:]}
 """What stands before a noun in a caption."""
 UNCOUNTED = {
-    *(
-        "broccoli",
-        "cauliflower",
-        "corn",
-        "dough",
-        "eggnog",
-        "espresso",
-        "guacamole",
-        "hay",
-        "potato",
-        "sauce",
-        "tissue",
-    ),
-    *("trunks", "velvet", "wine", "wool", "bars"),
+    *("broccoli", "cauliflower", "corn", "dough", "eggnog", "espresso", "guacamole", "hay", "potato", "sauce"),
+    *("tissue", "trunks", "velvet", "wine", "wool", "bars"),
 }
 """Last words of names of ImageNet's classes that take no article: what isn't counted, and plurals."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
