@@ -60,19 +60,18 @@ def paint_cel(scene: Scene, drawn: Drawn, rng: np.random.Generator) -> Pixels:
     areas = merged(labels, len(palette), scene.shape, drawn["rounding"] * scene.unit)
     paints = cartoon_colours(palette, np.bincount(counted, minlength=len(palette)), drawn)
     flat = np.asarray(paints[areas])
-    painted = np.asarray(cv2.GaussianBlur(flat, (0, 0), SOFT).astype(np.float32))
+    painted = np.asarray(cv2.GaussianBlur(flat, (0, 0), SOFT))
     ink = np.maximum(
         ink_lines(scene, palette[:, 0][areas] * np.float32(1 / 255), drawn),
         border_lines(scene, flat, drawn["border_threshold"]),
     )
     if scene.subject is not None:
-        inside = scene.inside[..., None]
-        ground = np.asarray(drawn["ground"], np.float32)
-        painted = np.asarray(ground + inside * (painted - ground), np.float32)
+        painted = np.asarray(
+            cv2.blendLinear(painted, np.full_like(painted, drawn["ground"]), scene.inside, 1 - scene.inside)
+        )
         border = outline(scene.subject, 1.8 * drawn["line_width"] * scene.unit)
         ink = np.maximum(ink * scene.inside, border)
-    line = np.asarray(drawn["line_colour"], np.float32)
-    return np.asarray(np.rint(painted + ink[..., None] * (line - painted)), np.uint8)
+    return np.asarray(cv2.blendLinear(painted, np.full_like(painted, drawn["line_colour"]), 1 - ink, ink))
 
 
 def flattened(scene: Scene) -> Pixels:
@@ -147,10 +146,9 @@ def merged(labels: Array, count: int, shape: tuple[int, int], sigma: float) -> P
         sigma: of the Gaussian that neighbours are weighted with, in pixels of the full picture.
     """
     reduced = max(0.4, sigma * labels.shape[0] / shape[0])
-    most = np.full(shape, -1, np.float32)
-    found = np.zeros(shape, np.uint8)
+    most, found = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for label in range(count):
-        share = cv2.GaussianBlur((labels == label).astype(np.float32), (0, 0), reduced)
+        share = cv2.GaussianBlur((labels == label) * np.uint8(255), (0, 0), reduced)
         large = cv2.resize(share, shape[::-1], interpolation=cv2.INTER_CUBIC)
         more = cv2.compare(large, most, cv2.CMP_GT)
         cv2.max(large, most, most)

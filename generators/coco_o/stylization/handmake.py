@@ -34,7 +34,7 @@ MORTARS = ((196, 190, 178), (150, 146, 140), (92, 88, 84), (222, 216, 204))
 
 # ── cross-stitch ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-CELL = 14
+CELL = 10
 """Pixels of a stitch as it is drawn; the picture is shrunk afterwards."""
 VARIANTS = 12
 """Stitches that differ a little."""

@@ -15,7 +15,7 @@ import numpy as np
 from variorum.kit.pictures.scene import smooth_step
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels, Singles
+    from variorum.arrays import Array, Bools, Pixels, Singles
     from variorum.kit.pictures.scene import Scene
 
 RATIO = 1.6
@@ -61,12 +61,21 @@ def soft_lines(response: Singles, threshold: float | Singles, softness: float) -
 
 def without_specks(lines: Singles, area: float) -> Singles:
     """Lines without those that cover fewer pixels than an area."""
-    drawn = np.asarray(lines > np.float32(0.3), np.uint8)
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(drawn, connectivity=8)
-    kept = (statistics[:, cv2.CC_STAT_AREA] >= area).astype(np.uint8)
-    kept[0] = 0
-    near = np.asarray(cv2.dilate(kept[labels], np.ones((3, 3), np.uint8)))
+    labels, areas = parts(lines > np.float32(0.3), 8)
+    kept = (areas >= area).astype(np.uint8)
+    near = np.asarray(cv2.dilate(np.take(kept, labels), np.ones((3, 3), np.uint8)))
     return np.asarray(lines * near, np.float32)
+
+
+def parts(where: Bools, connectivity: int) -> tuple[Array, Array]:
+    """The connected parts of a mask: each pixel's number `[H, W]`, 0 outside, and the area of each, 0 for the outside.
+
+    OpenCV's own statistics take five times as long.
+    """
+    _, labels = cv2.connectedComponents(where.view(np.uint8), connectivity=connectivity)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    return labels, areas
 
 
 def outline(mask: Pixels, width: float) -> Singles:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from variorum.generators.coco_o.stylization.kuwahara import kuwahara_widely
+from variorum.generators.coco_o.stylization.lines import parts
 from variorum.generators.coco_o.stylization.materials import PAPERS, between, clouds, on_ground, relief, tone
 from variorum.generators.coco_o.stylization.palettes import matched, quantised
 from variorum.generators.coco_o.stylization.style import Drawn
@@ -105,7 +106,9 @@ def _pieces(
     _, palette = quantised(fine, colours, inside, step)
     rough = matched(flat, palette)
     pieces = cv2.medianBlur(rough, 2 * max(round(smooth), 1) + 1)
-    coarse = cv2.medianBlur(rough, 2 * max(round(2.5 * smooth), 1) + 1)
+    half = cv2.resize(rough, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_NEAREST)
+    coarse = cv2.medianBlur(half, 2 * max(round(1.25 * smooth), 1) + 1)
+    coarse = cv2.resize(coarse, rough.shape[::-1], interpolation=cv2.INTER_NEAREST)
     filled = _specks(pieces, len(palette), least)
     pieces[filled] = coarse[filled]
     return pieces, palette
@@ -120,10 +123,8 @@ def _details(fine: Pixels, pieces: Pixels, palette: Singles, care: Bools, unit: 
     found = np.asarray(cv2.medianBlur(np.where(far, wanted, pieces), 3))
     far = found != pieces
     for of_care, least in zip((care, ~care), FINEST, strict=True):
-        _, labels, sizes, _ = cv2.connectedComponentsWithStats((far & of_care).view(np.uint8), connectivity=8)
-        small = sizes[:, cv2.CC_STAT_AREA] < least * unit**2
-        small[0] = False
-        dropped = np.take(small, labels)
+        labels, areas = parts(far & of_care, 8)
+        dropped = np.take((areas > 0) & (areas < least * unit**2), labels)
         found[dropped] = pieces[dropped]
     return found
 
@@ -133,10 +134,8 @@ def _specks(pieces: Pixels, colours: int, least: float) -> Bools:
     half = np.ascontiguousarray(pieces[::2, ::2])
     specks = np.zeros(half.shape, np.uint8)
     for colour in range(colours):
-        _, labels, found, _ = cv2.connectedComponentsWithStats((half == colour).view(np.uint8), connectivity=4)
-        small = 4 * found[:, cv2.CC_STAT_AREA] < least
-        small[0] = False
-        specks |= np.take(small, labels)
+        labels, areas = parts(half == colour, 4)
+        specks |= np.take((areas > 0) & (4 * areas < least), labels)
     return np.asarray(cv2.resize(specks, pieces.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0)
 
 
@@ -148,8 +147,8 @@ def _levels(pieces: Pixels, inside: Bools) -> Singles:
     total = np.count_nonzero(inside)
     for colour in np.unique(pieces[inside]):
         of_colour = (pieces[where] == colour) & inside[where]
-        _, labels, found, _ = cv2.connectedComponentsWithStats(of_colour.view(np.uint8), connectivity=4)
-        level = np.clip(np.log2(total / np.maximum(found[:, cv2.CC_STAT_AREA], 1)), 0, TALLEST).astype(np.float32)
+        labels, areas = parts(of_colour, 4)
+        level = np.clip(np.log2(total / np.maximum(areas, 1)), 0, TALLEST).astype(np.float32)
         level[0] = 0
         heights[where] += np.take(level, labels)
     return heights

@@ -271,12 +271,6 @@ def _rank(probabilities: Singles, index: int) -> int:
     return 1 + int((probabilities > probabilities[index]).sum())
 
 
-def iou(first: Pixels, second: Pixels) -> float:
-    """Intersection over union of two masks; 0 when both are empty."""
-    a, b = first > 127, second > 127
-    return float((a & b).sum() / max(1, (a | b).sum()))
-
-
 def psnr(first: Singles, second: Singles) -> float:
     """Peak signal-to-noise ratio in dB of values in [0, 255], at most MAX_DB."""
     error = float(np.mean((first - second) ** 2)) if first.size else 0.0
