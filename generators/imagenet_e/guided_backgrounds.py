@@ -165,7 +165,8 @@ def background(subject: Subject, *, kind: str, settings: Guidance) -> Draft:
         draft.gates[INEFFECTIVE] = _against(draft, control, settings)
     else:
         draft.gates[INEFFECTIVE] = _effect(original, before, after, settings.least, up=kind == "guided_up")
-    draft.gates["background_flat"] = gates.at_least(float(draft.achieved["contrast_after"]), LEAST_CONTRAST)  # type: ignore[arg-type]
+    contrast = complexity.masked_hf(draft.picture, away)[1]
+    draft.gates["background_flat"] = gates.at_least(contrast, LEAST_CONTRAST)
     return draft
 
 

@@ -162,6 +162,17 @@ def test_guidance_that_does_nothing_is_called_so(ctx, up, least, passed):
     assert made.reason == ("" if passed else "guidance_ineffective")
 
 
+def test_a_background_of_one_level_has_nothing_to_show(ctx):
+    plain = sample()
+    white = np.full_like(plain.image, 250)
+    cover = plain.extras["mask.png"][..., None] / 255
+    picture = np.rint(cover * plain.image + (1 - cover) * white).astype(np.uint8)
+    alone = replace(plain, image=picture, extras={**plain.extras, "plate.png": white})
+    made = by_variant(edit("guided_down", guidance={"start": 1}, gates={"min_change": 0}).generate([alone], ctx))
+    check = made["guided_down"].ops[-1]["gates"]["background_flat"]
+    assert (check["passed"], check["value"] < 0.02) == (False, True)
+
+
 @pytest.mark.parametrize("objective", ["masked_hf", "adm_compat"])
 def test_a_background_is_the_same_in_any_batch_and_order(ctx, objective):
     guidance = {"objective": objective, "up": 3000, "down": -3000}
