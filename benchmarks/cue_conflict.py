@@ -104,7 +104,7 @@ def ours(order: list[int]) -> dict[str, Callable[[np.ndarray], Any]]:
         "texture_fill": filled,
         "its gates": lambda image: (mask_gates(alpha, Limits()), contour_kept(filled(image), alpha, Limits())),
         "a partner's texture": lambda image: evenness(
-            patch_of(Ready(image, alpha, "member", {}, Annotations()), 0.5, Limits())
+            patch_of(Ready(image, alpha, "member", {}, True, Annotations()), 0.5, Limits())
         ),
         "what changed": lambda image: Before(image).change(white),
     }

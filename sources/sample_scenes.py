@@ -55,7 +55,8 @@ class SampleScenes(Source):
     composites: int = Field(24, ge=0)
     """Number of composites."""
     captions: bool = False
-    """Whether pictures have captions: photographs one that was written by hand, composites a list of what is there."""
+    """Whether pictures have captions: photographs one that was written by hand, composites a list of what is there and
+    where."""
 
     def identity(self) -> dict[str, Json]:
         """Without `captions` where it is false."""
@@ -69,7 +70,9 @@ class SampleScenes(Source):
             for item in self._photographs
         ]
         stamps: list[Json] = [[path, category] for path, category in self._stamps.items()]
-        captions: list[Json] = [[item.caption for item in self._photographs]] if self.captions else []
+        captions: list[Json] = []
+        if self.captions:
+            captions = [[item.caption for item in self._photographs], [plate.where for plate in PLATES]]
         return digest([drawn, stamps, [pinned.sha256 for pinned in self._pins.values()], *captions])
 
     def size(self, ctx: Context) -> int:
@@ -148,7 +151,8 @@ class SampleScenes(Source):
             Cutout(stamp, self._stamps[path], f"tuxpaint-stamps {path}")
             for stamp, path in zip(stamps, chosen, strict=True)
         ]
-        picture, found, licences = compose(cutouts, rng, drawn=drawn)
+        picture, found, plates = compose(cutouts, rng, drawn=drawn)
+        where, licences = [one.where for one in plates], sorted({one.licence for one in plates})
         metadata: dict[str, Json] = {"domain": "cartoon", "synthetic": False} if drawn else {}
         return Sample(
             identity,
@@ -157,7 +161,7 @@ class SampleScenes(Source):
             origin=origin,
             licence=" AND ".join(("GPL-2.0-or-later", *licences)),
             variant="cartoon" if drawn else "original",
-            annotations=Annotations(found, self._texts(sentence(found, drawn=drawn))),
+            annotations=Annotations(found, self._texts(sentence(found, drawn=drawn, where=where))),
             metadata=metadata,
             digital_source_type=COMPOSITE,
         )

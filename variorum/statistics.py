@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from variorum.arrays import Floats, Ints
 
+
 def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
     """Mean over the last axis of tops / bottoms, without those whose bottom is 0; NaN without any."""
     filled = bottoms > 0
@@ -57,7 +58,7 @@ def paired_interval(lost: int, gained: int, pairs: int, confidence: float = 0.95
 
     Each end is the most extreme difference under which a result as extreme still has half of what `confidence` leaves,
     whatever the share of pairs that differ (Buehler 1957). Results are ordered by the end that Bonett and Price's
-    interval (2012) gives them. Meant for a few pairs that differ: the results that are looked at grow with their square.
+    interval (2012) gives them. Meant for a few pairs that differ: what is looked at grows with their square.
 
     Args:
         lost: pairs that were right before and are wrong now.

@@ -25,7 +25,7 @@ from variorum.kit.copies.pdq import pdq, pixel_digest
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.extras import needs, there
-from variorum.schemas.sample import Sample
+from variorum.schemas.sample import MADE_OF, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints
@@ -57,7 +57,7 @@ class Duplicates(Detector):
     of, by file, pixels or hash. `copies` counts the pictures that this one stands for, itself included. `conflict`:
     the group has two labels. `cosine_cut` is the cut, and `cosine_false_rate` the expected share of the pairs of
     different pictures beyond it, NaN if unknown."""
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
     copies: ClassVar[str] = "copy_of"
     late: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})
 
@@ -105,6 +105,9 @@ class Duplicates(Detector):
           to one side;
         - `score`: the evidence, 1, 1 - bits / 256 or the cosine; 0 if the picture stays;
         - `cosine_cut`, `cosine_false_rate`: the cut, and the share of pairs of different pictures beyond it, or NaN.
+
+        Pictures to which one picture lent something, such as a plate, are similar by design: only identical pixels
+        make them copies.
         """
         if not len(table):
             return {}
@@ -115,6 +118,7 @@ class Duplicates(Detector):
         order = np.lexsort((prints.rank, *plainness(table["origin"]), ~licensed, -area, -table["detail"]))
         rng = ctx.rng(self.component_name(), "", "pairs")
         links, cut = near_links(prints, exact, head, rng, self.cosine, order=order)
+        links = links.without(lent_between(table, head[links.i], head[links.j]))
         owner = prints.rank if self.within_source else np.unique(prints.source.astype(str), return_inverse=True)[1]
         group = groups(exact, links.i, links.j, owner, prints.rank)
         kept = keepers(exact, prints.sha256, links, owner, group, order)
@@ -176,6 +180,18 @@ def cut_from(cosine: float, rate: float) -> str:
     if not np.isnan(rate):
         return "own pairs"
     return "default" if cosine <= FALLBACK else "own pairs of one kind"
+
+
+def lent_between(table: Table, i: Ints, j: Ints) -> Bools:
+    """Return for which pairs of rows `[P]` one picture is made of the other's photograph, or both of a third one."""
+    found = np.zeros(len(i), bool)
+    if MADE_OF in table:
+        lenders = [frozenset(keys or ()) for keys in table[MADE_OF]]
+        source = table["source"]
+        for place, (one, other) in enumerate(zip(i.tolist(), j.tolist(), strict=True)):
+            first, second = lenders[one], lenders[other]
+            found[place] = bool(first & second) or source[other] in first or source[one] in second
+    return found
 
 
 def conflicts(group: Ints, y: Ints) -> Bools:

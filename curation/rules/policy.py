@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.rules.guard import another_label, decided_figures, guard, verdicts_of
-from variorum.curation.rules.rule import Rule, check_kinds, evidence, first_match, kinds_of
+from variorum.curation.rules.rule import Rule, check_kinds, evidence, first_match, is_missing_gate, kinds_of
 from variorum.curation.rules.substitutes import Copies
 from variorum.kit.labels.classes import class_ids, id_ranks
 from variorum.kit.labels.columns import check_columns, kind_of
@@ -76,7 +76,7 @@ class Policy(Decider):
             return
         check_kinds(self.rules, kinds_of(self.rules, table))
         names = dict.fromkeys(name for rule in self.rules for name in rule.columns())
-        columns = {name: table[name] for name in names}
+        columns = {name: np.full(len(table), np.nan) if is_missing_gate(table, name) else table[name] for name in names}
         label, ties = table["label"].astype(np.int64), id_ranks(table)
         stays = np.zeros(len(label), bool)
         found = self._judge(columns, label, ties, stays)

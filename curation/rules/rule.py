@@ -203,10 +203,17 @@ def kinds_of(rules: Sequence[Rule], table: Table) -> dict[str, str]:
     return {name: _kind_of(table, name) for rule in rules for name in rule.columns()}
 
 
+def is_missing_gate(table: Table, name: str) -> bool:
+    """Return whether a column is of a gate that no picture has, so that the table lacks it."""
+    return name.startswith("gate.") and name not in table
+
+
 def _kind_of(table: Table, name: str) -> str:
     """Return a column's kind: `numbers`, `texts`, `true and false`, or else its Arrow type."""
     import pyarrow.types as types
 
+    if is_missing_gate(table, name):
+        return NUMBERS
     kind = table.column(name).type
     if types.is_boolean(kind):
         return FLAGS

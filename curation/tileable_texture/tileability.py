@@ -31,6 +31,7 @@ NOT_TILEABLE, MIRRORED = "not_tileable", "mirrored"
 class Tileability(Detector):
     """Measures seam, light, repetition and evenness, and flags what a repetition would show."""
 
+    revision: ClassVar[int] = 2
     late: ClassVar[frozenset[str]] = frozenset({"seam", "light", "mirror"})
 
     seam: float = Field(default=1.5, gt=0)

@@ -58,7 +58,7 @@ class AccuracyDrop(Evaluation):
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
-    families: dict[str, tuple[str, ...]] = Field(default=dict(TOGETHER), min_length=1)
+    families: dict[str, tuple[str, ...]] = Field(default=TOGETHER, min_length=1)
 
     def uses(self) -> list[Use]:
         """Return the classifiers."""

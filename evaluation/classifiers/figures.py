@@ -78,7 +78,7 @@ def differences(pictures: Pictures, best: Given, others: Sequence[Given], method
         for place, number in enumerate(group, 1):
             gained = gains(data, 0, place)
             if (ratio := gained.get("average_accuracy") or gained.get("original_accuracy")) is not None:
-                figures[number] = results.of(ratio.top, ratio.bottom, signed=ratio.signed)
+                figures[number] = results.of(*ratio)
         results.fill()
         for number, figure in figures.items():
             found[number] = Interval.model_validate(figure)
@@ -109,6 +109,7 @@ def paired(pictures: Pictures, scored: Bools, correct: Sequence[Bools]) -> Paire
         len(known),
         pictures.variants,
         alone=not len(with_original),
+        start=np.full(len(source), -1),
         unit=unit,
         units=units,
     )

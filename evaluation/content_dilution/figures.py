@@ -105,7 +105,7 @@ class Costs:
             if base.sum() > 0:
                 before.append(base)
                 lost.append(np.bincount(photograph[rows], clean - found.reciprocal[rows], size))
-        return self.results.of(np.stack(lost, axis=1), np.stack(before, axis=1), signed=True) if before else None
+        return self.results.of(np.stack(lost, axis=1), np.stack(before, axis=1), True) if before else None
 
 
 def part(found: Answers, rows: Ints | Bools) -> Answers:

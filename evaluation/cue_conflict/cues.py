@@ -37,14 +37,16 @@ class Answers:
         table: as `ShapeBias.measure` gives it.
         rows: of the classifier, `[P]`.
         source: of each of these rows, the index of its photograph, `[P]`.
-        sources: number of photographs.
+        unit: of each of these rows, the index of its photograph and of who lent it a texture, `[P]`.
+        units: number of these.
         results: gets the figures.
     """
 
     table: Table
     rows: Ints
     source: Ints
-    sources: int
+    unit: Ints
+    units: int
     results: Results
 
     def conflicts(self) -> dict[str, Json]:
@@ -96,12 +98,13 @@ class Answers:
         }
 
     def _share(self, part: Bools, whole: Bools) -> dict[str, Json]:
-        """The share of `part` in `whole`, with an interval over the photographs."""
+        """The share of `part` in `whole`, with an interval over photographs and lenders."""
 
-        def by_photograph(pictures: Bools) -> Array:
-            return np.bincount(self.source, pictures, self.sources).astype(np.float64)[:, None]
+        def by_unit(pictures: Bools) -> Array:
+            return np.bincount(self.unit, pictures, self.units).astype(np.float64)[:, None]
 
-        return self.results.of(by_photograph(part), by_photograph(whole))
+        photographs = len(np.unique(self.source[whole]))
+        return self.results.of(by_unit(part), by_unit(whole), photographs=photographs)
 
     def _texts(self, name: str) -> Array:
         return self.table[name][self.rows].astype(str)

@@ -14,10 +14,10 @@ from pydantic import Field
 
 from variorum.evaluation.cue_conflict.cues import Answers, in_order
 from variorum.kit.labels.categories import category_of
-from variorum.kit.predicted.answers import outputs_of
+from variorum.kit.predicted.answers import lender, outputs_of
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.offered import Asked, by_model
-from variorum.kit.predicted.pairing import roots
+from variorum.kit.predicted.pairing import lenders_of, roots, units_of
 from variorum.kit.predicted.resamples import Resamples
 from variorum.kit.predicted.two_cues import by_category, cues_of, decision
 from variorum.schemas.canonical import Json, derive_seed
@@ -45,6 +45,7 @@ class ShapeBias(Evaluation):
         confidence: level of the intervals, in (0, 1).
     """
 
+    revision = 2
     measured_as: ClassVar[str] = "answers"
     offers: ClassVar[Mapping[str, Figure]] = {
         "shape": Figure("decisions for the shape, of those for shape or texture", better="none"),
@@ -93,6 +94,7 @@ class ShapeBias(Evaluation):
                     **decision(cues, row, mean, output_of),
                     "outputs": outputs,
                     "preprocessing": str(getattr(model, "preprocessing", "")),
+                    "lender": lender(sample),
                 }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
@@ -113,11 +115,12 @@ class ShapeBias(Evaluation):
             root = roots(dict(zip(texts["id"], texts["parent"], strict=True)))
             sources, source = np.unique([root[one] for one in texts["id"]], return_inverse=True)
             seed = derive_seed(ctx.seed, "shape_bias")
-            results = Results(Resamples(len(sources), self.bootstrap, self.confidence, seed))
+            unit, units = units_of(source, lenders_of(table.column("lender")), len(sources))
+            results = Results(Resamples(len(sources), self.bootstrap, self.confidence, seed, units))
             for name in names:
                 mine = np.flatnonzero(texts["classifier"] == name)
                 if len(mine):
-                    answers = Answers(table, mine, source[mine], len(sources), results)
+                    answers = Answers(table, mine, source[mine], unit[mine], len(sources) if units is None else len(units.source), results)
                     classifiers[name] = {
                         "outputs": int(table["outputs"][mine[0]]),
                         "preprocessing": str(table["preprocessing"][mine[0]]),

@@ -184,7 +184,7 @@ def drops(data: Judged, answerer: Answerer, draws: Draws) -> dict[str, Json] | N
 def difference(first: Ratio, second: Ratio, draws: Draws, sign: int = 1) -> dict[str, Json]:
     """The first mean of ratios minus the second, times `sign`, in percentage points, on the same resamples."""
     there = np.flatnonzero(first[1].any(axis=1) | second[1].any(axis=1))
-    pairs = [(top[there], bottom[there]) for top, bottom in (first, second)]
+    pairs = [(top[there], bottom[there]) for top, bottom, _ in (first, second)]
 
     def gap(weights: Floats) -> Floats:
         one, other = (mean_ratio(weights @ top, weights @ bottom) for top, bottom in pairs)
@@ -198,4 +198,5 @@ def difference(first: Ratio, second: Ratio, draws: Draws, sign: int = 1) -> dict
 def _beside(ratios: Iterable[Ratio]) -> Ratio:
     """Several ratios as the columns of one."""
     every = list(ratios)
-    return Ratio(*(np.concatenate([one[part] for one in every], axis=1) for part in range(2)))
+    tops, bottoms = [one.top for one in every], [one.bottom for one in every]
+    return Ratio(np.concatenate(tops, axis=1), np.concatenate(bottoms, axis=1))

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, get_args
 from pydantic import Field, field_validator
 
 from variorum.generators.content_dilution.asking import TOKENS, answered, question, writing
+from variorum.generators.content_dilution.kin import kin
 from variorum.generators.content_dilution.measures import bleu, keyword_recall, share_new
 from variorum.generators.content_dilution.neighbours import Neighbours, caption_of, with_caption
 from variorum.generators.content_dilution.predicted_words import seen
-from variorum.generators.content_dilution.sentences import address, joined, usable_frames, written
+from variorum.generators.content_dilution.sentences import address, joined, thing, usable_frames, written
 from variorum.generators.content_dilution.words import contains, keywords, latin, new_labels, words
 from variorum.kit.corrupt.frames import Unusable, usable
 from variorum.schemas.annotations import Annotations
@@ -59,7 +60,7 @@ class ContentDilution(Generator):
     Attributes:
         sources: where the added text comes from: `text_keywords` (words of the caption), `image_keywords` (what a
             classifier sees), `both`, `random_url` (an address under example.org), `nearest_caption` (of the most
-            similar other picture whose caption names no class that this one's doesn't).
+            similar other picture whose caption says no more about the class than this one's and names no other).
         keywords: at most this many in the added text.
         sentences: to write around them.
         max_words: of the added text.
@@ -67,10 +68,11 @@ class ContentDilution(Generator):
         classifier: alias of the classifier that names what is in the picture.
         encoder: alias of the encoder that finds similar pictures.
         neighbours: pictures of the source among which the most similar one is looked for.
+        least_similarity: cosine of the embeddings from which another picture counts as similar.
         writer: alias of a vision-language model that writes the sentences around keywords; null for frames.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     keeps_objects: ClassVar[bool] = True
 
     sources: tuple[Source, ...] = Field(default=SOURCES, min_length=1)
@@ -81,6 +83,7 @@ class ContentDilution(Generator):
     classifier: str = "classifier_gate"
     encoder: str = "encoder_gate"
     neighbours: int = Field(default=1000, ge=2, le=100_000)
+    least_similarity: float = Field(default=0.45, ge=-1, le=1)
     writer: str | None = None
 
     @field_validator("sources")
@@ -124,12 +127,21 @@ class _Work:
     def __init__(self, settings: ContentDilution, ctx: Context) -> None:
         self._settings = settings
         self._ctx = ctx
-        self._neighbours = Neighbours(ctx, settings.encoder, settings.neighbours)
+        self._neighbours = Neighbours(ctx, settings.encoder, settings.neighbours, settings.least_similarity)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Name of each class by id."""
+        source = self._ctx.source
+        return {info.id: info.name for info in source.classes(self._ctx)} if source is not None else {}
 
     @cached_property
     def _labels(self) -> tuple[str, ...]:
-        source = self._ctx.source
-        return tuple(info.name for info in source.classes(self._ctx)) if source is not None else ()
+        return tuple(self._names.values())
+
+    def _kin(self, sample: Sample) -> tuple[str, ...]:
+        """Names that give the picture's classes away."""
+        return kin(tuple((label, self._names.get(label, label)) for label in sample.labels))
 
     def edited(self, sample: Sample) -> Iterator[Sample | Failure]:
         settings, text = self._settings, caption_of(sample)
@@ -172,9 +184,11 @@ class _Work:
         whole = joined(text, found.added, append=self._settings.position == "append")
         recall = keyword_recall(found.added, found.keywords)
         labels = new_labels(found.added, text, self._labels)
+        hints = new_labels(found.added, text, self._kin(sample))
         gates = {
             "verbatim": Gate(value=float(text in whole), limit=">= 1", passed=text in whole),
             "label_words": Gate(value=float(len(labels)), limit="<= 0", passed=not labels),
+            "class_hints": Gate(value=float(len(hints)), limit="<= 0", passed=not hints),
         }
         if recall is not None:
             gates["keyword_recall"] = Gate(value=round(recall, 6), limit=f">= {RECALLED:g}", passed=recall >= RECALLED)
@@ -189,6 +203,7 @@ class _Work:
                 "share_new": round(share_new(found.added, text), 6),
                 "self_bleu": round(bleu(found.added, text), 6),
                 "new_labels": list(labels),
+                "class_hints": list(hints),
                 "contradiction": "unscored",
                 **found.told,
             },
@@ -207,22 +222,23 @@ class _Work:
             return Diluted(address(of.rng(variant)), (), {})
         if variant == "nearest_caption":
             of.model(settings.encoder)
-            most = self._settings.max_words
-            near = self._neighbours.nearest(
-                of.sample,
-                image,
-                text,
-                lambda caption: latin(_cut(caption, most)) and not new_labels(_cut(caption, most), text, self._labels),
-            )
+            most, related = settings.max_words, self._kin(of.sample)
+
+            def fits(caption: str) -> bool:
+                said = _cut(caption, most)
+                return latin(said) and not new_labels(said, text, self._labels) and not new_labels(said, text, related)
+
+            near = self._neighbours.nearest(of.sample, image, text, fits)
             if near is None:
-                raise Unusable(
-                    "no_neighbour", "none of the most similar pictures has a caption that names no other class"
-                )
+                detail = "no picture is similar enough and has a caption that names no class which this one's doesn't"
+                raise Unusable("no_neighbour", detail)
             told: dict[str, Json] = {"similarity": round(near.similarity, 4), "passed_over": near.passed_over}
             return Diluted(_cut(near.caption, most), (), told, near.made_of)
         chosen = self._keywords(of, image, text, variant)
         if not chosen:
-            what = "the caption has no keywords" if variant == "text_keywords" else "the classifier is sure of nothing"
+            what = "the caption has no keywords"
+            if variant != "text_keywords":
+                what = "the classifier is sure of nothing, or of nothing that doesn't give the class away"
             raise Unusable("no_keywords", what)
         if settings.writer is not None:
             writer = writing(settings.writer, of.model(settings.writer))
@@ -232,21 +248,25 @@ class _Work:
             if not words(added):
                 raise Unusable("no_answer", "the writer gave no words")
         else:
-            added, _ = written(
-                chosen, settings.sentences, settings.max_words, usable_frames(self._labels), of.rng(variant)
-            )
+            things = [thing(text, name) for name in chosen]
+            choice = usable_frames(self._labels, self._kin(of.sample))
+            added, _ = written(things, settings.sentences, settings.max_words, choice, of.rng(variant))
         return Diluted(added, tuple(chosen), {})
 
     def _keywords(self, of: Edit, image: Pixels, text: str, variant: str) -> list[str]:
-        most = self._settings.keywords
-        mine = [] if variant == "image_keywords" else keywords(text, most)
+        """Those of the caption, without names of its classes where it has others, and of the picture without any."""
+        most, related = self._settings.keywords, self._kin(of.sample)
+        mine = [] if variant == "image_keywords" else keywords(text, len(text))
+        mine = ([name for name in mine if not new_labels(name, "", related)] or mine)[:most]
         if variant == "text_keywords":
             return mine
         alias = self._settings.classifier
         found = seen(alias, of.model(alias), image)
-        room = self._settings.max_words + 1 - min(len(frame.split()) for frame in usable_frames(self._labels))
+        room = self._settings.max_words - min(len(frame.split()) for frame in usable_frames(self._labels))
         found = [name for name in found if words(name) and len(name.split()) <= room]
-        found = [name for name in found if not new_labels(name, text, self._labels)]
+        found = [
+            name for name in found if not (new_labels(name, text, self._labels) or new_labels(name, text, related))
+        ]
         if variant == "image_keywords":
             return found[:most]
         known = words(text)

@@ -50,11 +50,13 @@ class Neighbours:
         ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         encoder: alias of the encoder.
         wanted: how many pictures of the source are looked at.
+        least: similarity from which a picture is looked at.
     """
 
     ctx: Context
     encoder: str
     wanted: int
+    least: float
     _kept: tuple[Singles, list[Mapping[str, Any]]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +83,7 @@ class Neighbours:
         similar = vectors[allowed] @ _directions(self.ctx.models.get(self.encoder)([image]))[0]
         for passed, place in enumerate((-similar).argsort(kind="stable")[:NEAREST].tolist()):
             found = told[allowed[place]]
-            if fits(found["caption"]):
+            if similar[place] >= self.least and fits(found["caption"]):
                 return Near(found["caption"], float(similar[place]), passed, tuple(found["made_of"]))
         return None
 

@@ -8,12 +8,49 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from variorum.generators.content_dilution.words import new_labels
-from variorum.kit.prompts.subjects import listed
+from variorum.kit.prompts.subjects import counted, listed
 
 if TYPE_CHECKING:
     import numpy as np
 
 LIST = "{list}"
+BEFORE = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "some",
+        "several",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "many",
+    ]
+)
+"""What stands before a noun in a caption."""
+UNCOUNTED = {
+    *(
+        "broccoli",
+        "cauliflower",
+        "corn",
+        "dough",
+        "eggnog",
+        "espresso",
+        "guacamole",
+        "hay",
+        "potato",
+        "sauce",
+        "tissue",
+    ),
+    *("trunks", "velvet", "wine", "wool", "bars"),
+}
+"""Last words of names of ImageNet's classes that take no article: what isn't counted, and plurals."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 ENDS = (*'.!?\u2026"\u201d)', *"\u3002\uff01\uff1f\u061f\u06d4\u0964")
 """What a sentence ends with, in Latin and other writing, such as the full stops of Chinese, Urdu and Hindi."""
@@ -25,10 +62,14 @@ def frames() -> tuple[str, ...]:
     return tuple(Path(__file__).with_name("frames.txt").read_text(encoding="utf-8").splitlines())
 
 
-@lru_cache(maxsize=8)
-def usable_frames(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The frames without a name of these classes; all of them if none is left."""
-    return tuple(frame for frame in frames() if not new_labels(frame.replace(LIST, " . "), "", labels)) or frames()
+@lru_cache(maxsize=1024)
+def usable_frames(*names: tuple[str, ...]) -> tuple[str, ...]:
+    """The frames without any of these names; all of them if none is left."""
+
+    def fits(frame: str) -> bool:
+        return not any(new_labels(frame.replace(LIST, " . "), "", some) for some in names)
+
+    return tuple(filter(fits, frames())) or frames()
 
 
 def written(
@@ -53,6 +94,20 @@ def written(
                 return text, list(keywords[:used])
     shortest = min(order, key=lambda frame: len(frame.split()))
     return shortest.replace(LIST, keywords[0]), [keywords[0]]
+
+
+def thing(text: str, name: str) -> str:
+    """A keyword as a sentence has it: as in the text if it is there, such as *two cakes*, else with an article.
+
+    Args:
+        text: the caption.
+        name: the keyword.
+    """
+    before, there, after = f" {text} ".lower().partition(f" {name.lower()}")
+    if there and not after[0].isalpha():
+        count = before.rsplit(" ", 1)[-1]
+        return f"{count} {name}" if count in BEFORE else name
+    return name if name.rsplit(" ", 1)[-1].lower() in UNCOUNTED else counted(name, 1)
 
 
 def address(rng: np.random.Generator) -> str:

@@ -99,7 +99,7 @@ def stopwords() -> frozenset[str]:
     return frozenset(Path(__file__).with_name("stopwords.txt").read_text(encoding="utf-8").split())
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1024)
 def _by_last_word(labels: tuple[str, ...]) -> Mapping[str, list[tuple[str, tuple[str, ...]]]]:
     """Each class and the words of one of its names, by the last word of that name and by its plurals."""
     found: dict[str, list[tuple[str, tuple[str, ...]]]] = {}

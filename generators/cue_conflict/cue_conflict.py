@@ -63,7 +63,7 @@ class CueConflict(Generator):
     `mask.png` of the source, or else the segmenter's; every picture has one, empty where none was found.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 
@@ -87,6 +87,10 @@ class CueConflict(Generator):
     )
     pool: int = Field(default=256, ge=2, description="pictures of a split whose textures others may get")
     segmenter: str | None = Field(default="segmenter", description="finds masks where there are none; None for no more")
+    classifier: str | None = Field(
+        default="classifier_gate",
+        description="looks for the label's class in what the segmenter found, and decides nothing else; None for none",
+    )
     frame: int = Field(default=224, ge=64, le=1024, description="side in pixels of the square pictures")
     gates: Limits = Field(default=Limits(), description="limits of the checks")
 
@@ -107,7 +111,8 @@ class CueConflict(Generator):
     def uses(self) -> list[Use]:
         """Return the segmenter, where a stimulus needs a mask, and the network of `style_transfer`."""
         needed = (self._segmenter, STYLE_TRANSFER if "style_transfer" in self.stimuli else None)
-        return [Use(alias) for alias in needed if alias is not None]
+        check = [] if self._classifier is None else [Use(self._classifier, "classifier", decides=True)]
+        return [*(Use(alias) for alias in needed if alias is not None), *check]
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError where no two pictures of the source can be in conflict."""
@@ -127,7 +132,9 @@ class CueConflict(Generator):
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """The stimuli of each picture; textures come from the pictures of the same split."""
-        partners = Partners(self.frame, self._segmenter, self.gates, self.categories, self.patch, ctx, self.pool)
+        partners = Partners(
+            self.frame, self._segmenter, self._classifier, self.gates, self.categories, self.patch, ctx, self.pool
+        )
         for sample in samples:
             yield from self._made_of(sample, Edit(self, sample, ctx), partners)
 
@@ -135,6 +142,11 @@ class CueConflict(Generator):
     def _segmenter(self) -> str | None:
         """The segmenter, unless no stimulus needs a mask."""
         return self.segmenter if set(self.stimuli) & {*ALONE, *CONFLICTS} else None
+
+    @property
+    def _classifier(self) -> str | None:
+        """The classifier, unless there is nothing for it to check."""
+        return None if self._segmenter is None else self.classifier
 
     def _asked(self) -> Iterator[tuple[str, dict[str, Json]]]:
         """Variant and request of each picture; of two cues without the texture, which isn't known yet."""
@@ -162,7 +174,7 @@ class CueConflict(Generator):
 
     def _made_of(self, sample: Sample, of: Edit, partners: Partners) -> Iterator[Sample | Failure]:
         try:
-            found = ready(sample, self.frame, self._segmenter, self.gates, of.ctx)
+            found = ready(sample, self.frame, self._segmenter, self._classifier, self.gates, of.ctx)
         except Unusable as error:
             for variant, requested in self._asked():
                 yield of.skipped(error.reason, str(error), variant=variant, requested=requested)

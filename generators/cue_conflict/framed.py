@@ -11,9 +11,10 @@ import numpy as np
 from variorum.annotations import box_iou, box_of, moved
 from variorum.generators.cue_conflict import outlines
 from variorum.generators.cue_conflict.gates import Limits, mask_gates
-from variorum.kit.corrupt.frames import given_mask, usable
-from variorum.kit.gates.gates import first_failed
-from variorum.kit.pictures import compositing, framing, plates
+from variorum.kit.corrupt.frames import Unusable, given_mask, usable
+from variorum.kit.gates.gates import Gates, first_failed
+from variorum.kit.pictures import framing
+from variorum.kit.pictures.scenes import BadInput, Setup, scenes
 from variorum.schemas.annotations import Annotations
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Gate, Sample
@@ -34,6 +35,7 @@ class Ready:
         alpha: opacity of its object `[S, S]` uint8; None without a mask.
         mask_source: `member`, the segmenter's alias, or `""`.
         gates: of the mask.
+        trusted: whether the mask is taken to be of the labelled object, or of a part of it.
         annotations: the sample's, moved along.
         models: alias to pin of the models that were used.
     """
@@ -42,6 +44,7 @@ class Ready:
     alpha: Pixels | None
     mask_source: str
     gates: Mapping[str, Gate]
+    trusted: bool
     annotations: Annotations
     models: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,15 +77,18 @@ class Ready:
         return replace(self.annotations, objects=tuple(mine))
 
 
-def ready(sample: Sample, frame: int, segmenter: str | None, limits: Limits, ctx: Context) -> Ready:
+def ready(
+    sample: Sample, frame: int, segmenter: str | None, classifier: str | None, limits: Limits, ctx: Context
+) -> Ready:
     """A sample with decoded pixels in a square frame that slides along the long side to hold the object.
 
-    The mask is the member `mask.png`, or else the segmenter's.
+    The mask is the member `mask.png`, or else the segmenter's, which is checked as for other edits of objects.
 
     Args:
         sample: the picture.
         frame: side in pixels.
         segmenter: alias; None for no masks but the given ones.
+        classifier: alias of the one that looks for the label's class in what the segmenter found; None for none.
         limits: thresholds.
         ctx: with models and memo.
 
@@ -92,19 +98,21 @@ def ready(sample: Sample, frame: int, segmenter: str | None, limits: Limits, ctx
     image = usable(sample)
     height, width = image.shape[:2]
     mask = given_mask(sample, height, width)
-    models: dict[str, str] = {}
-    source = "" if mask is None else "member"
-    if mask is None and segmenter is not None:
-        (seen,) = plates.segmented([image], segmenter, ctx)
-        models = {segmenter: ctx.models.pin(segmenter)}
-        mask, source = compositing.soft_alpha(seen["mask"]), segmenter
-    at = framing.window(height, width, mask)
-    alpha = None if mask is None else framing.crop(mask, at, frame)
+    if mask is None and segmenter is None:
+        at = framing.window(height, width)
+        objects = moved(sample.annotations, framing.matrix(at, frame), (height, width), (frame, frame))
+        return Ready(framing.crop(image, at, frame), None, "", {}, False, objects)
+    setup = Setup(frame, "object", segmenter or "", "", classifier, Gates(masks=limits.masks))
+    (scene,) = scenes([sample], setup, ctx, plated=False)
+    if isinstance(scene, BadInput):
+        raise Unusable(scene.reason, str(scene))
+    found = {} if mask is not None else scene.gates
     return Ready(
-        framing.crop(image, at, frame),
-        alpha,
-        source,
-        {} if alpha is None else mask_gates(alpha, limits),
-        moved(sample.annotations, framing.matrix(at, frame), (height, width), (frame, frame)),
-        models,
+        scene.picture,
+        scene.alpha,
+        "member" if mask is not None else scene.mask_source,
+        {**found, **mask_gates(scene.alpha, limits)},
+        not first_failed(found),
+        scene.annotations,
+        scene.models,
     )

@@ -1,4 +1,4 @@
-"""The checks that stimuli must pass. No classifier is asked: the pictures show what classifiers look at."""
+"""The checks that stimuli must pass. No classifier sees a stimulus: the pictures show what classifiers look at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from variorum.kit.gates.gates import alone_gates, at_least, at_most, gate
+from variorum.kit.gates.gates import Masks, alone_gates, at_least, at_most, gate
 from variorum.kit.pictures.seams import Evenness
 from variorum.schemas.sample import Gate
 
@@ -32,12 +32,15 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
+    masks: Masks = Field(
+        default="default", description="how sure the segmenter must be of the outline: `strict`, `default`, `many`"
+    )
     least_area: float = Field(default=0.05, gt=0, le=1, description="of the object, of the picture")
     most_area: float = Field(default=0.6, gt=0, le=1, description="of the object, of the picture")
     most_border: float = Field(default=0.15, ge=0, le=1, description="share of its outline on the picture's border")
     least_main_part: float = Field(default=0.95, ge=0, le=1, description="share of its mask in one piece")
     least_contour: float = Field(default=0.5, ge=0, le=1, description="F1 of the edges along its outline")
-    most_uneven: float = Field(default=1.3, gt=0, description="differences between parts of a texture")
+    most_uneven: float = Field(default=1.0, gt=0, description="differences between parts of a texture")
     least_contrast: float = Field(default=2.5, ge=0, description="deviation of lightness within parts of a texture")
     least_patch: float = Field(default=0.14, gt=0, le=1, description="a texture's side, of the picture's side")
     least_deviation: float = Field(default=0.5, ge=0, description="grey levels; below it a picture is blank")

@@ -79,6 +79,7 @@ class Partners:
     Attributes:
         frame: side in pixels of the frames that they are cut from.
         segmenter: alias; None for no masks but the given ones.
+        classifier: alias of the one that looks for the label's class in what the segmenter found; None for none.
         limits: thresholds.
         categories: what makes a conflict.
         patch: side of a texture, as a share of that of the largest square inside an object.
@@ -88,6 +89,7 @@ class Partners:
 
     frame: int
     segmenter: str | None
+    classifier: str | None
     limits: Limits
     categories: Categories
     patch: float
@@ -120,16 +122,19 @@ class Partners:
         if sample is None:
             return None
 
+        # a texture comes from the middle of an object, so its outline matters less
+        loose = self.limits.model_copy(update={"masks": "many"})
+
         def compute() -> dict[str, np.ndarray]:
             try:
-                framed = ready(sample, self.frame, self.segmenter, self.limits, ctx)
+                framed = ready(sample, self.frame, self.segmenter, self.classifier, loose, ctx)
             except Unusable:
                 return {"patch": np.zeros((0, 0, 3), np.uint8)}
             return {"patch": patch_of(framed, self.patch, self.limits)}
 
-        pin = ctx.models.pin(self.segmenter) if self.segmenter else ""
+        pins: list[Json] = [ctx.models.pin(alias) for alias in (self.segmenter, self.classifier) if alias]
         where: list[Json] = [source.fingerprint(), source.pin(ctx), position]
-        key = digest(["texture", where, self.frame, pin, self.patch, self.limits.least_patch])
+        key = digest(["texture", where, self.frame, pins, self.patch, self.limits.least_patch])
         patch = ctx.memo(key, compute)["patch"]
         checks = {"texture_side": gates.patch_side(len(patch), self.frame, self.limits)}
         if checks["texture_side"]["passed"]:
@@ -138,7 +143,7 @@ class Partners:
 
 
 def patch_of(found: Ready, share: float, limits: Limits) -> Pixels:
-    """The most even part of a picture's object, without shading, `[n, n, 3]`; n is 0 without an object.
+    """The most even part of a picture's object, without shading, `[n, n, 3]`; n is 0 without a trusted object.
 
     A whole square from inside an object often shows an eye or a wheel beside what is a texture.
 
@@ -147,7 +152,7 @@ def patch_of(found: Ready, share: float, limits: Limits) -> Pixels:
         share: the part's side, as a share of that of the largest square inside the object.
         limits: the part has at least the side `least_patch`.
     """
-    square = None if found.alpha is None else textures.largest_square(found.alpha).of(found.image)
+    square = None if found.alpha is None or not found.trusted else textures.largest_square(found.alpha).of(found.image)
     if square is None or not square.size:
         return np.zeros((0, 0, 3), np.uint8)
     square = textures.evened(square)

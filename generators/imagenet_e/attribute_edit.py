@@ -88,6 +88,9 @@ class AttributeEdit(Generator):
     classifier: str | None = Field(
         default="classifier_gate", description="judges plates and records label_p; None for neither"
     )
+    text_detector: str | None = Field(
+        default="text_detector", description="finds lettering on what lenders show; None for not looking"
+    )
     batch: int = Field(default=4, ge=1)
     """Source pictures for which the models are called together. On a GPU, unless it is set, the number that the
     inpainter fills fastest is looked for once and kept for the machine."""
@@ -117,15 +120,16 @@ class AttributeEdit(Generator):
         return {name: value for name, value in super().identity().items() if name != "guidance" or self._guided()}
 
     def uses(self) -> list[Use]:
-        """Return the segmenter, the inpainter, the classifier, which decides, and the models of guided backgrounds."""
+        """Return the segmenter, the inpainter, the classifier, which decides, and the models that some settings need."""
         gate = [] if self.classifier is None else [Use(self.classifier, "classifier", decides=True)]
         guided = guided_backgrounds.uses(self._guided(), self.guidance, self.batch)
-        return [Use(self.segmenter), Use(self.inpainter, batch=self.batch), *gate, *guided]
+        text = [] if self.text_detector is None else [Use(self.text_detector)]
+        return [Use(self.segmenter), Use(self.inpainter, batch=self.batch), *gate, *text, *guided]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
-        pool = Pool(setup, ctx, self.lenders)
+        pool = Pool(setup, ctx, self.lenders, self.text_detector)
 
         def make(group: list[Sample]) -> list[list[Sample | Failure]]:
             results: list[list[Result]] = []
@@ -205,9 +209,12 @@ class AttributeEdit(Generator):
         """The results of each sample as records, with the classifier's opinion of each picture."""
         drafts = [item[1] for one in results for item in one if not isinstance(item, Failure)]
         if self.classifier is not None and drafts:
-            rows = ctx.models.get(self.classifier)([draft.picture for draft in drafts])
-            for draft, row in zip(drafts, rows, strict=True):
-                draft.gates |= gates.label_gates(row, draft.subject.scene.index(draft.subject.index))
+            known = [draft.subject.scene.judged(draft.picture) for draft in drafts]
+            asked = [draft.picture for draft, row in zip(drafts, known, strict=True) if row is None]
+            rows = iter(ctx.models.get(self.classifier)(asked) if asked else [])
+            for draft, row in zip(drafts, known, strict=True):
+                judged = next(rows) if row is None else row
+                draft.gates |= gates.label_gates(judged, draft.subject.scene.index(draft.subject.index))
         return [[item if isinstance(item, Failure) else self._sample(*item) for item in one] for one in results]
 
     def _sample(self, wanted: WantedEdit, draft: Draft) -> Sample:

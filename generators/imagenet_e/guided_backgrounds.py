@@ -149,18 +149,30 @@ def background(subject: Subject, *, kind: str, settings: Guidance) -> Draft:
         draft.gates["background_changed"] = gates.recorded(draft.gates["background_changed"]["value"])
         return draft
     control, _ = compositing.composite(subject.backgrounds[CONTROL], geometry.whole(subject.scene.cutout))
-    before, after = (_complexity(picture, away, settings) for picture in (control, draft.picture))
+    pictures = (subject.scene.picture, control, draft.picture)
+    original, before, after = (_complexity(picture, away, settings) for picture in pictures)
     draft.achieved |= {
         "objective": settings.objective,
+        "objective_original": short(original),
         "objective_control": short(before),
         "objective_change": short(after - before),
     }
     if kind == ADVERSARIAL:
         draft.gates[INEFFECTIVE] = _against(draft, control, settings)
     else:
-        rise = after - before if kind == "guided_up" else before - after
-        draft.gates[INEFFECTIVE] = gates.at_least(rise, settings.least)
+        draft.gates[INEFFECTIVE] = _effect(original, before, after, settings.least, up=kind == "guided_up")
     return draft
+
+
+def _effect(original: float, control: float, guided: float, least: float, *, up: bool) -> Gate:
+    """Return whether complexity moves by `least` against the control, and passes the original's too.
+
+    Diffusion alone can make a smooth background more complex. Less than that isn't less than there was.
+    """
+    change = guided - control if up else control - guided
+    beyond = guided > original if up else guided <= original
+    limit = f">= {least:g}, to {'above' if up else 'at most'} {original:.4g}"
+    return gates.gate(change, change >= least and beyond, limit)
 
 
 def _complexity(picture: Pixels, away: Bools, settings: Guidance) -> float:

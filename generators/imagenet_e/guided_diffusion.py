@@ -50,16 +50,17 @@ class Guidance(BaseModel):
     """λ of `guided_down`."""
     steps: int = Field(default=100, ge=2, le=1000)
     """Timesteps that the whole diffusion is divided into."""
-    start: int = Field(default=10, ge=1, le=1000)
+    start: int = Field(default=5, ge=1, le=1000)
     """How many of them, the least noisy ones, are run: how far a background may depart from where it starts."""
-    clamp: float | None = Field(default=0.2, gt=0)
+    clamp: float | None = Field(default=0.5, gt=0)
     """The largest shift of a cell, as a share of the predicted noise's RMS; None for the toolkit's unlimited form."""
     range_weight: float = Field(default=50.0, ge=0)
     """r: keeps pixels near [-1, 1]; ignored for latents, which have no such range."""
     coarse_to_fine: bool = False
     """Whether noisy timesteps also keep the surroundings of the object."""
     min_change: float | None = Field(default=None, gt=0)
-    """Least change of the objective against the control; None for 0.02, or 0.1 for `adm_compat`."""
+    """Least change of the objective against the control; None for 0.02, or 0.1 for `adm_compat`. Beside it,
+    `guided_up` must exceed the original, and `guided_down` may not."""
     denoiser: str = Field(default="denoiser", description="alias of the diffusion model")
     adversary: str | None = None
     """A classifier that `guided_adversarial` is steered against; it may not judge the edition."""

@@ -64,7 +64,7 @@ def burnt_out(before: Pixels, after: Pixels) -> float:
 
 def exposed(light: Singles, ev: float) -> Singles:
     """Linear light `[H, W, 3]` with the exposure changed by `ev` stops: 1 doubles it, -1 halves it."""
-    return multiplied(light, np.float32(2.0**ev))
+    return multiplied(light, np.full(1, 2.0**ev, np.float32))
 
 
 def balanced(light: Singles, kelvin: float) -> Singles:

@@ -70,6 +70,7 @@ class NaturalTransformation(Generator):
     moved codes, such as `direction_2_-3`, without objects and masks.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 

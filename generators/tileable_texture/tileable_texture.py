@@ -65,7 +65,7 @@ class TileableTexture(Generator):
     """Least seam ratio of one that isn't, unless its light jumps at the border by 12 grey levels or more."""
     light: float = Field(default=8.0, ge=0, lt=CLEAR)
     """Largest `low_frequency` of a tileable picture, in grey levels."""
-    most_uneven: float = Field(default=0.85, gt=0)
+    most_uneven: float = Field(default=0.5, gt=0)
     """Largest unevenness of a window that counts as a texture."""
 
     @field_validator("methods", "negatives")

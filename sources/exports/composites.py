@@ -51,7 +51,7 @@ class Placed(NamedTuple):
 
 def compose(
     cutouts: Sequence[Cutout], rng: np.random.Generator, *, drawn: bool
-) -> tuple[Pixels, tuple[Object, ...], tuple[str, ...]]:
+) -> tuple[Pixels, tuple[Object, ...], tuple[Plate, ...]]:
     """A scene with these cut-outs. What stands lower in the picture is in front and covers what is behind.
 
     Args:
@@ -60,11 +60,12 @@ def compose(
         drawn: whether the ground is a coloured landscape; otherwise it is a photograph, or two.
 
     Returns:
-        Picture `[H, W, 3]`, its objects from back to front with masks of what is visible, and the ground's licences.
+        Picture `[H, W, 3]`, its objects from back to front with masks of what is visible, and the plates of the
+        ground, what is below first.
     """
     width = int(rng.choice(WIDTHS))
     height = round(width * float(rng.choice(RATIOS)))
-    ground, horizon, licences = (landscape if drawn else _plates)(height, width, rng)
+    ground, horizon, plates = (landscape if drawn else _plates)(height, width, rng)
     placed = sorted((_place(item, height, width, horizon, rng) for item in cutouts), key=_bottom)
     kept: list[tuple[Placed, Bools]] = []
     taken = np.zeros((height, width), bool)
@@ -81,11 +82,11 @@ def compose(
         picture[rows, columns] = item.cut[..., :3] + (1 - item.cut[..., 3:]) * picture[rows, columns]
         found = with_mask(Object((0, 0, 1, 1), item.category, id=str(number), origin=item.name), visible)
         objects += [found] if found else []
-    return as_bytes(picture), tuple(objects), licences
+    return as_bytes(picture), tuple(objects), plates
 
 
-def landscape(height: int, width: int, rng: np.random.Generator) -> tuple[Pixels, int, tuple[str, ...]]:
-    """A sky and two hills in flat colours, `[height, width, 3]`, the horizon's row, and no licence."""
+def landscape(height: int, width: int, rng: np.random.Generator) -> tuple[Pixels, int, tuple[Plate, ...]]:
+    """A sky and two hills in flat colours, `[height, width, 3]`, the horizon's row, and no plate."""
     horizon = int(rng.uniform(0.5, 0.65) * height)
     sky, hill = np.array(SKIES)[rng.integers(len(SKIES))], np.array(HILLS)[rng.integers(len(HILLS))]
     picture = np.empty((height, width, 3), np.uint8)
@@ -97,11 +98,11 @@ def landscape(height: int, width: int, rng: np.random.Generator) -> tuple[Pixels
     return picture, horizon, ()
 
 
-def _plates(height: int, width: int, rng: np.random.Generator) -> tuple[Pixels, int, tuple[str, ...]]:
-    """One photographic plate, or one above another; the row from which on objects stand, and the licences."""
+def _plates(height: int, width: int, rng: np.random.Generator) -> tuple[Pixels, int, tuple[Plate, ...]]:
+    """One photographic plate, or one above another; the row from which on objects stand, and the plates."""
     if rng.integers(2):
         plate = PLATES[int(rng.integers(len(PLATES)))]
-        return plate_crop(plate, (height, width), rng, "sample_scenes"), 0, (plate.licence,)
+        return plate_crop(plate, (height, width), rng, "sample_scenes"), 0, (plate,)
     horizon = int(rng.uniform(0.4, 0.65) * height)
     both = BACKDROPS[int(rng.integers(len(BACKDROPS)))], FLOORS[int(rng.integers(len(FLOORS)))]
     sizes = (horizon, width), (height - horizon, width)
@@ -109,7 +110,7 @@ def _plates(height: int, width: int, rng: np.random.Generator) -> tuple[Pixels, 
     seam = cv2.GaussianBlur(np.concatenate(parts), (1, 5), 0)
     picture = np.concatenate(parts)
     picture[horizon - 2 : horizon + 2] = seam[horizon - 2 : horizon + 2]
-    return picture, horizon, tuple(sorted({plate.licence for plate in both}))
+    return picture, horizon, both[::-1]
 
 
 def _place(item: Cutout, height: int, width: int, horizon: int, rng: np.random.Generator) -> Placed:

@@ -30,6 +30,7 @@ class Plate:
         side: the longer side of what is cut out, in pixels.
         tint: RGB gains for a grey texture.
         licence: SPDX id.
+        where: the place of a thing before it or on it, in words.
     """
 
     package: str
@@ -38,14 +39,33 @@ class Plate:
     side: int
     tint: tuple[float, float, float]
     licence: str
+    where: str
 
 
 PLATES = (
-    Plate("sklearn", "datasets/images/china.jpg", (395, 0, 640, 427), 245, (1, 1, 1), "CC-BY-2.0"),  # lake and trees
-    Plate("sklearn", "datasets/images/flower.jpg", (455, 0, 640, 300), 180, (1, 1, 1), "CC-BY-2.0"),  # dark leaves
-    Plate("skimage", "data/grass.png", (0, 0, 512, 512), 380, (0.85, 1.0, 0.5), "CC0-1.0"),
-    Plate("skimage", "data/gravel.png", (0, 0, 512, 512), 380, (1.0, 0.95, 0.87), "CC0-1.0"),
-    Plate("skimage", "data/brick.png", (0, 0, 512, 512), 400, (1.15, 0.85, 0.75), "CC0-1.0"),
+    Plate(
+        "sklearn",
+        "datasets/images/china.jpg",
+        (395, 0, 640, 427),
+        245,
+        (1, 1, 1),
+        "CC-BY-2.0",
+        "in front of trees by a lake",
+    ),
+    Plate(
+        "sklearn",
+        "datasets/images/flower.jpg",
+        (455, 0, 640, 300),
+        180,
+        (1, 1, 1),
+        "CC-BY-2.0",
+        "in front of dark leaves",
+    ),
+    Plate("skimage", "data/grass.png", (0, 0, 512, 512), 380, (0.85, 1.0, 0.5), "CC0-1.0", "on grass"),
+    Plate("skimage", "data/gravel.png", (0, 0, 512, 512), 380, (1.0, 0.95, 0.87), "CC0-1.0", "on gravel"),
+    Plate(
+        "skimage", "data/brick.png", (0, 0, 512, 512), 400, (1.15, 0.85, 0.75), "CC0-1.0", "in front of a brick wall"
+    ),
 )
 
 

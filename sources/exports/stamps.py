@@ -57,7 +57,10 @@ def stamps_there(table: Mapping[str, str], wanted: Literal["auto", "required", "
     files = {path: folder / path for path in table} if folder else {}
     found = {path: table[path] for path, file in files.items() if steady(file.is_file, file)}
     if wanted == "auto" and not found:
-        _say_once(f"{source}: Tux Paint's stamps aren't here, so there are few pictures; fetch them with `{FETCH}`")
+        _say_once(
+            f"{source}: Tux Paint's stamps aren't here, so there are only the few photographs of Python packages; fetch "
+            f"the stamps with `{FETCH}`, or name another source, such as a folder of photographs: --source FOLDER"
+        )
     if wanted == "required" and not found:
         raise SourceError(
             f"{source}: the Tux Paint stamps are missing; fetch them with `{FETCH}`, set VARIORUM_STAMPS to their "

@@ -11,7 +11,7 @@ from variorum.kit.predicted.resamples import Resamples, ratio_means
 from variorum.models import ModelTable
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.plot import Bin, Point
+from variorum.schemas.plot import Bin
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.schemas.uses import required_models
@@ -232,10 +232,10 @@ def test_a_detector_is_refused():
 
 
 def test_plots_have_the_variants_in_order_and_every_classifier():
-    rows = [row(f"o{n}", "", "original", classifier=c) for n in range(3) for c in "cd"]
+    rows = [row(f"o{n}", "", "original", classifier=c) for n in range(30) for c in "cd"]
     rows += [
         row(f"{v}{n}", f"o{n}", v, top1=9 if v == "blur" else 3, classifier=c)
-        for n in range(3)
+        for n in range(30)
         for c in "cd"
         for v in (("size", "blur", "plate") if c == "c" else ("size", "blur"))
     ]
@@ -244,13 +244,14 @@ def test_plots_have_the_variants_in_order_and_every_classifier():
     plots = evaluation.plots(figures)
     assert plots["drops"].rows == ("size", "blur", "plate", "average over edits")
     assert list(plots["drops"].series) == ["d", "c"]
-    assert plots["drops"].series["d"] == (Point(0, 0, 0), Point(100, 100, 100), None, Point(50, 50, 50))
+    size, blur, plate, average = plots["drops"].series["d"]
+    assert ((size.value, blur.value), plate, average.value) == ((0, 100), None, 50)
     assert list(plots["reliability"].series) == ["d, originals", "d, edits", "c, originals", "c, edits"]
-    assert plots["reliability"].series["c, edits"] == (Bin(0.75, 0.5, 6),)
+    assert plots["reliability"].series["c, edits"] == (Bin(0.75, 0.5, 60),)
     many = {**figures, "names": ["c", "d", "e", "f"]}
     many["classifiers"] |= {"e": figures["classifiers"]["d"], "f": {"n": 0, "variants": {}}}
     assert list(evaluation.plots(many)["reliability"].series) == ["c", "d", "e"]  # of the edits alone
-    old = {"classifiers": {"c": {"n": 3, "variants": figures["classifiers"]["c"]["variants"]}}}
+    old = {"classifiers": {"c": {"n": 30, "variants": figures["classifiers"]["c"]["variants"]}}}
     assert evaluation.plots(old)["drops"].rows == ("blur", "plate", "size")
 
 

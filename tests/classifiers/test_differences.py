@@ -7,9 +7,11 @@ import pytest
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.kit.predicted.drops import MOST_PAIRS, pairs
 from variorum.kit.predicted.pairing import UNSCORED, paired, roots
-from variorum.kit.predicted.resamples import Resamples, ratio_means
+from variorum.kit.predicted.resamples import Ratio, Resamples, Units, ratio_means
+from variorum.reports.figures import interval
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table
+from variorum.statistics import paired_interval
 
 VARIANTS = ("original", "control", "size", "colour")
 
@@ -77,10 +79,11 @@ def test_a_difference_is_that_of_the_figures_and_its_interval_is_narrower_than_u
     assert width(pair["average_accuracy"]) < 0.6 * unpaired
 
 
-def test_a_classifier_differs_from_itself_by_exactly_nothing(alike):
+def test_a_classifier_differs_from_itself_by_nothing_as_far_as_so_many_photographs_can_say(alike):
     (pair,) = figures({"a": alike["a"], "again": alike["a"]})["differences"]
+    end = round(100 * (1 - 0.025 ** (1 / 150)), 2)
     for name in ("original_accuracy", "average_accuracy", "average_drop"):
-        assert pair[name] == {"value": 0.0, "low": 0.0, "high": 0.0}
+        assert pair[name] == {"value": 0.0, "low": -end, "high": end, "photographs": 150}
 
 
 def test_changing_places_changes_the_sign(alike):
@@ -140,12 +143,12 @@ def test_few_classifiers_are_all_compared_and_many_with_the_first():
 
 def test_a_figure_is_the_same_alone_and_among_others():
     rng = np.random.default_rng(2)
-    ratios = [(rng.random((30, width)), 1.0 + rng.integers(0, 3, (30, width))) for width in (1, 4, 2)]
+    ratios = [Ratio(rng.random((30, width)), 1.0 + rng.integers(0, 3, (30, width))) for width in (1, 4, 2)]
     ratios.append(ratios[0])
     together = Resamples(30, 200, 0.9, seed=7).means_of_ratios(ratios)
-    assert together == [Resamples(30, 200, 0.9, seed=7).mean_of_ratios(*ratio) for ratio in ratios]
+    assert together == [Resamples(30, 200, 0.9, seed=7).means_of_ratios([ratio])[0] for ratio in ratios]
     weights = np.random.default_rng(7).multinomial(30, np.full(30, 1 / 30), 200)
-    low, high = np.quantile(ratio_means(weights, *ratios[1]), [0.05, 0.95])
+    low, high = np.quantile(ratio_means(weights, *ratios[1][:2]), [0.05, 0.95])
     assert (together[1]["low"], together[1]["high"]) == pytest.approx((100 * low, 100 * high), abs=0.0051)
 
 
@@ -218,3 +221,54 @@ def test_two_hundred_thousand_rows_take_no_loop_over_rows():
     assert time.process_time() - began < 6
     assert len(found["differences"]) == 6
     assert found["classifiers"]["a"]["variants"]["edit_03"]["n"] == sources
+
+
+def test_exact_paired_intervals_hold_as_often_as_they_say():
+    assert paired_interval(0, 0, 9) == pytest.approx((0.025 ** (1 / 9) - 1, 1 - 0.025 ** (1 / 9)), abs=1e-3)
+    assert paired_interval(3, 1, 40) == tuple(-end for end in reversed(paired_interval(1, 3, 40)))
+    rng = np.random.default_rng(0)
+    for n, lost, gained in ((12, 0.3, 0.3), (36, 0.15, 0.05), (60, 0.05, 0.05), (100, 0.06, 0.0)):
+        found = rng.multinomial(n, [lost, gained, 1 - lost - gained], 400)
+        ends = np.array([paired_interval(int(one), int(other), n) for one, other, _ in found])
+        low, high = (ends[:, 0] > lost - gained + 1e-9).mean(), (ends[:, 1] < lost - gained - 1e-9).mean()
+        assert max(low, high) < 0.045  # 2.5 % each, with the noise of 400
+
+
+def test_intervals_are_widened_where_photographs_share_a_lender_that_matters():
+    rng, photographs, shared, alone = np.random.default_rng(1), 120, [], []
+    for trial in range(150):
+        lender = rng.integers(0, 20, photographs)
+        hard = rng.choice([0.1, 0.5], 20)  # a lender's plate hides some objects
+        lost = np.concatenate([np.zeros(photographs), rng.random(photographs) < hard[lender]])[:, None]
+        own, borrowed = np.zeros((photographs, 1)), np.ones((photographs, 1))
+        source = np.arange(photographs)
+        units = Units(np.tile(source, 2), np.concatenate([np.full(photographs, -1), lender]))
+        for found, given in ((shared, units), (alone, None)):
+            top, bottom = (lost, np.concatenate([own, borrowed])) if given else (lost[photographs:], borrowed)
+            one = Resamples(photographs, 200, 0.95, trial, given).mean_of_ratios(top, bottom, signed=True)
+            found.append(one["low"] <= 30 <= one["high"])
+    assert np.mean(alone) < 0.88
+    assert np.mean(shared) > 0.89
+    one = Units(np.array([0, 1, 2, 0, 1, 2]), np.array([-1, -1, -1, 0, 1, 2]))
+    lost = np.array([0, 0, 0, 1.0, 0, 1])[:, None]
+    bottom = np.array([0, 0, 0, 1.0, 1, 1])[:, None]
+    plain = Resamples(3, 200, 0.95, 0).mean_of_ratios(lost[3:], bottom[3:], signed=True)
+    assert Resamples(3, 200, 0.95, 0, one).mean_of_ratios(lost, bottom, signed=True) == plain  # a lender for each
+
+
+def test_a_family_is_compared_over_the_photographs_that_have_all_of_it():
+    right = {"a": np.ones((40, 4), bool)}
+    right["a"][:8, 2] = False
+    rows = [row for row in table(right).arrow.to_pylist() if not (row["variant"] == "colour" and row["id"] >= "s0032")]
+    ctx = Context(seed=5, models=None, memo=lambda key, compute: compute())
+    step = AccuracyDrop(classifiers=("a",), families={"both": ("control", "size", "col*"), "one": ("size",)})
+    found = step.figures(Table(pa.Table.from_pylist(rows), "accuracy_drop"), ctx)["classifiers"]["a"]
+    both, one = found["families"]["both"], found["families"]["one"]
+    assert (both["n"], both["edits"], both["drop"]["value"]) == (32, ["size", "colour"], 12.5)
+    assert (both["drops"]["size"]["value"], found["variants"]["size"]["drop"]["value"]) == (25.0, 20.0)
+    assert (one["n"], one["drop"]["value"]) == (40, 20.0)
+    assert (both["drop_vs_reference"]["value"], both["drops"]["control"]["photographs"]) == (0.0, 32)
+    few = [row for row in rows if row["id"] < "s0020" or row["variant"] != "size"]
+    found = step.figures(Table(pa.Table.from_pylist(few), "accuracy_drop"), ctx)["classifiers"]["a"]
+    assert found["averaged"] == ["colour"]  # 20 photographs of size are too few
+    assert interval(found["variants"]["size"]["drop"]) == "too few (20)"

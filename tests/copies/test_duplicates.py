@@ -95,6 +95,15 @@ def test_variants_of_one_photograph_are_meant_to_be_alike():
     assert sum(columns(within, "flag")[0]) == 1
 
 
+def test_pictures_on_one_plate_are_no_copies_unless_their_pixels_are():
+    pictures = [render(1), copy(render(1), "jpeg"), copy(render(1), "blur"), render(2), render(2)]
+    table = edition(pictures, source=["s", "t", "plate", "u", "v"])
+    assert sum(columns(scored(STEP, table), "flag")[0]) == 3
+    lent = pa.array([["plate", "id"], ["plate", "id"], None, ["plate"], ["plate"]], pa.list_(pa.string()))
+    found = scored(STEP, table.append_column("made_of", lent))
+    assert columns(found, "flag", "layer") == [[False] * 4 + [True], [""] * 4 + ["file"]]
+
+
 def test_of_two_editions_of_one_photograph_one_stays_whole():
     one = render(1)
     mine = [one, copy(one, "jpeg"), copy(one, "blur")]

@@ -360,9 +360,10 @@ def test_a_source_without_conflicts_is_refused_before_any_work():
 
 
 def test_only_stimuli_that_need_a_mask_need_a_segmenter():
-    assert required_models(CueConflict()) == ("segmenter",)
+    assert required_models(CueConflict()) == ("segmenter", "classifier_gate")
     assert required_models(CueConflict(stimuli=("grey", "edges"))) == ()
-    assert required_models(CueConflict(stimuli=(*STIMULI, "style_transfer"))) == ("segmenter", "style_transfer")
+    every = (*STIMULI, "style_transfer")
+    assert required_models(CueConflict(stimuli=every, classifier=None)) == ("segmenter", "style_transfer")
 
 
 def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):

@@ -206,7 +206,7 @@ def test_classes_that_have_no_query_of_a_difficulty_are_counted():
     found = FewShotAccuracy(bootstrap=100).figures(data, replace(CTX, listings={"episodes": listing(rows)}))
     assert found["classes_asked"] == {"clean": 6, "small": 1}
     cell = found["methods"]["ridge"]["1"]["accuracies"]["small"]
-    assert cell["low"] == cell["value"] == cell["high"]
+    assert cell["low"] < 1 < cell["value"] < 98 < cell["high"]  # a single photograph
 
 
 def test_a_photograph_on_both_sides_is_counted():

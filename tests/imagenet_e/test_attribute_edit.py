@@ -555,6 +555,6 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 
 def test_aliases_and_filters() -> None:
-    assert required_models(AttributeEdit()) == ("segmenter", "inpainter", "classifier_gate")
+    assert required_models(AttributeEdit()) == ("segmenter", "inpainter", "classifier_gate", "text_detector")
     assert deciding_models(AttributeEdit()) == ("classifier_gate",)
     assert deciding_models(BARE) == ()

@@ -20,7 +20,7 @@ from variorum.models import ModelTable
 from variorum.models.filters import refuse_filters
 from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.canonical import canonical_json
-from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import CAPTURED, COMPOSITE, PARTLY_GENERATED, Failure, Sample, source_id
@@ -380,7 +380,16 @@ def test_the_inpainter_is_told_what_not_to_paint_again(inpainting, told):
     assert told == [["tabby cat", "tabby cat, mug"], [""]]  # all of a call have a negative, or none has
     assert [item.variant for item in items].count("plate") == 3
 
-    class Named:
+    class Named(Source):
+        def pin(self, ctx):
+            return "named"
+
+        def size(self, ctx):
+            return 1
+
+        def read(self, start, stop, ctx):
+            yield unfilled()
+
         def classes(self, ctx):
             return (ClassInfo("n02123045", "grey tabby"),)
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from variorum.kit.pictures import framing, plates
-from variorum.kit.pictures.pool import pool_order
 from variorum.machine.memo import DiskMemo
 
 SIDE = 128
@@ -29,14 +28,6 @@ def test_a_hole_is_wider_than_the_mask_and_reaches_below_it() -> None:
     assert rows[0] == 25
     assert rows[-1] == 94 + 3
     assert not plates.hole(np.zeros_like(mask)).any()
-
-
-@given(st.integers(1, 5000), st.integers(2, 64), st.integers(0, 2**63 - 1))
-def test_a_larger_pool_has_the_smaller_one_in_it(size: int, most: int, seed: int) -> None:
-    found = pool_order(size, seed, most)
-    assert len(set(found)) == len(found) == min(size, most)
-    assert set(found) <= set(range(size))
-    assert pool_order(size, seed, 2 * most)[:most] == found
 
 
 def test_what_is_kept_isn_t_computed_again_and_the_rest_comes_in_one_batch() -> None:

@@ -172,11 +172,12 @@ def test_black_stays_black_and_is_said_to_be_unchanged():
 
 
 def test_what_is_burnt_out_is_quarantined():
-    bright = (120 + IMAGE.astype(int) * 130 // 255).astype(np.uint8)
+    bright = (179 + IMAGE.astype(int) * 70 // IMAGE.max()).astype(np.uint8)
     found = made(replace(SAMPLE, image=bright), attributes=("exposure",))
-    assert 0.7 < found["brighter_1"].ops[-1]["gates"]["structure"]["value"] < 0.8
-    assert found["brighter_1"].reason == "structure"
-    assert found["brighter_0.67"].reason == found["darker_1"].reason == ""
+    burnt = [found[f"brighter_{strength}"].ops[-1]["gates"]["burnt_out"]["value"] for strength in ("0.33", "0.67", "1")]
+    assert burnt[0] < 0.05 < burnt[1] < burnt[2]
+    assert found["brighter_0.67"].reason == found["brighter_1"].reason == "burnt_out"
+    assert found["brighter_0.33"].reason == found["darker_1"].reason == ""
 
 
 def test_whatever_a_folder_holds_becomes_pictures_or_rows(tmp_path):

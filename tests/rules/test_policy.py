@@ -179,6 +179,10 @@ def test_a_column_that_isnt_there_and_steps_that_are_needed():
         decided(step, table([0]))
 
 
+def test_a_gate_that_no_picture_has_matches_none():
+    assert verdicts([rule(column="gate.mask_band", above=0)], table([0, 1])) == {}
+
+
 def test_values_that_a_rule_cannot_use():
     data = table(
         [0, 0, 1], score=[1.0, 0.0, 0.0], kind=["a", "b", "c"], weight=[2.5, 1.0, math.nan], to=[math.nan, 1, 0]

@@ -11,7 +11,6 @@ from scipy.ndimage import gaussian_filter
 
 from variorum.curation.tileable_texture.tileability import Tileability
 from variorum.kit.pictures.seams import border_step, evenness, evenness_at, repetition, seam_ratio
-from variorum.kit.pictures.thumbnails import luma
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample, source_id
@@ -78,14 +77,27 @@ def test_repetition_of_a_pattern_of_noise_and_of_a_flat_picture():
 
 def test_a_texture_is_even_and_a_scene_is_not():
     assert evenness(GRASS).unevenness < 0.3
-    assert evenness(GRASS).contrast == pytest.approx(GRASS[..., 0].std(), rel=0.1)
+    assert evenness(GRASS).contrast == pytest.approx(GRASS[..., 0].std() * 100 / 255, rel=0.1)
     sky = np.concatenate([np.full((48, 96), 200.0), SMOOTH[:48]])
-    assert evenness(grey(sky)).unevenness > 1.5
+    assert evenness(grey(sky)).unevenness > 1
+    sky[:80] = 200
+    assert evenness(grey(sky)).contrast == 0  # there is something in less than half of it
     places = np.array([0, 100])
-    found = evenness_at(luma(GRASS), places, places, (64, 64))[0]
-    np.testing.assert_allclose(
-        found, [evenness(np.ascontiguousarray(GRASS[at : at + 64, at : at + 64]))[0] for at in places]
-    )
+    found = evenness_at(GRASS, places, places, (64, 64))[0]
+    alone = [evenness(np.ascontiguousarray(GRASS[at : at + 64, at : at + 64])).unevenness for at in places]
+    np.testing.assert_allclose(found, alone, rtol=0.02)  # the edges at its border are seen in a part of a picture only
+
+
+def test_a_thing_of_another_colour_or_direction_is_uneven():
+    """Each has the light and the contrast of the grass around it."""
+    grass = GRASS[:96, :96]
+    red = grass.copy()
+    red[:40, :40] = np.clip(grass[:40, :40] * (1.7, 0.85, 0.6), 0, 255)
+    lines = 128 + 40 * np.sin(np.indices((96, 96)).sum(axis=0) * 0.8)
+    turned = grey(lines)
+    turned[:, :48] = turned[:, :48][::-1]
+    assert evenness(red).unevenness > evenness(grass).unevenness + 0.5
+    assert evenness(turned).unevenness > evenness(grey(lines)).unevenness + 0.5
 
 
 class Scorer:

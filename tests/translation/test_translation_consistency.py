@@ -210,7 +210,7 @@ def test_an_edition_is_measured_and_its_card_says_what_one_pixel_is():
     still = [replace(one, image=found[0].image) for one in found]  # a shift by 0 pixels
     rows = list(TranslationConsistency(classifiers=("own",)).measure(still, ctx))
     nothing = step.figures(Table(pa.Table.from_pylist(rows), "translation_consistency"), ctx)["classifiers"]["own"]
-    assert nothing["whole"]["photograph"]["changed"] == {"value": 0, "low": 0, "high": 0}
+    assert nothing["whole"]["photograph"]["changed"] == {"value": 0, "low": 0, "high": 97.5, "photographs": 1}
     assert nothing["whole"]["photograph"]["p_change"]["value"] == 0
     text = _render(
         "_translation_consistency", figures=measured, models={"own": "own@1"}, order=[], plots={"changed": "!"}

@@ -125,7 +125,11 @@ def _dots(item: Interval | None, scale: tuple[float, float]) -> str:
 
 def _plot(board: Leaderboard) -> str:
     """A plot of each model's drop against its accuracy on the originals, with ranks as names; `""` for one model."""
-    found = [(one.rank, one.original_accuracy, one.figures.average_drop) for one in board.entries[:PLOTTED] if one.few is None]
+    found = [
+        (one.rank, one.original_accuracy, one.figures.average_drop)
+        for one in board.entries[:PLOTTED]
+        if one.few is None
+    ]
     points = [(rank, across, drop) for rank, across, drop in found if across is not None and drop is not None]
     if len(points) < 2:
         return ""

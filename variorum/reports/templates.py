@@ -18,7 +18,7 @@ from variorum.reports.funnel import why
 from variorum.schemas.component import Component
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.plot import FEWEST
+from variorum.schemas.plot import FEWEST, too_few
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import BASELINES
 
@@ -154,6 +154,7 @@ def _environment() -> Any:
         "pin": short_pin,
         "why": why,
         "paired": lambda of, names: paired_originals({name: of[name].get("original_accuracy") for name in names}),
+        "too_few": too_few,
         "wanted": wanted,
         "two_digits": lambda number: "–" if number is None else f"{number:.2f}",
         "percent": percent,

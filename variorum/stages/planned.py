@@ -16,6 +16,7 @@ from variorum.models.filters import UNAVAILABLE
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import ShardInfo
 from variorum.schemas.more import sendings_of
+from variorum.schemas.plot import FEWEST
 from variorum.schemas.sample import SPLITS
 from variorum.stages.estimate import Estimate, estimate
 from variorum.stages.job import Job
@@ -38,6 +39,8 @@ SAID = (
     *("disk_bytes", "peak_memory_bytes", "gpu_peak_memory_bytes", "seconds"),
 )
 """What the JSON form has, in order."""
+ENOUGH = 24
+"""Source samples below which a plan says that they are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,14 @@ class Planned:
         """All of it as (what, text) for people."""
         found = [("source", f"{self.source}, {self.samples} samples, {self.classes} classes")]
         found.append(("units", f"{self.units} of up to {self.samples_per_unit}; {self.units_done} done already"))
+        if self.samples < ENOUGH:
+            found.append(
+                (
+                    "few",
+                    f"{self.samples} samples. Accuracies of fewer than {FEWEST} photographs aren't shown; name another "
+                    "source, such as a folder of photographs: --source FOLDER",
+                )
+            )
         if self.splits:
             shares = {"train": 1 - sum(self.splits.values()), **self.splits}
             said = [f"{name} {shares[name]:g}" for name in SPLITS if shares.get(name, 0) > 1e-9]

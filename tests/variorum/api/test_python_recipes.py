@@ -206,6 +206,7 @@ def test_a_plan_is_that_of_the_command(file, capsys):
     )
     assert (planned.edition, planned.samples, planned.classes, planned.units) == ("d@1.0.0-dev", 12, 3, 1)
     assert planned.makes == ("negative", "probe")
+    assert dict(planned.lines())["few"].startswith("12 samples. Accuracies of fewer than 30 photographs")
     assert planned.pictures is planned.requests() is planned.seconds is None
     assert not Path("new").exists()
 

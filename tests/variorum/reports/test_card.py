@@ -457,7 +457,7 @@ def test_a_templates_tables_are_those_of_the_terminal(photos, tmp_path):
     text = render_card(job.recipe, manifest, job.store)
     plain, overview, drops = evaluation_tables(job.recipe, manifest, evaluations(job.recipe, manifest, job.store))
     assert (plain.title, overview.title) == ("brightness", "Accuracy drop")
-    assert overview.rows == [("classifier_small", "75.0 % of 12", "75.0", "", "25.0 [20.0, 30.0]")]
+    assert overview.rows == [("classifier_small", "75.0 % of 12", "", "", "75.0", "", "25.0 [20.0, 30.0]", "")]
     assert drops.title.startswith("Accuracy drop: classifier_small, classifier_small@sha256:aaaaaaaaaaaa")
     assert [row[0] for row in drops.rows[:2]] == ["negative_0", "negative_1"]  # in the order in which they were made
     assert all("25.0 [20.0, 30.0]" in row for row in drops.rows)
@@ -520,9 +520,9 @@ def test_a_card_says_what_classifiers_are_how_they_differ_and_how_sure_they_are(
         "Accuracy drop: a, a@x",
     ]  # without that of the calibration, which the card alone shows
     assert "#### Calibration" in text
-    assert [row[:3] for row in tables["Accuracy drop"].rows] == [  # as in the recipe
-        ("z", "75.0 % of 12", "75.0"),
-        ("a", "75.0 % of 12", "75.0"),
+    assert [row[:5] for row in tables["Accuracy drop"].rows] == [  # as in the recipe
+        ("z", "75.0 % of 12", "", "", "75.0"),
+        ("a", "75.0 % of 12", "", "", "75.0"),
     ]
     assert tables["Differences between classifiers, pp"].rows == [("z − a", "", "", "-10.0 [-15.0, -5.0]")]
     assert "- z (1000 classes): Squashed to 224 × 224 px &lt;b&gt;\n" in text

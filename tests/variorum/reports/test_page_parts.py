@@ -287,8 +287,8 @@ def test_of_a_hundred_thousand_changes_some_of_each_kind_are_shown():
 
 def test_a_leaderboard_is_plotted_by_model_and_by_variant():
     def entry(rank, drop):
-        found = VariantFigures(n=10, accuracy=50.0, drop=drop)
-        figures = Figures(n=10, average_drop=drop, variants={"size": found, "place": found})
+        found = VariantFigures(n=30, accuracy=50.0, drop=drop)
+        figures = Figures(n=30, average_drop=drop, variants={"size": found, "place": found})
         return Placed.model_construct(rank=rank, model=SimpleNamespace(name=f"m{rank}"), figures=figures)
 
     drops = [Interval(value=rank, low=rank - 1, high=rank + 1) for rank in range(1, 9)]

@@ -44,6 +44,10 @@ class Links:
         first[1:] = (i[1:] != i[:-1]) | (j[1:] != j[:-1])
         return cls(i[first], j[first], layer[first], distance[first])
 
+    def without(self, gone: Bools) -> Links:
+        """Those that aren't gone, `[P]`."""
+        return Links(*(getattr(self, name)[~gone] for name in ("i", "j", "layer", "distance")))
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:

@@ -166,9 +166,9 @@ def band(salience: Pixels) -> float:
 def evidence_gates(views: Sequence[Singles], index: int, limits: Gates) -> dict[str, Gate]:
     """Return whether a mask is of the labelled object, by a classifier that recognises the class in the picture.
 
-    `mask_misses_object`: the class's p on what is left without the object. `mask_not_object`: its p on the object
-    alone, as a share of that on the picture; a class among the first SEEN passes anyway. Empty where the classifier
-    doesn't see the class in the picture.
+    `mask_misses_object`: the class's p on what is left without the object, as a share of that on the picture; a
+    negligible p passes anyway. `mask_not_object`: the same on the object alone; a class among the first SEEN passes
+    anyway. Empty where the classifier doesn't see the class in the picture.
 
     Args:
         views: probabilities `[1000]` of the picture, of the object alone, and of the rest.
@@ -178,11 +178,13 @@ def evidence_gates(views: Sequence[Singles], index: int, limits: Gates) -> dict[
     picture, alone, rest = (float(row[index]) for row in views)
     if _rank(views[0], index) > SEEN:
         return {}
-    share = alone / max(picture, 1e-9)
+    share, left = (value / max(picture, 1e-9) for value in (alone, rest))
     passed = share >= limits.min_evidence or _rank(views[1], index) <= SEEN
     return {
-        "mask_misses_object": plate_clean(rest, picture, limits.max_plate_p, limits),
-        "mask_not_object": gate(min(share, 1.0), passed, f">= {limits.min_evidence:g}, or among the first {SEEN}"),
+        "mask_misses_object": gate(
+            min(1.0, left), left <= limits.max_plate_p or rest <= limits.negligible_p, f"<= {limits.max_plate_p:g}"
+        ),
+        "mask_not_object": gate(min(1.0, share), passed, f">= {limits.min_evidence:g}"),
     }
 
 

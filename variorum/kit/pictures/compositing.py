@@ -16,8 +16,6 @@ ERODE = 1.0
 """Pixels by which a segmenter's mask is shrunk."""
 FEATHER = 1.5
 """Width in pixels over which its edge then fades."""
-COARSE = 32
-"""Cells along a side of a picture whose colours are continued into a hole."""
 
 
 def soft_alpha(mask: Pixels) -> Pixels:
@@ -38,11 +36,15 @@ def cut_photograph(picture: Pixels, alpha: Pixels) -> Pixels:
     Pixels near the edge of a photographed object contain some of the background. Those that aren't fully opaque get
     the colours of the object's core, spread outwards.
     """
-    solid = (alpha == 255).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(alpha)
+    near = slice(top, top + height), slice(left, left + width)
+    colours, solid = picture.copy(), (alpha == 255).astype(np.uint8)
     core = cv2.erode(solid, np.ones((3, 3), np.uint8))
     if not core.any():
         core = solid if solid.any() else (alpha > 127).astype(np.uint8)
-    colours = np.where(solid[..., None] > 0, picture, spread(picture, core > 0))
+    if width and height:
+        spreading = spread(picture[near], core[near] > 0)
+        colours[near] = np.where(solid[near][..., None] > 0, picture[near], spreading)
     return premultiplied(colours, alpha)
 
 
@@ -77,15 +79,6 @@ def spread(picture: Pixels, known: Bools) -> Pixels:
         fresh = (filled == 0) & (total > 0.02)
         out[fresh], filled[fresh] = mean[fresh], 1
     return np.asarray(np.clip(np.rint(out), 0, 255), dtype=np.uint8)
-
-
-def continued(picture: Pixels, hole: Bools) -> Pixels:
-    """The picture with the colours around a hole `[H, W]` continued into it, without any detail."""
-    cells = tuple(min(COARSE, side) for side in hole.shape[::-1])
-    known = cv2.resize((~hole).astype(np.float32), cells, interpolation=cv2.INTER_AREA) > 0.99
-    coarse = spread(np.asarray(cv2.resize(picture, cells, interpolation=cv2.INTER_AREA), np.uint8), known)
-    smooth = cv2.resize(coarse, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.where(hole[..., None], smooth, picture), np.uint8)
 
 
 def composite(plate: Pixels, placed: Placed) -> tuple[Pixels, Pixels]:

@@ -64,13 +64,13 @@ def canvas(picture: Pixels, side: int) -> Pixels:
     return np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8)
 
 
-def shrunk(picture: Pixels, most: int) -> Pixels:
-    """A picture whose longer side has at most this many pixels."""
-    height, width = picture.shape[:2]
-    if (longer := max(height, width)) <= most:
+def shrunk(picture: Pixels, times: int) -> Pixels:
+    """A picture with sides of this fraction; itself for less than 2. At most `times - 1` rows and columns are lost."""
+    if times < 2:
         return picture
-    size = max(1, round(width * most / longer)), max(1, round(height * most / longer))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    height, width = (side // times * times for side in picture.shape[:2])
+    size = width // times, height // times
+    return np.asarray(cv2.resize(picture[:height, :width], size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def crop(picture: Pixels, at: Window, frame: int) -> Pixels:

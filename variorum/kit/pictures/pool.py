@@ -39,9 +39,13 @@ LEAST_PIXELS = 0.586
 """Least side of such a window in pixels of the photograph, as a share of the frame's, so that it isn't blurred."""
 LEAST_STD = 8.0
 """Grey levels; below it a plate shows next to nothing."""
-MOST_TOP, MOST_TOP_DOUBTED = 0.35, 0.1
+MOST_TOP, MOST_TOP_DOUBTED = 0.35, 0.25
 """Largest probability of any class on a plate; the second where the object's mask is doubted, so that a part of it may
 be left."""
+LEAST_AREA, LEAST_STABILITY = 0.02, 0.6
+"""Share of a plate, and stability of the mask, from which on something stands out that the segmenter finds there."""
+LEAST_TEXT, MOST_TEXT = 0.3, 0.001
+"""Probability of text from which on a pixel counts as lettering, and the share of such pixels that a plate may have."""
 PLACES = (
     *("alp", "breakwater", "cliff", "coral reef", "dam", "geyser", "lakeside", "promontory", "sandbar", "seashore"),
     *("valley", "volcano"),
@@ -166,11 +170,13 @@ class Pool:
         setup: how the other pictures are taken apart.
         ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         tried: how many pictures may lend their plates to one.
+        text: alias of a model that finds lettering; None for not looking.
     """
 
     setup: Setup
     ctx: Context
     tried: int
+    text: str | None = None
     _plates: dict[int, Future[Lent | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -188,7 +194,9 @@ class Pool:
         """
         for position, _ in self._lenders.to(sample, rng):
             lent = self._plate(position)
-            if lent is not None and may_lend(lent.made_of, sample) and self._usable(lent, scene, index):
+            if lent is None or not may_lend(lent.made_of, sample) or not self._usable(lent, scene, index):
+                continue
+            if lent.box is None or not self._crowded(lent.plate):
                 return lent
         return None
 
@@ -211,7 +219,7 @@ class Pool:
         """What every plate depends on."""
         setup, ctx = self.setup, self.ctx
         assert ctx.source is not None
-        models = (setup.segmenter, *([setup.gate] if setup.gate else []))
+        models = [alias for alias in (setup.segmenter, setup.gate, self.text) if alias]
         where: list[Json] = [ctx.source.fingerprint(), ctx.source.pin(ctx), ctx.seed]
         return [REVISION, *where, setup.frame, setup.framing, setup.limits.model_dump(), *map(ctx.models.pin, models)]
 
@@ -229,7 +237,7 @@ class Pool:
         plate, method, box = scene.plate, scene.method, None
         if plate is None and (box := free_window(scene, sample)) is not None:
             plate, method = framing.crop(cast("Pixels", sample.image), box[:3], self.setup.frame), WINDOW
-        if plate is None or float(plate.std()) < LEAST_STD:
+        if plate is None or float(plate.std()) < LEAST_STD or (box is not None and self._lettered(plate)):
             return None
         said = np.zeros(0, np.float32)
         if self.setup.gate is not None:
@@ -252,6 +260,18 @@ class Pool:
             return float(said[top]) <= MOST_TOP_DOUBTED
         return float(said[top]) <= MOST_TOP or top in {index_of(name) for name in PLACES}
 
+    def _lettered(self, plate: Pixels) -> bool:
+        """Return whether it shows text."""
+        if self.text is None:
+            return False
+        return float((self.ctx.models.get(self.text)([plate])[0] > LEAST_TEXT).mean()) > MOST_TEXT
+
+    def _crowded(self, plate: Pixels) -> bool:
+        """Return whether something stands out on it. It costs most, so only a plate that will be used is looked at."""
+        found = plates.segmented([plate], self.setup.segmenter, self.ctx)[0]
+        area, stability = float((found["mask"] > 127).mean()), float(found["stability"])
+        return area >= LEAST_AREA and not stability < LEAST_STABILITY
+
     def _usable(self, lent: Lent, scene: Scene, index: int | None) -> bool:
         """Return whether the plate may be used for the object of `scene`."""
         if _alike(lent.plate, scene.plate if scene.plate is not None else scene.picture):
@@ -271,7 +291,7 @@ def free_window(scene: Scene, sample: Sample) -> Box | None:
     Returns:
         Left, top, width and height in pixels of the picture.
     """
-    height, width = sample.image.shape[:2]
+    height, width = cast("Pixels", sample.image).shape[:2]
     scale = min(height, width) / min(scene.salience.shape)
     free = scene.salience <= round(255 * FREE)
     for one in sample.annotations.objects:

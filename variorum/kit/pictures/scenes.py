@@ -17,6 +17,7 @@ from variorum.kit.gates.gates import Gates
 from variorum.kit.pictures import compositing, framing, geometry, plates
 from variorum.kit.pictures.object_geometry import Layers
 from variorum.models.imagenet_classes import index_of, is_wnid, name_of
+from variorum.models.loaders.holes import push_pull
 from variorum.models.roles import BLANK
 from variorum.pixels import MAX_PIXELS, UndecodableImage, decode, decode_mask
 from variorum.schemas.annotations import Annotations
@@ -32,7 +33,7 @@ segmenter found, so at one half small objects would seem to stick out."""
 PLATE_BLANK = "plate_blank"
 """The check that fails where the inpainter made a black picture; only then is it there."""
 WORKING = 1024
-"""Longer side in pixels of the picture that the segmenter gets; none looks at a larger one."""
+"""Pixels of the longer side that are enough for every segmenter."""
 NEAR = 1.25
 """Side of the square that the class is looked for in, relative to the object's box: classifiers cut off the margin."""
 GREY = 128
@@ -161,6 +162,11 @@ class Scene:
         bad = gates.first_failed(self.gates)
         return (bad, f"the mask can't be trusted: {self.gates[bad]}") if bad else None
 
+    def judged(self, picture: Pixels) -> Singles | None:
+        """The classifier's probabilities of a picture that is the scene's own or its plate; None for another one."""
+        own = (self.picture, self.plate)
+        return next((row for one, row in zip(own, self.probabilities, strict=False) if one is picture), None)
+
     def index(self, wanted: int | None) -> int:
         """ImageNet's index of the class to watch: `wanted`, or the picture's own top class for None."""
         return int(self.probabilities[0].argmax()) if wanted is None else wanted
@@ -220,6 +226,8 @@ class _Parts:
     picture: Pixels
     mask: Pixels | None
     plate: Pixels | None
+    size: tuple[int, int]
+    """The sample's height and width; a much larger picture than is needed is shrunk."""
 
 
 def _read(sample: Sample, frame: int) -> _Parts | BadInput:
@@ -244,17 +252,19 @@ def _read(sample: Sample, frame: int) -> _Parts | BadInput:
         check_masks(sample.annotations, picture.shape[0], picture.shape[1])
     except ValueError as error:
         return BadInput("bad_mask", str(error))
-    return _Parts(sample, picture, mask, plate)
+    # by a whole number, which is fast, and as far as nobody sees it
+    smaller = min(max(height, width) // WORKING, min(height, width) // (2 * frame))
+    return _Parts(sample, framing.shrunk(picture, smaller), mask, plate, (height, width))
 
 
 def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
     """Scenes with canvas, mask and its gates, and the plate if one was given."""
     unknown = [part for part in parts if part.mask is None]
-    asked = [framing.shrunk(part.picture, WORKING) for part in unknown]
+    asked = [part.picture for part in unknown]
     seen = iter(plates.segmented(asked, setup.segmenter, ctx) if asked else [])
     out = []
     for part in parts:
-        before, canvas = part.picture.shape[:2], framing.canvas(part.picture, setup.frame)
+        before, canvas = part.size, framing.canvas(part.picture, setup.frame)
         height, width = canvas.shape[:2]
         found = next(seen) if part.mask is None else {"mask": part.mask}
         salience = framing.canvas(found["mask"], setup.frame)
@@ -330,7 +340,7 @@ def _views(scene: Scene) -> tuple[Pixels, Pixels, Pixels]:
     near = slice(y, y + side), slice(x, x + side)
     picture, cover = scene.canvas[near], scene.opacity[near][..., None] / np.float32(255)
     alone = np.rint(cover * picture + (1 - cover) * np.float32(GREY)).astype(np.uint8)
-    rest = compositing.continued(picture, plates.hole(_support(scene.opacity[near])))
+    rest = push_pull(picture, plates.hole(_support(scene.opacity[near])))
     return np.ascontiguousarray(picture), alone, rest
 
 

@@ -6,7 +6,6 @@ They look at pixels alone and know nothing of what people see. No part of this i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -33,6 +32,8 @@ BLOCKS = 6
 """Blocks per side among which `unevenness` is measured."""
 NOISE = 2.0
 """Units of CIELAB that colours deviate within a block by noise; flat blocks count as alike."""
+ODD = 60.0
+"""Distance in the plane of a* and b* between the mean colours of a block and of the usual one that counts as 1."""
 
 
 def seam_ratio(image: Pixels) -> float:
@@ -115,8 +116,8 @@ class Evenness(NamedTuple):
     """Likeness of the parts of a picture, and how much there is in them.
 
     Attributes:
-        unevenness: 0 where all parts are alike, up to about 0.8 in a texture, more in a scene.
-        contrast: typical deviation of the lightness within a part, 0 to 50, in units of CIELAB.
+        unevenness: 0 where all parts are alike, up to about 0.5 in a texture, more in a scene.
+        contrast: deviation of the lightness within half of the parts at least, in units of CIELAB, 0 to 50.
     """
 
     unevenness: float
@@ -126,15 +127,19 @@ class Evenness(NamedTuple):
 def evenness(image: Pixels) -> Evenness:
     """Measure how alike 6 x 6 blocks of an RGB picture `[H, W, 3]` are.
 
-    `unevenness` is the sum of three deviations among blocks: of their mean colours in CIELAB, divided by the typical
-    deviation within a block; of the logarithms of the deviations within; and of the directions of their edges.
+    `unevenness` is the sum of the deviations among blocks of two things: of the logarithms of the deviation of the
+    colours within, in CIELAB, and of the directions of edges. To it is added how far the hue of the oddest block is
+    from the usual one, in units of ODD, as other things intrude at borders.
     """
     uneven, contrast = evenness_at(image, np.zeros(1, np.int64), np.zeros(1, np.int64), image.shape[:2])
     return Evenness(float(uneven[0]), float(contrast[0]))
 
 
 def evenness_at(image: Pixels, tops: Ints, lefts: Ints, size: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """Unevenness and contrast `[N]` of windows of one size in an RGB picture `[H, W, 3]`, at left upper corners `[N]`."""
+    """Unevenness and contrast `[N]` of windows of one size in an RGB picture `[H, W, 3]`.
+
+    `tops` and `lefts` `[N]` are their left upper corners.
+    """
     rows, columns = (
         start[:, None] + np.rint(np.arange(BLOCKS + 1) * (side / BLOCKS)).astype(np.int64)
         for start, side in zip((tops, lefts), size, strict=True)
@@ -145,9 +150,6 @@ def evenness_at(image: Pixels, tops: Ints, lefts: Ints, size: tuple[int, ...]) -
         corners = cv2.integral(layer, sdepth=cv2.CV_64F)[rows[:, :, None], columns[:, None, :]]
         return np.asarray(np.diff(np.diff(corners, axis=1), axis=2) / pixels)
 
-    def spread(values: Sequence[Floats]) -> Floats:
-        return np.sqrt(sum(one.var(axis=(1, 2)) for one in values))
-
     lab = cv2.split(cv2.cvtColor(image.astype(np.float32) * np.float32(1 / 255), cv2.COLOR_RGB2LAB))
     colours = [means(one) for one in lab]
     lightness, *others = (np.maximum(means(one * one) - mean**2, 0) for one, mean in zip(lab, colours, strict=True))
@@ -155,6 +157,8 @@ def evenness_at(image: Pixels, tops: Ints, lefts: Ints, size: tuple[int, ...]) -
     across, down = (cv2.Scharr(lab[0], cv2.CV_32F, *order, scale=1 / 32) for order in ((1, 0), (0, 1)))
     strength = means(across * across + down * down) + LEAST**2
     directions = means(across * across - down * down) / strength, means(2 * across * down) / strength
-    typical = np.sqrt(within.mean(axis=(1, 2)))
-    uneven = spread(colours) / typical + spread([np.log(within) / 2]) + spread(directions)
-    return uneven, np.sqrt(lightness.mean(axis=(1, 2)))
+    hues = [one - np.median(one, axis=(1, 2), keepdims=True) for one in colours[1:]]
+    oddest = np.hypot(*hues).max(axis=(1, 2))
+    turning = np.hypot(*(one.std(axis=(1, 2)) for one in directions))
+    uneven = np.log(within).std(axis=(1, 2)) / 2 + turning + oddest / ODD
+    return uneven, np.sqrt(np.median(lightness, axis=(1, 2)))

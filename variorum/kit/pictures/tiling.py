@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from variorum.arrays import Ints, Pixels, Singles
 
 FLAT = 2.5
-"""Units of lightness that a texture deviates within its parts at least; the sky of a photograph has less."""
+"""Units of lightness that a texture deviates within most of its parts; the sky of a photograph has less."""
 STEPS = 12
 """Positions of a window that are tried along each side of a picture."""
 
@@ -31,7 +31,9 @@ def even_windows(image: Pixels, side: int, number: int) -> list[tuple[int, int]]
         side: of a window in pixels.
         number: at most this many.
     """
-    rows, columns = (np.unique(np.rint(np.linspace(0, length - side, STEPS)).astype(np.int64)) for length in image.shape[:2])
+    rows, columns = (
+        np.unique(np.rint(np.linspace(0, length - side, STEPS)).astype(np.int64)) for length in image.shape[:2]
+    )
     tops, lefts = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))
     found: list[tuple[int, int]] = []
     uneven, contrast = evenness_at(image, tops, lefts, (side, side))

@@ -300,9 +300,13 @@ def label_index(labels: Sequence[str]) -> int:
 
 
 def reference(sample: Sample) -> str:
-    """The variant that the sample's last edit started from; empty if it started from the original."""
-    value = sample.ops[-1]["requested"].get("reference") if sample.ops else None
-    return value if isinstance(value, str) else ""
+    """The variant that the sample's last edit started from; empty if it started from the original.
+
+    What was achieved comes before what was requested, and an edit doesn't start from itself.
+    """
+    last = sample.ops[-1] if sample.ops else None
+    value = last["achieved"].get("reference", last["requested"].get("reference")) if last else None
+    return value if isinstance(value, str) and value != sample.variant else ""
 
 
 def lender(sample: Sample) -> str:

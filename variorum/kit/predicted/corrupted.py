@@ -121,7 +121,8 @@ def _clean(there: Any, right: Any, results: Results) -> dict[str, Json] | None:
     """Error on the originals; None without any."""
     if not there.any():
         return None
-    return results.of((there & ~right)[:, None].astype(np.float64), there[:, None].astype(np.float64))
+    wrong, every = (part[:, None].astype(np.float64) for part in (there & ~right, there))
+    return results.of(wrong, every, photographs=int(there.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ class Asked:
 
     def relative_error(self, kinds: Sequence[str]) -> dict[str, Json] | None:
         """The same above the error on the originals."""
-        return self._mean(self.more, kinds, signed=True)
+        return self._mean(self.more, kinds, True)
 
     def ce(self, kinds: Sequence[str]) -> dict[str, Json] | None:
         """Errors as shares of AlexNet's, averaged over the kinds, which have all five severities."""
@@ -173,7 +174,9 @@ class Asked:
         by_severity: dict[str, Json] = {}
         for place in self.columns([kind]):
             top, bottom = self.wrong[:, [place]], self.count[:, [place]]
-            by_severity[str(self.cells.keys[place][1])] = self.results.of(top, bottom, n=int(bottom.sum()))
+            by_severity[str(self.cells.keys[place][1])] = self.results.of(
+                top, bottom, n=int(bottom.sum()), photographs=int((bottom > 0).sum())
+            )
         whole = not why_not and kind in ALEXNET and self.severities(kind) == list(SEVERITIES)
         return {
             "family": family_of(kind),
@@ -196,6 +199,10 @@ class Asked:
     def _alexnet(self, less: float) -> Floats:
         return np.array([ALEXNET.get(kind, np.nan) - less for kind, _ in self.cells.keys])
 
-    def _mean(self, top: Floats, kinds: Sequence[str], /, *, signed: bool = False, **more: Json) -> dict[str, Json] | None:
+    def _mean(self, top: Floats, kinds: Sequence[str], signed: bool = False, /, **more: Json) -> dict[str, Json] | None:
         places = self.columns(kinds)
-        return self.results.of(top[:, places], self.count[:, places], signed=signed, **more) if places else None
+        if not places:
+            return None
+        count = self.count[:, places]
+        photographs = int((count > 0).sum(axis=0).min())
+        return self.results.of(top[:, places], count, signed, photographs=photographs, **more)

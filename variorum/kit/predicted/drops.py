@@ -37,7 +37,7 @@ class Results:
         self._ratios: list[Ratio] = []
         self._figures: list[dict[str, Json]] = []
 
-    def of(self, top: Floats, bottom: Floats, *, signed: bool = False, **more: Json) -> dict[str, Json]:
+    def of(self, top: Floats, bottom: Floats, signed: bool = False, /, **more: Json) -> dict[str, Json]:
         """A figure with these details, which `fill` completes; arguments as of `Ratio`."""
         self._ratios.append(Ratio(top, bottom, signed))
         self._figures.append(dict(more))
@@ -52,22 +52,28 @@ class Results:
 def of_classifier(data: Paired, number: int, results: Results, families: Families) -> dict[str, Json]:
     """Figures of one classifier: accuracy on the originals, drops by variant and by family, averages over the edits."""
     there, right = data.originals(number)
-    edits = data.edits(number, there)
-    cells = Cells(data, data.parts(edits), data.parts(edits, data.right[number]), data.spread(right))
+    cells = Cells.of(data, number)
     variants: dict[str, Json] = {}
     for column in cells.held:
         variant, n = data.variants[column], cells.count[:, column].sum()
         photographs = fewest(data, cells.count[:, [column]])
-        figure: dict[str, Json] = {"n": int(n), "photographs": photographs, "accuracy": percent(cells.correct[:, column].sum() / n)}
+        figure: dict[str, Json] = {
+            "n": int(n),
+            "photographs": photographs,
+            "accuracy": percent(cells.correct[:, column].sum() / n),
+        }
         if not data.alone:
             figure["original_accuracy"] = percent((cells.original * cells.count[:, column]).sum() / n)
-            figure["drop"] = results.of(*cells.lost([column]), signed=True, photographs=photographs)
-        if data.starts.get(variant) in data.variants:
-            start = data.variants.index(data.starts[variant])
-            change, both = cells.lost_since(start, column)
+            figure["drop"] = results.of(*cells.lost([column]), True, photographs=photographs)
+        if starts := data.starts.get(variant):
+            change, both = cells.lost_since([column])
             if both.any():
-                more = {"n": int(both.sum()), "photographs": fewest(data, both), "reference": data.starts[variant]}
-                figure["drop_vs_reference"] = results.of(change, both, signed=True, **more)
+                figure["drop_vs_reference"] = results.of(
+                    *(change, both, True),
+                    n=int(both.sum()),
+                    photographs=fewest(data, both),
+                    reference=" or ".join(starts),
+                )
         variants[variant] = figure
     summary: dict[str, Json] = {"n": int(there.sum()), "variants": variants}
     if there.any():
@@ -79,7 +85,7 @@ def of_classifier(data: Paired, number: int, results: Results, families: Familie
             cells.correct[:, averaged], cells.count[:, averaged], photographs=photographs
         )
         if not data.alone:
-            summary["average_drop"] = results.of(*cells.lost(averaged), signed=True, photographs=photographs)
+            summary["average_drop"] = results.of(*cells.lost(averaged), True, photographs=photographs)
     if together := {name: _family(cells, columns, results) for name, columns in _families(cells, families)}:
         summary["families"] = together
     return summary
@@ -87,7 +93,7 @@ def of_classifier(data: Paired, number: int, results: Results, families: Familie
 
 Families: TypeAlias = "Mapping[str, Sequence[str]]"
 """By name of a family, patterns of the variants that are compared with each other."""
-TOGETHER: Families = {"all variants": ("*",)}
+TOGETHER: dict[str, tuple[str, ...]] = {"all variants": ("*",)}
 
 
 def averaged_columns(data: Paired, count: Floats) -> list[int]:
@@ -116,12 +122,36 @@ class Cells:
         count: number of pictures, `[U, V]`.
         correct: of them, those that it is right on.
         original: whether it is right on the original, `[U]`.
+        started: number of pictures whose start it scored too, the original or another variant, `[U, V]`.
+        change: how many more of these are wrong than of their starts, `[U, V]`.
     """
 
     data: Paired
     count: Floats
     correct: Floats
     original: Bools
+    started: Floats
+    change: Floats
+
+    @classmethod
+    def of(cls, data: Paired, number: int) -> Cells:
+        """Those of one classifier."""
+        there, right = data.originals(number)
+        edits = data.edits(number, there)
+        count, correct = (data.cells(edits, weights) for weights in (None, data.right[number]))
+        pictures = np.flatnonzero(edits)
+        source, start = data.source[pictures], data.start[pictures]
+        has, before = np.zeros((2, len(edits)))
+        has[pictures] = np.where(start < 0, there[source], count[source, start] > 0)
+        before[pictures] = np.where(start < 0, right[source], (correct / np.maximum(count, 1))[source, start])
+        return cls(
+            data,
+            data.parts(edits),
+            data.parts(edits, data.right[number]),
+            data.spread(right),
+            data.parts(edits, has),
+            data.parts(edits, has * (before - data.right[number])),
+        )
 
     @property
     def held(self) -> list[int]:
@@ -133,18 +163,16 @@ class Cells:
         count = self.count[:, columns]
         return self.original[:, None] * count - self.correct[:, columns], count
 
-    def lost_since(self, start: int, column: int) -> tuple[Floats, Floats]:
-        """The same for the pictures of a variant that started from those of another."""
-        count, correct = (self.data.by_source(part[:, [start]]) for part in (self.count, self.correct))
-        has, before = (self.data.spread(part) for part in (count > 0, correct / np.maximum(count, 1)))
-        both = has * self.count[:, [column]]
-        return both * before - has * self.correct[:, [column]], both
+    def lost_since(self, columns: Sequence[int]) -> tuple[Floats, Floats]:
+        """The same, compared with the pictures that these started from, as far as there are such."""
+        return self.change[:, columns], self.started[:, columns]
 
     def common(self, columns: Sequence[int]) -> tuple[Cells, int]:
         """The answers on the sources that have all of these variants, and the number of these sources."""
-        inside = (self.data.by_source(self.count[:, columns]) > 0).all(axis=1)
+        inside = np.all(self.data.by_source(self.count[:, columns]) > 0, axis=1)
         kept = self.data.spread(inside)[:, None]
-        return replace(self, count=self.count * kept, correct=self.correct * kept), int(inside.sum())
+        parts = {name: getattr(self, name) * kept for name in ("count", "correct", "started", "change")}
+        return replace(self, **parts), int(inside.sum())
 
 
 def _families(cells: Cells, families: Families) -> Iterator[tuple[str, list[int]]]:
@@ -167,10 +195,11 @@ def _family(cells: Cells, columns: Sequence[int], results: Results) -> dict[str,
     if n and not data.alone:
         original = mine.original[:, None] * mine.count[:, edits]
         found["original_accuracy"] = percent((original.sum(axis=0) / mine.count[:, edits].sum(axis=0)).mean())
-        found["drop"] = results.of(*mine.lost(edits), signed=True, photographs=n)
-        found["drops"] = {
-            data.variants[one]: results.of(*mine.lost([one]), signed=True, photographs=n) for one in ordered
-        }
+        found["drop"] = results.of(*mine.lost(edits), True, photographs=n)
+        change, started = mine.lost_since(edits)
+        if any(data.starts.get(data.variants[one]) for one in edits) and started.any(axis=0).all():
+            found["drop_vs_reference"] = results.of(change, started, True, photographs=fewest(data, started))
+        found["drops"] = {data.variants[one]: results.of(*mine.lost([one]), True, photographs=n) for one in ordered}
     return found
 
 
@@ -217,7 +246,7 @@ def difference(data: Paired, one: int, other: int, results: Results) -> dict[str
     """The first classifier's figures minus the second's, in percentage points, on the pictures that both scored."""
     both = data.originals(one)[0] & data.originals(other)[0]
     gained = {
-        name: results.of(ratio.top, ratio.bottom, signed=ratio.signed, photographs=fewest(data, ratio.bottom))
+        name: results.of(*ratio, photographs=fewest(data, ratio.bottom))
         for name, ratio in gains(data, one, other).items()
     }
     return {"n": int(both.sum()), **gained}

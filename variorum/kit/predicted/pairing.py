@@ -31,12 +31,13 @@ class Paired:
         variant: of each picture, index in `variants`, or -1, `[P]`.
         sources: number of sources.
         variants: of the edits.
-        starts: by variant, the variant that its edits started from, where that isn't the original.
+        starts: by variant, what its edits started from, where that isn't always the original.
         alone: no original was scored, and edits count without one: there are accuracies, and no drops.
         confidence: probability of the top-1 class.
         order: indices of the variants in the order in which they were made.
         outputs: number of outputs of each classifier, `[C]`.
         preprocessing: what each classifier does to a picture, `""` where it doesn't say.
+        start: of each picture, index in `variants` of what it started from, -1 for the original, `[P]`.
         unit: of each picture, index in `units`, `[P]`.
         units: who borrows from whom; None where nobody does.
     """
@@ -48,12 +49,13 @@ class Paired:
     variant: Ints
     sources: int
     variants: tuple[str, ...]
-    starts: Mapping[str, str] = field(default_factory=dict)
+    starts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     alone: bool = False
     confidence: Floats = field(default_factory=lambda: np.empty((0, 0)))
     order: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
     preprocessing: tuple[str, ...] = ()
+    start: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     unit: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     units: Units | None = None
 
@@ -133,7 +135,9 @@ def paired(table: Table, classifiers: Sequence[str]) -> Paired:
     of_kind = {name: index for index, name in enumerate(variants)}
     variant = np.array([of_kind.get(name, -1) for name in made], np.int64)[kind]
     start = pc.index_in(table.column("reference"), pa.array(variants, pa.string())).fill_null(-1).to_numpy()[first]
-    begun = np.unique(np.stack([variant, start])[:, edited & (start >= 0)], axis=1).T
+    begun: dict[str, tuple[str, ...]] = {}
+    for one, other in np.unique(np.stack([variant, start])[:, edited], axis=1).T:
+        begun[variants[one]] = (*begun.get(variants[one], ()), variants[other] if other >= 0 else ORIGINAL)
     unit, units = source, None
     if "lender" in table:
         unit, units = units_of(source, lenders_of(table.column("lender"))[first], len(known))
@@ -145,11 +149,12 @@ def paired(table: Table, classifiers: Sequence[str]) -> Paired:
         variant,
         len(known),
         variants,  # sorted by name
-        {variants[one]: variants[other] for one, other in begun},
+        {name: found for name, found in begun.items() if found != (ORIGINAL,)},
         confidence=confidence,
         order=order_of_making(first[edited], source[edited], variant[edited], len(known), len(variants)),
         outputs=tuple(table["outputs"][said].tolist()),
         preprocessing=tuple(table.column("preprocessing").take(said).to_pylist()),
+        start=start,
         unit=unit,
         units=units,
     )

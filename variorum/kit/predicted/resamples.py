@@ -135,6 +135,7 @@ class Resamples:
         n, columns = int(there.sum()), bottom.sum(axis=0) > 0
         whole = bottom[:, columns].sum(axis=0) * columns.sum() / n
         told, most = ((part[there][:, columns] / whole).sum(axis=1) for part in (top, bottom))
+        plain = bool(np.isin(np.round(np.abs(told), 9), (0, 1)).all()) and np.ptp(most) < TINY
         ends: list[tuple[float, float]] = []
         if signed:
             lost, gained = (int((sign * told > TINY).sum()) for sign in (1, -1))
@@ -142,6 +143,9 @@ class Resamples:
                 strongest = float(np.abs(told).max()) if lost + gained else 1.0
                 low, high = paired_interval(lost, gained, n, self._confidence)
                 ends.append((strongest * low, strongest * high))
+            elif plain and n - max(lost, gained) < FEW:  # nearly all of one kind; at worst the others are of the third
+                low, high = share_interval(max(lost, gained), n, self._confidence)
+                ends.append((2 * low - 1, high) if lost > gained else (-high, 1 - 2 * low))
         elif (told >= -TINY).all() and (told <= most + TINY).all():
             for part, turned in ((told, False), (most - told, True)):
                 if (hits := int((part > TINY).sum())) < FEW:
@@ -150,7 +154,7 @@ class Resamples:
                     ends.append((1 - high, 1 - low) if turned else (low, high))
         if not ends:
             return drawn
-        if not np.isin(np.round(np.abs(told), 9), (0, 1)).all() or np.ptp(most) > TINY:
+        if not plain:
             ends.append(drawn)
         least, largest = _scale(ratio)
         return max(min(low for low, _ in ends), least), min(max(high for _, high in ends), largest)

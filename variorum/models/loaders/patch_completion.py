@@ -39,11 +39,11 @@ class PatchCompletionOptions(StrictModel):
 
     Attributes:
         side: longer pictures are shrunk to this side and the fill is enlarged.
-        largest: holes with a larger share of the picture are filled smoothly.
+        largest: holes with a larger share of the picture are filled smoothly: patches take long and repeat there.
     """
 
     side: int = 512
-    largest: float = 0.5
+    largest: float = 0.3
 
 
 def load_patch_completion(
@@ -130,5 +130,5 @@ def pyramid(image: Singles, hole: Bools) -> list[tuple[Singles, Bools]]:
 
 
 PATCH_COMPLETION = Loader(
-    revision=1, make=load_patch_completion, options=PatchCompletionOptions, obstacle=no_obstacle, has_weights=False
+    revision=2, make=load_patch_completion, options=PatchCompletionOptions, obstacle=no_obstacle, has_weights=False
 )
