@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 FILLERS = {"patch_completion": "inpainter", "shift_map": "inpainter_shift_map"}
-GOAL, LEAST = 4.0, 0.65
-"""CPU seconds per photograph that are wanted, and the share of photographs with an accepted edit."""
+GOAL = 0.6
+"""CPU seconds per photograph that are wanted."""
 
 
 def main() -> None:
@@ -80,7 +80,6 @@ def measured(asked: argparse.Namespace, place: Path) -> dict[str, Any]:
         "photographs": len(chosen),
         "others_in_folder": len(others),
         "goal_cpu_seconds": GOAL,
-        "goal_share_with_an_edit": LEAST,
         "models_alone": alone(chosen),
         "runs": runs,
         "fillers": {name: summary([plate for plate in filled if plate.filler == name]) for name in FILLERS},
@@ -174,11 +173,23 @@ def accepted(rows: Sequence[dict[str, Any]], number: int) -> dict[str, Any]:
         "share_with_an_edit": round(len({row["source"] for row in edits}) / number, 3),
         "by_variant": dict(Counter(row["variant"] for row in good)),
         "frequent_reasons": dict(bad.most_common(30)),
+        "lent": lent(Counter(row["made_of"][0] for row in good if row["variant"] == "background_random")),
+    }
+
+
+def lent(plates: Counter[str]) -> dict[str, Any]:
+    """How evenly random backgrounds spread over plates; `effective` plates, equally frequent, would be as uneven."""
+    times = np.array([*plates.values()], float)
+    return {
+        "backgrounds": int(times.sum()),
+        "plates": len(times),
+        "most_often": int(times.max(initial=0)),
+        "effective": round(float(times.sum() ** 2 / max(1.0, (times**2).sum())), 1),
     }
 
 
 def alone(files: Sequence[Path]) -> dict[str, float]:
-    """The limit: two passes of the segmenter and two of the classifier for each photograph, and nothing else."""
+    """The limit: a pass of the segmenter and one of the classifier for each photograph, and nothing else."""
     table = ModelTable("embedded")
     segmenter, classifier = table.get("segmenter"), table.get("classifier_gate")
     pictures = [decode(file.read_bytes()) for file in files]
@@ -186,8 +197,7 @@ def alone(files: Sequence[Path]) -> dict[str, float]:
     began = time.process_time()
     for picture, shrunk in zip(pictures, small, strict=True):
         segmenter([picture])
-        segmenter([shrunk])
-        classifier([shrunk, shrunk])
+        classifier([shrunk])
     seconds = time.process_time() - began
     return {
         "cpu_seconds_per_photograph": round(seconds / len(files), 2),

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from variorum.arrays import Floats, Ints
 
+FEW = 10
+"""With fewer photographs that tell, such as pairs that differ, intervals are exact."""
+TINY = 1e-9
+
 
 def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
     """Mean over the last axis of tops / bottoms, without those whose bottom is 0; NaN without any."""
@@ -112,3 +116,55 @@ def _most(lost: int, gained: int, pairs: int, confidence: float) -> float:
 def _times(number: Ints, share: Floats) -> Floats:
     """`number · log(share)`, 0 for no number."""
     return np.where(number > 0, number * np.log(np.maximum(share, 0)), 0.0)
+
+
+def few_interval(
+    top: Floats, bottom: Floats, signed: bool, drawn: tuple[float, float], confidence: float = 0.95
+) -> tuple[float, float]:
+    """The interval of a mean of ratios of which few photographs tell anything; the drawn one of any other.
+
+    Fewer than `FEW` photographs tell if all others are right, or wrong, or, of a difference, alike. Then the interval
+    is exact. Where a photograph counts for more or less than one pair or one picture, it is that of the number of
+    photographs, times what the strongest of them adds, and the drawn one lies inside.
+
+    Args:
+        top: by photograph and variant, `[n, V]`, such as right answers, or right before less right now.
+        bottom: the same, the number of pictures.
+        signed: whether top is a difference.
+        drawn: the ends of the bootstrap interval, as shares.
+        confidence: level, in (0, 1).
+    """
+    there, columns = (bottom > 0).any(axis=1), bottom.sum(axis=0) > 0
+    n = int(there.sum())
+    whole = bottom[:, columns].sum(axis=0) * columns.sum() / max(n, 1)
+    told, most = ((part[there][:, columns] / whole).sum(axis=1) for part in (top, bottom))
+    plain = bool(np.isin(np.round(np.abs(told), 9), (0, 1)).all()) and float(np.ptp(most)) < TINY
+    ends: list[tuple[float, float]] = []
+    if signed:
+        lost, gained = (int((sign * told > TINY).sum()) for sign in (1, -1))
+        if lost + gained < FEW:
+            strongest = float(np.abs(told).max()) if lost + gained else 1.0
+            low, high = paired_interval(lost, gained, n, confidence)
+            ends.append((strongest * low, strongest * high))
+        elif plain and n - max(lost, gained) < FEW:  # nearly all of one kind; at worst the others are of the third
+            low, high = share_interval(max(lost, gained), n, confidence)
+            ends.append((2 * low - 1, high) if lost > gained else (-high, 1 - 2 * low))
+    elif (told >= -TINY).all() and (told <= most + TINY).all():
+        for part, turned in ((told, False), (most - told, True)):
+            if (hits := int((part > TINY).sum())) < FEW:
+                strongest = float(part.max()) if hits else 1.0
+                low, high = (strongest * end for end in share_interval(hits, n, confidence))
+                ends.append((1 - high, 1 - low) if turned else (low, high))
+    if not ends:
+        return drawn
+    if not plain:
+        ends.append(drawn)
+    least, largest = scale_of(top, bottom, signed)
+    return max(min(low for low, _ in ends), least), min(max(high for _, high in ends), largest)
+
+
+def scale_of(top: Floats, bottom: Floats, signed: bool) -> tuple[float, float]:
+    """The least and the largest value that a mean of ratios can have; arguments as of `few_interval`."""
+    if signed:
+        return -1.0, 1.0
+    return (0.0, 1.0) if (top >= 0).all() and (top <= bottom + TINY).all() else (-np.inf, np.inf)

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.predicted.answers import predictions
+from variorum.kit.predicted.answers import judges, named, predictions, there
 from variorum.kit.predicted.calibration import BINS, bin_of, error_by_chance
-from variorum.kit.predicted.drops import TOGETHER, Results, calibrations, difference, of_classifier, pairs, unpaired
+from variorum.kit.predicted.drops import (
+    TOGETHER,
+    Results,
+    calibrations,
+    difference,
+    of_classifier,
+    ordering,
+    pairs,
+    unpaired,
+)
 from variorum.kit.predicted.offered import NO_EDITS, NO_ORIGINALS, Asked, axes_of, by_model
 from variorum.kit.predicted.pairing import ORIGINAL, paired
 from variorum.kit.predicted.resamples import Resamples
@@ -40,6 +49,7 @@ class AccuracyDrop(Evaluation):
     Attributes:
         classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
             Their outputs are matched to the edition's classes by `variorum/kit/labels/matching.py`.
+        further: classifiers of other families, measured too where the profile has them and their weights are here.
         bootstrap: number of resamples per interval.
         confidence: level of the intervals, in (0, 1).
         families: by name, variants that are compared with each other, with `*` and `?` as wildcards. The figures of a
@@ -56,13 +66,14 @@ class AccuracyDrop(Evaluation):
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "families"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
+    further: tuple[str, ...] = ()
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     families: dict[str, tuple[str, ...]] = Field(default=TOGETHER, min_length=1)
 
     def uses(self) -> list[Use]:
         """Return the classifiers."""
-        return [Use(alias, "classifier") for alias in self.classifiers]
+        return judges(self.classifiers, self.further)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier.
@@ -75,19 +86,24 @@ class AccuracyDrop(Evaluation):
             RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its
                 outputs are.
         """
-        return predictions(samples, self.classifiers, ctx)
+        return predictions(samples, (*self.classifiers, *there(self.further, ctx)), ctx)
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Accuracies in percent and drops in percentage points, by classifier and variant.
 
         `unscored` counts pictures that have no label that a classifier knows, `unpaired` edited pictures whose original
-        is missing, `several_labels` pictures with more than one. `average_drop` and `average_accuracy` average over the
-        edits, without the baselines. `drop_vs_reference` is the drop relative to the variant that an edit started from,
-        over the sources that have both. `differences` are those of two classifiers, on the pictures that both scored.
-        All intervals are of the same resamples. `names` and `variants` are in the order of the recipe and the edition.
+        is missing, `several_labels` pictures with more than one, and `photographs` those that a figure is over.
+        `families` has the figures over the photographs that have all variants of a family. `average_drop` and
+        `average_accuracy` average over the edits in `averaged`: those of 30 photographs, or all if none has as many;
+        baselines are left out. `drop_vs_reference` is the drop relative to the pictures that edits started from.
+        `differences` are those of two classifiers, on the pictures that both scored. `ordering` has the classifiers by
+        falling average accuracy, each with its difference to the one before. `missing` are further ones that weren't
+        measured. All intervals are of the same resamples. `names` and `variants` are in the order of the recipe and the
+        edition.
         """
-        names = tuple(dict.fromkeys(self.classifiers))
+        names = named(self.classifiers, self.further, table)
         common: dict[str, Json] = {"confidence": self.confidence, "unscored": 0, "unpaired": 0, "several_labels": 0}
+        common["missing"] = [alias for alias in self.further if alias not in names]
         if not len(table):
             nothing: dict[str, Json] = {alias: {"n": 0, "variants": {}} for alias in names}
             return {**common, "names": list(names), "variants": [], "classifiers": nothing}
@@ -115,6 +131,7 @@ class AccuracyDrop(Evaluation):
             "variants": [data.variants[one] for one in data.order],
             "classifiers": classifiers,
             "differences": differences,
+            "ordering": ordering(classifiers, differences),
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:

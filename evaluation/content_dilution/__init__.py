@@ -1,3 +1,3 @@
 """Measure retrieval under diluted captions."""
 
-COMPONENTS = ("retrieval_robustness",)
+COMPONENTS = ("caption_retrieval", "retrieval_robustness")

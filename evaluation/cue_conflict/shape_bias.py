@@ -14,7 +14,7 @@ from pydantic import Field
 
 from variorum.evaluation.cue_conflict.cues import Answers, in_order
 from variorum.kit.labels.categories import category_of
-from variorum.kit.predicted.answers import lender, outputs_of
+from variorum.kit.predicted.answers import judges, lender, named, outputs_of, there
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.offered import Asked, by_model
 from variorum.kit.predicted.pairing import lenders_of, roots, units_of
@@ -41,6 +41,7 @@ class ShapeBias(Evaluation):
 
     Attributes:
         classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
+        further: classifiers of other families, measured too where the profile has them and their weights are here.
         bootstrap: number of resamples per interval.
         confidence: level of the intervals, in (0, 1).
     """
@@ -54,12 +55,13 @@ class ShapeBias(Evaluation):
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
+    further: tuple[str, ...] = ()
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
 
     def uses(self) -> list[Use]:
         """Return the classifiers."""
-        return [Use(alias, "classifier") for alias in self.classifiers]
+        return judges(self.classifiers, self.further)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per classifier and picture that has two cues, or a class in one of the sixteen categories.
@@ -77,7 +79,7 @@ class ShapeBias(Evaluation):
             return
         # a folder called `cat` has a category, and need be no output
         occurring = {label for _, cues in asked for label in cues if category_of(label) != label.casefold()}
-        for alias in self.classifiers:
+        for alias in (*self.classifiers, *there(self.further, ctx)):
             model = ctx.models.get(alias)
             if hasattr(model, "knows"):
                 raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
@@ -107,8 +109,9 @@ class ShapeBias(Evaluation):
         decision. Shares are in percent. `accuracies` has, by variant, how often the decision among sixteen is right on
         pictures with one cue.
         """
-        names = tuple(dict.fromkeys(self.classifiers))
+        names = named(self.classifiers, self.further, table)
         common: dict[str, Json] = {"confidence": self.confidence, "names": list(names)}
+        common["missing"] = [alias for alias in self.further if alias not in names]
         classifiers: dict[str, Json] = {}
         if len(table):
             texts = {name: table[name].astype(str) for name in ("id", "parent", "classifier")}
@@ -120,7 +123,14 @@ class ShapeBias(Evaluation):
             for name in names:
                 mine = np.flatnonzero(texts["classifier"] == name)
                 if len(mine):
-                    answers = Answers(table, mine, source[mine], unit[mine], len(sources) if units is None else len(units.source), results)
+                    answers = Answers(
+                        table,
+                        mine,
+                        source[mine],
+                        unit[mine],
+                        len(sources) if units is None else len(units.source),
+                        results,
+                    )
                     classifiers[name] = {
                         "outputs": int(table["outputs"][mine[0]]),
                         "preprocessing": str(table["preprocessing"][mine[0]]),

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.predicted.answers import predictions
+from variorum.kit.predicted.answers import judges, named, predictions, there
 from variorum.kit.predicted.corrupted import FRAME, OUTPUTS, Cells, errors
 from variorum.kit.predicted.drops import Results, unpaired
 from variorum.kit.predicted.offered import NO_EDITS, Asked, by_model
@@ -40,6 +40,7 @@ class CorruptionError(Evaluation):
     Attributes:
         classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
             Their outputs are matched to the edition's classes by `variorum/kit/labels/matching.py`.
+        further: classifiers of other families, measured too where the profile has them and their weights are here.
         norm: `alexnet` divides by AlexNet's errors, where they apply; `none` never does.
         bootstrap: number of resamples per interval.
         confidence: level of the intervals, in (0, 1).
@@ -50,13 +51,14 @@ class CorruptionError(Evaluation):
     late: ClassVar[frozenset[str]] = frozenset({"norm", "bootstrap", "confidence"})
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
+    further: tuple[str, ...] = ()
     norm: Literal["alexnet", "none"] = "alexnet"
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     confidence: float = Field(default=0.95, gt=0, lt=1)
 
     def uses(self) -> list[Use]:
         """Return the classifiers."""
-        return [Use(alias, "classifier") for alias in self.classifiers]
+        return judges(self.classifiers, self.further)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with the picture's kind and severity.
@@ -68,7 +70,7 @@ class CorruptionError(Evaluation):
             RecipeError: a picture's class is no output of a classifier that says what its outputs are.
         """
         corruptions = {sample.id: corruption_of(sample) for sample in samples}
-        for row in predictions(samples, self.classifiers, ctx):
+        for row in predictions(samples, (*self.classifiers, *there(self.further, ctx)), ctx):
             yield {**row, **corruptions[str(row["id"])]}
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
@@ -79,8 +81,9 @@ class CorruptionError(Evaluation):
         they are there, and `relative_error` what it is above the `clean_error`. A CE or mCE that can't be compared with
         AlexNet's errors is None; `why_no_ce` and `why_no_mce` say why.
         """
-        names = tuple(dict.fromkeys(self.classifiers))
+        names = named(self.classifiers, self.further, table)
         common: dict[str, Json] = {"confidence": self.confidence, "norm": self.norm, "names": list(names)}
+        common["missing"] = [alias for alias in self.further if alias not in names]
         if not len(table):
             return {**common, "kinds": [], "why_no_ce": "there are no pictures", "unpaired": 0, "classifiers": {}}
         data = paired(table, names)

@@ -139,9 +139,11 @@ class _Work:
     def _labels(self) -> tuple[str, ...]:
         return tuple(self._names.values())
 
-    def _kin(self, sample: Sample) -> tuple[str, ...]:
-        """Names that give the picture's classes away."""
-        return kin(tuple((label, self._names.get(label, label)) for label in sample.labels))
+    def _kin(self, sample: Sample, text: str) -> tuple[str, ...]:
+        """Names that give the picture's classes away; of one without a class, kinds of what its caption names."""
+        if sample.labels:
+            return kin(tuple((label, self._names.get(label, label)) for label in sample.labels))
+        return kin(tuple((name, f"{name}, {name.split()[-1]}") for name in keywords(text, len(text))))
 
     def edited(self, sample: Sample) -> Iterator[Sample | Failure]:
         settings, text = self._settings, caption_of(sample)
@@ -184,7 +186,7 @@ class _Work:
         whole = joined(text, found.added, append=self._settings.position == "append")
         recall = keyword_recall(found.added, found.keywords)
         labels = new_labels(found.added, text, self._labels)
-        hints = new_labels(found.added, text, self._kin(sample))
+        hints = new_labels(found.added, text, self._kin(sample, text))
         gates = {
             "verbatim": Gate(value=float(text in whole), limit=">= 1", passed=text in whole),
             "label_words": Gate(value=float(len(labels)), limit="<= 0", passed=not labels),
@@ -222,7 +224,7 @@ class _Work:
             return Diluted(address(of.rng(variant)), (), {})
         if variant == "nearest_caption":
             of.model(settings.encoder)
-            most, related = settings.max_words, self._kin(of.sample)
+            most, related = settings.max_words, self._kin(of.sample, text)
 
             def fits(caption: str) -> bool:
                 said = _cut(caption, most)
@@ -236,10 +238,8 @@ class _Work:
             return Diluted(_cut(near.caption, most), (), told, near.made_of)
         chosen = self._keywords(of, image, text, variant)
         if not chosen:
-            what = "the caption has no keywords"
-            if variant != "text_keywords":
-                what = "the classifier is sure of nothing, or of nothing that doesn't give the class away"
-            raise Unusable("no_keywords", what)
+            what = "the caption tells of nothing" if variant == "text_keywords" else "the classifier is sure of nothing"
+            raise Unusable("no_keywords", f"{what}, or only of what names the class")
         if settings.writer is not None:
             writer = writing(settings.writer, of.model(settings.writer))
             asked = question(text, chosen, settings.sentences, settings.max_words)
@@ -249,24 +249,23 @@ class _Work:
                 raise Unusable("no_answer", "the writer gave no words")
         else:
             things = [thing(text, name) for name in chosen]
-            choice = usable_frames(self._labels, self._kin(of.sample))
+            choice = usable_frames(self._labels, self._kin(of.sample, text))
             added, _ = written(things, settings.sentences, settings.max_words, choice, of.rng(variant))
         return Diluted(added, tuple(chosen), {})
 
     def _keywords(self, of: Edit, image: Pixels, text: str, variant: str) -> list[str]:
-        """Those of the caption, without names of its classes where it has others, and of the picture without any."""
-        most, related = self._settings.keywords, self._kin(of.sample)
+        """Those of the caption and of the picture that don't name its classes, nor kinds of what the caption names."""
+        most, allowed, related = self._settings.keywords, "" if of.sample.labels else text, self._kin(of.sample, text)
         mine = [] if variant == "image_keywords" else keywords(text, len(text))
-        mine = ([name for name in mine if not new_labels(name, "", related)] or mine)[:most]
+        mine = [name for name in mine if not new_labels(name, allowed, related)][:most]
         if variant == "text_keywords":
             return mine
         alias = self._settings.classifier
         found = seen(alias, of.model(alias), image)
         room = self._settings.max_words - min(len(frame.split()) for frame in usable_frames(self._labels))
         found = [name for name in found if words(name) and len(name.split()) <= room]
-        found = [
-            name for name in found if not (new_labels(name, text, self._labels) or new_labels(name, text, related))
-        ]
+        found = [name for name in found if not new_labels(name, text, self._labels)]
+        found = [name for name in found if not new_labels(name, allowed, related)]
         if variant == "image_keywords":
             return found[:most]
         known = words(text)

@@ -8,31 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from variorum.generators.content_dilution.words import new_labels
-from variorum.kit.prompts.subjects import counted, listed
+from variorum.kit.prompts.subjects import NUMBERS, counted, listed
 
 if TYPE_CHECKING:
     import numpy as np
 
 LIST = "{list}"
-BEFORE = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "some",
-        "several",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "many",
-    ]
-)
+BEFORE = {"a", "an", "the", "some", "several", "many", *NUMBERS[2:]}
 """What stands before a noun in a caption."""
 UNCOUNTED = {
     *(

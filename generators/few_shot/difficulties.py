@@ -37,6 +37,8 @@ OF_OBJECTS = frozenset({"camouflaged", "small"})
 BLURS = ("motion_blur", "defocus_blur")
 HALF = 0.5
 """A camouflaged object's difference from its ring falls to this share or less, and so does a small object's area."""
+RIM = 0.25
+"""Least `plate_texture` of a plate of which only the rim of the hole shows."""
 NOTICED = 2.3
 """ΔE that is just noticeable: a camouflaged object differs from its plate by more."""
 SHRUNK, HAZY = 0.25, 0.05
@@ -104,7 +106,7 @@ def camouflaged(view: View, subject: edits.Subject | None) -> Made:
     """The object in the colours and the texture of what is around it, on its own plate.
 
     `camouflage` fails if its colours still differ from those around it by half or more of what they did, `vanished` if
-    nobody can see it any more. The plate's rim shows, so its checks count too.
+    nobody can see it any more, `plate_texture` if the rim of a filled hole looks smeared.
 
     Raises:
         CannotEdit: `no_ring`, `plate_blank`, or a check of the mask.
@@ -117,7 +119,7 @@ def camouflaged(view: View, subject: edits.Subject | None) -> Made:
     facts: dict[str, Json] = {"delta_e_before": round(before, 3), "delta_e": round(after, 3), "plate": scene.method}
     share = after / before if before else 1.0
     checks = {
-        **scene.bare,
+        **{name: gates.at_least(one["value"], RIM) for name, one in scene.bare.items() if name == "plate_texture"},
         "camouflage": gates.at_most(share, HALF),
         "vanished": gates.at_least(camouflage.visibility(made, alpha, plate), NOTICED),
     }

@@ -80,8 +80,8 @@ class FewShotEpisodes(Generator):
     """Severity of motion or defocus blur, 1 to 5."""
     stops: float = Field(default=4.0, gt=0, le=8)
     """Of light that is missing in low light."""
-    gates: Gates = Gates()
-    """Limits of the checks."""
+    gates: Gates = Gates(min_plate_texture=0.5)
+    """Limits of the checks. A small object shows most of its plate, so the plate needs more texture than elsewhere."""
     segmenter: str = "segmenter"
     """Alias of the model that finds objects without a mask."""
     inpainter: str = "inpainter"

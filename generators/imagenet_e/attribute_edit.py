@@ -123,7 +123,8 @@ class AttributeEdit(Generator):
         """Return the segmenter, the inpainter, the classifier, which decides, and the models that some settings need."""
         gate = [] if self.classifier is None else [Use(self.classifier, "classifier", decides=True)]
         guided = guided_backgrounds.uses(self._guided(), self.guidance, self.batch)
-        text = [] if self.text_detector is None else [Use(self.text_detector)]
+        borrows = "random" in self.backgrounds or set(self.attributes) - {"background"}
+        text = [Use(self.text_detector)] if self.text_detector and borrows else []
         return [Use(self.segmenter), Use(self.inpainter, batch=self.batch), *gate, *text, *guided]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:

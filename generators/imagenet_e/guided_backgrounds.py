@@ -34,6 +34,10 @@ KINDS = ("guided_up", "guided_down", ADVERSARIAL)
 NOISE = "guided"
 """Purpose of the seed that all guided backgrounds of a picture have in common."""
 INEFFECTIVE = "guidance_ineffective"
+LEAST_CONTRAST = 0.02
+"""Deviation of a background's luma: below it nobody sees whether it is complex."""
+MOST_LEFT = 0.5
+"""Of the class's probability on the control, where a background is steered against it."""
 _ALONE = threading.Lock()  # one batch in memory at a time: gradients are large
 REVISION = 3
 """Raise it when the same wish starts to give another background, so that cached backgrounds are not reused."""
@@ -161,6 +165,7 @@ def background(subject: Subject, *, kind: str, settings: Guidance) -> Draft:
         draft.gates[INEFFECTIVE] = _against(draft, control, settings)
     else:
         draft.gates[INEFFECTIVE] = _effect(original, before, after, settings.least, up=kind == "guided_up")
+    draft.gates["background_flat"] = gates.at_least(float(draft.achieved["contrast_after"]), LEAST_CONTRAST)  # type: ignore[arg-type]
     return draft
 
 
@@ -182,7 +187,7 @@ def _complexity(picture: Pixels, away: Bools, settings: Guidance) -> float:
 
 
 def _against(draft: Draft, control: Pixels, settings: Guidance) -> Gate:
-    """Return whether the class is less probable to the adversary than on the control."""
+    """Return whether the class is at most half as probable to the adversary as on the control."""
     import torch
 
     subject, models, alias = draft.subject, draft.subject.of.ctx.models, settings.adversary
@@ -193,7 +198,7 @@ def _against(draft: Draft, control: Pixels, settings: Guidance) -> Gate:
         found = models.get(alias)(pictures.to(models.get(settings.denoiser).device))
     before, after = (float(p) for p in found[:, _label(subject.scene, subject.index)].exp())
     draft.achieved |= {"adversary_p_control": short(before), "adversary_p": short(after)}
-    return gates.gate(after, after < before, f"< {before:.4g}")
+    return gates.at_most(after, MOST_LEFT * before)
 
 
 def _label(scene: Scene, index: int | None) -> int | None:

@@ -64,7 +64,7 @@ class Guidance(BaseModel):
     denoiser: str = Field(default="denoiser", description="alias of the diffusion model")
     adversary: str | None = None
     """A classifier that `guided_adversarial` is steered against; it may not judge the edition."""
-    adversary_scale: float = Field(default=10.0, gt=0)
+    adversary_scale: float = Field(default=1000.0, gt=0)
     """a of `guided_adversarial`."""
 
     @model_validator(mode="after")

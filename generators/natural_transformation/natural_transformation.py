@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LIMITS = gates.Gates()
 LEAST_STRUCTURE = 0.8
 """Of `structure`: less means that much of what the photograph shows is burnt out, black, or lost in haze."""
-MOST_BURNT = 0.05
+MOST_BURNT = 0.1
 """Of `burnt_out`: share of the pixels that newly lack detail in a channel."""
 SAME = "every pixel is that of the original"
 Strength = Annotated[float, Field(ge=LEAST_STRENGTH, le=1)]

@@ -58,8 +58,8 @@ def stamps_there(table: Mapping[str, str], wanted: Literal["auto", "required", "
     found = {path: table[path] for path, file in files.items() if steady(file.is_file, file)}
     if wanted == "auto" and not found:
         _say_once(
-            f"{source}: Tux Paint's stamps aren't here, so there are only the few photographs of Python packages; fetch "
-            f"the stamps with `{FETCH}`, or name another source, such as a folder of photographs: --source FOLDER"
+            f"{source}: Tux Paint's stamps aren't here, so there are only the few photographs of Python packages; "
+            f"fetch the stamps with `{FETCH}`, or name another source, such as a folder of photographs: --source FOLDER"
         )
     if wanted == "required" and not found:
         raise SourceError(

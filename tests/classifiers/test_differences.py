@@ -9,6 +9,7 @@ from variorum.kit.predicted.drops import MOST_PAIRS, pairs
 from variorum.kit.predicted.pairing import UNSCORED, paired, roots
 from variorum.kit.predicted.resamples import Ratio, Resamples, Units, ratio_means
 from variorum.reports.figures import interval
+from variorum.reports.templates import render
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table
 from variorum.statistics import paired_interval
@@ -272,3 +273,21 @@ def test_a_family_is_compared_over_the_photographs_that_have_all_of_it():
     found = step.figures(Table(pa.Table.from_pylist(few), "accuracy_drop"), ctx)["classifiers"]["a"]
     assert found["averaged"] == ["colour"]  # 20 photographs of size are too few
     assert interval(found["variants"]["size"]["drop"]) == "too few (20)"
+
+
+def test_judges_are_ordered_and_those_that_are_not_here_are_told(alike):
+    ctx = Context(seed=5, models=None, memo=lambda key, compute: compute())
+    step = AccuracyDrop(classifiers=("b", "a"), further=("c",), bootstrap=400)
+    found = step.figures(table(alike), ctx)
+    assert (found["names"], found["missing"]) == (["b", "a"], ["c"])
+    first, second = found["ordering"]
+    assert (first["name"], first["behind"], second["name"]) == ("a", None, "b")
+    assert second["behind"]["value"] == -found["differences"][0]["average_accuracy"]["value"] > second["behind"]["low"]
+    known = step.figures(table({**alike, "c": alike["b"]}), ctx)
+    assert (known["names"], known["missing"], len(known["ordering"])) == (["b", "a", "c"], [], 3)
+    pins = {"a": "x/resnet-50@1", "b": "google/vit-base@2", "c": "efficientnet-lite1@sha256:3"}
+    text = render("parts/ordering", names=["a", "b"], models=pins, missing=["c"], ordered=["a 1"], by="")
+    assert "two families (resnet, vit), so this card shows no ordering" in text
+    assert "lacks them: c." in text
+    text = render("parts/ordering", names=[*"abc"], models=pins, missing=[], ordered=["a 1", "b 2"], by="by x")
+    assert text.startswith("**Ordering** by x, of 3 families (resnet, vit, efficientnet): a 1; b 2.")

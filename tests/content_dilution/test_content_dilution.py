@@ -261,7 +261,10 @@ def test_what_gives_the_class_away_is_not_added():
     assert sorted(found["image_keywords"].ops[-1]["achieved"]["keywords"]) == ["brambling", "ear"]
     assert found["text_keywords"].ops[-1]["achieved"]["keywords"] == ["sofa"]
     only = made(replace(cat, annotations=Annotations(texts=(Text("A cat."),))), context(models=seen))
-    assert only["text_keywords"].ops[-1]["achieved"]["keywords"] == ["cat"]  # there is no other, and it is no news
+    assert (only["text_keywords"].status, only["text_keywords"].reason) == ("ineligible", "no_keywords")
+    unlabelled = made(replace(sample("A small feline on a sofa."), labels=()), context(models=seen))
+    keys = {name: unlabelled[name].ops[-1]["achieved"]["keywords"] for name in ("text_keywords", "image_keywords")}
+    assert keys == {"text_keywords": ["small feline", "sofa"], "image_keywords": ["ear", "brambling"]}
     told = made(cat, context(models=Writing("A sofa and a tabby.")), sources=("text_keywords",), writer="vlm")
     assert told["text_keywords"].reason == "class_hints"
     assert told["text_keywords"].ops[-1]["achieved"]["class_hints"] == ["tabby"]

@@ -45,8 +45,12 @@ THINGS = ("brick", "gravel", "grass")
 
 
 class Pictures(Source):
-    """Discs with a texture on a wall, those with odd numbers reddish, each with mask, plate and caption."""
+    """Discs with a texture on a wall, those with odd numbers reddish, each with mask, plate and caption.
 
+    The walls of wide pictures are larger, and they have no plate.
+    """
+
+    wide: bool = False
     restricted: bool = False
     licence: str = "CC0-1.0"
 
@@ -70,9 +74,11 @@ class Pictures(Source):
             wall[..., 0 if odd else 2] += 120
             wall[..., 1] += 18 * (n // 2)
             plate = wall.clip(0, 255).astype(np.uint8)
-            mask = cv2.circle(np.zeros((SIDE, SIDE), np.uint8), (48, 48), 32, 255, -1)
+            plate = np.concatenate([plate, plate[:, ::-1]], axis=1) if self.wide else plate
+            mask = cv2.circle(np.zeros(plate.shape[:2], np.uint8), (48, 48), 32, 255, -1)
             inside = getattr(skimage.data, thing)()[40 * n // 2 :][:SIDE, 30 * n // 2 :][:, :SIDE, None] // 2 + 60
             inside = inside * np.array([1, 0.2, 0.2] if odd else [0.2, 0.2, 1])
+            inside = np.pad(inside, ((0, 0), (0, plate.shape[1] - SIDE), (0, 0)))
             words = f"A {'scarlet' if odd else 'navy'} disc, the picture number {n}."
             yield Sample(
                 source_id("pictures", str(n)),
@@ -80,7 +86,7 @@ class Pictures(Source):
                 (thing,),
                 origin=f"{n}.png",
                 licence=self.licence if odd else "CC0-1.0",
-                extras={"mask.png": encode_png(mask), "plate.png": encode_png(plate)},
+                extras={"mask.png": encode_png(mask)} | ({} if self.wide else {"plate.png": encode_png(plate)}),
                 annotations=Annotations(texts=(Text(words, "caption"),)),
                 metadata={"restricted": True} if odd and self.restricted else {},
             )
@@ -140,7 +146,7 @@ class Proved(Detector):
         return {"copy_of": copy_of}
 '''
 EDITS = {"frame": 96, "attributes": ["background"], "backgrounds": ["random"], "classifier": None, "lenders": 14}
-CUES = {"frame": 96, "segmenter": None, "stimuli": ["texture_fill"]}
+CUES = {"frame": 96, "segmenter": None, "stimuli": ["texture_fill"], "gates": {"most_uneven": 3}}
 ATTACKS = [
     {"name": "paste", "photographs": 3},
     {"name": "copied_residual", "photographs": 3},
@@ -233,6 +239,18 @@ def test_nothing_of_a_withheld_picture_is_in_others(lending: str, files: Path, t
     texts = [str(table.to_pylist()) for table in tables] + [str(sample) for sample in samples]
     assert not [text for text in texts if "scarlet" in text]
     assert verify(manifest, work.store) == []
+
+
+@pytest.mark.slow
+def test_a_window_of_a_withheld_picture_is_in_no_other(files: Path, tmp_path: Path) -> None:
+    work = job(files, tmp_path / "store", "attribute_edit", gate=True, restricted=True, wide=True)
+    samples = borrowed(accepted(build(work), work.store))
+    assert len(samples) > 2
+    for sample in samples:
+        left, _, width, height = sample.ops[-1]["achieved"]["plate_box"]
+        assert (sample.ops[-1]["achieved"]["plate"], width, left >= 80) == ("window", height, True)
+        assert not reddish(sample)
+    assert not {one["source"] for sample in samples for one in sample.made_of()} & restricted_ids(files)
 
 
 def test_licences_and_restrictions_follow_the_lender(lent: Callable[..., Job], files: Path) -> None:

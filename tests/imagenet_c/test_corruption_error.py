@@ -143,7 +143,13 @@ def test_families_average_their_kinds():
 def test_pictures_without_their_original_are_left_out():
     found = rows(lambda kind, severity: 2, kinds=("fog",))
     _, one = figures([one for one in found if one["id"] != "p0"])
-    assert one["kinds"]["fog"]["severities"]["1"] == {"value": 33.33, "low": 0.84, "high": 90.57, "n": 3, "photographs": 3}
+    assert one["kinds"]["fog"]["severities"]["1"] == {
+        "value": 33.33,
+        "low": 0.84,
+        "high": 90.57,
+        "n": 3,
+        "photographs": 3,
+    }
 
 
 @pytest.mark.parametrize(

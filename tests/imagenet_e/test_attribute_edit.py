@@ -308,6 +308,25 @@ def test_a_ball_that_is_turned_is_a_null_edit(ctx: Context) -> None:
     assert isinstance(found["position"], Sample)
 
 
+def test_an_object_moves_on_the_lent_plate_where_too_much_of_its_own_would_be_made_up(ctx: Context) -> None:
+    """Edits differ from `background_random` in geometry alone, and it is what sizes are compared with."""
+    large = composite("coffee", "chelsea", blob(128, 128, 90, 80))
+    found = by_variant(BARE, replace(large, extras={"mask.png": large.extras["mask.png"]}), ctx)
+    assert found["plate"].reason == "plate_hole"
+    assert not reasons(found).keys() - {"plate", "size_full"}
+    start, moved, small = found["background_random"], found["position"], found["size_0.05"]
+    assert isinstance(start, Sample)
+    assert isinstance(moved, Sample)
+    assert isinstance(small, Sample)
+    lender = start.ops[-1]["achieved"]["plate_sample"]
+    assert {item.ops[-1]["achieved"]["plate_sample"] for item in (moved, small)} == {lender}
+    assert small.made_of() == start.made_of() != ()
+    assert small.ops[-1]["achieved"]["reference"] == "background_random"
+    assert "reference" not in moved.ops[-1]["achieved"]  # it starts from size_0.05, on the same plate
+    away = (mask_of(start) == 0) & (mask_of(small) == 0)
+    assert np.array_equal(pixels(small)[away], pixels(start)[away])
+
+
 def test_without_other_pictures_there_is_no_other_plate(ctx: Context) -> None:
     found = by_variant(BARE, SAMPLES[0], replace(ctx, source=None))
     assert (found["background_random"].reason, type(found["background_random"])) == ("no_other_plate", Failure)
@@ -391,6 +410,19 @@ def test_wide_pictures_are_framed_and_never_squashed(ctx: Context) -> None:
     box = cv2.boundingRect((seen > 127).astype(np.uint8))
     assert box[2] == pytest.approx(box[3], abs=1)
     assert (seen > 127).sum() == (mask > 127).sum()
+
+
+def test_a_large_picture_with_mask_and_plate_is_shrunk_to_one_size(ctx: Context) -> None:
+    """The picture is shrunk in two steps: by itself its canvas would be a column wider than that of mask and plate."""
+    size = (3861, 2051)
+    plate, mask = cv2.resize(PLATES["gravel"], size), cv2.resize(blob(128, 128, 40, 60), size)
+    cover = mask[..., None] / np.float32(255)
+    picture = np.rint(cover * cv2.resize(PLATES["coffee"], size) + (1 - cover) * plate).astype(np.uint8)
+    edit = AttributeEdit(classifier=None, frame=64, attributes=("size",), sizes=(0.05,))
+    found = by_variant(edit, Sample("0" * 32, picture, extras={"mask.png": mask, "plate.png": plate}), ctx)
+    assert not reasons(found)
+    difference = np.abs(pixels(found["control"]).astype(int) - pixels(found["original"]))
+    assert difference.mean() < 1
 
 
 @pytest.mark.parametrize(

@@ -37,4 +37,5 @@ def test_plates_by_lama(hub_models, tmp_path, cup):
 def test_masks_by_sam2(hub_models, tmp_path, cup):
     hub_models("segmenter_sam2")
     rows = rows_of(tmp_path, "imagenet_e", 1, *cup, "generate.attribute_edit.segmenter=segmenter_sam2")
-    assert any("sam2.1-hiera-base-plus@" in str(row["ops"]) for row in rows)
+    (ops,) = [row["ops"] for row in rows if "sam2.1-hiera-base-plus@" in str(row["ops"])][:1]
+    assert all(f'"{name}"' in ops for name in ("mask_band", "mask_score", "mask_stability"))

@@ -74,7 +74,7 @@ def test_the_segmenter_s_doubt_is_a_width_in_pixels_whatever_the_size() -> None:
     assert gates.band(sharp) < gates.BANDS["strict"]
     assert gates.band(np.zeros((256, 256), np.uint8)) == np.inf
     for masks, passed in (("strict", False), ("default", False), ("many", True)):
-        found = gates.trust_gates(MIDDLE, MIDDLE, 5.0, Gates(masks=masks))  # type: ignore[arg-type]
+        found = gates.trust_gates(MIDDLE, MIDDLE, 7.0, Gates(masks=masks))  # type: ignore[arg-type]
         assert found["mask_band"]["passed"] is passed
 
 

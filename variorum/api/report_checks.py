@@ -16,6 +16,7 @@ from variorum.evaluation.classifiers.evaluator import store_for_tables
 from variorum.reports.profile import document
 from variorum.reports.profile.document import NotMeasured
 from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.plot import FEWEST
 from variorum.schemas.suite import MOST_ROWS, RowSpec, Suite, SuiteEdition
 from variorum.stages.suite_files import load_suite, rows_of
 
@@ -143,9 +144,10 @@ def _too_few(
     found, without = [], {one.id for one in lacking}
     for row in rows_of(suite):
         manifest = held[row.edition].manifest if row.edition in held else None
-        n = photographs.n if photographs else manifest.sources if manifest else row.fewest
-        if n < row.fewest and row.id not in without:
-            why_not = f"too few photographs: {n}, and {row.fewest} are needed"
+        fewest = max(row.fewest, FEWEST)
+        n = photographs.n if photographs else manifest.sources if manifest else fewest
+        if n < fewest and row.id not in without:
+            why_not = f"too few photographs: {n}, and {fewest} are needed"
             found.append(NotMeasured(id=row.id, title=row.title, why_not=why_not, way_out="give more photographs"))
     return found
 

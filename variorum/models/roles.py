@@ -84,6 +84,12 @@ class ZeroShot(Protocol):
     def __call__(self, images: Sequence[Pixels], texts: Sequence[str]) -> Singles:
         """Cosine of every picture with every text, `[N, M]`."""
 
+    def embed_pictures(self, images: Sequence[Pixels]) -> Singles:
+        """Embeddings `[N, d]` of length 1 of at least one picture."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Singles:
+        """Embeddings `[M, d]` of length 1 of at least one text."""
+
 
 class VisionLanguage(Protocol):
     """Alias `vlm`: answers questions about pictures."""

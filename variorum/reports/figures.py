@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from variorum.schemas.plot import too_few
+from variorum.schemas.plot import FEWEST, too_few
 from variorum.schemas.sample import BASELINES
 
 Row = tuple[str, ...]
@@ -108,11 +108,11 @@ def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
 
 
 def wanted(item: Mapping[str, Any] | None) -> str:
-    """About how many photographs a figure takes whose interval ends 10 points from it; – where there are none."""
+    """About how many photographs a figure takes whose interval ends 10 points from it, `FEWEST` or more; – for none."""
     if item is None or not item.get("photographs"):
         return "–"
     reach = max(item["value"] - item["low"], item["high"] - item["value"])
-    return str(ceil(item["photographs"] * (reach / 10) ** 2))
+    return str(max(FEWEST, ceil(item["photographs"] * (reach / 10) ** 2)))
 
 
 def seen(text: object) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.resources
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -154,6 +155,7 @@ def _environment() -> Any:
         "pin": short_pin,
         "why": why,
         "paired": lambda of, names: paired_originals({name: of[name].get("original_accuracy") for name in names}),
+        "family": family_of,
         "too_few": too_few,
         "wanted": wanted,
         "two_digits": lambda number: "–" if number is None else f"{number:.2f}",
@@ -168,6 +170,13 @@ def short_pin(pin: str) -> str:
     name, at, weights = pin.partition("+")[0].rpartition("@")
     kind, colon, number = weights.rpartition(":")
     return f"{name}@{kind}{colon}{number[:12]}" if at else weights
+
+
+def family_of(pin: str) -> str:
+    """The family of architectures in the name of a model, from its pin: `efficientnet` of `efficientnet-lite1@…`."""
+    name = re.split(r"[/:]", pin.partition("+")[0].partition("@")[0])[-1].lower().removeprefix("tf_")
+    found = re.match(r"[a-z]+", name)
+    return found[0] if found else name
 
 
 def percent(share: float | None, digits: int = 1) -> str:

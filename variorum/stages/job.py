@@ -145,6 +145,8 @@ def check_models(components: Iterable[Component], ctx: Context) -> None:
 def check_roles(component: Component, ctx: Context) -> None:
     """Raise RecipeError if a component uses a model that doesn't play the role that it must."""
     for one in uses_of(component):
+        if one.optional and ctx.models.why_unavailable(one.alias):
+            continue
         plays = ("encoder", "classifier") if one.role == "embedding" else (one.role,)
         if one.role is not None and ctx.models.role(one.alias) not in (*plays, None):
             fields = [

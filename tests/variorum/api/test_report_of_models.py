@@ -52,6 +52,13 @@ PICTURES = 24
 """Of mine@1.0.0, in six shards: twelve photographs and their negatives."""
 
 
+@pytest.fixture(autouse=True)
+def few_will_do(monkeypatch):
+    """Rows of a dozen photographs have figures: these tests are about how they are made."""
+    monkeypatch.setattr("variorum.reports.profile.measure.FEWEST", 10)
+    monkeypatch.setattr("variorum.api.report_checks.FEWEST", 10)
+
+
 @pytest.fixture
 def place(here) -> Path:
     """A folder with photographs, editions and a file of models."""

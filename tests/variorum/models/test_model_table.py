@@ -48,7 +48,7 @@ def test_every_alias_has_a_pin_and_a_status_with_nothing_fetched(profile, tmp_pa
 
 def test_a_pin_names_the_weights_the_loader_and_what_it_uses():
     hub, embedded = ModelTable("hub"), ModelTable("embedded")
-    assert embedded.pin("segmenter") == "u2netp@sha256:309c8469258dda742793dce0ebea8e6d+u2net.1"
+    assert embedded.pin("segmenter") == "u2netp@sha256:309c8469258dda742793dce0ebea8e6d+u2net.2"
     assert embedded.pin("segmenter") == embedded.pin("salience")
     assert hub.pin("segmenter").startswith("sam-vit-b@sha256:ec2df627")
     assert hub.pin("segmenter").endswith(f";salience={hub.pin('salience')}")
@@ -184,8 +184,8 @@ def test_an_entry_without_weights_is_a_state_not_a_traceback(override):
 
 def test_names_and_revisions_of_loaders_are_in_pins_and_stay():
     revised = {name: found for name in LOADERS if (found := find_loader(name).revision) > 1}
-    raised = {"class_diffusion", "diffusion", "efficientnet_lite", "latent_denoiser", "sam", "vision_language"}
-    assert revised == dict.fromkeys(raised, 2)
+    raised = {"class_diffusion", "diffusion", "efficientnet_lite", "latent_denoiser", "patch_completion", "sam"}
+    assert revised == dict.fromkeys({*raised, "u2net", "vision_language"}, 2)
     used = {ModelTable("hub").entry(alias).loader for alias in ModelTable("hub").aliases()}
     used |= {ModelTable("embedded").entry(alias).loader for alias in ModelTable("embedded").aliases()}
     assert used == set(LOADERS)

@@ -25,7 +25,7 @@ MAX_DB = 99.0
 
 
 Masks = Literal["strict", "default", "many"]
-BANDS: Mapping[Masks, float] = {"strict": 3.75, "default": 4.5, "many": 6.5}
+BANDS: Mapping[Masks, float] = {"strict": 4.75, "default": 6.0, "many": 8.5}
 """Largest width of the segmenter's doubt, see `band`."""
 BAND_SIDE = 256
 """Short side in pixels of the canvas on which the width is measured."""
@@ -269,12 +269,6 @@ def _touching(mask: Pixels) -> dict[Side, float]:
 def _rank(probabilities: Singles, index: int) -> int:
     """1 for the most probable class."""
     return 1 + int((probabilities > probabilities[index]).sum())
-
-
-def iou(first: Pixels, second: Pixels) -> float:
-    """Intersection over union of two masks; 0 when both are empty."""
-    a, b = first > 127, second > 127
-    return float((a & b).sum() / max(1, (a | b).sum()))
 
 
 def psnr(first: Singles, second: Singles) -> float:

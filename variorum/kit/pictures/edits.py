@@ -227,7 +227,7 @@ def position(subject: Subject, *, strategy: Strategy, base_size: float | None, m
     base = _base(subject, base_size, margin)
     frame, cut = (subject.scene.window[2],) * 2, subject.scene.cutout.cut
     placed = geometry.moved(base, frame, margin, strategy, subject.of.rng(POSITION), cut)
-    draft = _moved_object(subject, placed)
+    draft = _moved_object(subject, placed, based=base_size is not None)
     dx, dy = placed.x - base.x, placed.y - base.y
     draft.achieved |= {"dx": dx, "dy": dy, "centre_before": _centre(subject, base)}
     overlap, far = geometry.box_iou(base, placed), float(np.hypot(dx, dy) / np.hypot(*frame))
@@ -246,7 +246,7 @@ def direction(subject: Subject, *, angle: float, base_size: float | None, margin
     overlap, difference = geometry.same_look(base, placed)
     if overlap >= limits.same_iou and difference < limits.same_pixels:
         raise CannotEdit("null_edit", f"turned by {angle:g} degrees it looks the same (IoU {overlap:.3f})")
-    draft = _moved_object(subject, placed)
+    draft = _moved_object(subject, placed, based=base_size is not None)
     before, after = geometry.centroid(cutout, base), geometry.centroid(cutout, placed)
     drift = float(np.hypot(after[0] - before[0], after[1] - before[1]))
     shifted = drift > 0.01
@@ -297,8 +297,11 @@ def _base(subject: Subject, base_size: float | None, margin: int) -> Placed:
         return geometry.whole(cutout)  # it has this size already
 
 
-def _moved_object(subject: Subject, placed: Placed) -> Draft:
-    """The object moved, resized or turned, over its own plate, or over the lent one if its own can't be shown bare."""
+def _moved_object(subject: Subject, placed: Placed, *, based: bool = False) -> Draft:
+    """The object moved, resized or turned, over its own plate, or over the lent one if its own can't be shown bare.
+
+    `based` says that it started from another size, which lies on the same plate and shows all of the object.
+    """
     scene, lent = subject.scene, subject.bare
     limits, side = scene.limits, scene.window[2]
     picture, mask = compositing.composite(subject.plate if lent is None else lent.plate, placed)
@@ -319,9 +322,9 @@ def _moved_object(subject: Subject, placed: Placed) -> Draft:
         checks |= {**scene.bare, **scene.class_gates(subject.index, limits.max_plate_p)}
     else:
         objects, kind = scene.layers.elsewhere(mask > 127, onto), made_type(lent.source_type, lent.plate_type)
-        achieved |= {**_lent_facts(lent), "reference": RANDOM_PLATE}
-    if scene.shown < SHOWN:
-        achieved["reference"] = FULL
+        achieved |= _lent_facts(lent)
+    if not based and (lent is not None or scene.shown < SHOWN):
+        achieved["reference"] = FULL if scene.shown < SHOWN else RANDOM_PLATE
     draft = Draft(subject, picture, mask, achieved, objects, kind, checks, made_of=lent.made_of if lent else ())
     draft.gates["visible"] = gates.at_least(geometry.visible_ratio(placed, (side, side)), limits.min_visible)
     draft.gates["scale"] = gates.at_most(scale, limits.max_scale)

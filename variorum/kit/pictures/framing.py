@@ -53,13 +53,18 @@ def matrix(at: Window, frame: int) -> Floats:
     return np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
 
 
-def canvas(picture: Pixels, side: int) -> Pixels:
-    """A picture or mask with its short side resized to this many pixels: area filter down, cubic up."""
-    height, width = picture.shape[:2]
-    short = min(height, width)
-    if short == side:
+def canvas(picture: Pixels, side: int, of: tuple[int, int] | None = None) -> Pixels:
+    """A picture or mask with its short side resized to this many pixels: area filter down, cubic up.
+
+    Args:
+        picture: `[H, W, …]`.
+        side: of the result.
+        of: height and width whose ratio the result gets; by default the picture's own.
+    """
+    short, (height, width) = min(picture.shape[:2]), of or picture.shape[:2]
+    size = round(width * side / min(height, width)), round(height * side / min(height, width))
+    if size == picture.shape[1::-1]:
         return np.ascontiguousarray(picture)
-    size = round(width * side / short), round(height * side / short)
     how = cv2.INTER_AREA if short > side else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, size, interpolation=how), dtype=np.uint8)
 

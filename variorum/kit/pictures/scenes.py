@@ -264,10 +264,10 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
     seen = iter(plates.segmented(asked, setup.segmenter, ctx) if asked else [])
     out = []
     for part in parts:
-        before, canvas = part.size, framing.canvas(part.picture, setup.frame)
+        before, canvas = part.size, framing.canvas(part.picture, setup.frame, part.size)
         height, width = canvas.shape[:2]
         found = next(seen) if part.mask is None else {"mask": part.mask}
-        salience = framing.canvas(found["mask"], setup.frame)
+        salience = framing.canvas(found["mask"], setup.frame, part.size)
         opacity = salience if part.mask is not None else compositing.soft_alpha(salience)
         at = framing.window(height, width, salience if setup.framing == "object" else None)
         alpha = framing.crop(opacity, at, setup.frame)
@@ -278,7 +278,7 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
             band = gates.band(salience)
             score, stability = float(found["score"]), float(found["stability"])
             checks = gates.trust_gates(alpha, opacity, band, setup.limits, score, stability)
-        ground = None if part.plate is None else framing.canvas(part.plate, setup.frame)
+        ground = None if part.plate is None else framing.canvas(part.plate, setup.frame, part.size)
         onto = np.array([[width / before[1], 0, -at[0]], [0, height / before[0], -at[1]]])
         out.append(
             Scene(
@@ -295,7 +295,7 @@ def _masked(parts: Sequence[_Parts], setup: Setup, ctx: Context) -> list[Scene]:
                 "" if ground is None else GIVEN,
                 ground,
                 models={} if part.mask is not None else {setup.segmenter: ctx.models.pin(setup.segmenter)},
-                annotations=moved(part.sample.annotations, onto, (before[0], before[1]), (setup.frame, setup.frame)),
+                annotations=moved(part.sample.annotations, onto, before, (setup.frame, setup.frame)),
                 source_type=part.sample.digital_source_type,
             )
         )

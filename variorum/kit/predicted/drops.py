@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -250,6 +250,21 @@ def difference(data: Paired, one: int, other: int, results: Results) -> dict[str
         for name, ratio in gains(data, one, other).items()
     }
     return {"n": int(both.sum()), **gained}
+
+
+def ordering(classifiers: Mapping[str, Any], differences: Sequence[Any]) -> list[Json]:
+    """The classifiers by falling average accuracy over the edits, each with its difference to the one before."""
+    known = {tuple(one["of"]): one["average_accuracy"] for one in differences if "average_accuracy" in one}
+    ranked = {name: one["average_accuracy"] for name, one in classifiers.items() if "average_accuracy" in one}
+    names = sorted(ranked, key=lambda name: -ranked[name]["value"])
+    found: list[Json] = []
+    for before, name in zip([None, *names], names, strict=False):
+        change = known.get((before, name))
+        if change is None and (turned := known.get((name, before))):
+            ends = {"value": -turned["value"] + 0.0, "low": -turned["high"] + 0.0, "high": -turned["low"] + 0.0}
+            change = {**turned, **ends}
+        found.append({"name": name, "accuracy": ranked[name], "behind": change})
+    return found
 
 
 def gains(data: Paired, one: int, other: int) -> dict[str, Ratio]:

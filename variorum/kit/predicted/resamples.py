@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from variorum.schemas.canonical import Json
-from variorum.statistics import mean_ratio, paired_interval, share_interval
+from variorum.statistics import few_interval, mean_ratio, scale_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
@@ -46,11 +46,8 @@ class Units(NamedTuple):
     lender: Ints
 
 
-FEW = 10
-"""With fewer sources that tell, such as pairs that differ, intervals are exact."""
 AT_ONCE = 4_000_000
 """Weights drawn at a time."""
-TINY = 1e-9
 KEPT = 25_000_000
 """Weights that are kept for the next figures over as many sources, such as those of a leaderboard's next model."""
 
@@ -108,10 +105,10 @@ class Resamples:
         lows, highs = np.nanquantile(np.concatenate(parts, axis=1), self.tails, axis=1)
         found: list[dict[str, Json]] = []
         for ratio, whole, value, *ends in zip(ratios, own, values, lows, highs, strict=True):
-            low, high = self._exact(whole, (ends[0], ends[1]))
+            low, high = few_interval(*whole, (ends[0], ends[1]), self._confidence)
             wider = self._widened(ratio)
             if wider > 1:
-                least, most = _scale(whole)
+                least, most = scale_of(*whole)
                 low, high = max(value - wider * (value - low), least), min(value + wider * (high - value), most)
             found.append({"value": percent(value), "low": percent(low), "high": percent(high)})
         return found
@@ -123,41 +120,6 @@ class Resamples:
         found = np.zeros((self._n, part.shape[1]))
         np.add.at(found, self._units.source, part)
         return found
-
-    def _exact(self, ratio: Ratio, drawn: tuple[float, float]) -> tuple[float, float]:
-        """The interval of a figure of which few sources tell anything; the drawn one of any other.
-
-        Where a source counts for more or less than one pair or one picture, the exact interval is that of the number of
-        sources, times what the strongest of them adds, and the drawn one lies inside.
-        """
-        top, bottom, signed = ratio
-        there = (bottom > 0).any(axis=1)
-        n, columns = int(there.sum()), bottom.sum(axis=0) > 0
-        whole = bottom[:, columns].sum(axis=0) * columns.sum() / n
-        told, most = ((part[there][:, columns] / whole).sum(axis=1) for part in (top, bottom))
-        plain = bool(np.isin(np.round(np.abs(told), 9), (0, 1)).all()) and np.ptp(most) < TINY
-        ends: list[tuple[float, float]] = []
-        if signed:
-            lost, gained = (int((sign * told > TINY).sum()) for sign in (1, -1))
-            if lost + gained < FEW:
-                strongest = float(np.abs(told).max()) if lost + gained else 1.0
-                low, high = paired_interval(lost, gained, n, self._confidence)
-                ends.append((strongest * low, strongest * high))
-            elif plain and n - max(lost, gained) < FEW:  # nearly all of one kind; at worst the others are of the third
-                low, high = share_interval(max(lost, gained), n, self._confidence)
-                ends.append((2 * low - 1, high) if lost > gained else (-high, 1 - 2 * low))
-        elif (told >= -TINY).all() and (told <= most + TINY).all():
-            for part, turned in ((told, False), (most - told, True)):
-                if (hits := int((part > TINY).sum())) < FEW:
-                    strongest = float(part.max()) if hits else 1.0
-                    low, high = (strongest * end for end in share_interval(hits, n, self._confidence))
-                    ends.append((1 - high, 1 - low) if turned else (low, high))
-        if not ends:
-            return drawn
-        if not plain:
-            ends.append(drawn)
-        least, largest = _scale(ratio)
-        return max(min(low for low, _ in ends), least), min(max(high for _, high in ends), largest)
 
     def _widened(self, ratio: Ratio) -> float:
         """How many times wider an interval is because sources share lenders; 1 where none do."""
@@ -191,13 +153,6 @@ class Resamples:
         """Count each source in each resample, whole numbers `[R, n]`, in parts."""
         few = self._n * self._draws <= KEPT and self._n < 2**16
         return (_kept if few else _drawn)(self._n, self._draws, self._seed)
-
-
-def _scale(ratio: Ratio) -> tuple[float, float]:
-    """The least and the largest value that a figure can have."""
-    if ratio.signed:
-        return -1.0, 1.0
-    return (0.0, 1.0) if (ratio.top >= 0).all() and (ratio.top <= ratio.bottom + TINY).all() else (-np.inf, np.inf)
 
 
 def _drawn(n: int, draws: int, seed: int) -> Iterator[Array]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from variorum.machine.prefetch import batched
 from variorum.models.device import best_device, float32, inference
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.onnx import Device, open_session
+from variorum.models.onnx import Device, open_session, read_model
 from variorum.models.pretrained import state_of
 from variorum.models.roles import Segmentation, Segmenter
 from variorum.models.table_entries import Entry, StrictModel
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # ── u2net ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-SIDE = 320
-"""Of the network's input, pixels."""
+SIDE = 256
+"""Of the network's input, pixels. At the published 320 it takes 1.6 times as long and finds large objects whole less often."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOW, HIGH = 0.27, 0.73
 """Sigmoids of the logits -1 and 1, between which segment-anything measures stability."""
@@ -43,8 +43,13 @@ class U2NetOptions(StrictModel):
 
 
 def load_u2net(entry: Entry, file: Path, options: U2NetOptions, _used: Mapping[str, Any]) -> U2Net:
-    """The segmenter of an `.onnx` file."""
-    return U2Net(open_session(file, options.threads, entry.name, options.device))
+    """The segmenter of an `.onnx` file, whose input becomes SIDE pixels wide and high."""
+    model = read_model(file.read_bytes(), entry.name)
+    for size in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        size.dim_value = SIDE
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    return U2Net(open_session(model.SerializeToString(), options.threads, entry.name, options.device))
 
 
 class U2Net:
@@ -88,7 +93,7 @@ def stability(values: Array, low: float, high: float) -> float:
     return np.count_nonzero(values > high) / wide if wide else 0.0
 
 
-U2NET = Loader(revision=1, make=load_u2net, options=U2NetOptions, packages=("onnxruntime",), obstacle=no_obstacle)
+U2NET = Loader(revision=2, make=load_u2net, options=U2NetOptions, packages=("onnxruntime",), obstacle=no_obstacle)
 
 
 # ── sam ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from variorum.schemas.rows import Better, Kind
 
 Verdict = Literal["better", "worse", "perhaps better", "perhaps worse", "same", "differs", "perhaps differs", ""]
-"""▲ ▼ △ ▽ ≈ ◆ ◇; `""` where there are too few photographs for one."""
+"""▲ ▼ △ ▽ ≈ ◆ ◇; `""` in reports of earlier versions, for few photographs."""
 
 
 class Part(BaseModel):

@@ -16,14 +16,14 @@ from variorum.reports.profile.differing import differing
 from variorum.reports.profile.document import CurvePoint, Difference, Line, ModelValue, Value
 from variorum.reports.profile.statistics import Draws
 from variorum.schemas.canonical import derive_seed
+from variorum.schemas.plot import FEWEST
 from variorum.schemas.rows import Answers, Better, Figure, Kind
 from variorum.schemas.suite import RowSpec
-from variorum.statistics import holm, mean_ratio, wilson_interval
+from variorum.statistics import few_interval, holm, mean_ratio, share_interval
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
 
-FEWEST = 10
 SMALL = f"no group has {statistics.LEAST_GROUP} photographs"
 SCALES = (5, 10, 25, 50, 100)
 """Ends of the axis of a figure for which lower is better, in percent."""
@@ -67,7 +67,7 @@ def measure(asked: Sequence[Asked], models: Sequence[str], *, seed: int) -> tupl
     for place, question in enumerate(questions):
         section = question.spec.section or section
         differences = tuple(
-            pairs[place][min(of, to), max(of, to)].difference(of, to, adjusted[to].get((place, of)), question.better)
+            pairs[place][min(of, to), max(of, to)].difference(of, to, adjusted[to][place, of], question.better)
             for to in models
             for of in models
             if of != to and (min(of, to), max(of, to)) in pairs[place]
@@ -88,12 +88,11 @@ class _Pair:
     p: float
     seen: float
 
-    def difference(self, of: str, to: str, adjusted: float | None, better: Better) -> Difference:
+    def difference(self, of: str, to: str, adjusted: float, better: Better) -> Difference:
         """The difference of one to the other in points, positive if better."""
         value, low, high = self.value, self.low, self.high
         if (of == self.first) == (better == "lower"):
             value, low, high = -value, -high, -low
-        found = "" if adjusted is None else statistics.verdict(value, low, high, adjusted, better)
         return Difference(
             of=of,
             to=to,
@@ -102,18 +101,18 @@ class _Pair:
             high=percent(high),
             n=self.n,
             p=round(self.p, 6),
-            holm=1.0 if adjusted is None else round(adjusted, 6),
-            verdict=found,
+            holm=round(adjusted, 6),
+            verdict=statistics.verdict(value, low, high, adjusted, better),
         )
 
 
 def _adjusted(pairs: Sequence[Mapping[tuple[str, str], _Pair]], reference: str) -> dict[tuple[int, str], float]:
-    """Holm's p of each row and model against the reference, over all rows; those without a verdict take no part."""
+    """Holm's p of each row and model against the reference, over all rows."""
     tests = {
         (place, names[0] if names[1] == reference else names[1]): pair.p
         for place, row in enumerate(pairs)
         for names, pair in row.items()
-        if reference in names and pair.n >= statistics.FEWEST_FOR_VERDICT
+        if reference in names
     }
     return dict(zip(tests, holm(np.array(list(tests.values()))).tolist(), strict=True))
 
@@ -251,9 +250,11 @@ class _Question:
                 floor = self._floor(name, sums)
             if not self.whole and statistics.none_or_all(value):
                 n = self._alike(one, round(value))
-                low, high = map(float, wilson_interval(round(value) * n, n))
+                low, high = share_interval(round(value) * n, n)
             else:
                 low, high = statistics.interval(self.kind, value, one.draws, n)
+                if self.kind == "share":
+                    low, high = few_interval(*one.ratios(one.answered), False, (low, high))
             low, high = max(low, 0.0), min(high, 1.0)
             self.found[name] = Value(
                 value=percent(value),
@@ -309,16 +310,20 @@ class _Question:
             ratios = [[self.said[name].ratios(mask) for name in names] for names, (mask, _, _) in both.items()]
             p = statistics.swap_p([(*one, *other) for one, other in ratios], self.seed)
         return {
-            names: _Pair(names[0], value, *self._ends(value, draws, n), n, found, statistics.seen(draws, n))
+            names: _Pair(names[0], value, *self._ends(names, mask, value, draws), n, found, statistics.seen(draws, n))
             for (names, (mask, value, draws)), found in zip(both.items(), p, strict=True)
             for n in [int(mask.sum())]
         }
 
-    def _ends(self, value: float, draws: Floats, n: int) -> tuple[float, float]:
+    def _ends(self, names: Iterable[str], mask: Bools, value: float, draws: Floats) -> tuple[float, float]:
         """The interval of a difference."""
+        n = int(mask.sum())
         low, high = statistics.interval(self.kind, value, draws, n)
-        if not self.whole and high - low < 1e-12:  # all photographs differ alike, as where all are right
-            reach = float(wilson_interval(0, n)[1])
+        (top, bottom), (other, same) = (self.said[name].ratios(mask) for name in names)
+        if self.kind == "share" and np.array_equal(bottom, same):
+            low, high = few_interval(top - other, bottom, True, (low, high))
+        elif not self.whole and high - low < 1e-12:  # all photographs differ alike, as where all are right
+            reach = share_interval(0, n)[1]
             low, high = value - reach, value + reach
         return max(low, -1.0), min(high, 1.0)
 
@@ -422,7 +427,7 @@ class _Question:
             return CurvePoint(value=percent(value), low=percent(max(low, 0)), high=percent(min(high, 1)), n=n)
         value = float(mean_ratio(tops.sum(axis=0), bottoms.sum(axis=0)))
         if statistics.none_or_all(value):
-            low, high = map(float, wilson_interval(round(value) * n, n))
+            low, high = share_interval(round(value) * n, n)
         else:
             low, high = statistics.percentile(mean_ratio(*(part[:, columns] for part in sums)), n)
         return CurvePoint(value=percent(value), low=percent(low), high=percent(high), n=n)

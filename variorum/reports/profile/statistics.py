@@ -29,7 +29,6 @@ WHOLE_DRAWS = 400
 FLIPS = 20_000
 EXACT = 12
 """With so many photographs on which two models differ, all swaps are counted instead of drawn."""
-FEWEST_FOR_VERDICT = 20
 LEAST_GROUP = 20
 """Photographs of a group that can be the least one."""
 LEVEL = 0.05
