@@ -23,7 +23,7 @@ from variorum.generators.coco_o.stylization.gates import (
     statistics,
     subject_gates,
 )
-from variorum.kit.gates.gates import first_failed
+from variorum.kit.gates.gates import BANDS, first_failed
 
 
 def photo(name: str, short: int = 240) -> np.ndarray:
@@ -178,5 +178,6 @@ def test_of_two_objects_the_one_behind_is_covered():
 
 
 def test_a_segmenter_in_doubt_gives_no_subject():
-    for doubt, bad in ((4.4, ""), (4.6, "mask_band")):
+    most = BANDS[LIMITS.masks]
+    for doubt, bad in ((most, ""), (most + 0.1, "mask_band")):
         assert first_failed(subject_gates(disc(150, 100, 60), (), None, doubt, LIMITS)) == bad
