@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -22,7 +23,7 @@ from variorum.generators.coco_o.stylization.gates import (
     statistics,
     subject_gates,
 )
-from variorum.kit.gates.gates import first_failed
+from variorum.kit.gates.gates import BANDS, first_failed
 
 
 def photo(name: str, short: int = 240) -> np.ndarray:
@@ -165,12 +166,18 @@ def disc(x: int, y: int, radius: int) -> np.ndarray:
     ids=["whole", "small", "large", "cut_off", "two", "empty"],
 )
 def test_which_objects_can_stand_alone(mask, reason):
-    assert first_failed(subject_gates(mask, (), None, LIMITS)) == reason
+    assert first_failed(subject_gates(mask, (), None, math.nan, LIMITS)) == reason
 
 
 def test_of_two_objects_the_one_behind_is_covered():
     plate, cup = (cv2.circle(np.zeros((200, 300), np.uint8), (x, 100), 60, 255, -1) for x in (100, 180))
     behind = np.where(cup > 0, 0, plate).astype(np.uint8)
-    assert first_failed(subject_gates(behind, [cup], None, LIMITS)) == "covered"
+    assert first_failed(subject_gates(behind, [cup], None, math.nan, LIMITS)) == "covered"
     for mask, others in ((cup, [behind]), (plate, []), (plate, [np.roll(plate, 130, axis=1)])):
-        assert not first_failed(subject_gates(mask, others, None, LIMITS))
+        assert not first_failed(subject_gates(mask, others, None, math.nan, LIMITS))
+
+
+def test_a_segmenter_in_doubt_gives_no_subject():
+    most = BANDS[LIMITS.masks]
+    for doubt, bad in ((most, ""), (most + 0.1, "mask_band")):
+        assert first_failed(subject_gates(disc(150, 100, 60), (), None, doubt, LIMITS)) == bad

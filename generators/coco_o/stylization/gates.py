@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from variorum.annotations import box_iou, box_of
 from variorum.generators.coco_o.stylization.domains import Domain
 from variorum.kit.gates import gates as editing
-from variorum.kit.gates.gates import alone_gates, at_least, at_most, gate
+from variorum.kit.gates.gates import BANDS, Masks, alone_gates, at_least, at_most, gate
 from variorum.schemas.annotations import Box
 from variorum.schemas.sample import Gate
 
@@ -50,6 +50,7 @@ class Limits(BaseModel):
     most_border: float = Field(default=0.02, ge=0, le=1, description="share of its outline on the picture's border")
     least_main_part: float = Field(default=0.9, ge=0, le=1, description="share of its mask in one piece")
     least_box_iou: float = Field(default=0.5, ge=0, le=1, description="of a segmenter's mask and the box that it fits")
+    masks: Masks = Field(default="default", description="how sure a segmenter must be: `strict`, `default`, `many`")
     least_drawn: float = Field(default=0.85, ge=0, le=1, description="IoU of the box of what stands alone and its own")
     most_covered: float = Field(default=0.02, ge=0, le=1, description="share of its outline along objects before it")
 
@@ -74,15 +75,19 @@ def without_islands(mask: Pixels) -> Pixels:
     return np.asarray(mask * cv2.dilate(kept[labels], np.ones((reach, reach), np.uint8)))
 
 
-def subject_gates(mask: Pixels, others: Sequence[Pixels], box: Box | None, limits: Limits) -> dict[str, Gate]:
+def subject_gates(
+    mask: Pixels, others: Sequence[Pixels], box: Box | None, doubt: float, limits: Limits
+) -> dict[str, Gate]:
     """Return whether an object can stand alone: whether it is large enough, whole and in one piece.
 
-    The gates are `mask_area`, `border_touch`, `mask_components`, `covered`, and for a box `drawn`.
+    The gates are `mask_area`, `border_touch`, `mask_components`, `covered`, for a box `drawn`, and for a segmenter's
+    mask `mask_band`.
 
     Args:
         mask: what would be drawn, `[H, W]`, 0 to 255.
         others: masks of the picture's other objects.
         box: of the object, if the mask isn't its own but was found for it.
+        doubt: width of the segmenter's doubt, as `band` measures it; NaN for a given mask.
         limits: thresholds.
     """
     found = alone_gates(
@@ -96,7 +101,9 @@ def subject_gates(mask: Pixels, others: Sequence[Pixels], box: Box | None, limit
     if around is None:
         return found
     found["covered"] = at_most(covered(mask, others), limits.most_covered)
-    return found if box is None else {**found, "drawn": at_least(box_iou(box, around), limits.least_drawn)}
+    if box is not None:
+        found["drawn"] = at_least(box_iou(box, around), limits.least_drawn)
+    return found if np.isnan(doubt) else {**found, "mask_band": at_most(doubt, BANDS[limits.masks])}
 
 
 def covered(mask: Pixels, others: Sequence[Pixels]) -> float:

@@ -156,7 +156,8 @@ def _around(scene: Scene) -> Part:
 
 def _longest(scene: Scene, where: Part, drawn: Drawn) -> int:
     """Long side in pixels at which a network sees a part, at the scale of the whole picture."""
-    return max(1, round(drawn["longest"] * max(scene.image[where].shape[:2]) / max(scene.shape)))
+    height, width = scene.image[where].shape[:2]
+    return max(1, round(int(drawn["longest"]) * max(int(height), int(width)) / max(scene.shape)))
 
 
 def _surrounded(scene: Scene, where: Part, rng: np.random.Generator) -> Pixels:

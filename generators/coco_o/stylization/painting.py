@@ -106,7 +106,7 @@ def _wash(colour: list[int], subject: Pixels, unit: float, rng: np.random.Genera
     """Draw a loose wash around the object, `[H, W, 3]`: it has a ragged end and is darker there."""
     shape = subject.shape[0], subject.shape[1]
     near = blurred_widely(subject.astype(np.float32), 24 * unit) * np.float32(1 / 255)
-    extent = near + 0.08 * clouds(shape, 90 * unit, rng, 4) - 0.1
+    extent = np.asarray(near + 0.08 * clouds(shape, 90 * unit, rng, 4) - 0.1, np.float32)
     outside = 1 - subject.astype(np.float32) * np.float32(1 / 255)
     amount = smoothstep(extent, -0.02, 0.03) * (0.8 + 0.7 * np.exp(-((extent / 0.05) ** 2))) * outside
     return np.asarray(1 - amount[..., None] * (1 - np.asarray(colour, np.float32) / 255), np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from variorum.annotations import box_iou, box_of, check_masks, cut_box, decode_mask, moved, with_mask
 from variorum.generators.coco_o.stylization.gates import Limits, subject_gates, without_islands
-from variorum.kit.gates.gates import first_failed
+from variorum.kit.gates.gates import band, first_failed
 from variorum.kit.pictures import compositing, plates
 from variorum.kit.pictures.scenes import BadInput
 from variorum.pixels import UndecodableImage
@@ -172,10 +172,10 @@ def _with_masks(
     if not found and given is not None:
         which, fits = _fitting(given, objects, limits)
         found += [(given, which, "member")] if fits else []
-    why = "no object has a mask"
+    why, doubt = "no object has a mask", math.nan
     if not found and given is None and segmenter is not None:
         (seen,) = plates.segmented([made.image], segmenter, ctx)
-        models = {segmenter: ctx.models.pin(segmenter)}
+        models, doubt = {segmenter: ctx.models.pin(segmenter)}, band(seen["mask"])
         alpha = compositing.soft_alpha(seen["mask"])
         which, fits = _fitting(alpha, objects, limits)
         found += [(alpha, which, segmenter)] if fits else []
@@ -186,7 +186,7 @@ def _with_masks(
         alpha = without_islands(mask)
         others = [one for one, _, _ in found[:number] + found[number + 1 :]]
         box = None if which is None or source == "object" else objects[which].box
-        checks = subject_gates(alpha, others, box, limits)
+        checks = subject_gates(alpha, others, box, doubt, limits)
         bad = first_failed(checks)
         if not bad:
             subject = Subject(alpha, which, source, checks)
