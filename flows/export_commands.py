@@ -21,7 +21,7 @@ Format = StrEnum("Format", {name: name for name in sorted((COCO, *FORMATS))})  #
     epilog=examples(
         "variorum export street --as image_folder --split train --to street_folders",
         "variorum export coco_o --as coco --count-missing --to coco_o_json",
-        "variorum export coco_o@1.0.0 --as fiftyone --variant original --variant weather --to night",
+        "variorum export coco_o@2.0.0 --as fiftyone --variant original --variant weather --to night",
     )
 )
 def export(

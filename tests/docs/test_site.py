@@ -48,7 +48,7 @@ def test_nothing_comes_from_another_host(site):
 @pytest.mark.slow
 def test_the_demo_is_the_page_of_an_edition(site):
     text = (site / "demo" / "view.html").read_text(encoding="utf-8")
-    assert "imagenet_e@2.0.0-dev-r1" in text
+    assert "imagenet_e@3.0.0-dev-r1" in text
     assert 'src="view.html"' in (site / "demo" / "index.html").read_text(encoding="utf-8")
 
 

@@ -71,7 +71,7 @@ def test_from_fetch_to_card(published, tmp_path):
 
     done = type_in(("run", "imagenet_e", "--profile", "hub", "--limit", "1", "--runner", "threads"))
     assert done.returncode == 0, done.stderr
-    card = (tmp_path / "store" / "editions" / "imagenet_e" / "2.0.0-dev-r1" / "README.md").read_text()
+    card = (tmp_path / "store" / "editions" / "imagenet_e" / "3.0.0-dev-r1" / "README.md").read_text()
     assert f"stable-diffusion-inpainting@git:{hub_layouts.entries()['inpainter'].hub_repo.revision[:12]}" in card
     assert "| segmenter | sam-vit-b@sha256:" in card
     assert hub.asked == []

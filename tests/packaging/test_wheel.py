@@ -66,7 +66,7 @@ def test_it_runs_beside_others_who_use_the_names_of_our_folders(python, tmp_path
     assert str(python.parents[1]) in call(python, "-c", code, cwd=tmp_path, env=environment).stdout
     command = python.parent / "variorum"
     done = call(command, "run", "imagenet_e", "--limit", "8", "--runner", "threads", cwd=tmp_path, env=environment)
-    assert "imagenet_e@2.0.0-dev-r1" in done.stdout
+    assert "imagenet_e@3.0.0-dev-r1" in done.stdout
     assert "have an accepted variant" in done.stdout
     assert "attribute_edit" in call(command, "components", cwd=tmp_path, env=environment).stdout
 

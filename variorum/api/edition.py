@@ -47,7 +47,7 @@ class Edition:
 
     @property
     def name(self) -> str:
-        """Dataset and version, `imagenet_e@2.0.0-r1`."""
+        """Dataset and version, `imagenet_e@3.0.0-r1`."""
         return f"{self.manifest.dataset}@{self.manifest.version}"
 
     @cached_property

@@ -115,7 +115,7 @@ def run(
     >>> va.run({"dataset": "pets", "version": "1.0.0", "source": source})
     <Edition pets@1.0.0: 12 pictures, digest ...>
     >>> va.run("imagenet_e", source=source, generate=[], curate=[], evaluate=[])
-    <Edition imagenet_e@2.0.0-dev: 12 pictures, digest ...>
+    <Edition imagenet_e@3.0.0-dev: 12 pictures, digest ...>
     """
     workers = whole_number("workers", workers, 1, 1000, RecipeError)
     job = _job(recipe, store_of(store), profile, limit, settings, trust=trust)

@@ -63,7 +63,7 @@ class Planned:
     """The plan of a run. No picture is made for it, and no model is loaded.
 
     Attributes:
-        edition: its name, `imagenet_e@2.0.0`.
+        edition: its name, `imagenet_e@3.0.0`.
         source: name of the source.
         samples: number of source samples that are read.
         classes: their number.

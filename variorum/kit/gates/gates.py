@@ -73,7 +73,7 @@ class Gates(BaseModel):
     )
     max_plate_hole: float = Field(default=0.30, gt=0, le=1, description="hole's share of a plate that is fully visible")
     max_moved_hole: float = Field(
-        default=0.10, gt=0, le=1, description="the same where the object moves; with more it gets a lent plate"
+        default=0.05, gt=0, le=1, description="the same where the object moves; with more it gets a lent plate"
     )
     max_plate_seam: float = Field(default=2.0, gt=0, description="gradient along the hole, relative to that beside it")
     min_plate_texture: float = Field(default=0.25, ge=0, description="detail in the hole, relative to that around it")

@@ -132,7 +132,7 @@ class Where:
 
 
 def name_of(manifest: Manifest) -> str:
-    """`imagenet_e@2.0.0-r1`."""
+    """`imagenet_e@3.0.0-r1`."""
     return f"{manifest.dataset}@{manifest.version}"
 
 

@@ -66,7 +66,7 @@ class EditionFacts(Part):
     key: str
     """What rows call it."""
     name: str
-    """`imagenet_e@2.0.0-r1`."""
+    """`imagenet_e@3.0.0-r1`."""
     digest: str
     pictures: int
     photographs: int
