@@ -1,8 +1,8 @@
 """Makes the README's pictures: docs/contact_sheet.jpg, and a thumbnail of each dataset in docs/thumbnails/.
 
-The sheet shows a photograph, its mask, its edits, and refused edits with their reasons. It comes from `imagenet_e` on the
-two photographs inside scikit-learn, without the classifier that judges edits, because their classes are none of ImageNet's.
-The thumbnails come from short editions of the shipped recipes, without curation and evaluations.
+The sheet shows a photograph, its mask, its edits, and refused edits with their reasons. It comes from `imagenet_e` on
+the two photographs inside scikit-learn, without the classifier that judges edits, because their classes are none of
+ImageNet's. The thumbnails come from short editions of the shipped recipes, without curation and evaluations.
 """
 
 from __future__ import annotations
