@@ -1,8 +1,8 @@
 """Makes the README's pictures: docs/contact_sheet.jpg, and a thumbnail of each dataset in docs/thumbnails/.
 
-The sheet shows a photograph, its mask, eight edits and one refused edit. It comes from `imagenet_e` on the two
-photographs inside scikit-learn, without the classifier that judges edits, because their classes are none of ImageNet's.
-The thumbnails come from short editions of the shipped recipes, without curation and evaluations.
+The sheet shows a photograph, its mask, its edits, and refused edits with their reasons. It comes from `imagenet_e` on
+the two photographs inside scikit-learn, without the classifier that judges edits, because their classes are none of
+ImageNet's. The thumbnails come from short editions of the shipped recipes, without curation and evaluations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAPER, INK, WARN = (250, 249, 245), (30, 30, 30), (176, 32, 32)
 SHOWN = {
     "background_random": "another background",
     "texture_up": "finer texture",
-    "texture_down": "coarser texture: refused",
+    "texture_down": "coarser texture",
     "plate": "object removed",
     "size_full": "as large as fits",
     "size_0.1": "a tenth of the area",
@@ -140,7 +140,7 @@ def draw(samples: dict[str, Sample], rows: dict) -> Image.Image:
     sheet.paste(left, (0, HEAD))
     for place, (title, picture, refused) in enumerate(cells):
         x, y = (2 + place % 5) * step, place // 5 * row_step
-        pen.text((x + 2, y + 2), title, WARN if refused else INK, font)
+        pen.text((x + 2, y + 2), f"{title}: refused" if refused else title, WARN if refused else INK, font)
         picture = picture.resize((CELL, CELL), Image.Resampling.LANCZOS)
         if refused:
             picture = Image.blend(picture, Image.new("RGB", picture.size, PAPER), 0.55)
