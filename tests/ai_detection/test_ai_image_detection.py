@@ -56,6 +56,7 @@ def table(rows):
     return Table(pa.table({name: [row[name] for row in rows] for name in rows[0]}), "")
 
 
+@pytest.mark.slow
 def test_figures(rows):
     detection, measured = rows
     found = detection.figures(table(measured), CTX)

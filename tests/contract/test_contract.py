@@ -145,7 +145,7 @@ def others(annotation: object, value: object) -> list[object]:
         longer = [[*held, other] for other in others(arguments[0], held[-1] if held else None)]
         return [held[:-1], *longer, list(reversed(held))]
     if origin is dict:
-        return [{"unflagged/tail/kept": 0.3}, {"train": "a/*", "test": "b/*"}]
+        return [{"unflagged/tail/kept": 0.3}, {"train": "a/*", "test": "b/*"}, {"sizes": ["size_*"]}]
     if annotation is bool:
         return [not value]
     if annotation in (int, float):

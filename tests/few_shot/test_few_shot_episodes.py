@@ -144,7 +144,7 @@ def test_a_small_object_gets_a_lent_plate_where_its_own_shows_what_was_filled():
     source, kept = Plates(), {}
     for hole in (0.5, 0.01):
         maker = FewShotEpisodes(
-            frame=SIDE, classifier=None, difficulties=("clean", "small"), gates={"max_plate_hole": hole}
+            frame=SIDE, classifier=None, difficulties=("clean", "small"), gates={"max_moved_hole": hole}
         )
         kept[hole] = list(maker.generate(source.read(0, 1, ctx), ctx))[1]
     own, lent = kept[0.5], kept[0.01]

@@ -88,7 +88,7 @@ def test_a_segmenter_that_scores_its_masks_is_believed_by_score_and_stability() 
 @pytest.mark.parametrize(
     ("picture", "alone", "rest", "names"),
     [
-        (0.8, 0.6, 0.1, set()),
+        (0.8, 0.6, 0.05, set()),
         (0.8, 0.6, 0.5, {"mask_misses_object"}),
         (0.8, 0.0, 0.0, {"mask_not_object"}),
         (0.8, 0.0, 0.7, {"mask_misses_object", "mask_not_object"}),

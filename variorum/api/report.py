@@ -84,7 +84,7 @@ def report(
     >>> def second(images):
     ...     return [[0, 1, 0]] * len(images)
     >>> names = ["astronaut", "chelsea", "coffee"]
-    >>> report = va.report([first, second], "mine@1.0.0", classes=names, progress=False)
+    >>> report = va.report([first, second], "street@1.0.0", classes=names, progress=False)
     >>> report.row("originals").models["first"].figure.value
     33.33
     >>> report.check({"first:originals": 5})[0].outcome

@@ -117,7 +117,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _of_graph(path: Path) -> list[Convolution]:
     if path.stat().st_size >= LARGEST:
         raise ModelUnavailable(f"{path.name} isn't an ONNX file: those have less than 2 GiB")
-    graph = read_model(path.read_bytes(), path.name).graph
+    graph = read_model(path, path.name).graph
     try:
         return list(_Graph(graph).convolutions())
     except LookupError:  # an operator without its inputs, or numbers of an unknown kind

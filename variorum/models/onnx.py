@@ -97,27 +97,27 @@ def _on_gpu(content: bytes, options: Any, name: object) -> Any:
     return None
 
 
-def read_model(content: bytes, name: object) -> Any:
-    """The parsed content of an ONNX file, all of whose weights lie inside it.
+def read_model(model: Path | bytes, name: object) -> Any:
+    """Parse an ONNX file, given by its path or content, all of whose weights lie inside it.
 
     Others could name any file of the working folder, which the hash of this one doesn't cover.
 
     Raises:
-        ModelUnavailable: it isn't ONNX, or a tensor anywhere in it is stored in another file.
+        ModelUnavailable: it can't be read, it isn't ONNX, or a tensor anywhere in it is stored in another file.
     """
     import onnx
 
     try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own classes
+        parsed = onnx.load_model_from_string(model.read_bytes() if isinstance(model, Path) else model)
+    except Exception as error:  # the system's, or protobuf's own classes
         raise ModelUnavailable(f"{name} can't be opened as ONNX: {cut(str(error))}") from error
-    for tensor, place in _tensors(model, "the graph"):
+    for tensor, place in _tensors(parsed, "the graph"):
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise ModelUnavailable(
                 f"{name} keeps weights in another file (the tensor {cut(tensor.name)!r} of {place}); save it with them "
                 "inside: onnx.save(onnx.load(FILE), FILE, save_as_external_data=False)"
             )
-    return model
+    return parsed
 
 
 def _tensors(message: Any, place: str) -> Iterator[tuple[Any, str]]:

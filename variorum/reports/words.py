@@ -40,6 +40,7 @@ REASONS: Mapping[str, str] = {
     "copy": "The same picture as another one that is kept.",
     "similar": "Very similar to another picture.",
     "looks_like_a_copy": "A model finds it as similar as a copy; nothing proves it.",
+    "mask_in_doubt": "The object may be shown in part, or with something else.",
     "copies_with_two_labels": "The same picture is there with another label.",
     "shows_nothing": "One colour all over.",
     "out_of_focus": "Much less sharp than the others.",

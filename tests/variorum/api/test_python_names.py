@@ -6,8 +6,10 @@ import doctest
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import variorum as va
 from variorum import pipeline, schemas
@@ -63,8 +65,21 @@ def test_a_misspelt_name_gets_the_right_one():
     assert not hasattr(va, "__wrapped__")
 
 
+def thirty_photographs() -> None:
+    """Make street@1.0.0: a report takes as many."""
+    for photograph in sorted(Path("photos").rglob("*.jpg")):
+        with Image.open(photograph) as image:
+            for number in range(3):
+                place = Path("street") / photograph.parent.name / f"{photograph.stem}_{number}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                image.crop((8 * number, 0, 8 * number + 64, 64)).save(place)
+    va.run(dataset="street", version="1.0.0", source={"name": "image_folder", "path": "street"}, progress=False)
+
+
 @pytest.mark.parametrize("module", EXAMPLES)
 def test_the_examples_of_the_documentation(module, here):
+    if module == "variorum.api.report":
+        thirty_photographs()
     found = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
     assert found.attempted
     assert not found.failed

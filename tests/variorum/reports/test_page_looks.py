@@ -112,7 +112,7 @@ def test_every_reason_of_a_shipped_recipe_is_said_in_words():
     said = words_for(["copy_rare", "problematic_too_dark", "truncated", "of_ones_own"], ["truncated"])
     assert said["copy_rare"].startswith(words_for(["copy"])["copy"])
     assert said["problematic_too_dark"] == words_for(["problematic"])["problematic"]
-    assert "frame" in said["truncated"]  # the check of this name, where it was made
+    assert "cuts" in said["truncated"]  # the check of this name, where it was made
     assert "frame" not in words_for(["truncated"])["truncated"]
     assert "of_ones_own" not in said
     assert words_of_checks(["seam", "of_ones_own"]).keys() == {"seam"}

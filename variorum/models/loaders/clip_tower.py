@@ -46,7 +46,7 @@ def load_clip_tower(entry: Entry, file: Path, options: ClipTowerOptions, _used: 
     Raises:
         ModelUnavailable: the file isn't ONNX, has quantised products of another form, or isn't an image tower.
     """
-    model = read_model(file.read_bytes(), file)
+    model = read_model(file, file)
     dequantise(model)
     content = model.SerializeToString()
     del model  # a third of a gigabyte

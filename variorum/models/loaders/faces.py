@@ -76,7 +76,7 @@ def of_any_size(file: Path) -> bytes:
     Raises:
         ModelUnavailable: the file can't be read as ONNX.
     """
-    model = read_model(file.read_bytes(), file)
+    model = read_model(file, file)
     kept = {item.name for item in model.graph.initializer}
     for item in [*model.graph.input, *model.graph.output]:
         if item.name not in kept:

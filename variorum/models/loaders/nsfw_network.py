@@ -96,7 +96,7 @@ def read_layers(file: Path) -> Layers:
     from onnx.numpy_helper import to_array
 
     try:
-        graph = read_model(file.read_bytes(), file).graph
+        graph = read_model(file, file).graph
         constants = {item.name: to_array(item) for item in graph.initializer}
         constants |= {
             node.output[0]: constants[node.input[0]]

@@ -44,7 +44,7 @@ class U2NetOptions(StrictModel):
 
 def load_u2net(entry: Entry, file: Path, options: U2NetOptions, _used: Mapping[str, Any]) -> U2Net:
     """The segmenter of an `.onnx` file, whose input becomes SIDE pixels wide and high."""
-    model = read_model(file.read_bytes(), entry.name)
+    model = read_model(file, entry.name)
     for size in model.graph.input[0].type.tensor_type.shape.dim[2:]:
         size.dim_value = SIDE
     for output in model.graph.output:

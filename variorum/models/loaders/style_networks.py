@@ -197,7 +197,7 @@ def dequantised(file: Path) -> bytes:
     from onnx.helper import make_node
     from onnx.numpy_helper import from_array, to_array
 
-    model = read_model(file.read_bytes(), file)
+    model = read_model(file, file)
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     instead: dict[str, str] = {}
