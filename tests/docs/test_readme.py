@@ -3,10 +3,10 @@
 import os
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
+from more_photographs import three_of_each
 from warm_command import run_command
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def ran(folder: Path, line: str) -> str:
 def folder(photos, tmp_path_factory) -> Path:
     found = tmp_path_factory.mktemp("readme")
     for theirs, known in CLASSES.items():
-        shutil.copytree(photos / theirs, found / "photos" / known)
+        three_of_each(photos / theirs, found / "photos" / known)
     return found
 
 
@@ -64,9 +64,9 @@ def test_the_python_code_works(folder, monkeypatch, capsys):
     monkeypatch.setattr("variorum.api.curate._smaller_encoder", lambda *_: ({"curate.features.encoder": "encoder"}, ""))
     names: dict = {}
     exec(next(code for language, code in BLOCKS if language == "python").replace(TIMM, "classifier"), names)
-    assert names["edition"].name == "mine@2.0.0-dev-r1"
+    assert names["edition"].name == "mine@3.0.0-dev-r1"
     assert {sample.variant for sample in names["small"]} <= {"size_0.05"}
-    assert "12 pictures, 12 labels in 3 classes" in capsys.readouterr().out
+    assert "36 pictures, 36 labels in 3 classes" in capsys.readouterr().out
 
 
 def test_frost_is_a_generator(tmp_path):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from more_photographs import three_of_each
 
 import variorum as va
 from variorum import pipeline, schemas
@@ -67,12 +67,7 @@ def test_a_misspelt_name_gets_the_right_one():
 
 def thirty_photographs() -> None:
     """Make street@1.0.0: a report takes as many."""
-    for photograph in sorted(Path("photos").rglob("*.jpg")):
-        with Image.open(photograph) as image:
-            for number in range(3):
-                place = Path("street") / photograph.parent.name / f"{photograph.stem}_{number}.png"
-                place.parent.mkdir(parents=True, exist_ok=True)
-                image.crop((8 * number, 0, 8 * number + 64, 64)).save(place)
+    three_of_each(Path("photos"), Path("street"))
     va.run(dataset="street", version="1.0.0", source={"name": "image_folder", "path": "street"}, progress=False)
 
 
