@@ -417,7 +417,7 @@ def test_a_network_repaints_an_object_that_the_segmenter_found():
     found = {item.variant: item for item in generator.generate([coffee], ctx)}
     repainted, alone = found["style_transfer"], found["object"]
     op = repainted.ops[-1]
-    assert set(op["models"]) == {"segmenter", "style_transfer"}
+    assert set(op["models"]) == {"segmenter", "classifier_gate", "style_transfer"}
     assert op["achieved"]["mask_source"] == "segmenter"
     assert op["requested"]["texture_id"] == GRAVEL.id
     assert repainted.digital_source_type == PARTLY_GENERATED
