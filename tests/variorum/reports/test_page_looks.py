@@ -113,7 +113,7 @@ def test_every_reason_of_a_shipped_recipe_is_said_in_words():
     assert said["copy_rare"].startswith(words_for(["copy"])["copy"])
     assert said["problematic_too_dark"] == words_for(["problematic"])["problematic"]
     assert "cuts" in said["truncated"]  # the check of this name, where it was made
-    assert "frame" not in words_for(["truncated"])["truncated"]
+    assert "cuts" not in words_for(["truncated"])["truncated"]
     assert "of_ones_own" not in said
     assert words_of_checks(["seam", "of_ones_own"]).keys() == {"seam"}
 

@@ -152,7 +152,7 @@ def random_plate(subject: Subject) -> Draft:
     lent = subject.lent
     if lent is None:
         raise CannotEdit("no_other_plate", "no other picture of its split has a clean plate without this class")
-    draft = on_plate(subject, lent.plate, _lent_facts(lent), made_type(lent.source_type, lent.plate_type), own=False)
+    draft = on_plate(subject, lent.plate, _lent_facts(lent), made_type(lent.source_type, COMPOSITE), own=False)
     draft.made_of = lent.made_of
     measure_background(draft)
     return draft
@@ -328,7 +328,7 @@ def _moved_object(subject: Subject, placed: Placed, *, based: bool = False) -> D
         achieved["plate"] = scene.method
         checks |= subject.own_plate
     else:
-        objects, kind = scene.layers.elsewhere(mask > 127, onto), made_type(lent.source_type, lent.plate_type)
+        objects, kind = scene.layers.elsewhere(mask > 127, onto), made_type(lent.source_type, COMPOSITE)
         achieved |= _lent_facts(lent)
     if not based and (lent is not None or scene.shown < SHOWN):
         achieved["reference"] = FULL if scene.shown < SHOWN else RANDOM_PLATE

@@ -22,7 +22,7 @@ from variorum.kit.pictures.scenes import GIVEN, BadInput, Scene, Setup, label_in
 from variorum.models.imagenet_classes import index_of
 from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import Context
-from variorum.schemas.sample import COMPOSITE, RESTRICTED, Lender, Sample
+from variorum.schemas.sample import RESTRICTED, Lender, Sample
 from variorum.stages.lending import LetThrough, let_through
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ PLACES = (
 """ImageNet's classes of landscapes: a plate that is one of these is still a background, and no object was left."""
 WINDOW = "window"
 """How a plate was made that is a part of a photograph."""
-REVISION = 2
+REVISION = 3
 """Raise it when the same picture gives another plate."""
 
 
@@ -147,7 +147,6 @@ class Lent:
         sample: id of the other picture.
         box: left, top, width and height of the window in pixels of the other picture; None for a whole plate.
         source_type: IPTC's term for what the other picture is; `""` if unknown.
-        plate_type: IPTC's term for a picture on the plate.
         made_of: whose plate it is.
         probabilities: the gate classifier's, `[1000]`, of the plate; empty without a classifier.
     """
@@ -157,7 +156,6 @@ class Lent:
     sample: str
     box: Box | None
     source_type: str
-    plate_type: str
     made_of: tuple[Lender, ...]
     probabilities: Singles
 
@@ -246,7 +244,7 @@ class Pool:
             before, said = plates.classified([scene.picture, plate], self.setup.gate, self.ctx)
             if not self._empty(before, said, scene, label_index(sample)):
                 return None
-        return Lent(plate, method, sample.id, box, scene.source_type, COMPOSITE, sample.lent(), said)
+        return Lent(plate, method, sample.id, box, scene.source_type, sample.lent(), said)
 
     def _empty(self, before: Singles, said: Singles, scene: Scene, index: int | None) -> bool:
         """Return whether the classifier sees neither the picture's own object on its plate nor another one.
@@ -320,7 +318,7 @@ def _packed(lent: Lent | None) -> dict[str, Array]:
     """A plate as arrays, for the memo."""
     if lent is None:
         return {"told": np.zeros(0, np.uint8)}
-    names = ("method", "sample", "box", "source_type", "plate_type", "made_of")
+    names = ("method", "sample", "box", "source_type", "made_of")
     told = json.dumps({name: getattr(lent, name) for name in names}).encode()
     return {
         "told": np.frombuffer(told, np.uint8),

@@ -84,11 +84,7 @@ class Paired:
 
     def by_source(self, by_unit: Floats) -> Floats:
         """Sums by source, `[S, V]`, of what is by unit, `[U, V]`, or by source already."""
-        if self.units is None or len(by_unit) == self.sources:
-            return by_unit
-        found = np.zeros((self.sources, by_unit.shape[1]))
-        np.add.at(found, self.units.source, by_unit)
-        return found
+        return by_unit if self.units is None else self.units.by_source(by_unit, self.sources)
 
     def spread(self, by_source: Array) -> Array:
         """What is known by source, `[S, …]`, for each unit, `[U, …]`."""

@@ -45,6 +45,14 @@ class Units(NamedTuple):
     source: Ints
     lender: Ints
 
+    def by_source(self, part: Floats, n: int) -> Floats:
+        """Sums `[n, V]` by source of what is by unit, `[U, V]`, or by source already."""
+        if len(part) == n:
+            return part
+        found = np.zeros((n, part.shape[1]))
+        np.add.at(found, self.source, part)
+        return found
+
 
 AT_ONCE = 4_000_000
 """Weights drawn at a time."""
@@ -115,11 +123,7 @@ class Resamples:
 
     def _by_source(self, part: Floats) -> Floats:
         """Sums `[n, V]` of what may be by unit, `[U, V]`."""
-        if self._units is None or len(part) == self._n:
-            return part
-        found = np.zeros((self._n, part.shape[1]))
-        np.add.at(found, self._units.source, part)
-        return found
+        return part if self._units is None else self._units.by_source(part, self._n)
 
     def _widened(self, ratio: Ratio) -> float:
         """How many times wider an interval is because sources share lenders; 1 where none do."""
