@@ -146,7 +146,7 @@ def psnr(found: Pixels, clean: Pixels) -> float:
 
 def right(model: LearnedWatermark, pictures: list[Pixels], payloads: Bools) -> dict[str, float]:
     """Share of right bits, the least of a picture, and the share of pictures with ENOUGH."""
-    share = ((model.bits(pictures) > 0) == payloads).mean(1)
+    share = ((model.read(pictures) > 0) == payloads).mean(1)
     found = {"bits": share.mean(), "worst": share.min(), "found": (share >= ENOUGH / BITS).mean()}
     return {name: round(float(value), 4) for name, value in found.items()}
 
@@ -157,7 +157,7 @@ def measured(model: LearnedWatermark, pictures: list[Pixels], decibels: float, s
     began = time.process_time()
     marked = model.embed(pictures, payloads, decibels)
     embedded = time.process_time()
-    model.bits(marked)
+    model.read(marked)
     read = time.process_time()
     loss = [psnr(after, before) for after, before in zip(marked, pictures, strict=True)]
     rows = {name: right(model, [change(item) for item in marked], payloads) for name, change in DISTORTIONS.items()}
