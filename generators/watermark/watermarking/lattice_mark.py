@@ -44,7 +44,10 @@ class LatticeMark(Mark):
         """A picture needs a tile for each bit."""
         height, width = image.shape[:2]
         if (tiles := self.tiles(image)) < self.bits:
-            return "too_small", f"{width} x {height} pixels have {tiles} {self.named} of {self.tile} for {self.bits} bits"
+            return (
+                "too_small",
+                f"{width} x {height} pixels have {tiles} {self.named} of {self.tile} for {self.bits} bits",
+            )
         return None
 
     def tiles(self, image: Pixels) -> int:
