@@ -8,6 +8,7 @@ import torch
 
 from training import evaluate_watermark as measure
 from training import watermark
+from training.photographs import held_out
 from variorum.models import ModelTable
 from variorum.models.loaders.learned_watermark import LEARNED_WATERMARK
 from variorum.schemas.errors import ModelUnavailable
@@ -28,7 +29,7 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def pictures():
-    return measure.held_out(None, 256)
+    return held_out(None, 256)
 
 
 @pytest.fixture(scope="module")
