@@ -113,11 +113,7 @@ class Questions(BaseModel):
         return found + ((CONTROL,) if "control" in forms else ())
 
     def names(self, categories: Sequence[Category]) -> tuple[str, ...]:
-        """Names of the prompts: `bare`, `defined_hate`, …, `replaced_hate`, …, `listed_0`, …, `control`.
-
-        Args:
-            categories: that are asked about.
-        """
+        """Names of the prompts: `bare`, `defined_hate`, …, `replaced_hate`, …, `listed_0`, …, `control`."""
         ids = [one.id for one in self._of(categories)]
         found: dict[Form, Sequence[str]] = {
             "bare": ["bare"],
