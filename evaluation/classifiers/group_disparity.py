@@ -26,6 +26,7 @@ from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.fields import each_once
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers as Told
@@ -63,12 +64,7 @@ class GroupDisparity(OfClassifiers):
     least: int = Field(default=20, ge=2)
     household: str | None = None
 
-    @field_validator("groups")
-    @classmethod
-    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value) or not all(value):
-            raise ValueError("must be names of metadata, each once")
-        return value
+    _each_once = field_validator("groups")(each_once("must be names of metadata, each once", bool))
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with the picture's groups, household and class.

@@ -28,6 +28,7 @@ from variorum.kit.predicted.fields import Resampled
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Use
+from variorum.schemas.fields import each_once
 from variorum.schemas.plot import Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -54,12 +55,9 @@ class WatermarkDetection(Resampled):
     false_positive_rates: tuple[float, ...] = (0.01, 0.001)
     """Rates that thresholds are set for. The first one decides what counts as found."""
 
-    @field_validator("false_positive_rates")
-    @classmethod
-    def _rates(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or len(set(value)) < len(value) or not all(0 < rate < 0.5 for rate in value):
-            raise ValueError("must be one or more different rates above 0 and below 0.5")
-        return value
+    _rates = field_validator("false_positive_rates")(
+        each_once("must be one or more different rates above 0 and below 0.5", lambda rate: 0 < rate < 0.5, least=1)
+    )
 
     @field_validator("marks")
     @classmethod
