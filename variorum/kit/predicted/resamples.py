@@ -153,11 +153,6 @@ def _means(sums: Floats, places: Sequence[Sequence[list[int]]]) -> Floats:
     return np.stack([mean_ratio(sums[:, top], sums[:, bottom]) for top, bottom in places])
 
 
-def ratio_means(weights: Ints | Floats, top: Floats, bottom: Floats) -> Floats:
-    """`mean_v (W top)_v / (W bottom)_v` for each row of W `[R, n]`, without columns that are empty in a resample."""
-    return mean_ratio(weights @ top, weights @ bottom)
-
-
 def percent(value: float) -> float:
     """A share in percent, rounded to two decimals; 0 has no sign."""
     return round(100 * float(value), 2) + 0.0
