@@ -46,14 +46,37 @@ def holm(p: Floats) -> Floats:
     return corrected
 
 
-def share_interval(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a share (Clopper & Pearson 1934); [0, 1] without trials."""
+def share_interval(hits: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share (Clopper & Pearson 1934); [0, 1] without trials. Numbers needn't be whole."""
     from scipy.special import betaincinv
 
     tail = (1 - confidence) / 2
     low = betaincinv(hits, trials - hits + 1, tail) if hits else 0.0
     high = betaincinv(hits + 1, trials - hits, 1 - tail) if hits < trials else 1.0
     return float(low), float(high)
+
+
+def clustered_interval(sums: Floats, counts: Floats, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share of pictures that come in clusters, such as all those of one photograph.
+
+    It is the exact one of as many independent pictures as the share would vary as much with: at least one a cluster, at
+    most all pictures. A share of 0 or 1 counts clusters.
+
+    Args:
+        sums: of each cluster's values, each in [0, 1], `[N]`.
+        counts: of each cluster's pictures, `[N]`.
+        confidence: level, in (0, 1).
+    """
+    sums, counts = sums[counts > 0], counts[counts > 0]
+    clusters, total = len(counts), float(counts.sum())
+    if not clusters:
+        return 0.0, 1.0
+    share = float(sums.sum()) / total
+    spread = float(((sums - share * counts) ** 2).sum()) / total**2 * clusters / max(clusters - 1, 1)
+    inside = TINY < share < 1 - TINY and spread > 0
+    alone = min(max(share * (1 - share) / spread, clusters), total) if inside else clusters
+    hits = share * alone if inside else round(share) * alone
+    return share_interval(hits, alone, confidence)
 
 
 @lru_cache(maxsize=4096)

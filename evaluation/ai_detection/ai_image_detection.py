@@ -16,8 +16,9 @@ from pydantic import Field
 from variorum.arrays import Array, Bools, Floats, Pixels
 from variorum.curation.ai_detection.ai_image import equalised, mean_cosine, noise_levels, noisy
 from variorum.evaluation.ai_detection import features, fitting
-from variorum.evaluation.ai_detection.judging import LEAST, Judging, parts_of, thresholds
+from variorum.evaluation.ai_detection.judging import LEAST, Judging, Thresholds, parts_of, thresholds
 from variorum.kit.predicted.fields import Resampled
+from variorum.kit.resampling.thresholds import needed
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, Point
@@ -134,7 +135,8 @@ class AiImageDetection(Resampled):
                 missing[name] = "it gives no number for some picture"
                 continue
             limits = thresholds(scores, parts, self.false_positives, was_fitted=name not in unfitted)
-            detectors[name] = judging.of(scores, limits.pooled)
+            one = limits.pooled
+            detectors[name] = {**judging.of(scores, one and one.score), **_promise(limits, self.false_positives)}
             if name == "rigid" and limits.by_sharpness is not None:
                 detectors["rigid, by sharpness"] = judging.of(scores, limits.by_sharpness)
         counts: dict[str, Json] = {"fitted": parts.photographs_fitted, "judged": parts.photographs_judged}
@@ -184,6 +186,14 @@ class AiImageDetection(Resampled):
             for name in figures["names"]
         }
         return {"called": IntervalPlot("Called generated", "percent of the arm's pictures", rows, series)}
+
+
+def _promise(limits: Thresholds, rate: float) -> dict[str, Json]:
+    """How a detector's threshold was set: the number of photographs, and what it holds in percent, or why it isn't."""
+    if limits.pooled is None:
+        return {"threshold": {"n": limits.photographs, "needed": needed(rate)}}
+    low, high = (round(100 * end, 1) for end in limits.pooled.likely())
+    return {"threshold": {"n": limits.pooled.n, "rank": limits.pooled.rank, "likely": [low, high]}}
 
 
 def _answers(model: Any, name: str, meaning: str, images: Sequence[Pixels]) -> Array:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from variorum.kit.resampling.separation import Draws, Separation
+from variorum.kit.resampling.thresholds import Conformal, conformal_threshold, share
 from variorum.schemas.canonical import Json
 from variorum.schemas.table import Table
 
@@ -20,6 +21,8 @@ ORIGINAL = "original"
 LEAST = 8
 """Pictures of each kind below which nothing is fitted."""
 SHARPNESS_BINS = 3
+HALVED = 114
+"""Training photographs up to which half are set aside for thresholds; of more, a third is enough."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ class Parts:
         truths: by arm, `real`, `generated` or `enhanced`.
         photograph: number of the photograph.
         training: whether the picture's photograph is one to fit on or to set thresholds with.
-        fitted: whether heads are fitted on the picture: originals and the chosen arms of two thirds of those.
-        set_aside: whether thresholds of fitted detectors come from it: the other third. A detector knows the pictures
-            that it was fitted on too well for that.
+        fitted: whether heads are fitted on the picture: originals and the chosen arms of some of those.
+        set_aside: whether thresholds of fitted detectors come from it: the other half up to 114 photographs, a third of
+            more. A detector knows the pictures that it was fitted on too well for that.
         sharpness: log variance of the Laplacian.
     """
 
@@ -87,15 +90,17 @@ class Parts:
 
 
 class Thresholds(NamedTuple):
-    """Scores above which a picture is called generated, `[N]` each.
+    """Scores above which a picture is called generated.
 
     Attributes:
-        pooled: one for all pictures.
-        by_sharpness: of the picture's third by sharpness; None with too few photographs.
+        pooled: one for all pictures; None with too few photographs.
+        by_sharpness: of each picture's third by sharpness, `[N]`; None with too few photographs.
+        photographs: number of photographs that set the one for all.
     """
 
-    pooled: Floats
+    pooled: Conformal | None
     by_sharpness: Floats | None
+    photographs: int
 
 
 def parts_of(table: Table, fit: Sequence[str]) -> Parts:
@@ -109,50 +114,54 @@ def parts_of(table: Table, fit: Sequence[str]) -> Parts:
     split = table["split"].astype(str)
     drawn = np.array([list(hashlib.sha256(str(one).encode()).digest()[:2]) for one in names])[photograph]
     training = split == "train" if (split == "train").any() else drawn[:, 0] % 2 == 0
-    set_aside = training & (drawn[:, 1] % 3 == 0)
+    few = len(np.unique(photograph[training])) <= HALVED
+    set_aside = training & (drawn[:, 1] % (2 if few else 3) == 0)
     fitted = training & ~set_aside & np.isin(variant, [ORIGINAL, *fit]) & np.isin(variant, list(truths))
     order = {arm: truths[arm] for arm in (ORIGINAL, *(one for one in truths if one != ORIGINAL)) if arm in truths}
     return Parts(variant, order, photograph, training, fitted, set_aside, np.asarray(table["sharpness"], np.float64))
 
 
 def thresholds(scores: Floats, parts: Parts, rate: float, *, was_fitted: bool) -> Thresholds:
-    """The scores that a share `rate` of real pictures exceeds: of all of them, and by sharpness.
+    """The scores that any real picture of a new photograph exceeds with a probability of at most `rate`.
 
-    They are the real pictures in training, or for a detector that was fitted those that were set aside. Real arms such
-    as blurred photographs count too.
+    They come from the photographs in training, or for a detector that was fitted from those that were set aside. Of a
+    photograph's real pictures, such as blurred ones, the largest score counts.
     """
     basis = parts.real & (parts.set_aside if was_fitted else parts.training)
-    if not basis.any():
-        return Thresholds(np.full(len(scores), np.inf), None)
-    pooled = np.full(len(scores), np.quantile(scores[basis], 1 - rate))
+    pooled = conformal_threshold(scores[basis], parts.photograph[basis], rate)
+    if pooled is None:
+        return Thresholds(None, None, len(np.unique(parts.photograph[basis])))
     edges = np.quantile(parts.sharpness[basis], np.arange(1, SHARPNESS_BINS) / SHARPNESS_BINS)
     place = np.searchsorted(edges, parts.sharpness)
     limits = np.empty(len(scores))
     for third in range(SHARPNESS_BINS):
         inside = basis & (place == third)
-        if inside.sum() * rate < 1:
-            return Thresholds(pooled, None)
-        limits[place == third] = np.quantile(scores[inside], 1 - rate)
-    return Thresholds(pooled, limits)
+        own = conformal_threshold(scores[inside], parts.photograph[inside], rate)
+        if own is None:
+            return Thresholds(pooled, None, pooled.n)
+        limits[place == third] = own.score
+    return Thresholds(pooled, limits, pooled.n)
 
 
 class Judging:
     """Figures of detectors on the judged pictures, with intervals over their photographs."""
 
     def __init__(self, parts: Parts, bootstrap: int, confidence: float, seed: int) -> None:
-        self._parts = parts
+        self._parts, self._confidence = parts, confidence
         self._photographs = np.unique(parts.photograph[parts.judged])
         self._draws = Draws(max(len(self._photographs), 1), bootstrap, confidence, seed)
 
-    def of(self, scores: Floats, limits: Floats) -> dict[str, Json]:
-        """By arm: `called`, the percentage above the limits `[N]`, and `auroc` against the originals."""
+    def of(self, scores: Floats, limits: Floats | float | None) -> dict[str, Json]:
+        """By arm: `called`, the percentage above the limits, if there are any, and `auroc` against the originals."""
         parts, found = self._parts, dict[str, Json]()
         original = parts.judged & parts.arm(ORIGINAL)
         for arm in parts.truths:
             mine = parts.judged & parts.arm(arm)
             if not mine.any():
                 continue
-            figure: dict[str, Json] = {"called": self._draws.mean((scores > limits)[mine], self._of(mine))}
+            figure: dict[str, Json] = {}
+            if limits is not None:
+                figure["called"] = share((scores > limits)[mine], self._of(mine), self._confidence)
             if arm != ORIGINAL and original.any():
                 pair = Separation(scores[mine], scores[original], self._of(mine), self._of(original))
                 figure["auroc"] = pair.resampled_auroc(self._draws)

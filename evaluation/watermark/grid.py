@@ -15,7 +15,7 @@ from variorum.evaluation.watermark.mark_rows import Looks, Threshold
 from variorum.evaluation.watermark.trading import LEVELS, quality_at
 from variorum.generators.watermark.watermarking.quality import q
 from variorum.kit.resampling.separation import Draws, Separation
-from variorum.kit.resampling.thresholds import binomial, too_few, unsure
+from variorum.kit.resampling.thresholds import share, too_few, unsure
 from variorum.schemas.canonical import Json
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def mark_figures(
     controls = looks.where(looks.wrong_key)
     analytic = {rate: Threshold(clean, rate, empirical=False) for rate in rates}
     empirical = {rate: Threshold(clean, rate, empirical=True) for rate in rates}
-    control = _control(controls, analytic[rates[0]], draws, confidence)
+    control = _control(controls, analytic[rates[0]], confidence)
     judge = Judge(clean, rates, analytic, empirical, draws, confidence, _no_users(method, clean, control))
     marked = clean.has_mark
     quality = {
@@ -138,12 +138,12 @@ def cell(looks: Looks, judge: Judge) -> dict[str, Any]:
             setup: _separation(*sides, lambda one: one.resampled_auroc(draws)) for setup, sides in setups.items()
         },
         "tpr": {f"{rate:g}": _tpr(marked, unmarked, rate, draws) for rate in judge.rates},
-        "bit_accuracy": draws.mean(marked.right / np.maximum(marked.bits, 1), marked.photograph)
+        "bit_accuracy": share(marked.right / np.maximum(marked.bits, 1), marked.photograph, judge.confidence)
         if clean.payload
         else None,
         "analytic": _errors(marked, unmarked, judge.analytic, judge),
         "empirical": _errors(marked, unmarked, judge.empirical, judge),
-        "found": None if judge.fixed is None else draws.mean(judge.fixed.found(marked), marked.photograph),
+        "found": None if judge.fixed is None else share(judge.fixed.found(marked), marked.photograph, judge.confidence),
         "identified": _identified(marked, judge),
     }
 
@@ -170,10 +170,9 @@ def _errors(marked: Looks, unmarked: Looks, thresholds: Mapping[float, Threshold
     found: dict[str, Json] = {}
     for rate, threshold in thresholds.items():
         if threshold.known:
-            hits = threshold.found(unmarked)
             found[f"{rate:g}"] = {
-                "evasion": judge.draws.mean(~threshold.found(marked), marked.photograph),
-                "spoofing": binomial(int(hits.sum()), len(hits), judge.confidence),
+                "evasion": share(~threshold.found(marked), marked.photograph, judge.confidence),
+                "spoofing": share(threshold.found(unmarked), unmarked.photograph, judge.confidence),
             }
     return found
 
@@ -184,7 +183,7 @@ def _identified(marked: Looks, judge: Judge) -> dict[str, Json] | None:
         return None
     bits = judge.clean.payload
     chances = {n: by_bits(marked.right, bits, n) if bits else by_p_values(marked.p_value, n) for n in USERS}
-    return {str(n): judge.draws.mean(chance, marked.photograph) for n, chance in chances.items()}
+    return {str(n): share(chance, marked.photograph, judge.confidence) for n, chance in chances.items()}
 
 
 def _no_users(method: Mapping[str, Any], clean: Looks, control: Mapping[str, Any]) -> str:
@@ -197,15 +196,18 @@ def _no_users(method: Mapping[str, Any], clean: Looks, control: Mapping[str, Any
     return "" if control["as_expected"] else "n/a: other keys are taken for the right one, see the wrong-key control"
 
 
-def _control(controls: Looks, threshold: Threshold, draws: Draws, confidence: float) -> dict[str, Any]:
+def _control(controls: Looks, threshold: Threshold, confidence: float) -> dict[str, Any]:
     """Measure what a wrong key finds in marked pictures: half of the bits, and false positives as often as promised."""
-    bits = draws.mean(controls.right / controls.payload, controls.photograph) if controls.payload else None
-    found = binomial(int(threshold.found(controls).sum()), len(controls), confidence) if threshold.known else None
+    bits, found = None, None
+    if controls.payload:
+        bits = share(controls.right / controls.payload, controls.photograph, confidence)
+    if threshold.known:
+        found = share(threshold.found(controls), controls.photograph, confidence)
     as_expected = True
     if bits is not None:
         value, half = _float(bits["value"]), (_float(bits["high"]) - _float(bits["low"])) / 2
         as_expected = abs(value - 50) <= max(BIASED * half, 0.5)
-    if found is not None and found["low"] is not None:
+    if found is not None:
         as_expected = as_expected and _float(found["low"]) <= 100 * threshold.expected
     return {"n": len(controls), "bit_accuracy": bits, "found": found, "as_expected": as_expected}
 
@@ -214,11 +216,12 @@ def _false_positives(judge: Judge) -> dict[str, Json]:
     """By rate, unmarked pictures without an attack that are taken for marked ones at the analytic threshold."""
     unmarked, found = judge.clean.has_none, dict[str, Json]()
     for rate, threshold in judge.analytic.items():
-        if threshold.known and len(unmarked):
-            share = binomial(int(threshold.found(unmarked).sum()), len(unmarked), judge.confidence)
+        hits = threshold.found(unmarked) if threshold.known else np.zeros(0, bool)
+        if taken := share(hits, unmarked.photograph, judge.confidence):
             expected = 100 * threshold.expected
-            inside = _float(share["low"]) <= expected
-            found[f"{rate:g}"] = {**share, "expected": round(expected, 4), "as_expected": inside}
+            inside = _float(taken["low"]) <= expected
+            counts = {"hits": int(hits.sum()), "n": len(hits)}
+            found[f"{rate:g}"] = {**taken, **counts, "expected": round(expected, 4), "as_expected": inside}
     return found
 
 

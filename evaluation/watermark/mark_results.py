@@ -215,9 +215,8 @@ def _attack(found: Mapping[str, Any], rate: str) -> dict[str, Any]:
 
 def _cell(found: Mapping[str, Any], rate: str) -> dict[str, Any]:
     errors = found["analytic"].get(rate) or found["empirical"].get(rate) or {}
-    spoofing = errors.get("spoofing") or {"value": None}
     return {
         **{name: found[name] for name in ("n", "n_unmarked", "q", "found", "bit_accuracy")},
-        "spoofing": None if spoofing["value"] is None else {end: spoofing[end] for end in ("value", "low", "high")},
+        "spoofing": errors.get("spoofing"),
         "auroc": found["auroc"]["combined"],
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from variorum.kit.resampling.thresholds import (
-    empirical_threshold,
+    conformal_threshold,
     false_positive_rate,
     least_bits,
     too_few,
@@ -124,7 +124,8 @@ class Threshold:
         self._least = least_bits(self._bits, rate)
         self._by_chance = not empirical and not self._bits and clean.tells_chance
         self._negatives = len(np.unique(clean.has_none.photograph))
-        self._score = empirical_threshold(clean.has_none.score, rate) if empirical else None
+        unmarked = clean.has_none
+        self._score = conformal_threshold(unmarked.score, unmarked.photograph, rate) if empirical else None
         self.known = self._score is not None or self._by_chance or bool(self._bits)
         self.expected = false_positive_rate(self._least, self._bits) if self._bits else rate
         """The false positive rate that it has if all is as assumed."""
@@ -132,7 +133,7 @@ class Threshold:
     def found(self, looks: Looks) -> Bools:
         """Return whether each picture counts as marked, `[N]`."""
         if self._score is not None:
-            return np.asarray(looks.score > self._score)
+            return np.asarray(looks.score > self._score.score)
         return np.asarray(looks.p_value <= self._rate if self._by_chance else looks.right >= self._least)
 
     def said(self) -> dict[str, Json]:
@@ -144,7 +145,7 @@ class Threshold:
         if self._by_chance:
             return {"kind": "p-value", "p": self._rate, "expected": round(100 * self._rate, 4)}
         if self._score is not None:
-            return {"kind": "score", "score": self._score, "n": self._negatives,
+            return {"kind": "score", "score": self._score.score, "n": self._negatives,
                     "warning": unsure(self._negatives, self._rate)}  # fmt: skip
         why = too_few(self._negatives, self._rate) if self._empirical else "the mark has neither bits nor p-values"
         return {"kind": None, "why": why}

@@ -1,18 +1,18 @@
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from variorum.kit.resampling.thresholds import (
-    binomial,
-    empirical_threshold,
+    conformal_threshold,
     false_positive_rate,
     least_bits,
+    needed,
+    share,
     too_few,
     unsure,
 )
+from variorum.statistics import clustered_interval
 
 PUBLISHED = {
     32: (24, 26, 30),
@@ -44,35 +44,57 @@ def test_few_bits_can_keep_no_small_rate():
     assert false_positive_rate(0, 4) == 1
 
 
-@given(st.integers(100, 3000), st.sampled_from([0.01, 0.001, 0.05]), st.integers(0, 9))
-def test_an_empirical_threshold_keeps_the_rate_on_its_own_pictures(n, rate, seed):
-    scores = np.random.default_rng(seed).integers(0, 50, n) / 50  # with ties
-    threshold = empirical_threshold(scores, rate)
-    if n < 1 / rate:
-        assert threshold is None
+@given(st.integers(5, 300), st.sampled_from([0.01, 0.05, 0.1]), st.integers(0, 9))
+def test_a_threshold_of_few_photographs_keeps_the_rate_on_new_ones(n, rate, seed):
+    scores = np.random.default_rng(seed).permutation(n).astype(float)
+    found = conformal_threshold(scores, np.arange(n), rate)
+    if n < needed(rate):
+        assert found is None
+        assert too_few(n, rate)
     else:
-        assert (scores > threshold).mean() <= rate
-        lower = scores[scores < threshold]
-        assert not len(lower) or (scores > lower.max()).mean() > rate  # a lower one would not
+        assert not too_few(n, rate)
+        assert found.rank == (scores >= found.score).sum() == int(rate * (n + 1) + 1e-9)
+        assert found.rank / (n + 1) <= rate + 1e-9  # how often a new one is among those above it
+        low, high = found.likely()
+        assert 0 <= low < found.rank / (n + 1) < high <= 1
+
+
+def test_of_a_photograph_the_largest_score_sets_the_threshold():
+    scores, photographs = np.array([9.0, 1, 2, 8, 3, 4]), np.array([0, 0, 1, 1, 2, 2])
+    assert conformal_threshold(scores, photographs, 0.5).score == 8
+    assert conformal_threshold(scores, photographs, 0.25).score == 9
+    assert conformal_threshold(scores, photographs, 0.2) is None
 
 
 def test_a_rate_needs_enough_negatives():
-    assert too_few(99, 0.01) == "n/a: 99 unmarked pictures, and 100 are needed"
-    assert too_few(100, 0.01) == ""
-    assert too_few(999, 0.001)
-    assert not too_few(1000, 0.001)
+    assert [needed(rate) for rate in (0.1, 0.05, 0.01)] == [9, 19, 99]
+    assert too_few(98, 0.01) == "n/a: 98 unmarked pictures, and 99 are needed"
+    assert too_few(99, 0.01) == ""
     assert "3,000 are enough" in unsure(1000, 0.001)
     assert unsure(3000, 0.001) == unsure(10, 0.001) == ""
 
 
-def test_the_binomial_interval_is_that_of_scipy():
+def test_a_share_has_the_exact_interval_of_its_photographs():
     from scipy.stats import binomtest
 
-    for hits, trials in ((0, 300), (3, 300), (300, 300), (7, 12)):
+    for hits, trials in ((0, 300), (3, 300), (300, 300), (7, 12), (20, 20)):
         ends = binomtest(hits, trials).proportion_ci(0.95, method="exact")
-        found = binomial(hits, trials)
+        found = share(np.arange(trials) < hits, np.arange(trials))
         assert found["low"] == pytest.approx(100 * ends.low, abs=1e-3)
         assert found["high"] == pytest.approx(100 * ends.high, abs=1e-3)
-    assert binomial(0, 1000, 0.9)["high"] == pytest.approx(100 * 3 / 1000, rel=0.01)  # the rule of three
-    assert binomial(0, 0)["value"] is None
-    assert math.isfinite(binomial(0, 1)["high"])
+        thrice = share(np.repeat(np.arange(trials) < hits, 3), np.repeat(np.arange(trials), 3))
+        assert thrice["low"] == pytest.approx(found["low"], abs=2)  # alike pictures tell nothing new
+        assert thrice["high"] == pytest.approx(found["high"], abs=2)
+    assert share(np.zeros(0), np.zeros(0, int)) is None
+
+
+@pytest.mark.parametrize(("photographs", "each", "alike"), [(20, 1, 0.0), (20, 3, 0.5), (48, 3, 0.2), (100, 2, 0.01)])
+@pytest.mark.parametrize("truth", [0.5, 0.95, 1.0])
+def test_intervals_of_shares_cover_the_truth(photographs, each, alike, truth):
+    rng, covered = np.random.default_rng(each), 0
+    for _ in range(400):
+        own = rng.random((photographs, 1)) < truth
+        drawn = np.where(rng.random((photographs, each)) < np.sqrt(alike), own, rng.random((photographs, each)) < truth)
+        low, high = clustered_interval(drawn.sum(axis=1).astype(float), np.full(photographs, float(each)))
+        covered += low <= truth <= high
+    assert covered / 400 >= 0.93

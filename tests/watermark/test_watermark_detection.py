@@ -276,12 +276,12 @@ def test_the_three_setups_compare_other_pictures():
 
 
 def test_rates_need_enough_unmarked_pictures():
-    few, more = (figures(rows(n, {}))["marks"]["m"] for n in (99, 120))
-    assert few["clean"]["tpr"]["0.01"] == {"value": None, "why": "n/a: 99 unmarked pictures, and 100 are needed"}
+    few, more = (figures(rows(n, {}))["marks"]["m"] for n in (98, 120))
+    assert few["clean"]["tpr"]["0.01"] == {"value": None, "why": "n/a: 98 unmarked pictures, and 99 are needed"}
     assert few["thresholds"]["0.01"]["empirical"]["kind"] is None
     assert more["clean"]["tpr"]["0.01"]["value"] == 100
     assert "300 are enough" in more["clean"]["tpr"]["0.01"]["warning"]
-    assert more["clean"]["tpr"]["0.001"]["why"] == "n/a: 120 unmarked pictures, and 1,000 are needed"
+    assert more["clean"]["tpr"]["0.001"]["why"] == "n/a: 120 unmarked pictures, and 999 are needed"
     assert more["thresholds"]["0.01"]["analytic"] == {
         "kind": "bits", "bits": 24, "of": 32, "share": 0.75, "expected": 0.35}  # fmt: skip
     assert more["thresholds"]["0.01"]["empirical"]["kind"] == "score"

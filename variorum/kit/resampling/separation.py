@@ -13,14 +13,20 @@ import numpy as np
 from variorum.kit.predicted.resamples import Resamples
 from variorum.kit.resampling.thresholds import allowed
 from variorum.schemas.canonical import Json
+from variorum.statistics import clustered_interval
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats, Ints
+    from variorum.arrays import Floats, Ints
 
 AT_ONCE = 4_000_000
 """Weights of pictures in memory at a time."""
 MOST_POINTS = 41
 """Of a trade-off curve."""
+MANY, CLEAR = 50, 0.02
+"""Photographs from which resamples are trusted at any AUROC, and how near 0 or 1 one is that fewer can't vouch for."""
+
+
+NO_REACH = np.inf, -np.inf
 
 
 class Draws:
@@ -37,25 +43,18 @@ class Draws:
             for start in range(0, len(part), at_once):
                 yield part[start : start + at_once].astype(np.int64)
 
-    def interval(self, value: float, samples: Floats, digits: int = 4) -> dict[str, Json]:
-        """A figure with its percentile interval; samples that are NaN don't count."""
+    def exact(self, sums: Floats, counts: Floats) -> tuple[float, float]:
+        """The exact interval of a share, see `statistics.clustered_interval`."""
+        return clustered_interval(sums, counts, self._tails[1] - self._tails[0])
+
+    def interval(
+        self, value: float, samples: Floats, digits: int = 4, reach: tuple[float, float] = NO_REACH
+    ) -> dict[str, Json]:
+        """A figure with its percentile interval, which has at least this reach; samples that are NaN don't count."""
         sure = samples[np.isfinite(samples)]
         low, high = np.quantile(sure, self._tails) if len(sure) else (value, value)
-        return {"value": round(value, digits), "low": round(float(low), digits), "high": round(float(high), digits)}
-
-    def mean(self, values: Floats | Bools, photographs: Ints, scale: float = 100.0) -> dict[str, Json] | None:
-        """The mean of values `[n]`, times `scale`, with its interval; None without values."""
-        if not len(values):
-            return None
-        scaled = scale * np.asarray(values, np.float64)
-        sums = np.bincount(photographs, scaled, self.photographs)
-        counts = np.bincount(photographs, minlength=self.photographs).astype(np.float64)
-        tops, drawn = (
-            np.concatenate([weights.astype(np.float64) @ column for weights in self.weights()])
-            for column in (sums, counts)
-        )
-        samples = np.divide(tops, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
-        return self.interval(float(scaled.mean()), samples)
+        ends = {"value": value, "low": min(float(low), reach[0]), "high": max(float(high), reach[1])}
+        return {name: round(end, digits) for name, end in ends.items()}
 
 
 class Separation:
@@ -84,9 +83,25 @@ class Separation:
         return float(_tpr(*self._counts(), rate)[0])
 
     def resampled_auroc(self, draws: Draws) -> dict[str, Json]:
-        """The AUROC in [0, 1] with its interval."""
-        samples = [_auroc(*some) for some in self._drawn(draws)]
-        return draws.interval(self.auroc(), np.concatenate(samples))
+        """The AUROC in [0, 1] with its interval.
+
+        Resamples of few photographs that are told apart without a mistake show no spread. There the interval reaches as
+        far as the exact one of the share of photographs whose own marked picture has the higher score.
+        """
+        value, reach = self.auroc(), NO_REACH
+        if draws.photographs < MANY and min(value, 1 - value) < CLEAR:
+            reach = draws.exact(*self._won())
+        return draws.interval(value, np.concatenate([_auroc(*some) for some in self._drawn(draws)]), reach=reach)
+
+    def _won(self) -> tuple[Floats, Floats]:
+        """By photograph, how often its marked pictures score higher than its own unmarked ones, and out of how many."""
+        both = np.intersect1d(self._of_marked, self._of_unmarked)
+        won, pairs = np.zeros(len(both)), np.zeros(len(both))
+        for place, one in enumerate(both):
+            marked, unmarked = self._marked[self._of_marked == one], self._unmarked[self._of_unmarked == one]
+            later = marked[:, None] - unmarked[None]  # places are from the highest score down
+            won[place], pairs[place] = (later < 0).sum() + 0.5 * (later == 0).sum(), later.size
+        return won, pairs
 
     def average_precision(self) -> float:
         """Mean precision over the marked pictures, each at its own score as the threshold, in [0, 1]."""
@@ -98,9 +113,12 @@ class Separation:
         return draws.interval(self.average_precision(), np.concatenate(samples))
 
     def resampled_tpr(self, rate: float, draws: Draws) -> dict[str, Json]:
-        """The true positive rate in percent with its interval."""
+        """The true positive rate in percent with its interval, which reaches as far as that at a fixed threshold."""
         samples = [100 * _tpr(*some, rate) for some in self._drawn(draws)]
-        return draws.interval(100 * self.tpr(rate), np.concatenate(samples))
+        found = self._marked < _inside(self._counts()[1], rate)[0]
+        sums, counts = (np.bincount(self._of_marked, part).astype(np.float64) for part in (found, np.ones(len(found))))
+        low, high = draws.exact(sums, counts)
+        return draws.interval(100 * self.tpr(rate), np.concatenate(samples), reach=(100 * low, 100 * high))
 
     def tradeoff(self) -> list[list[float]]:
         """Pairs of spoofing and evasion error in [0, 1] over all thresholds, from strict to lenient, thinned out.
@@ -156,10 +174,14 @@ def _average_precision(marked: Ints | Floats, unmarked: Ints | Floats) -> Floats
     return np.asarray(np.divide(gained, total, out=np.full(len(total), np.nan), where=total > 0))
 
 
+def _inside(unmarked: Ints | Floats, rate: float) -> Ints:
+    """The number of scores above the threshold, from counts by score `[R, size]`, the highest first, `[R]`."""
+    most = np.array([allowed(int(count), rate) for count in unmarked.sum(axis=1)])
+    return np.asarray((np.cumsum(unmarked, axis=1) <= most[:, None]).sum(axis=1))
+
+
 def _tpr(marked: Ints | Floats, unmarked: Ints | Floats, rate: float) -> Floats:
-    counts = unmarked.sum(axis=1)
-    most = np.array([allowed(int(count), rate) if count else 0 for count in counts])
-    inside = (np.cumsum(unmarked, axis=1) <= most[:, None]).sum(axis=1)
+    counts, inside = unmarked.sum(axis=1), _inside(unmarked, rate)
     hits = np.concatenate([np.zeros((len(marked), 1)), np.cumsum(marked, axis=1)], axis=1)
     found, total = hits[np.arange(len(hits)), inside], marked.sum(axis=1)
     known = (total > 0) & (counts > 0)

@@ -1,20 +1,21 @@
 """Thresholds above which a picture counts as marked, and how sure a false positive rate is.
 
-An analytic threshold assumes that the bits read in an unmarked picture are fair coins. An empirical one is taken from
-unmarked pictures of the edition.
+An analytic threshold assumes that the bits read in an unmarked picture are fair coins. An empirical one is set by the
+scores of unmarked pictures. Shares have exact intervals over photographs.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from variorum.schemas.canonical import Json
+from variorum.statistics import clustered_interval
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats
+    from variorum.arrays import Bools, Floats, Ints
 
 SURE = 3
 """False positives that negatives must lead one to expect. Where none of n is seen, the rate is below 3/n with 95 %
@@ -33,48 +34,84 @@ def least_bits(bits: int, rate: float) -> int:
     return next((right for right in range(bits + 1) if false_positive_rate(right, bits) <= rate), bits + 1)
 
 
-def empirical_threshold(unmarked: Floats, rate: float) -> float | None:
-    """The score above which at most a share `rate` of unmarked pictures lies; None below 1 / rate pictures.
+class Conformal(NamedTuple):
+    """A threshold that unmarked pictures set: a score above it is called.
+
+    Attributes:
+        score: the `rank`-th largest of theirs.
+        rank: the largest k with k / (n + 1) at most the promised rate.
+        n: number of photographs.
+    """
+
+    score: float
+    rank: int
+    n: int
+
+    def likely(self) -> tuple[float, float]:
+        """The ends between which the true rate lies for 90 of 100 such sets of pictures, as shares."""
+        from scipy.stats import beta
+
+        low, high = beta.ppf([0.05, 0.95], self.rank, self.n + 1 - self.rank)
+        return float(low), float(high)
+
+
+def conformal_threshold(scores: Floats, photographs: Ints, rate: float) -> Conformal | None:
+    """The threshold that any picture of a new photograph exceeds with a probability of at most `rate`.
+
+    A quantile of few scores promises too much: the .95 quantile of 20 is exceeded by 9 % of new ones, not by 5 (Vovk et
+    al., Algorithmic Learning in a Random World, 2005).
 
     Args:
-        unmarked: their scores, `[n]`.
+        scores: of pictures that shouldn't be called, `[m]`.
+        photographs: number of each picture's photograph, `[m]`; the largest score of each counts.
         rate: in (0, 1).
+
+    Returns:
+        None with fewer than 1 / rate - 1 photographs.
     """
-    if too_few(len(unmarked), rate):
-        return None
-    return float(np.sort(unmarked)[::-1][allowed(len(unmarked), rate)])
+    places = np.unique(photographs, return_inverse=True)[1].reshape(-1)
+    largest = np.full(places.max(initial=-1) + 1, -np.inf)
+    np.maximum.at(largest, places, scores)
+    rank = allowed(len(largest), rate) + 1
+    return Conformal(float(np.sort(largest)[::-1][rank - 1]), rank, len(largest)) if rank else None
 
 
 def allowed(count: int, rate: float) -> int:
-    """Return how many of `count` unmarked pictures may be taken for marked ones."""
-    return min(count - 1, math.floor(count * rate + 1e-9))
+    """Return how many of `count` unmarked pictures may lie above a threshold that they set; -1 for no threshold."""
+    return math.floor((count + 1) * rate + 1e-9) - 1
+
+
+def needed(rate: float) -> int:
+    """Fewest pictures from which a threshold with this rate can be set: 19 for 5 %, 99 for 1 %."""
+    return math.ceil(1 / rate - 1e-9) - 1
 
 
 def too_few(negatives: int, rate: float) -> str:
-    """Why a true positive rate at this false positive rate can't be given; `""` if it can."""
-    needed = math.ceil(1 / rate - 1e-9)
-    return f"n/a: {negatives} unmarked pictures, and {needed:,} are needed" if negatives < needed else ""
+    """Why a threshold with this false positive rate can't be set; `""` if it can."""
+    least = needed(rate)
+    return f"n/a: {negatives} unmarked pictures, and {least:,} are needed" if negatives < least else ""
 
 
 def unsure(negatives: int, rate: float) -> str:
     """A warning where a rate rests on few unmarked pictures; `""` if it doesn't."""
-    needed = math.ceil(SURE / rate - 1e-9)
-    if too_few(negatives, rate) or negatives >= needed:
+    enough = math.ceil(SURE / rate - 1e-9)
+    if too_few(negatives, rate) or negatives >= enough:
         return ""
-    return f"{negatives} unmarked pictures are few for a false positive rate of {100 * rate:g} %; {needed:,} are enough"
+    return f"{negatives} unmarked pictures are few for a false positive rate of {100 * rate:g} %; {enough:,} are enough"
 
 
-def binomial(hits: int, trials: int, confidence: float = 0.95) -> dict[str, Json]:
-    """A share of trials in percent with its exact interval: `value`, `low`, `high`, `hits`, `n`; None without trials.
+def share(values: Floats | Bools, photographs: Ints, confidence: float = 0.95) -> dict[str, Json] | None:
+    """The mean of values in percent with its interval: `value`, `low`, `high`; None without values.
 
-    After Clopper & Pearson, Biometrika 1934.
+    Args:
+        values: in [0, 1], such as whether a picture was found, `[n]`.
+        photographs: number of each picture's photograph, `[n]`. Pictures of one photograph are no independent ones.
+        confidence: level of the interval, in (0, 1).
     """
-    from scipy.stats import beta
-
-    if not trials:
-        return {"value": None, "low": None, "high": None, "hits": 0, "n": 0}
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
-    high = float(beta.isf(tail, hits + 1, trials - hits)) if hits < trials else 1.0
-    shares = {"value": hits / trials, "low": low, "high": high}
-    return {**{name: round(100 * share, 3) for name, share in shares.items()}, "hits": int(hits), "n": int(trials)}
+    if not len(values):
+        return None
+    given = np.asarray(values, np.float64)
+    sums, counts = (np.bincount(photographs, part).astype(np.float64) for part in (given, np.ones(len(given))))
+    low, high = clustered_interval(sums, counts, confidence)
+    shares = {"value": float(given.mean()), "low": low, "high": high}
+    return {name: round(100 * one, 4) + 0.0 for name, one in shares.items()}
