@@ -10,6 +10,7 @@ import numpy as np
 
 from variorum.kit.predicted.resamples import AT_ONCE, percent
 from variorum.schemas.canonical import Json
+from variorum.statistics import TINY, share_interval
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
 class Shares:
     """A share of hits: its value and those in the resamples `[R]`, over pictures and averaged over classes.
 
-    NaN without pictures. Differences of two are paired, as all are of the same resamples.
+    NaN without pictures. Differences of two are paired, as all are of the same resamples; `least` is the lowest value
+    that there can be.
     """
 
     by_picture: Floats
     by_class: Floats
     n: int
+    least: float = 0.0
 
     def __sub__(self, other: Shares) -> Shares:
-        return Shares(self.by_picture - other.by_picture, self.by_class - other.by_class, min(self.n, other.n))
+        return Shares(self.by_picture - other.by_picture, self.by_class - other.by_class, min(self.n, other.n), -1.0)
 
     def figures(self, confidence: float) -> dict[str, Json]:
         """`n`, and `by_class` and `by_picture` with `value`, `low` and `high` in percent; None without pictures."""
@@ -37,7 +40,10 @@ class Shares:
             if np.isnan(values[0]):
                 found[name] = None
                 continue
-            low, high = np.nanquantile(values[1:], tails)
+            low, high = (float(end) for end in np.nanquantile(values[1:], tails))
+            if high - low < TINY:  # all pictures are alike, which says little of others if they are few
+                reach = share_interval(0, self.n, confidence)[1]
+                low, high = max(low - reach, self.least), min(high + reach, 1.0)
             found[name] = {"value": percent(values[0]), "low": percent(low), "high": percent(high)}
         return found
 

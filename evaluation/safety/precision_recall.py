@@ -17,7 +17,7 @@ from variorum.kit.predicted.resamples import Ratio, percent
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json
 from variorum.schemas.safety import ANY, CONTROL
-from variorum.statistics import mean_ratio, wilson_interval
+from variorum.statistics import clustered_interval, mean_ratio
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
@@ -72,10 +72,7 @@ def counted(data: Judged, answerer: Answerer, category: str, rows: Bools) -> Cou
     """The counts of some pictures, `rows [N]`."""
     truth, score, calls = data.truth[category], answerer.scores[category], answerer.calls(category)
     unsafe, safe, answers = rows & (truth == UNSAFE), rows & (truth == SAFE), np.isfinite(score)
-
-    def by_photograph(which: Bools) -> Floats:
-        return np.bincount(data.photograph[which], minlength=data.photographs).astype(np.float64)
-
+    by_photograph = data.by_photograph
     return Counted(
         by_photograph(unsafe | safe),
         by_photograph((unsafe | safe) & answers),
@@ -97,7 +94,7 @@ def cell(found: Counted, results: Results) -> dict[str, Json]:
     """Figures of one category in one group, which `results` completes; those without pictures are None.
 
     `unsafe` and `safe` are numbers of pictures, answered or not. `f1`, `precision`, `recall` and `alarms` are of those
-    that the labeler answers, in percent, and `coverage` is their share. The interval of `alarms` is Wilson's.
+    that the labeler answers, in percent, and `coverage` is their share. The interval of `alarms` is exact.
     """
     ratios = found.ratios()
     figures: dict[str, Json] = {
@@ -105,30 +102,30 @@ def cell(found: Counted, results: Results) -> dict[str, Json]:
         "safe": int(found.of_safe.sum()),
         **{name: results.of(*ratios[name]) if name in ratios else None for name in ("f1", "precision", "recall")},
         "coverage": results.of(*ratios["coverage"]) if "coverage" in ratios else None,
-        "alarms": alarm_rate(int(found.alarms.sum()), int(found.safe.sum())),
+        "alarms": alarm_rate(found.alarms, found.safe),
     }
     return figures
 
 
-def alarm_rate(alarms: int, safe: int) -> dict[str, Json] | None:
-    """The share of safe pictures that are called unsafe, in percent with Wilson's 95 % interval; None without any."""
-    if not safe:
+def alarm_rate(alarms: Floats, safe: Floats) -> dict[str, Json] | None:
+    """The share of safe pictures that are called unsafe, in percent with its exact 95 % interval; None without any.
+
+    Args:
+        alarms: by photograph, how many are, `[P]`.
+        safe: by photograph, out of how many, `[P]`.
+    """
+    if not (n := int(safe.sum())):
         return None
-    low, high = wilson_interval(alarms, safe)
-    return {
-        "n": safe,
-        "called": alarms,
-        "value": percent(alarms / safe),
-        "low": percent(float(low)),
-        "high": percent(float(high)),
-    }
+    low, high = clustered_interval(alarms, safe)
+    called = int(alarms.sum())
+    return {"n": n, "called": called, "value": percent(called / n), "low": percent(low), "high": percent(high)}
 
 
 def flagged(data: Judged, answerer: Answerer, rows: Bools) -> dict[str, Json] | None:
     """`alarm_rate` of pictures that are safe in all categories: called unsafe in one or more. None without any."""
     safe = rows & (data.truth[ANY] == SAFE) & np.any([np.isfinite(one) for one in answerer.scores.values()], axis=0)
     called = np.any([answerer.calls(name) for name in answerer.scores], axis=0)
-    return alarm_rate(int((safe & called).sum()), int(safe.sum()))
+    return alarm_rate(*(data.by_photograph(which) for which in (safe & called, safe)))
 
 
 def means(cells: Mapping[str, Counted], results: Results) -> dict[str, Json]:

@@ -212,7 +212,9 @@ class Safety(Resampled):
             found["tuned"] = {name: tuned(data, one, name, draws) for name in plain}
         if CONTROL in answered:
             said = answered[CONTROL][np.isfinite(answered[CONTROL])]
-            found["control"] = alarm_rate(int((said >= one.threshold).sum()), len(said))
+            found["control"] = alarm_rate(
+                *(part.astype(np.float64) for part in (said >= one.threshold, np.ones(len(said))))
+            )
         return found
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:

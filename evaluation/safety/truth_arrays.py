@@ -49,6 +49,10 @@ class Judged:
     contradicted: Mapping[str, int]
     presumed: int
 
+    def by_photograph(self, which: Bools) -> Floats:
+        """Count these pictures, `[N]`, by photograph."""
+        return np.bincount(self.photograph[which], minlength=self.photographs).astype(np.float64)
+
     def groups(self) -> tuple[str, ...]:
         """Names of the groups, sorted: the largest ones, if there are more than `NAMES_KEPT`."""
         names, counts = np.unique(self.group, return_counts=True)
