@@ -66,7 +66,7 @@ class Matches:
     Attributes:
         pictures: their number.
         categories: number of categories, in the order of their ids.
-        cells: by category and range of areas, those with detections or objects.
+        cells: by category and range of areas; see `match`.
     """
 
     pictures: int
@@ -88,6 +88,8 @@ def match(
     ids: Sequence[int],
     ignore: Collection[Check] = (),
     ranges: Sequence[Sequence[float]] = PARAMS.areaRng,
+    *,
+    strays: bool = False,
 ) -> Matches:
     """The matches of detections and objects.
 
@@ -96,12 +98,13 @@ def match(
         ids: id of each class; categories are taken in the order of these.
         ignore: objects with these checks are ignored, as crowds are.
         ranges: of areas, the least and the largest of each; those of `AREAS` by default.
+        strays: whether categories without an object in any picture are there too; no average precision counts them.
     """
     order = sorted(range(len(ids)), key=lambda one: ids[one])
     place = {one: number for number, one in enumerate(order)}
     judge = _Matching(pictures, place, ignore)
     collected: dict[tuple[int, int], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-    for picture, category in judge.pairs():
+    for picture, category in judge.pairs(strays):
         most = judge.params.maxDets[-1]
         if judge.objects(picture, category):
             judge.ious[picture, category] = judge.computeIoU(picture, category)
@@ -152,9 +155,10 @@ class _Matching(COCOeval):  # type: ignore[misc]
             for low, high in ranges
         ]
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """The pictures and categories with something in them, picture by picture."""
-        return sorted({*self._gts, *self._dts})
+    def pairs(self, strays: bool) -> list[tuple[int, int]]:
+        """The pictures and categories with something in them, picture by picture; see `match` for `strays`."""
+        there = {category for _, category in self._gts}
+        return sorted({*self._gts, *(pair for pair in self._dts if strays or pair[1] in there)})
 
 
 def _cell(found: Sequence[tuple[int, Mapping[str, Any]]]) -> Cell:
