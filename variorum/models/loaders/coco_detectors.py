@@ -34,7 +34,9 @@ NANODET_SIDE, CENTERNET_SIDE = 416, 512
 """Of the networks' input, pixels."""
 MEAN, STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
 """Of blue, green and red, with which NanoDet was trained."""
-LEVELS = (np.arange(256, dtype=np.float32) - np.asarray(MEAN, np.float32)[:, None]) / np.asarray(STD, np.float32)[:, None]
+LEVELS = (np.arange(256, dtype=np.float32) - np.asarray(MEAN, np.float32)[:, None]) / np.asarray(STD, np.float32)[
+    :, None
+]
 """What it reads for each level of the three."""
 HEADS = {8: ("Identity", "Identity_3"), 16: ("Identity_1", "Identity_4"), 32: ("Identity_2", "Identity_5")}
 """NanoDet's outputs, scores and distances, by the size of their cells in pixels."""
