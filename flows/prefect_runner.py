@@ -136,14 +136,7 @@ def part_task(stage: Stage[Any, Any], part: Any, label: str) -> Any:
 
 
 class OnPage(Progress):
-    """Passes the steps of a stage on, and shows them with the time left as a progress artifact of its flow.
-
-    Args:
-        key: of the artifact.
-        what: the stage does.
-        total: number of steps.
-        progress: receives the steps too.
-    """
+    """Passes the steps of a stage on, and shows them with the time left as a progress artifact of its flow."""
 
     def __init__(self, key: str, what: str, total: int, progress: Progress) -> None:
         self.what, self.progress, self.pace = what, progress, Pace(total)

@@ -68,6 +68,7 @@ def flow(what: Recipe, url: str, work=run, workers: int = 1):
     return in_flow("test", work, Job(what, url), workers=workers)
 
 
+@pytest.mark.slow
 def test_a_flow_makes_what_threads_make(server, photos, tmp_path):
     what = recipe(photos)
     manifest = flow(what, str(tmp_path / "flow"), workers=2)
@@ -83,6 +84,7 @@ def test_a_flow_makes_what_threads_make(server, photos, tmp_path):
     assert receipts == {path: path.stat().st_mtime_ns for path in (tmp_path / "flow" / "units").iterdir()}
 
 
+@pytest.mark.slow
 def test_curation_in_a_flow_is_that_of_threads(server, photos, tmp_path):
     steps = [{"name": "bright"}, {"name": "bright_rules", "drop": 3}, {"name": "dependent"}]
     what = Recipe.parse({**recipe(photos).dump(), "curate": steps})
@@ -100,6 +102,7 @@ def test_curation_in_a_flow_is_that_of_threads(server, photos, tmp_path):
     assert flow(what, url, made_again) == released
 
 
+@pytest.mark.slow
 def test_a_deployment_runs_a_recipe_by_file(server, photos, tmp_path):
     from variorum.flows.scheduled_flows import scheduled
 
@@ -123,6 +126,7 @@ def attempts(monkeypatch, error: Exception) -> list[int]:
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "tries"),
     [
@@ -140,6 +144,7 @@ def test_only_what_may_pass_is_tried_again(server, photos, tmp_path, monkeypatch
     assert len(calls) == tries
 
 
+@pytest.mark.slow
 def test_after_an_error_of_the_store_no_other_part_begins(server, photos, tmp_path, monkeypatch):
     what = recipe(photos).model_copy(update={"samples_per_shard": 2})
     calls = attempts(monkeypatch, StoreError("the disk is full"))
@@ -148,6 +153,7 @@ def test_after_an_error_of_the_store_no_other_part_begins(server, photos, tmp_pa
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_a_unit_that_fails_costs_no_other(server, photos, tmp_path):
     with pytest.raises(TooManyFailures):
         flow(recipe(photos, fail="astronaut"), str(tmp_path / "store"), build)
@@ -156,6 +162,7 @@ def test_a_unit_that_fails_costs_no_other(server, photos, tmp_path):
         resolve("d", Store(str(tmp_path / "store")))
 
 
+@pytest.mark.slow
 def test_one_unit_at_a_time_holds_the_gpu(server, photos, tmp_path, monkeypatch):
     """The number of devices is the only thing that is made up here; the limit is the server's own."""
     from prefect.client.orchestration import get_client
@@ -210,6 +217,7 @@ def runs_named(name: str) -> list:
         return [*client.read_flow_runs(**chosen), *client.read_task_runs(**chosen)]
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_killed_process_are_marked_and_no_others(server):
     from prefect.settings import get_current_settings
 
@@ -238,7 +246,7 @@ def test_the_runs_of_a_killed_process_are_marked_and_no_others(server):
     assert not list(kept.glob("variorum-*"))
 
 
-def test_a_run_without_a_place_for_its_lock_goes_on(server, tmp_path, caplog):
+def test_a_run_without_a_place_for_its_lock_goes_on(tmp_path, caplog):
     from prefect.settings import PREFECT_HOME, temporary_settings
 
     from variorum.flows import stale_runs
@@ -251,7 +259,7 @@ def test_a_run_without_a_place_for_its_lock_goes_on(server, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("listens", [None, "silent", "other"])
-def test_a_server_that_is_none_is_named(server, tmp_path, monkeypatch, listens):
+def test_a_server_that_is_none_is_named(tmp_path, monkeypatch, listens):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from variorum.flows import own_server
@@ -287,7 +295,7 @@ def answer_all(listener: socket.socket, pages: list[bytes]) -> None:
             return
 
 
-def test_a_home_that_cant_be_written_is_named(server, tmp_path):
+def test_a_home_that_cant_be_written_is_named(tmp_path):
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     from variorum.flows import own_server

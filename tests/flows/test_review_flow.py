@@ -154,6 +154,7 @@ def test_what_cant_work_is_said_before_any_work(asking, tmp_path, monkeypatch):
 # ── with Prefect ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_a_flow_polls_until_the_votes_are_in(server, asking, tmp_path):
     from variorum.flows.people.review_flow import review_flow
 

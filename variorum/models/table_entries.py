@@ -331,10 +331,10 @@ def _parse(path: Path, origin: str) -> dict[str, tuple[Entry, str]]:
 def _checked(path: Path, cls: type[M]) -> Iterator[tuple[str, M]]:
     """The entries of a file, each checked."""
     for alias, fields in _load(path).items():
-        where = f"{path.name}: {cut(alias if alias.isprintable() else repr(alias))}"
         try:
             yield ALIAS.validate_python(alias), cls.model_validate(fields)
         except ValidationError as error:
+            where = f"{path.name}: {cut(alias if alias.isprintable() else repr(alias))}"
             raise RecipeError(explain(error, where, cls)) from None
 
 
