@@ -194,7 +194,7 @@ class Converter:
         self.add("Transpose", [found], name, perm=LAST)
 
     def _unpadded(self, name: str) -> tuple[str, list[int]] | None:
-        """What is inside zeros around rows and columns, channels first, and their widths; None for others."""
+        """The tensor inside zeros around rows and columns, channels first, and their widths; None for any other."""
         last = self.topology.get(name, {"op": ""})
         pad = self.topology[last["input"][0]] if last["op"] == "Transpose" else {"op": ""}
         if pad["op"] != "Pad" or self.weights[last["input"][1]].values.tolist() != list(LAST):
