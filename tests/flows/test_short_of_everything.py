@@ -201,7 +201,11 @@ def test_signals(folder, sent, code, said):
     assert errors(err) == ([said] if said else [])
 
 
-@pytest.mark.parametrize("words", [("components", "--json"), ("--help",), ("doctor",)], ids=("json", "help", "table"))
+@pytest.mark.parametrize(
+    "words",
+    [("components", "--json"), pytest.param(("--help",), marks=SLOW), pytest.param(("doctor",), marks=SLOW)],
+    ids=("json", "help", "table"),
+)
 def test_the_reader_of_the_output_is_gone(folder, words):
     """`variorum components | head`: nothing is said, and the code is that of a closed pipe."""
     process = start(folder, *words)
@@ -234,25 +238,25 @@ def test_a_terminal_that_knows_only_ascii(folder):
 
 @pytest.mark.parametrize("words", [("--debug", "plan", "x"), ("plan", "x", "--debug")])
 def test_a_traceback_only_when_asked_for(folder, words):
-    code, _, err = ended(start(folder, *words))
-    assert code == 1
-    assert "Traceback" in err
-    assert err.splitlines()[-1].startswith("error: no recipe 'x'")
+    done = run_command(words, folder, own(folder))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: no recipe 'x'")
 
 
 def test_a_bug_is_one_line_and_its_own_code(folder):
     data = yaml.safe_load((folder / "recipe.yaml").read_text())
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**data, "generate": [{"name": "probe", "explode": "coffee"}]}))
-    code, _, err = ended(start(folder, *RUN))
-    assert code == 70
-    found = errors(err)
+    done = run_command(RUN, folder, own(folder))
+    assert done.returncode == 70
+    found = errors(done.stderr)
     assert len(found) == 1
     assert found[0].startswith("error: unexpected ZeroDivisionError: exploded at coffee/")
     assert "(probe.py, line " in found[0]
     assert found[0].endswith("this is a bug: run the same command with --debug for the traceback and report it")
-    code, _, err = ended(start(folder, *RUN, VARIORUM_DEBUG="1"))
-    assert code == 70
-    assert "Traceback" in err
+    done = run_command(RUN, folder, {**own(folder), "VARIORUM_DEBUG": "1"})
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr
 
 
 @pytest.mark.parametrize("damage", [b"garbage", *(pytest.param(one, marks=SLOW) for one in (b"", None))])
@@ -263,6 +267,6 @@ def test_a_difference_over_a_damaged_table(folder, damage):
     data = bytearray(path.read_bytes())
     data[-40:-8] = b"\0" * 32
     path.write_bytes(bytes(data) if damage is None else damage)
-    code, _, err = ended(start(folder, "diff", "d@1.0.0", "d@1.0.0"))
-    check(code, err, (1,), (path.name,))
-    assert len(err.splitlines()) == 1
+    done = run_command(("diff", "d@1.0.0", "d@1.0.0"), folder, own(folder))
+    check(done.returncode, done.stderr, (1,), (path.name,))
+    assert len(done.stderr.splitlines()) == 1
