@@ -17,6 +17,11 @@ pinned = --require-hashes --no-deps -r <(awk '/^\# dev/ {next_dev = 1; next} /^[
 BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
+# Tests start hundreds of interpreters; without kept bytecode each compiles its libraries anew, for two seconds or more.
+unexport PYTHONDONTWRITEBYTECODE
+# Tests wait for what they write to be on the disk, so they write into memory where 10 GB are free.
+ROOM := $(shell df --output=avail -BG /dev/shm 2>/dev/null | tail -1 | tr -dc 0-9)
+export PYTEST_DEBUG_TEMPROOT ?= $(or $(shell [ 0$(ROOM) -ge 10 ] && echo /dev/shm),$(TMPDIR),/tmp)
 
 .PHONY: help setup stamps fashion chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire lowest check format audit constraints bench clean
 .DEFAULT_GOAL := help
