@@ -101,17 +101,17 @@ demo: $(VENV)/.base ## the main job on real photographs: build, evaluate, card, 
 	@mkdir -p "$(PREFECT_HOME)"
 	$(BIN)/variorum demo --workers $(WORKERS)
 
-test: setup postgres fashion ## the default tests (CPU, offline, a few minutes)
+test: setup fashion ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-browser: setup chromium ## the tests of pages in a real browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser $(AGAIN)
 
-test-servers: setup olah ## the slow tests of the machinery: servers, kills, digests, the wheel
+test-servers: setup olah postgres ## the slow tests of the machinery: servers, kills, digests, the wheel
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe --ignore tests/variorum/models --ignore tests/variorum/reports/profile --ignore tests/flows/test_newcomer_of_profile_hub.py --ignore tests/variorum/api/test_trial.py
 
-test-slow: setup olah ## all slow tests, the published figures of the methods among them
+test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
 
 thing: setup ## the files of one thing, its tests, types and digests: make thing T=few_shot
