@@ -28,7 +28,7 @@ from people_mistakes import Mistake, read_mistakes
 
 from variorum.arrays import Bools, Floats, Ints
 from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha
-from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, label_sets, vote_share
+from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, vote_share
 
 NEEDED = (
     "imagenet-mistakes/vit3b_mistakes.json",
@@ -88,8 +88,10 @@ def real(folder: Path, rounds: int) -> dict[str, Any]:
 
     def match(p: Floats, threshold: float = 0.8) -> float:
         """Share of pictures with exactly the published labels."""
-        sets = label_sets(names, labels, p, threshold)
-        return sum(truth[name] == found for name, found in sets.items()) / len(sets)
+        sets: dict[str, list[int]] = {name: [] for name in names}
+        for row in np.flatnonzero(p >= threshold):
+            sets[names[row]].append(int(labels[row]))
+        return sum(truth[name] == sorted(found) for name, found in sets.items()) / len(sets)
 
     found, times = timed(cell, who, answer, rounds)
     merged = np.where(answer == 1, 2, answer)

@@ -56,12 +56,7 @@ class Ending(NamedTuple):
 
 
 def say(error: BaseException, *, debug: bool) -> int:
-    """Say on stderr what ended the command; returns the exit code.
-
-    Args:
-        error: anything that came out of the command.
-        debug: show its traceback too.
-    """
+    """Say on stderr what ended the command; returns the exit code."""
     if hasattr(error, "format_message"):  # typer's and click's errors of usage
         return _misused(error)
     if isinstance(error, SystemExit):

@@ -40,12 +40,7 @@ def tell(flow: Any, flow_run: Any, state: Any) -> None:
 
 
 def message(flow_run: Any, state: Any) -> tuple[str, str]:
-    """A title, and a text with the reason and the address of the run's page, both without secrets.
-
-    Args:
-        flow_run: Prefect's flow run.
-        state: its final state.
-    """
+    """A title, and a text with the reason and the address of the run's page, both without secrets."""
     from variorum.flows.own_server import server_name
 
     about = flow_run.parameters.get("recipe") or flow_run.parameters.get("edition") or flow_run.name

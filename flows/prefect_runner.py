@@ -39,6 +39,7 @@ from variorum.edition.store import Store
 from variorum.edition.tables import summary_rows
 from variorum.flows import own_server, stale_runs
 from variorum.machine.progress import QUIET, Pace, Progress
+from variorum.models.device import has_driver
 from variorum.pipeline import Job
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
 from variorum.schemas.manifest import Ledger, Manifest
@@ -135,14 +136,7 @@ def part_task(stage: Stage[Any, Any], part: Any, label: str) -> Any:
 
 
 class OnPage(Progress):
-    """Passes the steps of a stage on, and shows them with the time left as a progress artifact of its flow.
-
-    Args:
-        key: of the artifact.
-        what: the stage does.
-        total: number of steps.
-        progress: receives the steps too.
-    """
+    """Passes the steps of a stage on, and shows them with the time left as a progress artifact of its flow."""
 
     def __init__(self, key: str, what: str, total: int, progress: Progress) -> None:
         self.what, self.progress, self.pace = what, progress, Pace(total)
@@ -285,7 +279,9 @@ def data_url(picture: bytes) -> str:
 
 
 def gpus() -> int:
-    """Number of CUDA devices that this process sees."""
+    """Number of CUDA devices that this process sees. PyTorch is imported only where a driver is."""
+    if not has_driver():
+        return 0
     import torch
 
     return torch.cuda.device_count()

@@ -295,13 +295,7 @@ def version_record(one: Version) -> dict[str, Any]:
 
 
 def print_versions(found: list[Version], total: int, *, compared: bool) -> None:
-    """A table of versions; the one that the dataset's name alone means has a star.
-
-    Args:
-        found: the versions.
-        total: bytes of all their files, each counted once.
-        compared: whether they have been compared with earlier ones.
-    """
+    """A table of versions; the one that the dataset's name alone means has a star."""
     rows = []
     for one in found:
         name = f"{one.dataset}@{one.version}{' *' if one.current else ''}"

@@ -7,7 +7,7 @@ nothing that other code can't take.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
@@ -125,3 +125,16 @@ def why(error: ValidationError) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LISTED else f"{text[:LISTED]}…"
+
+
+def each_once(
+    wrong: str, fits: Callable[[Any], bool] = lambda one: True, *, least: int = 0
+) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A validator of tuples with different values that all fit, at least so many; `wrong` is its message."""
+
+    def checked(value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(value) < least or len(set(value)) < len(value) or not all(map(fits, value)):
+            raise ValueError(wrong)
+        return value
+
+    return checked

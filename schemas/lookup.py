@@ -24,9 +24,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError, ValidationInfo
 
-from variorum.schemas.component import Component, Decider, Detector, Evaluation, Generator, Source, stored_secrets
+from variorum.schemas.component import (
+    ClassInfo,
+    Component,
+    Context,
+    Decider,
+    Detector,
+    Evaluation,
+    Generator,
+    Source,
+    place_of,
+    stored_secrets,
+)
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.more import hook_names
+from variorum.schemas.more import hook_names, warning_of
 from variorum.schemas.secrets import remember, without_secrets
 from variorum.schemas.uses import uses_of
 
@@ -201,6 +212,37 @@ class Nested:
 
 NestedSource = Annotated[Source, Nested("source")]
 """Type of a field that holds a source of its own, given as a mapping with a name like a recipe's source."""
+
+
+class Derived(Source):
+    """Pictures of another source, with what that says of them."""
+
+    of: NestedSource
+    """The other source: a mapping with its name and fields."""
+
+    def size(self, ctx: Context) -> int:
+        """Size of the other source."""
+        return self.of.size(ctx)
+
+    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
+        """Classes of the other source."""
+        return self.of.classes(ctx)
+
+    def captioned(self, ctx: Context) -> bool:
+        """As the other source."""
+        return self.of.captioned(ctx)
+
+    def annotated(self, ctx: Context) -> bool:
+        """As the other source."""
+        return self.of.annotated(ctx)
+
+    def warning(self, ctx: Context) -> str:
+        """The other source's content warning."""
+        return warning_of(self.of, ctx)
+
+    def place(self) -> str:
+        """The place of the other source."""
+        return place_of(self, ["of"])
 
 
 def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:

@@ -82,6 +82,8 @@ class Answers:
         axes: by name of an axis (`severity`, `requested`, `variant`), the place of each column on it, `[V]`; None for a
             column that isn't on it. Numbers are in order; texts stand in the order of the columns.
         pictures: the answers by picture, if there are such.
+        lender: number of the picture whose plate or texture a photograph's pictures of a column have, -1 for none, `[n,
+            V]`; None where nothing is lent.
         whole: the value in [0, 1] if each photograph counts as often as told, `[n]`; NaN if there is none.
         whole_by: the same for each column, `[V]`; NaN for a column without a value.
         floor: of the value in [0, 1]: chance, or what a perfect model would get on so few; None for none.
@@ -97,6 +99,7 @@ class Answers:
     columns: tuple[str, ...] = ()
     axes: Mapping[str, tuple[float | str | None, ...]] = field(default_factory=dict)
     pictures: Shown | None = None
+    lender: NDArray[np.int64] | None = None
     whole: Callable[[NDArray[np.float64]], float] | None = None
     whole_by: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     floor: float | None = None

@@ -13,9 +13,8 @@ from variorum.kit.copies.join import RADIUS
 from variorum.kit.copies.pdq import LEAST_QUALITY, pdq, pixel_digest
 from variorum.pixels import UndecodableImage, decode
 from variorum.schemas.canonical import derive_seed, digest
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
-from variorum.schemas.lookup import NestedSource
-from variorum.schemas.more import warning_of
+from variorum.schemas.component import Context
+from variorum.schemas.lookup import Derived
 from variorum.schemas.sample import Failure, Sample
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Drawn(NamedTuple):
     size: int
 
 
-class Balanced(Source):
+class Balanced(Derived):
     """At most so many samples of another source, as evenly over its classes as they allow, with what it says of them.
 
     Classes take turns, in an order that the seed decides, and each gives one of its pictures, until there are enough.
@@ -48,8 +47,6 @@ class Balanced(Source):
     or hashes so near that they prove it. The same seed draws the same pictures.
     """
 
-    of: NestedSource
-    """The other source: a mapping with its name and fields."""
     most: int = Field(default=500, ge=1, le=1_000_000)
     """Maximum number of samples."""
     seed: int = Field(default=1, ge=0, lt=2**63)
@@ -63,22 +60,6 @@ class Balanced(Source):
         """Number of drawn samples. For it, the pictures are read once, as far as they are needed."""
         return len(self.drawn(ctx).positions)
 
-    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """The other source's, also those of which nothing is drawn."""
-        return self.of.classes(ctx)
-
-    def captioned(self, ctx: Context) -> bool:
-        """Return whether the other source has captions."""
-        return self.of.captioned(ctx)
-
-    def annotated(self, ctx: Context) -> bool:
-        """Return whether the other source has annotations."""
-        return self.of.annotated(ctx)
-
-    def warning(self, ctx: Context) -> str:
-        """The other source's content warning."""
-        return warning_of(self.of, ctx)
-
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """The drawn samples `start` to `stop - 1`, in the other source's order."""
         for low, high in runs(self.drawn(ctx).positions[start:stop].tolist()):
@@ -88,10 +69,6 @@ class Balanced(Source):
         """The same samples without pictures."""
         for low, high in runs(self.drawn(ctx).positions[start:stop].tolist()):
             yield from self.of.outline(low, high, ctx)
-
-    def place(self) -> str:
-        """The place of the other source."""
-        return place_of(self, ["of"])
 
     def drawn(self, ctx: Context) -> Drawn:
         """The positions of the drawn samples, and how many were passed over. They are drawn once and kept on disk."""

@@ -16,19 +16,16 @@ from variorum.annotations import resampled
 from variorum.edition.samples import decoded
 from variorum.kit.corrupt.kinds import check_kind, corrupt, scale_of
 from variorum.schemas.canonical import digest
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
-from variorum.schemas.lookup import NestedSource
-from variorum.schemas.more import warning_of
+from variorum.schemas.component import Context
+from variorum.schemas.lookup import Derived
 from variorum.schemas.sample import ENHANCED, Failure, Sample, made_type, source_id
 
 
-class Corrupted(Source):
+class Corrupted(Derived):
     """All pictures of the source, with its labels and in its order."""
 
     revision: ClassVar[int] = 2
 
-    of: NestedSource
-    """The source: a mapping with its name and fields."""
     kind: str = "gaussian_noise"
     """Kind of corruption, one of those of the generator `corruption`."""
     severity: int = Field(default=3, ge=1, le=5)
@@ -47,26 +44,6 @@ class Corrupted(Source):
     def pin(self, ctx: Context) -> str:
         """Digest of the source's pin."""
         return digest(["corrupted", self.of.pin(ctx)])
-
-    def size(self, ctx: Context) -> int:
-        """Size of the source."""
-        return self.of.size(ctx)
-
-    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """Classes of the source."""
-        return self.of.classes(ctx)
-
-    def captioned(self, ctx: Context) -> bool:
-        """As the source."""
-        return self.of.captioned(ctx)
-
-    def annotated(self, ctx: Context) -> bool:
-        """As the source."""
-        return self.of.annotated(ctx)
-
-    def warning(self, ctx: Context) -> str:
-        """As the source."""
-        return warning_of(self.of, ctx)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """The source's samples with other pixels and ids. What is random depends on the seed of each picture alone.
@@ -92,7 +69,3 @@ class Corrupted(Source):
                 digital_source_type=made_type(item.digital_source_type, ENHANCED),
                 encoded=None,
             )
-
-    def place(self) -> str:
-        """The place of the source."""
-        return place_of(self, ["of"])

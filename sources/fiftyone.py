@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
 from variorum.sources.exports.annotated_folder import LICENCES, Told, ToldPictures, listed, read_json_of, texts_in
 from variorum.sources.exports.annotated_source import ToldSource
@@ -38,10 +37,6 @@ class Fiftyone(ToldSource):
     """Whether boxes that leave their picture are clipped; otherwise the picture goes into quarantine."""
     licence: str = "unknown"
     """Licence of pictures without one: an SPDX id or the terms in a few words."""
-
-    def place(self) -> str:
-        """The folder."""
-        return place_of(self, ["path"])
 
     @cached_property
     def _pictures(self) -> ToldPictures:

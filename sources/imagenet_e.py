@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from variorum.models.imagenet_classes import class_infos
-from variorum.schemas.component import ClassInfo, Context, place_of
+from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import SourceError
 from variorum.sources.exports.annotated_folder import (
     Told,
@@ -53,10 +53,6 @@ class ImagenetE(ToldSource):
             SourceError: two have the same name.
         """
         return self._classes if not self.class_names else self._pictures.classes
-
-    def place(self) -> str:
-        """The folder."""
-        return place_of(self, ["path"])
 
     @cached_property
     def _classes(self) -> tuple[ClassInfo, ...]:

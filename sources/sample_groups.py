@@ -17,16 +17,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from variorum.machine.file_hashes import pin_files
-from variorum.machine.retrying import Pinned, check_pinned
-from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import COMPOSITE, Failure, Sample, source_id
-from variorum.sources.exports.cutouts import PLATES, package_file, read_stamp
-from variorum.sources.exports.stamps import stamps_folder, stamps_there
-from variorum.sources.samples import compose
+from variorum.sources.exports.packaged_source import StampedSource
+from variorum.sources.exports.stamps import stamps_there
 
 FRAME = 256
 """Side of a picture in pixels."""
@@ -45,7 +41,7 @@ NAMES: Mapping[str, str] = {
 """Groups in index order: id and name."""
 
 
-class SampleGroups(Source):
+class SampleGroups(StampedSource):
     """One picture for each stamp, 17 to 34 in a group, with `mask.png` and `plate.png`.
 
     The five plates are shared by all groups and drawn without regard to the group. `VARIORUM_STAMPS` is the folder of
@@ -80,36 +76,15 @@ class SampleGroups(Source):
             SourceChanged: a file isn't what was pinned.
             TemporaryError: the disk or the machine failed.
         """
-        for file in self._plates:
-            check_pinned(file, self._pins[file], file)
+        self._check_plates()
         for key in list(self._stamps)[start:stop]:
-            identity, file, labels = source_id("sample_groups", key), self._root / key, (self._stamps[key],)
-            origin = f"tuxpaint-stamps {key}"
-            try:
-                stamp = read_stamp(file, self._pins[file])
-            except (OSError, ValueError, SyntaxError) as error:
-                yield Failure(identity, "", "failed", "unreadable", labels=labels, origin=origin, detail=str(error))
-                continue
-            picture, mask, plate, terms = compose(stamp, key, seed="sample_groups", side=FRAME, scale=SCALE)
-            yield Sample(
-                identity,
-                encode_png(picture),
-                labels,
-                origin=origin,
-                licence=f"GPL-2.0-or-later AND {terms}",
-                extras={"mask.png": encode_png(mask), "plate.png": encode_png(plate)},
-                digital_source_type=COMPOSITE,
-            )
+            yield self.stamped(key, self._stamps[key], FRAME, SCALE)
 
     def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         """The same samples without pictures, from the table alone."""
         for key, group in list(self._stamps.items())[start:stop]:
             origin = f"tuxpaint-stamps {key}"
             yield Sample(source_id("sample_groups", key), b"", (group,), origin=origin, digital_source_type=COMPOSITE)
-
-    def place(self) -> str:
-        """The name alone, as the package lies where it is installed."""
-        return place_of(self, [])
 
     @cached_property
     def _stamps(self) -> dict[str, str]:
@@ -123,21 +98,8 @@ class SampleGroups(Source):
         return kept
 
     @cached_property
-    def _root(self) -> Path:
-        return stamps_folder() or Path()
-
-    @cached_property
-    def _plates(self) -> tuple[Path, ...]:
-        """The files that backgrounds are cut from."""
-        return (
-            tuple(package_file(plate.package, plate.path, "sample_groups") for plate in PLATES) if self._stamps else ()
-        )
-
-    @cached_property
-    def _pins(self) -> dict[Path, Pinned]:
-        """Pin the files that the pictures are made from."""
-        files = [*(self._root / path for path in self._stamps), *self._plates]
-        return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))
+    def _files(self) -> list[Path]:
+        return [*(self._root / path for path in self._stamps), *self._plates]
 
 
 @lru_cache(maxsize=1)

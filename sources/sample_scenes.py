@@ -21,26 +21,26 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from variorum.machine.file_hashes import pin_files
-from variorum.machine.retrying import Pinned, check_pinned, read_pinned, steady
+from variorum.machine.retrying import read_pinned, steady
 from variorum.models.coco import CATEGORIES
 from variorum.pixels import encode_png, open_header
 from variorum.schemas.annotations import Annotations, Object, Text
 from variorum.schemas.canonical import Json, derive_seed, digest
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE, Failure, Sample, source_id
 from variorum.sources.exports.composites import Cutout, compose
 from variorum.sources.exports.counted_objects import sentence
-from variorum.sources.exports.cutouts import PLATES, package_file, read_stamp
-from variorum.sources.exports.stamps import stamps_folder, stamps_there
+from variorum.sources.exports.cutouts import PLATES, read_stamp
+from variorum.sources.exports.packaged_source import StampedSource
+from variorum.sources.exports.stamps import stamps_there
 from variorum.sources.folders.packaged_photographs import Photograph, objects, outlines, photographs
 
 MOST = 4
 """Cut-outs of a composite."""
 
 
-class SampleScenes(Source):
+class SampleScenes(StampedSource):
     """Pictures with objects out of installed packages, in COCO's categories: photographs, then composites.
 
     `VARIORUM_STAMPS` and `VARIORUM_BACKGROUNDS` are the folders of stamps and backgrounds where those aren't Debian's.
@@ -104,17 +104,12 @@ class SampleScenes(Source):
             SourceChanged: a file isn't what was pinned.
             TemporaryError: the disk or the machine failed.
         """
-        for file in self._plates:
-            check_pinned(file, self._pins[file], file)
+        self._check_plates()
         for position in range(start, min(stop, self.size(ctx))):
             if position < len(self._photographs):
                 yield self._photograph(self._photographs[position])
             else:
                 yield self._composite(position - len(self._photographs))
-
-    def place(self) -> str:
-        """The name alone, as the packages lie where they are installed."""
-        return place_of(self, [])
 
     def _photograph(self, item: Photograph) -> Sample | Failure:
         identity = source_id("sample_scenes", item.name)
@@ -200,22 +195,14 @@ class SampleScenes(Source):
         return stamps_there(stamp_table(kind), self.stamps if self.composites else "none", "sample_scenes")
 
     @cached_property
-    def _root(self) -> Path:
-        return stamps_folder() or Path()
-
-    @cached_property
     def _plates(self) -> tuple[Path, ...]:
         """The files that backgrounds are cut from."""
-        if not self._stamps or self.pictures == "drawings":
-            return ()
-        return tuple(package_file(plate.package, plate.path, "sample_scenes") for plate in PLATES)
+        return () if self.pictures == "drawings" else super()._plates
 
     @cached_property
-    def _pins(self) -> dict[Path, Pinned]:
-        """Pin the files that the pictures are made from."""
-        files = [item.file() for item in self._photographs] + [self._root / path for path in self._stamps]
-        files += self._plates
-        return dict(zip(files, pin_files(self._root, files, listed=True), strict=True))
+    def _files(self) -> list[Path]:
+        photographs, stamps = (item.file() for item in self._photographs), (self._root / path for path in self._stamps)
+        return [*photographs, *stamps, *self._plates]
 
 
 @lru_cache(maxsize=2)

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from variorum.machine.file_hashes import pin_files
-from variorum.machine.retrying import Pinned, read_pinned
+from variorum.machine.retrying import read_pinned
 from variorum.pixels import decode, encode_png
 from variorum.schemas.canonical import digest
-from variorum.schemas.component import ClassInfo, Context, Source, place_of
+from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.sample import CAPTURED, ENHANCED, Sample, source_id
 from variorum.sources.exports.cutouts import package_file
+from variorum.sources.exports.packaged_source import PackagedSource
 
 
 class Texture(NamedTuple):
@@ -51,7 +51,7 @@ TEXTURES = (
 )
 
 
-class SampleTextures(Source):
+class SampleTextures(PackagedSource):
     """Six pictures of textures, each a class of its own."""
 
     def pin(self, ctx: Context) -> str:
@@ -88,14 +88,6 @@ class SampleTextures(Source):
                 digital_source_type=one.kind,
             )
 
-    def place(self) -> str:
-        """The name alone, as the packages lie where they are installed."""
-        return place_of(self, [])
-
     @cached_property
     def _files(self) -> tuple[Path, ...]:
         return tuple(package_file(one.package, one.path, "sample_textures") for one in TEXTURES)
-
-    @cached_property
-    def _pins(self) -> dict[Path, Pinned]:
-        return dict(zip(self._files, pin_files(self._files[0].parent, self._files, listed=True), strict=True))

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from variorum.schemas.component import place_of
 from variorum.schemas.errors import SourceError
 from variorum.sources.exports.annotated_folder import Told, ToldPictures, listed, provenance, with_provenance
 from variorum.sources.exports.annotated_source import ToldSource
@@ -59,10 +58,6 @@ class Waves(ToldSource):
     """Only these sets of photographs (`diffusiondb`, `mscoco`, `dalle3`); all by default."""
     licence: str = "unknown"
     """Licence of pictures without one in `pictures.jsonl`: an SPDX id or the terms in a few words."""
-
-    def place(self) -> str:
-        """The folder."""
-        return place_of(self, ["path"])
 
     @cached_property
     def _pictures(self) -> ToldPictures:

@@ -8,7 +8,6 @@ pixels, search window of 13 pixels; Buades et al., CVPR 2005).
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,43 +16,16 @@ import cv2
 import numpy as np
 import torch
 
+from training.photographs import held_out
 from variorum.models.loaders.denoisers import PIXEL_DENOISER, PixelDenoiser
 from variorum.models.table_entries import Entry
-from variorum.pixels import decode
 
 if TYPE_CHECKING:
     from variorum.arrays import Singles
 
-HELD_OUT = (
-    ("skimage", "data/chelsea.png"),
-    ("sklearn", "datasets/images/china.jpg"),
-    ("sklearn", "datasets/images/flower.jpg"),
-)
 SIGMAS = (10, 25, 50, 100)
 """Standard deviations of the noise, in levels of 255."""
 SIDE = 256
-
-
-def held_out(folder: Path | None) -> list[Singles]:
-    """Square pictures in [0, 1]: packaged ones that training left out, or all of a folder."""
-    if folder is not None:
-        files = sorted(item for item in folder.iterdir() if item.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    else:
-        files = []
-        for package, path in HELD_OUT:
-            spec = importlib.util.find_spec(package)
-            assert spec is not None
-            assert spec.origin is not None
-            files.append(Path(spec.origin).parent / path)
-    return [_square(file) for file in files]
-
-
-def _square(file: Path) -> Singles:
-    picture = decode(file.read_bytes())
-    side = min(picture.shape[:2])
-    top, left = ((length - side) // 2 for length in picture.shape[:2])
-    cut = cv2.resize(picture[top : top + side, left : left + side], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return np.asarray(cut / 255, np.float32)
 
 
 def denoised(model: PixelDenoiser, noisy: Singles, sigma: float) -> Singles:
@@ -97,7 +69,7 @@ def main() -> None:
         name="x", loader="pixel_denoiser", local=place, options={"variant": "fp16"}, licence="CC0-1.0", source="x"
     )
     model = PIXEL_DENOISER.load(entry, arguments.model, {})
-    pictures = held_out(arguments.pictures)[: arguments.limit]
+    pictures = [np.float32(one / 255) for one in held_out(arguments.pictures, SIDE)[: arguments.limit]]
     figures: dict[str, dict[str, float]] = {}
     for level in SIGMAS:
         sigma, rows = level / 255, []

@@ -9,7 +9,6 @@ PNG to look at: each picture, the same marked, and of both the darkest part, enl
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 import time
@@ -21,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 
+from training.photographs import held_out, resized
 from variorum.models.loaders.learned_watermark import LEARNED_WATERMARK, LearnedWatermark
 from variorum.models.table_entries import Entry
 from variorum.pixels import decode
@@ -28,43 +28,11 @@ from variorum.pixels import decode
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Pixels
 
-HELD_OUT = (
-    ("skimage", "data/chelsea.png"),
-    ("sklearn", "datasets/images/china.jpg"),
-    ("sklearn", "datasets/images/flower.jpg"),
-)
 BITS = 32
 ENOUGH = 24
 """Right bits at which a payload counts as found; 0.35 % of random payloads have as many."""
 DARK = 96
 """Side in pixels of the dark part, of 256."""
-
-
-def held_out(folder: Path | None, side: int, every: int = 1) -> list[Pixels]:
-    """Square pictures: packaged ones that training left out, or every n-th of a folder."""
-    if folder is not None:
-        suffixes = (".jpg", ".jpeg", ".png")
-        files = sorted(item for item in folder.iterdir() if item.suffix.lower() in suffixes)[::every]
-    else:
-        files = []
-        for package, path in HELD_OUT:
-            spec = importlib.util.find_spec(package)
-            assert spec is not None
-            assert spec.origin is not None
-            files.append(Path(spec.origin).parent / path)
-    return [_square(file, side) for file in files]
-
-
-def _square(file: Path, side: int) -> Pixels:
-    picture = decode(file.read_bytes())
-    shorter = min(picture.shape[:2])
-    top, left = ((length - shorter) // 2 for length in picture.shape[:2])
-    return _resized(picture[top : top + shorter, left : left + shorter], side)
-
-
-def _resized(picture: Pixels, side: int) -> Pixels:
-    way = cv2.INTER_AREA if side < len(picture) else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.uint8)
 
 
 # ── distortions ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,7 +55,7 @@ def cropped(picture: Pixels, share: float) -> Pixels:
     """The middle, enlarged."""
     side = len(picture)
     cut = round(side * (1 - share) / 2)
-    return _resized(picture[cut : side - cut, cut : side - cut], side)
+    return resized(picture[cut : side - cut, cut : side - cut], side)
 
 
 def turned(picture: Pixels, degrees: float) -> Pixels:
@@ -108,7 +76,7 @@ DISTORTIONS: dict[str, Callable[[Pixels], Pixels]] = {
     "jpeg 30": lambda picture: jpeg(picture, 30),
     "blur 1": lambda picture: np.asarray(cv2.GaussianBlur(picture, (0, 0), 1), np.uint8),
     "noise 0.05": lambda picture: noisy(picture, 0.05),
-    "resize 0.5": lambda picture: _resized(_resized(picture, len(picture) // 2), len(picture)),
+    "resize 0.5": lambda picture: resized(resized(picture, len(picture) // 2), len(picture)),
     "brightness 1.3": lambda picture: _levels(picture * 1.3),
     "brightness 0.6": lambda picture: _levels(picture * 0.6),
     "crop 0.95": lambda picture: cropped(picture, 0.95),
@@ -146,7 +114,7 @@ def psnr(found: Pixels, clean: Pixels) -> float:
 
 def right(model: LearnedWatermark, pictures: list[Pixels], payloads: Bools) -> dict[str, float]:
     """Share of right bits, the least of a picture, and the share of pictures with ENOUGH."""
-    share = ((model.bits(pictures) > 0) == payloads).mean(1)
+    share = ((model.read(pictures) > 0) == payloads).mean(1)
     found = {"bits": share.mean(), "worst": share.min(), "found": (share >= ENOUGH / BITS).mean()}
     return {name: round(float(value), 4) for name, value in found.items()}
 
@@ -157,7 +125,7 @@ def measured(model: LearnedWatermark, pictures: list[Pixels], decibels: float, s
     began = time.process_time()
     marked = model.embed(pictures, payloads, decibels)
     embedded = time.process_time()
-    model.bits(marked)
+    model.read(marked)
     read = time.process_time()
     loss = [psnr(after, before) for after, before in zip(marked, pictures, strict=True)]
     rows = {name: right(model, [change(item) for item in marked], payloads) for name, change in DISTORTIONS.items()}
@@ -188,9 +156,9 @@ def sheet(model: LearnedWatermark, pictures: list[Pixels], decibels: float, seed
         top, left = (int(place) for place in np.unravel_index(int(inside.argmin()), inside.shape))
         bright = 110 / max(20.0, float(inside.min()))
         dark = [
-            _levels(_resized(item[top : top + size, left : left + size], 2 * side) * bright) for item in (before, after)
+            _levels(resized(item[top : top + size, left : left + size], 2 * side) * bright) for item in (before, after)
         ]
-        rows.append(np.hstack([_resized(before, 2 * side), _resized(after, 2 * side), *dark]))
+        rows.append(np.hstack([resized(before, 2 * side), resized(after, 2 * side), *dark]))
     return np.vstack(rows)
 
 

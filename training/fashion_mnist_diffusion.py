@@ -12,8 +12,6 @@ machines with the same floating-point kernels, the result is the same.
 from __future__ import annotations
 
 import argparse
-import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +19,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch.nn import functional
 
 from training.fashion_mnist import DEBIAN, SIDE, read
-from training.loop import run
+from training.loop import parsed, run, save_network
 
 CLASSES = 10
 NULL = CLASSES
@@ -87,14 +85,6 @@ def loss_of(model: UNet2DModel, schedule: DDPMScheduler, images: Any, labels: to
     return functional.mse_loss(predicted, schedule.get_velocity(clean, noise, moments))
 
 
-def save(folder: Path, mean: dict[str, torch.Tensor], schedule: DDPMScheduler) -> None:
-    """Write the packaged folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
-    model = network()
-    model.load_state_dict(mean)
-    model.half().save_pretrained(folder, variant="fp16", safe_serialization=True)
-    schedule.save_config(folder)
-
-
 def train(arguments: argparse.Namespace) -> None:
     """Start or continue training, until the steps are done or the minutes are spent."""
     torch.set_num_threads(1)
@@ -109,24 +99,14 @@ def train(arguments: argparse.Namespace) -> None:
         weight_decay=0.01,
         decay=DECAY,
         loss_of=lambda step: loss_of(model, schedule, images, labels, arguments.seed * 1_000_003 + step),
-        save=lambda folder, mean: save(folder, mean, schedule),
+        save=lambda folder, mean: save_network(network(), schedule, folder, mean),
     )
 
 
 def main() -> None:
     """Parse and train."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--steps",
-        type=int,
-        default=2400,
-        help="number of steps of 32 pictures; the learning rate falls to zero at the last",
-    )
-    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which to stop early")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of the four IDX files")
-    parser.add_argument("--out", type=Path, required=True, help="gets checkpoint.pt and model/")
-    train(parser.parse_args())
+    of_steps = "number of steps of 32 pictures; the learning rate falls to zero at the last"
+    train(parsed(__doc__, steps=2400, steps_help=of_steps, data=DEBIAN, data_help="folder of the four IDX files"))
 
 
 if __name__ == "__main__":

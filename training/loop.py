@@ -15,6 +15,24 @@ import torch
 CHECKPOINT_SECONDS = 120
 
 
+def parsed(about: str, *, steps: int, steps_help: str, data: Path, data_help: str) -> argparse.Namespace:
+    """The options of a training script, from the command line; `about` is its docstring."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=steps, help=steps_help)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which to stop early")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, default=data, help=data_help)
+    parser.add_argument("--out", type=Path, required=True, help="gets checkpoint.pt and model/")
+    return parser.parse_args()
+
+
+def save_network(model: Any, schedule: Any, folder: Path, mean: dict[str, torch.Tensor]) -> None:
+    """Write the packaged folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
+    model.load_state_dict(mean)
+    model.half().save_pretrained(folder, variant="fp16", safe_serialization=True)
+    schedule.save_config(folder)
+
+
 def run(
     arguments: argparse.Namespace,
     model: Any,
@@ -28,7 +46,7 @@ def run(
     """Train until the steps are done or the CPU minutes are spent; save a moving average of the weights.
 
     Args:
-        arguments: `out` (folder for `checkpoint.pt` and `model/`), `steps` and `minutes`.
+        arguments: as `parsed` gives them.
         model: on the CPU; a checkpoint in `out` replaces its weights.
         rate: learning rate of a step.
         weight_decay: of AdamW.

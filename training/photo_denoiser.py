@@ -14,19 +14,16 @@ number, so a stopped run continues from its checkpoint without a difference.
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch.nn import functional
 
-from training.loop import run
-from variorum.pixels import decode
+from training.loop import parsed, run, save_network
+from training.photographs import pyramids
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels, Singles
@@ -93,21 +90,8 @@ def noise_schedule() -> DDPMScheduler:
 
 def photographs(folder: Path) -> list[list[Pixels]]:
     """Each photograph as RGB, at each of SHORT_SIDES that it is large enough for."""
-    spec = importlib.util.find_spec("skimage")
-    assert spec is not None
-    assert spec.origin is not None
-    files = [folder / f"{name}.jpg" for name in WALLPAPERS]
-    files += [Path(spec.origin).parent / "data" / name for name in SCIKIT_IMAGE]
-    if missing := [file for file in files if not file.is_file()]:
-        raise SystemExit(f"{missing[0]} is missing; install budgie-backgrounds or name its folder with --data")
-    return [_pyramid(decode(file.read_bytes())) for file in files]
-
-
-def _pyramid(picture: Pixels) -> list[Pixels]:
-    height, width = picture.shape[:2]
-    scales = [side / min(height, width) for side in SHORT_SIDES if side <= min(height, width)]
-    sizes = [(round(width * scale), round(height * scale)) for scale in scales]
-    return [np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8) for size in sizes]
+    names = [f"{name}.jpg" for name in WALLPAPERS]
+    return pyramids(folder, names, SCIKIT_IMAGE, SHORT_SIDES, "budgie-backgrounds")
 
 
 def crops(pictures: list[list[Pixels]], count: int, rng: np.random.Generator) -> Singles:
@@ -142,14 +126,6 @@ def loss_of(model: UNet2DModel, schedule: DDPMScheduler, pictures: list[list[Pix
     return functional.mse_loss(predicted, schedule.get_velocity(clean, noise, moments))
 
 
-def save(folder: Path, mean: dict[str, torch.Tensor], schedule: DDPMScheduler) -> None:
-    """Write the packaged folder: `config.json`, fp16 safetensors, `scheduler_config.json`."""
-    model = network()
-    model.load_state_dict(mean)
-    model.half().save_pretrained(folder, variant="fp16", safe_serialization=True)
-    schedule.save_config(folder)
-
-
 def train(arguments: argparse.Namespace) -> None:
     """Start or continue training, until the steps are done or the minutes are spent."""
     torch.set_num_threads(1)
@@ -163,19 +139,14 @@ def train(arguments: argparse.Namespace) -> None:
         weight_decay=0.0,
         decay=DECAY,
         loss_of=lambda step: loss_of(model, schedule, pictures, arguments.seed * 1_000_003 + step),
-        save=lambda folder, mean: save(folder, mean, schedule),
+        save=lambda folder, mean: save_network(network(), schedule, folder, mean),
     )
 
 
 def main() -> None:
     """Parse and train."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=HORIZON, help="number of steps of 12 crops, at most 4000")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which to stop early")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of budgie-backgrounds' photographs")
-    parser.add_argument("--out", type=Path, required=True, help="gets checkpoint.pt and model/")
-    train(parser.parse_args())
+    of_steps, of_data = "number of steps of 12 crops, at most 4000", "folder of budgie-backgrounds' photographs"
+    train(parsed(__doc__, steps=HORIZON, steps_help=of_steps, data=DEBIAN, data_help=of_data))
 
 
 if __name__ == "__main__":

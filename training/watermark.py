@@ -15,21 +15,19 @@ stopped run continues from its checkpoint without a difference.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from training.loop import run
+from training.loop import parsed, run
+from training.photographs import pyramids
 from variorum.models.loaders.learned_watermark import WEIGHTS
 from variorum.models.watermark_network import BITS, LUMINANCE, SIDE, Watermark, box
-from variorum.pixels import decode
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -133,30 +131,8 @@ def marked(model: Watermark, pictures: torch.Tensor, bits: torch.Tensor, decibel
 
 def photographs(folder: Path) -> list[list[Pixels]]:
     """Each photograph as RGB, at each of SHORT_SIDES that it is large enough for."""
-    spec = importlib.util.find_spec("skimage")
-    assert spec is not None
-    assert spec.origin is not None
-    files = [folder / name for name in PHOTOGRAPHS]
-    files += [Path(spec.origin).parent / "data" / name for name in SCIKIT_IMAGE]
-    if missing := [file for file in files if not file.is_file()]:
-        raise SystemExit(
-            f"{missing[0]} is missing; install budgie-backgrounds and lomiri-wallpapers-16.04 or name their folder "
-            "with --data"
-        )
-    return [_pyramid(file) for file in files]
-
-
-def _pyramid(file: Path) -> list[Pixels]:
-    picture = decode(file.read_bytes())
-    height, width = picture.shape[:2]
-    levels = []
-    for side in SHORT_SIDES:
-        if side <= min(height, width):
-            scale = side / min(height, width)
-            size = (round(width * scale), round(height * scale))
-            level = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-            levels.append(np.asarray(level, np.uint8))
-    return levels
+    packages = "budgie-backgrounds and lomiri-wallpapers-16.04"
+    return pyramids(folder, PHOTOGRAPHS, SCIKIT_IMAGE, SHORT_SIDES, packages)
 
 
 def crops(pictures: list[list[Pixels]], count: int, rng: np.random.Generator) -> torch.Tensor:
@@ -336,13 +312,8 @@ def save_to(folder: Path, mean: dict[str, torch.Tensor]) -> None:
 
 def main() -> None:
     """Parse and train."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=9000, help="number of steps of 16 crops")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="CPU minutes after which to stop early")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", type=Path, default=DEBIAN, help="folder of the packages' photographs")
-    parser.add_argument("--out", type=Path, required=True, help="gets checkpoint.pt and model/")
-    train(parser.parse_args())
+    of_steps, of_data = "number of steps of 16 crops", "folder of the packages' photographs"
+    train(parsed(__doc__, steps=9000, steps_help=of_steps, data=DEBIAN, data_help=of_data))
 
 
 if __name__ == "__main__":

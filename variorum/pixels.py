@@ -172,9 +172,6 @@ def blurred(image: Image.Image) -> Image.Image:
 
     It is made of the average colours of a grid with `BLURRED` patches along the longer side. All else is gone from its
     pixels, so nothing can undo it. The pictures of an edition with a `Manifest.warning` are shown like this.
-
-    Args:
-        image: of any size and mode; the result is RGB.
     """
     longer = max(image.size)
     patches = min(BLURRED, max(1, longer // SPREAD))

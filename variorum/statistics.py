@@ -168,3 +168,43 @@ def scale_of(top: Floats, bottom: Floats, signed: bool) -> tuple[float, float]:
     if signed:
         return -1.0, 1.0
     return (0.0, 1.0) if (top >= 0).all() and (top <= bottom + TINY).all() else (-np.inf, np.inf)
+
+
+def pulls(top: Floats, bottom: Floats) -> tuple[Floats, Floats]:
+    """What each part adds to a mean of ratios less its share of it, and its weight; all are `[U, V]`."""
+    whole = bottom.sum(axis=0)
+    columns = max(np.count_nonzero(whole), 1)
+    total = np.where(whole > 0, whole, 1.0) * columns
+    return (top - bottom * (columns * top.sum(axis=0) / total)) / total, bottom / total
+
+
+def widened(pull: Floats, weight: Floats, source: Ints, lender: Ints, confidence: float = 0.95) -> float:
+    """How many times wider an interval over sources is because they share lenders; 1 where none do.
+
+    It compares the two-way variance (Cameron, Gelbach & Miller 2011), that over sources plus that over lenders, less
+    that over their pairs, with the one over sources. Resampling both, with the product of the two weights, would be 1.7
+    times too wide where lenders matter little.
+
+    Args:
+        pull: of each part, `[U]`, what it adds to the figure less its share of the figure.
+        weight: of each part in the figure, `[U]`.
+        source: of each part, `[U]`.
+        lender: of each part, -1 for none, `[U]`.
+        confidence: level, in (0, 1).
+    """
+    from scipy.special import ndtri, stdtrit
+
+    there = weight > 0
+    pull, weight, source, lender = pull[there], weight[there], source[there], lender[there]
+    pairs, pair = np.unique(np.stack([source, lender]), axis=1, return_inverse=True)
+    borrowed = pairs[1, pairs[1] >= 0]
+    if not (np.bincount(borrowed, minlength=1) > 1).any():
+        return 1.0
+    cluster = np.where(lender >= 0, lender, borrowed.max() + 1 + source)
+    sources, clusters, both = (float((np.bincount(by, pull) ** 2).sum()) for by in (source, cluster, pair.reshape(-1)))
+    if not sources:
+        return 1.0
+    equal = max(1 / float((np.bincount(cluster, weight) ** 2).sum()), 2.0)  # as many clusters of one size
+    level = (1 + confidence) / 2
+    student = float(stdtrit(equal - 1, level) / ndtri(level))
+    return max(1.0, float(np.sqrt(equal / (equal - 1) * (sources + clusters - both) / sources)) * student)

@@ -107,10 +107,6 @@ def merged(name: str, parts: Sequence[Part]) -> Part:
 def look_up(looked: Sequence[Looked], parts: Sequence[Part]) -> list[list[Match]]:
     """For each picture the sets that it is in, best evidence first.
 
-    Args:
-        looked: pictures, from `look_at`.
-        parts: where to look.
-
     Raises:
         SourceError: a part is damaged.
     """

@@ -92,11 +92,6 @@ class KnownIndex:
     def add_folder(self, name: str, files: Mapping[str, Path], progress: Progress = QUIET) -> tuple[int, list[Looked]]:
         """Add the pictures of a folder that it lacks. What it has of the folder stays, also if the file is gone.
 
-        Args:
-            name: of the folder.
-            files: its files by name.
-            progress: told of each file.
-
         Returns:
             How many were new, and those of them that can't be read or decoded.
 

@@ -17,8 +17,9 @@ from variorum.arrays import Array, Bools, Floats, Pixels
 from variorum.curation.ai_detection.ai_image import equalised, mean_cosine, noise_levels, noisy
 from variorum.evaluation.ai_detection import features, fitting
 from variorum.evaluation.ai_detection.judging import LEAST, Judging, parts_of, thresholds
+from variorum.kit.predicted.fields import Resampled
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Use
+from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, Point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -29,7 +30,7 @@ LITE_STD = (0.502, 0.502, 0.502)
 """EfficientNet-Lite takes (x - 127) / 128; RIGID's noise is added to that."""
 
 
-class AiImageDetection(Evaluation):
+class AiImageDetection(Resampled):
     """AUROC and the share found at a fixed threshold, by detector and arm, with bootstrap intervals over photographs.
 
     It reads editions of the generator `detection_arms`. Of the photographs in the split `train`, two thirds
@@ -44,8 +45,6 @@ class AiImageDetection(Evaluation):
             `{"hf:owner/name@COMMIT": "artificial"}`.
         network_steps: of the training of a small convolutional network, 32 pictures each; 0 for no network.
         false_positives: share of the photographs to fit on that may be called generated; it fixes each threshold.
-        bootstrap: number of resamples per interval.
-        confidence: level of the intervals, in (0, 1).
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"fit", "network_steps", "false_positives", "bootstrap", "confidence"})
@@ -56,8 +55,6 @@ class AiImageDetection(Evaluation):
     classifiers: dict[str, str] = Field(default_factory=dict)
     network_steps: int = Field(default=200, ge=0, le=10_000)
     false_positives: float = Field(default=0.05, gt=0, lt=1)
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
 
     def uses(self) -> list[Use]:
         """Return the encoder of RIGID, the classifiers, and the encoders with linear heads, which it can do without."""

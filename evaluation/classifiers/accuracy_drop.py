@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.predicted.answers import judges, named, predictions, there
+from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.calibration import BINS, bin_of, error_by_chance
 from variorum.kit.predicted.drops import (
     TOGETHER,
@@ -24,11 +24,12 @@ from variorum.kit.predicted.drops import (
     pairs,
     unpaired,
 )
+from variorum.kit.predicted.fields import OfFamilies
 from variorum.kit.predicted.offered import NO_EDITS, NO_ORIGINALS, Asked, axes_of, by_model
 from variorum.kit.predicted.pairing import ORIGINAL, paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Use
+from variorum.schemas.component import Context, Row
 from variorum.schemas.plot import Bin, IntervalPlot, Plot, ReliabilityPlot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
@@ -43,21 +44,15 @@ AVERAGE = "average over edits"
 """The last row of the plot of drops."""
 
 
-class AccuracyDrop(Evaluation):
+class AccuracyDrop(OfFamilies):
     """Top-1 accuracy drops, calibration and differences between classifiers, with bootstrap intervals over the sources.
 
     Attributes:
-        classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
-            Their outputs are matched to the edition's classes by `variorum/kit/labels/matching.py`.
-        further: classifiers of other families, measured too where the profile has them and their weights are here.
-        bootstrap: number of resamples per interval.
-        confidence: level of the intervals, in (0, 1).
         families: by name, variants that are compared with each other, with `*` and `?` as wildcards. The figures of a
             family are over the photographs that have all of its variants; a plate is in none.
     """
 
     revision = 3
-    measured_as: ClassVar[str] = "answers"
     offers: ClassVar[Mapping[str, Figure]] = {
         "originals": Figure("accuracy"),
         "edits": Figure("accuracy, mean over edits"),
@@ -65,15 +60,7 @@ class AccuracyDrop(Evaluation):
     }
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "families"})
 
-    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
-    further: tuple[str, ...] = ()
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
     families: dict[str, tuple[str, ...]] = Field(default=TOGETHER, min_length=1)
-
-    def uses(self) -> list[Use]:
-        """Return the classifiers."""
-        return judges(self.classifiers, self.further)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier.
@@ -86,7 +73,7 @@ class AccuracyDrop(Evaluation):
             RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its
                 outputs are.
         """
-        return predictions(samples, (*self.classifiers, *there(self.further, ctx)), ctx)
+        return predictions(samples, self.asked(ctx), ctx)
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Accuracies in percent and drops in percentage points, by classifier and variant.
@@ -101,7 +88,7 @@ class AccuracyDrop(Evaluation):
         measured. All intervals are of the same resamples. `names` and `variants` are in the order of the recipe and the
         edition.
         """
-        names = named(self.classifiers, self.further, table)
+        names = self.named(table)
         common: dict[str, Json] = {"confidence": self.confidence, "unscored": 0, "unpaired": 0, "several_labels": 0}
         common["missing"] = [alias for alias in self.further if alias not in names]
         if not len(table):

@@ -41,16 +41,7 @@ log = logging.getLogger(__name__)
 def job_on(
     manifest: Manifest, store: Store, names: Sequence[str], tables: Store, models: ModelTable, **options: Any
 ) -> Job:
-    """A job that evaluates models on an edition.
-
-    Args:
-        manifest: the edition.
-        store: its store.
-        names: of the models.
-        tables: the store that gets the tables of answers.
-        models: knows the models.
-        options: of `accuracy_drop`.
-    """
+    """A job that evaluates models on an edition."""
     source = {"name": "edition", "edition": f"{manifest.dataset}@{manifest.version}", "store": place_of(store)}
     recipe = Recipe.parse(
         {

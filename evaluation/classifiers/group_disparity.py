@@ -19,12 +19,14 @@ from variorum.evaluation.classifiers.group_gaps import disparity, pairs, resampl
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares, gathered
 from variorum.evaluation.classifiers.worst_group import worst_group
 from variorum.kit.predicted.answers import answers, reference, said
+from variorum.kit.predicted.fields import OfClassifiers
 from variorum.kit.predicted.offered import by_model
 from variorum.kit.predicted.pairing import UNSCORED, Paired, paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Use
+from variorum.schemas.component import Context, Row
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.fields import each_once
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers as Told
@@ -43,42 +45,26 @@ LISTED = 100
 """Groups with too few households that are listed."""
 
 
-class GroupDisparity(Evaluation):
+class GroupDisparity(OfClassifiers):
     """Rates by group, gaps and tests of all pairs, for the pictures and for what edits of them cost.
 
     Attributes:
         groups: keys of the samples' metadata, such as columns of a folder's `groups.csv` or `metadata.csv`.
-        classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
         metric: a prediction is right if a label is the first output, or among the first five.
         least: groups with fewer households are listed and not compared.
         household: key of the metadata that says which pictures belong together, such as those of one family; null for
             the photograph that they were made of.
-        bootstrap: number of resamples per interval of a drop.
-        confidence: level of the intervals, in (0, 1).
     """
 
-    measured_as: ClassVar[str] = "answers"
     offers: ClassVar[Mapping[str, Figure]] = {"worst": Figure("accuracy on the worst group", "least")}
     late: ClassVar[frozenset[str]] = frozenset({"least", "bootstrap", "confidence"})
 
     groups: tuple[str, ...] = Field(default=("group",), min_length=1)
-    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     metric: Literal["top1", "top5"] = "top1"
     least: int = Field(default=20, ge=2)
     household: str | None = None
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
 
-    @field_validator("groups")
-    @classmethod
-    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value) or not all(value):
-            raise ValueError("must be names of metadata, each once")
-        return value
-
-    def uses(self) -> list[Use]:
-        """Return the classifiers."""
-        return [Use(alias, "classifier") for alias in self.classifiers]
+    _each_once = field_validator("groups")(each_once("must be names of metadata, each once", bool))
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with the picture's groups, household and class.

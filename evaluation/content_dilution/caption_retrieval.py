@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from variorum.evaluation.content_dilution.figures import Pictures
 from variorum.generators.content_dilution.neighbours import caption_of
 from variorum.generators.content_dilution.words import stopwords, words
+from variorum.kit.predicted.fields import Resampled
 from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.kit.predicted.resamples import Resamples
 from variorum.kit.prompts.prompts import articled
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import ClassInfo, Context, Evaluation, Row, Use
+from variorum.schemas.component import ClassInfo, Context, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
@@ -34,21 +34,15 @@ MOST_WORDS = 2048
 PARTS = ("picture", "text", "both")
 
 
-class CaptionRetrieval(Evaluation):
+class CaptionRetrieval(Resampled):
     """Whether a caption still finds its own and its class, by its words alone, and by a judge of pictures and texts.
 
     The gallery has the originals of the edition: their captions, and for the judge their pictures. Figures are given
     for the original captions too, so that a drop can be seen.
     """
 
-    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
-
     judge: str | None = None
     """Alias of a zero-shot model of pictures and texts, such as `zero_shot` in profile `hub`; null for words alone."""
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    """Number of resamples of the photographs per interval."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Level of the intervals, in (0, 1)."""
 
     def uses(self) -> list[Use]:
         """Return the judge, if there is one."""

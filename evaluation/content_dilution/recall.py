@@ -13,11 +13,6 @@ def recalled(model: str, edition: Edition, relevance: Relevance) -> Answers:
     """The answers of a model, with a column for each variant.
 
     A picture is shown with the rank of the first relevant one; its `p_label` is 1/rank, 0 beyond rank 10.
-
-    Args:
-        model: its name.
-        edition: has originals and edits.
-        relevance: what is relevant to an edit.
     """
     pictures = edition.pictures
     gallery = edition.original | edition.extra

@@ -11,16 +11,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import Field
-
 from variorum.evaluation.content_dilution.editions import DISTRACTORS, edition_of, robustness
 from variorum.evaluation.content_dilution.figures import Relevance
 from variorum.evaluation.content_dilution.recall import recalled
 from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.fields import Resampled
 from variorum.kit.predicted.resamples import Resamples
 from variorum.models.gives import embeddings
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Source, Use
+from variorum.schemas.component import Context, Row, Source, Use
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
@@ -28,7 +27,7 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 
-class RetrievalRobustness(Evaluation):
+class RetrievalRobustness(Resampled):
     """Recall, MRR@10 and mAP of edited queries in a gallery of originals, and of originals in edited galleries.
 
     Similarity is the cosine of embeddings. The edition must have originals; a gallery of few pictures is easy, so name
@@ -49,10 +48,6 @@ class RetrievalRobustness(Evaluation):
     photographs with a common class."""
     distractors: NestedSource | None = None
     """Source of further pictures for every gallery. By `label`, those with the query's class are relevant too."""
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    """Number of resamples of the photographs per interval."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Level of the intervals, in (0, 1)."""
 
     def uses(self) -> list[Use]:
         """Return the encoder."""

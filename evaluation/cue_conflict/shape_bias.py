@@ -10,18 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from variorum.evaluation.cue_conflict.cues import Answers, in_order
 from variorum.kit.labels.categories import category_of
-from variorum.kit.predicted.answers import judges, lender, named, outputs_of, there
+from variorum.kit.predicted.answers import lender, outputs_of
 from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.fields import OfFamilies
 from variorum.kit.predicted.offered import Asked, by_model
 from variorum.kit.predicted.pairing import lenders_of, roots, units_of
 from variorum.kit.predicted.resamples import Resamples
 from variorum.kit.predicted.two_cues import by_category, cues_of, decision
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Use
+from variorum.schemas.component import Context, Row
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
@@ -31,37 +31,20 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 
-class ShapeBias(Evaluation):
+class ShapeBias(OfFamilies):
     """Decisions for shape, texture or neither, with bootstrap intervals over the photographs.
 
     It reads editions of the generator `cue_conflict`: a picture has two cues if one of its operations names a shape and
     a texture. A classifier decides twice: among sixteen categories, by the mean probability over each category's
     classes of ImageNet, and among all of its outputs. The first is asked of pictures whose two classes belong to
     different categories, the second of all.
-
-    Attributes:
-        classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
-        further: classifiers of other families, measured too where the profile has them and their weights are here.
-        bootstrap: number of resamples per interval.
-        confidence: level of the intervals, in (0, 1).
     """
 
     revision = 2
-    measured_as: ClassVar[str] = "answers"
     offers: ClassVar[Mapping[str, Figure]] = {
         "shape": Figure("decisions for the shape, of those for shape or texture", better="none"),
         "cover": Figure("decisions for shape or texture", better="none"),
     }
-    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
-
-    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
-    further: tuple[str, ...] = ()
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-
-    def uses(self) -> list[Use]:
-        """Return the classifiers."""
-        return judges(self.classifiers, self.further)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per classifier and picture that has two cues, or a class in one of the sixteen categories.
@@ -79,7 +62,7 @@ class ShapeBias(Evaluation):
             return
         # a folder called `cat` has a category, and need be no output
         occurring = {label for _, cues in asked for label in cues if category_of(label) != label.casefold()}
-        for alias in (*self.classifiers, *there(self.further, ctx)):
+        for alias in self.asked(ctx):
             model = ctx.models.get(alias)
             if hasattr(model, "knows"):
                 raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
@@ -109,7 +92,7 @@ class ShapeBias(Evaluation):
         decision. Shares are in percent. `accuracies` has, by variant, how often the decision among sixteen is right on
         pictures with one cue.
         """
-        names = named(self.classifiers, self.further, table)
+        names = self.named(table)
         common: dict[str, Json] = {"confidence": self.confidence, "names": list(names)}
         common["missing"] = [alias for alias in self.further if alias not in names]
         classifiers: dict[str, Json] = {}

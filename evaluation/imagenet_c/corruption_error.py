@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
-from variorum.kit.predicted.answers import judges, named, predictions, there
+from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.corrupted import FRAME, OUTPUTS, Cells, errors
 from variorum.kit.predicted.drops import Results, unpaired
+from variorum.kit.predicted.fields import OfFamilies
 from variorum.kit.predicted.offered import NO_EDITS, Asked, by_model
 from variorum.kit.predicted.pairing import paired
 from variorum.kit.predicted.resamples import Resamples
 from variorum.models.imagenet_classes import table as imagenet
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import ClassInfo, Context, Evaluation, Row, Use
+from variorum.schemas.component import ClassInfo, Context, Row
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
@@ -31,34 +31,20 @@ LONGEST = 4
 """Models that have a plot of their own; with more, only their means are drawn."""
 
 
-class CorruptionError(Evaluation):
+class CorruptionError(OfFamilies):
     """Errors by kind, severity and family, CE, mCE and relative mCE, with bootstrap intervals over the photographs.
 
     It reads editions of the generator `corruption`: a picture is of a kind and severity if its last operation was asked
     for them.
 
     Attributes:
-        classifiers: aliases of classifiers, or names of models that a user brings; none may have filtered the edition.
-            Their outputs are matched to the edition's classes by `variorum/kit/labels/matching.py`.
-        further: classifiers of other families, measured too where the profile has them and their weights are here.
         norm: `alexnet` divides by AlexNet's errors, where they apply; `none` never does.
-        bootstrap: number of resamples per interval.
-        confidence: level of the intervals, in (0, 1).
     """
 
-    measured_as: ClassVar[str] = "answers"
     offers: ClassVar[Mapping[str, Figure]] = {"right": Figure("accuracy, mean over kinds and severities")}
     late: ClassVar[frozenset[str]] = frozenset({"norm", "bootstrap", "confidence"})
 
-    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
-    further: tuple[str, ...] = ()
     norm: Literal["alexnet", "none"] = "alexnet"
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-
-    def uses(self) -> list[Use]:
-        """Return the classifiers."""
-        return judges(self.classifiers, self.further)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with the picture's kind and severity.
@@ -70,7 +56,7 @@ class CorruptionError(Evaluation):
             RecipeError: a picture's class is no output of a classifier that says what its outputs are.
         """
         corruptions = {sample.id: corruption_of(sample) for sample in samples}
-        for row in predictions(samples, (*self.classifiers, *there(self.further, ctx)), ctx):
+        for row in predictions(samples, self.asked(ctx), ctx):
             yield {**row, **corruptions[str(row["id"])]}
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
@@ -81,7 +67,7 @@ class CorruptionError(Evaluation):
         they are there, and `relative_error` what it is above the `clean_error`. A CE or mCE that can't be compared with
         AlexNet's errors is None; `why_no_ce` and `why_no_mce` say why.
         """
-        names = named(self.classifiers, self.further, table)
+        names = self.named(table)
         common: dict[str, Json] = {"confidence": self.confidence, "norm": self.norm, "names": list(names)}
         common["missing"] = [alias for alias in self.further if alias not in names]
         if not len(table):

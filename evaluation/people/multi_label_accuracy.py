@@ -14,16 +14,16 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
 from variorum.curation.people.outputs import OUTSIDE, predicted_classes
 from variorum.curation.people.panel.label_sets import LABELS, LabelSet, read_label_set
 from variorum.evaluation.people.by_class import Shares, shares
 from variorum.kit.predicted.drops import pairs
+from variorum.kit.predicted.fields import OfClassifiers
 from variorum.kit.predicted.offered import by_model
 from variorum.kit.raters.accuracy import collapsed_classes
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import ClassInfo, Context, Evaluation, Row, Use
+from variorum.schemas.component import ClassInfo, Context, Row
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
@@ -39,28 +39,17 @@ NOT_REVIEWED = "no picture with labels that people reviewed and could judge"
 MEASURES = {"top1": "top-1, given labels", "multi_label": "multi-label accuracy", "real": "ReaL accuracy"}
 
 
-class MultiLabelAccuracy(Evaluation):
+class MultiLabelAccuracy(OfClassifiers):
     """Top-1, multi-label and ReaL accuracy by picture and by class, and people's word on the mistakes."""
 
-    measured_as: ClassVar[str] = "answers"
     offers: ClassVar[Mapping[str, Figure]] = {
         "multi_label": Figure("accuracy, right or unclear to people"),
         "real": Figure("accuracy, right to people"),
     }
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "collapsed"})
 
-    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
-    """Aliases of classifiers, or names of models that a user brings; none may have decided what is in the edition."""
     collapsed: Literal["imagenet", ""] = ""
     """Classes that people can't tell apart: if one is right, so are those. `imagenet` for ImageNet's."""
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    """Number of resamples of the pictures."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Level of the intervals."""
-
-    def uses(self) -> list[Use]:
-        """Return the classifiers."""
-        return [Use(alias, "classifier") for alias in self.classifiers]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier; a picture that nobody reviewed isn't looked at.

@@ -21,11 +21,7 @@ CLEAN, WORST = "", "any of these"
 
 
 class Rows:
-    """The table as arrays `[N]`.
-
-    Args:
-        table: with the columns of `SafetyRobustness.measure`.
-    """
+    """The table as arrays `[N]`."""
 
     def __init__(self, table: Table) -> None:
         def texts(name: str) -> Array:

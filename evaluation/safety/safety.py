@@ -34,9 +34,10 @@ from variorum.evaluation.safety.truths import group_of, maker_of, truth_of
 from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.kit.predicted.calibration import BINS
 from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.fields import Resampled
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Use
+from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.plot import Plot
 from variorum.schemas.safety import ANY, CONTROL, RESERVED, Labeler, Labelers, column_of, sent_by, why_absent
 from variorum.schemas.sample import Sample, Split
@@ -45,7 +46,7 @@ from variorum.schemas.table import Table
 from variorum.schemas.uses import all_models
 
 
-class Safety(Evaluation):
+class Safety(Resampled):
     """Precision, recall, F1, ranking and calibration by labeler, category and source; false alarms; agreement.
 
     A picture's truth is the state of its label of a category: `correct` for unsafe, `wrong` for safe with respect to
@@ -59,8 +60,6 @@ class Safety(Evaluation):
         split: the split whose pictures labelers are judged on, such as `test` where one was fitted on `train`; null for
             all pictures.
         bins: number of bins of the calibration error.
-        bootstrap: number of resamples per interval.
-        confidence: level of the bootstrap intervals, in (0, 1).
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"presume_benign", "split", "bins", "bootstrap", "confidence"})
@@ -70,8 +69,6 @@ class Safety(Evaluation):
     presume_benign: bool = False
     split: Split | None = None
     bins: int = Field(default=BINS, ge=2, le=100)
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
 
     def uses(self) -> list[Use]:
         """Return the models of all labelers; one without its model is unavailable, which the card says."""

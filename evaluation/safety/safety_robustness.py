@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -19,9 +19,10 @@ from variorum.evaluation.safety.attacks import KINDS, Attempt, Kind, attempts, s
 from variorum.evaluation.safety.robust_accuracy import CLEAN, Rows, of_labeler, results_of
 from variorum.evaluation.safety.truths import SAFE, UNSAFE, group_of, truth_of
 from variorum.kit.harms.categories import Categories, unsafebench
+from variorum.kit.predicted.fields import Resampled
 from variorum.models.device import one_thread
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Use
+from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.plot import CurvePlot, CurvePoint, Plot
 from variorum.schemas.safety import Labeler, Labelers, why_absent
 from variorum.schemas.sample import Sample
@@ -31,7 +32,7 @@ from variorum.schemas.uses import all_models
 MOST_STEPS = 1000
 
 
-class SafetyRobustness(Evaluation):
+class SafetyRobustness(Resampled):
     """Accuracy under noise, FGSM, PGD and DeepFool, of labelers whose scores have gradients.
 
     Only pictures that the labeler is right about are attacked. Other labelers with one prompt that speak of the same
@@ -45,11 +46,7 @@ class SafetyRobustness(Evaluation):
         epsilons: how far a channel may change, in grey levels of 255.
         steps: of PGD and DeepFool, at most.
         share: of the pictures that are attacked, drawn by their ids. PGD takes up to `steps` gradients for each ε.
-        bootstrap: number of resamples per interval.
-        confidence: level of the intervals, in (0, 1).
     """
-
-    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
 
     categories: Categories = Field(default_factory=unsafebench)
     labelers: Labelers = (OpenNsfw(),)
@@ -58,8 +55,6 @@ class SafetyRobustness(Evaluation):
     epsilons: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)
     steps: int = Field(default=100, ge=1, le=MOST_STEPS)
     share: float = Field(default=1.0, gt=0, le=1)
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
 
     @field_validator("epsilons")
     @classmethod

@@ -88,12 +88,7 @@ class Told:
 
 
 class Intervals:
-    """Means over photographs, whose intervals `results` fills in.
-
-    Args:
-        size: number of all photographs.
-        results: gets the figures.
-    """
+    """Means over photographs, whose intervals `results` fills in."""
 
     def __init__(self, size: int, results: Results) -> None:
         self._size, self._results = size, results

@@ -19,43 +19,35 @@ from variorum.evaluation.translation.moves import Intervals, Told, agreement, co
 from variorum.generators.translation.windows import BORDERS
 from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.fields import OfClassifiers
 from variorum.kit.predicted.offered import Asked, by_model
 from variorum.kit.predicted.pairing import ORIGINAL, roots
 from variorum.kit.predicted.resamples import Resamples
 from variorum.models.preprocessing import View, view_of
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Use
+from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 
-class TranslationConsistency(Evaluation):
+class TranslationConsistency(OfClassifiers):
     """Share of photographs whose top-1 class changes for some shift, with bootstrap intervals over the photographs.
 
     It reads editions of the generator `translation`: a picture's shift is the one that its last step was asked for.
     """
 
-    measured_as: ClassVar[str] = "answers"
     offers: ClassVar[Mapping[str, Figure]] = {"agreement": Figure("same answer after a shift")}
-    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
-
-    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
-    """Aliases of classifiers, or names of models that a user brings; none may have filtered the edition."""
     encoder: str | None = None
     """Alias of an encoder, for the cosine of embeddings before and after."""
     crop_selection: int = Field(default=0, ge=0, le=64)
     """n above 0 also classifies one of n x n crops: the one that the content chooses, which moves along with it."""
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    """Number of resamples per interval."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Level of the intervals."""
 
     def uses(self) -> list[Use]:
         """Return the classifiers and the encoder."""
         encoder = [Use(self.encoder, "encoder")] if self.encoder else []
-        return [*(Use(alias, "classifier") for alias in self.classifiers), *encoder]
+        return [*super().uses(), *encoder]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier as `accuracy_drop`'s, with the shift; and one for its chosen crop.

@@ -153,12 +153,7 @@ class MarkResult(Part):
 
 
 def mark_results(figures: Mapping[str, Any], edition: SealedEdition) -> dict[str, bytes]:
-    """By name, a result for each mark.
-
-    Args:
-        figures: those of `watermark_detection` on the edition.
-        edition: the edition.
-    """
+    """By name, a result for each mark."""
     manifest, there = edition.manifest, edition.rows
     lacking = ("quarantined", "ineligible", "failed", "withheld")
     rows = [row for row in summary_rows(manifest) if any(row.get(name) for name in lacking)]

@@ -18,11 +18,7 @@ FOUND = "marked pictures found, %"
 
 
 def plots_of(figures: Mapping[str, Any]) -> dict[str, Plot]:
-    """The plots by name.
-
-    Args:
-        figures: those of `watermark_detection`, read back from JSON.
-    """
+    """The plots by name."""
     marks: Mapping[str, Any] = {name: _in_order(figures["marks"][name]) for name in figures["names"]}
     found: dict[str, Plot] = {}
     if (radar := _radar(marks)) is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from variorum.evaluation.watermark.detecting import rows
 from variorum.evaluation.watermark.grid import mark_figures
@@ -24,9 +24,11 @@ from variorum.evaluation.watermark.plots import plots_of
 from variorum.evaluation.watermark.trading import ranked
 from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.keys import keys_id
+from variorum.kit.predicted.fields import Resampled
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Evaluation, Row, Use
+from variorum.schemas.component import Context, Row, Use
+from variorum.schemas.fields import each_once
 from variorum.schemas.plot import Plot
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -34,7 +36,7 @@ from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import NestedMark
 
 
-class WatermarkDetection(Evaluation):
+class WatermarkDetection(Resampled):
     """Errors, AUROC, bits and users found by mark, attack and strength, with bootstrap intervals over the photographs.
 
     Marked pictures are looked at with their own mark and key, and without an attack with a wrong key too. Unmarked ones
@@ -52,17 +54,10 @@ class WatermarkDetection(Evaluation):
     """The file of secret keys that the pictures were marked with; null is the user's own file."""
     false_positive_rates: tuple[float, ...] = (0.01, 0.001)
     """Rates that thresholds are set for. The first one decides what counts as found."""
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    """Number of resamples per interval."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Level of the intervals."""
 
-    @field_validator("false_positive_rates")
-    @classmethod
-    def _rates(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or len(set(value)) < len(value) or not all(0 < rate < 0.5 for rate in value):
-            raise ValueError("must be one or more different rates above 0 and below 0.5")
-        return value
+    _rates = field_validator("false_positive_rates")(
+        each_once("must be one or more different rates above 0 and below 0.5", lambda rate: 0 < rate < 0.5, least=1)
+    )
 
     @field_validator("marks")
     @classmethod

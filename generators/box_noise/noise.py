@@ -15,7 +15,7 @@ from variorum.annotations import DIGITS, box_iou, cut_box
 from variorum.schemas.annotations import Box
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats
+    pass
 
 Kind = Literal["shift", "scale", "aspect"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -48,17 +48,6 @@ class Placed(NamedTuple):
     box: Box | None
     redraws: int
     cut: bool = False
-
-
-def shift_iou(shift: Floats, length: Floats | float) -> Floats:
-    """IoU of a box with itself, shifted along one of its sides of this length; any shape."""
-    error = np.abs(shift)
-    return np.asarray(np.maximum(length - error, 0) / (length + error))
-
-
-def shift_dice(shift: Floats, length: Floats | float) -> Floats:
-    """Dice of the two."""
-    return np.asarray(np.maximum(length - np.abs(shift), 0) / length)
 
 
 def size_of(area: float) -> str:

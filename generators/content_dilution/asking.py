@@ -17,14 +17,7 @@ QUOTES = "\"'\u201c\u201d\u2018\u2019 "
 
 
 def question(text: str, keywords: Sequence[str], sentences: int, max_words: int) -> str:
-    """Return the question that the model is asked, beside the picture.
-
-    Args:
-        text: the caption.
-        keywords: that the answer should have.
-        sentences: 1 to 3.
-        max_words: of the answer.
-    """
+    """Return the question that the model is asked, beside the picture."""
     return (
         f"Somebody wrote about this picture: {text}\n"
         f"Write {NUMBERS[sentences - 1]} that could follow, on the same topic, with the words {listed(keywords)}. "

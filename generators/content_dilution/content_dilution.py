@@ -28,6 +28,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.fields import each_once
 from variorum.schemas.sample import Failure, Gate, Lender, Sample
 from variorum.schemas.uses import Role
 
@@ -86,12 +87,7 @@ class ContentDilution(Generator):
     least_similarity: float = Field(default=0.45, ge=-1, le=1)
     writer: str | None = None
 
-    @field_validator("sources")
-    @classmethod
-    def _once(cls, value: tuple[Source, ...]) -> tuple[Source, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("each source must be there once")
-        return value
+    _once = field_validator("sources")(each_once("each source must be there once"))
 
     def uses(self) -> list[Use]:
         """Return the classifier, the encoder and the writer, where a source needs them; they decide on the texts."""

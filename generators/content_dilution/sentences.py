@@ -67,12 +67,7 @@ def written(
 
 
 def thing(text: str, name: str) -> str:
-    """A keyword as a sentence has it: as in the text if it is there, such as *two cakes*, else with an article.
-
-    Args:
-        text: the caption.
-        name: the keyword.
-    """
+    """A keyword as a sentence has it: as in the text if it is there, such as *two cakes*, else with an article."""
     before, there, after = f" {text} ".lower().partition(f" {name.lower()}")
     if there and not after[0].isalpha():
         count = before.rsplit(" ", 1)[-1]

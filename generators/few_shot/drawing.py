@@ -61,10 +61,6 @@ def stock(pictures: Sequence[Picture], clean: str) -> Stock:
 
     A photograph that has pictures of two classes belongs to neither, and a picture whose class differs from that of its
     parent's clean one is left out.
-
-    Args:
-        pictures: in any order.
-        clean: name of the difficulty that supports have.
     """
     labels = {one.parent: one.label for one in pictures if one.difficulty == clean}
     of_photograph: dict[str, set[str]] = {}
@@ -134,13 +130,7 @@ def draw(
 
 
 def class_rows(found: Stock, known: Sequence[str], needed: int) -> dict[str, list[Any]]:
-    """By class the number of its photographs with a clean picture, and whether that is enough.
-
-    Args:
-        found: what can be drawn.
-        known: ids of all classes, in order.
-        needed: photographs that an episode takes of a class.
-    """
+    """By class the number of its photographs with a clean picture, and whether that is enough."""
     counts = [len(found.classes.get(label, ())) for label in known]
     return {
         "class": list(known),

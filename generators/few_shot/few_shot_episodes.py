@@ -34,6 +34,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.fields import each_once
 from variorum.schemas.lookup import cut
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 from variorum.schemas.table import Table
@@ -93,12 +94,9 @@ class FewShotEpisodes(Generator):
     batch: int = Field(default=4, ge=1)
     """Pictures for which the models are called together."""
 
-    @field_validator("shot")
-    @classmethod
-    def _shots(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or len(set(value)) < len(value) or not all(1 <= one <= 100 for one in value):
-            raise ValueError("must be one or more of 1 to 100, each once")
-        return value
+    _shots = field_validator("shot")(
+        each_once("must be one or more of 1 to 100, each once", lambda one: 1 <= one <= 100, least=1)
+    )
 
     @field_validator("difficulties")
     @classmethod
@@ -107,12 +105,11 @@ class FewShotEpisodes(Generator):
             raise ValueError(f"must have {CLEAN}, which supports are of, and each difficulty once")
         return value
 
-    @field_validator("sizes")
-    @classmethod
-    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or len(set(value)) < len(value) or not all(0 < one < 1 for one in value):
-            raise ValueError("must be one or more shares of the frame, above 0 and below 1, each once")
-        return value
+    _shares = field_validator("sizes")(
+        each_once(
+            "must be one or more shares of the frame, above 0 and below 1, each once", lambda one: 0 < one < 1, least=1
+        )
+    )
 
     @field_validator("blur")
     @classmethod

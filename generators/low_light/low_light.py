@@ -22,6 +22,7 @@ from variorum.kit.gates import gates
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Generator, Use
 from variorum.schemas.edit import Edit
+from variorum.schemas.fields import each_once
 from variorum.schemas.sample import ENHANCED, PARTLY_GENERATED, Failure, Gate, Sample
 
 Enhancer = Literal["linear_gain", "gamma", "low_light_enhancer"]
@@ -74,12 +75,7 @@ class LowLight(Generator):
     """Side of the square that the middle of a picture is cut to; null keeps the whole picture at its size. Noise is
     drawn for each pixel, so a classifier that reduces a larger picture sees less of it."""
 
-    @field_validator("exposures", "enhancers", "enhanced")
-    @classmethod
-    def _different(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("must name each once")
-        return value
+    _different = field_validator("exposures", "enhancers", "enhanced")(each_once("must name each once"))
 
     @field_validator("noise", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -28,6 +28,7 @@ from variorum.kit.pictures.scenes import label_index
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
+from variorum.schemas.fields import each_once
 from variorum.schemas.sample import ENHANCED, GENERATED, Failure, Gate, Sample
 
 if TYPE_CHECKING:
@@ -86,12 +87,7 @@ class NaturalTransformation(Generator):
     classifier: str | None = "classifier_gate"
     """Alias of a classifier; the probability that it gives the picture's class is recorded, and decides nothing."""
 
-    @field_validator("attributes", "strengths")
-    @classmethod
-    def _different(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError("must be one or more, each once")
-        return value
+    _different = field_validator("attributes", "strengths")(each_once("must be one or more, each once", least=1))
 
     @model_validator(mode="after")
     def _apart(self) -> NaturalTransformation:

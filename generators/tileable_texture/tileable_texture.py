@@ -19,6 +19,7 @@ from variorum.kit.pictures.seams import border_step, evenness, repetition, seam_
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Generator
 from variorum.schemas.edit import Edit
+from variorum.schemas.fields import each_once
 from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample
 
 if TYPE_CHECKING:
@@ -68,12 +69,7 @@ class TileableTexture(Generator):
     most_uneven: float = Field(default=0.5, gt=0)
     """Largest unevenness of a window that counts as a texture."""
 
-    @field_validator("methods", "negatives")
-    @classmethod
-    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("must be different methods, each once")
-        return value
+    _each_once = field_validator("methods", "negatives")(each_once("must be different methods, each once"))
 
     @model_validator(mode="after")
     def _something(self) -> TileableTexture:

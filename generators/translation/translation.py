@@ -22,6 +22,7 @@ from variorum.schemas.annotations import Annotations
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Generator
 from variorum.schemas.edit import Edit
+from variorum.schemas.fields import each_once
 from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample
 
 if TYPE_CHECKING:
@@ -53,12 +54,7 @@ class Translation(Generator):
     at: Literal["frame", "source"] = "frame"
     """`frame` moves by pixels of the frame; `source` by pixels of the photograph, which is resized afterwards."""
 
-    @field_validator("borders")
-    @classmethod
-    def _each_once(cls, value: tuple[Border, ...]) -> tuple[Border, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("must be one or more borders, each once")
-        return value
+    _each_once = field_validator("borders")(each_once("must be one or more borders, each once"))
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The original and its moved pictures, border by border, or a Failure for each."""

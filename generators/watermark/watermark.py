@@ -25,7 +25,7 @@ from variorum.generators.watermark.watermarking.keys import (
     payload_hash,
     read_keys,
 )
-from variorum.generators.watermark.watermarking.quality import psnr, ssim
+from variorum.generators.watermark.watermarking.quality import Reference, psnr
 from variorum.kit.corrupt.frames import MIN_SIDE, Framed, Unusable, framed
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
@@ -217,7 +217,7 @@ def _facts(
         one: dict[str, Json] = {
             "key": key_hash(key),
             "psnr": round(psnr(image, marked), 3),
-            "ssim": round(ssim(image, marked), 5),
+            "ssim": round(Reference(image).ssim(marked), 5),
         }
         if count := payloads.shape[1]:
             one["payload"] = payload_hash(key, count)

@@ -70,10 +70,6 @@ class Entry:
 class CocoFile:
     """An annotation file with its index, which is made first if there is none.
 
-    Args:
-        path: of the file.
-        where: the field that gives it, for errors.
-
     Raises:
         SourceError: it can't be read, isn't in COCO's format, or the index can't be written.
     """

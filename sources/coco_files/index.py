@@ -49,11 +49,6 @@ HUGE = 1e150
 def build_index(path: Path, name: str, folder: Path) -> None:
     """Write the index of an annotation file: `pictures.arrow`, `boxes.npy`, `starts.npy` and `about.json`.
 
-    Args:
-        path: of the file.
-        name: what errors call it.
-        folder: an empty folder.
-
     Raises:
         SourceError: it isn't JSON, or not in COCO's format.
         OSError: the folder can't be written.

@@ -62,11 +62,6 @@ def elements(path: Path, where: str, *, block: int = BLOCK) -> Iterator[Element]
 
     An empty array gives one element without length, so that its presence is known. Other values are passed over.
 
-    Args:
-        path: of the file.
-        where: what errors call it.
-        block: bytes to read at a time.
-
     Raises:
         SourceError: the file can't be read, isn't JSON, is cut short, or holds something else than an object.
         TemporaryError: the disk, the network or the machine failed.

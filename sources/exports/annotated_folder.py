@@ -214,12 +214,6 @@ class ToldPictures:
 def read_file_of(root: Path, name: str, where: str, largest: int = LARGEST) -> tuple[bytes, Pinned]:
     """The content of a file in a folder, and its pin.
 
-    Args:
-        root: the folder.
-        name: of the file.
-        where: what errors call the source.
-        largest: bytes that it may have.
-
     Raises:
         SourceError: it isn't there, can't be read, or is larger.
         SourceChanged: it changed while it was read.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from variorum.schemas.component import ClassInfo, Context, Source
+from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.sample import Failure, Sample
 from variorum.sources.exports.annotated_folder import ToldPictures
 
@@ -18,6 +18,10 @@ class ToldSource(Source):
     location: ClassVar[frozenset[str]] = frozenset({"path"})
 
     path: Path
+
+    def place(self) -> str:
+        """The folder."""
+        return place_of(self, ["path"])
 
     @property
     @abstractmethod

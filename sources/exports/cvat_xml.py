@@ -59,10 +59,6 @@ class CvatImage:
 def read_cvat(data: bytes, where: str) -> tuple[tuple[str, ...], list[CvatImage]]:
     """The labels of the task, and the images.
 
-    Args:
-        data: the file.
-        where: what errors begin with.
-
     Raises:
         SourceError: it is no such file, has a document type, or a tag of more than `LONGEST` bytes.
     """

@@ -120,11 +120,6 @@ def find_pictures(listing: Listing, masks: Path | None, where: str) -> tuple[Pic
 def pin_pictures(root: Path, pictures: Sequence[Picture], others: Mapping[str, Pinned] | None = None) -> Pins:
     """The content of pictures and masks. What can't be read is pinned with the reason.
 
-    Args:
-        root: the folder.
-        pictures: those in it.
-        others: further files in it by their relative paths.
-
     Raises:
         SourceChanged: one is gone since the folder was listed.
         TemporaryError: the disk, the network or the machine failed, or a folder is gone.
@@ -150,11 +145,6 @@ def read_picture(picture: Picture, sample: Sample, pins: Pins) -> Sample | Failu
 
     A picture or mask that couldn't be read when it was pinned, or a mask whose size differs from its upright picture's,
     is a `Failure`.
-
-    Args:
-        picture: where they are.
-        sample: what is known of it, as from `outline_picture`.
-        pins: what they must be.
 
     Raises:
         SourceChanged: one isn't what was pinned.

@@ -82,12 +82,6 @@ class Rows:
 class Metadata:
     """Metadata of a folder's pictures, from its metadata files.
 
-    Args:
-        listing: the folder.
-        pictures: those found in it, in order of their keys.
-        where: what errors call the source.
-        read: whether to look for files at all.
-
     Attributes:
         pins: the content of the files by their relative paths.
         pictures: those that were found and those that only rows name, in order of their keys.

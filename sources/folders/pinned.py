@@ -23,10 +23,6 @@ class PinnedFiles:
     def pin(self, root: Path, paths: Sequence[Path]) -> list[str]:
         """sha256 of each file.
 
-        Args:
-            root: what they belong to, as for `pin_files`.
-            paths: absolute paths.
-
         Raises:
             SourceError: one can't be read.
             SourceChanged: one is gone since it was listed.

@@ -94,10 +94,6 @@ class ParquetFiles:
     def names_of(self, column: str, read: Callable[[Any], tuple[str, ...] | None]) -> tuple[str, ...] | None:
         """The class names that the files' own descriptions have for a column; None without.
 
-        Args:
-            column: its name.
-            read: takes the names out of the description.
-
         Raises:
             SourceError: two files have different names, so that one number would be two classes.
         """

@@ -79,13 +79,7 @@ class Summary:
 
 
 class TarSet:
-    """The tars of a source, in their order. Threads may share it.
-
-    Args:
-        shards: the tars.
-        paths: where the labels and captions of their samples are.
-        where: what errors call the source.
-    """
+    """The tars of a source, in their order. Threads may share it."""
 
     def __init__(self, shards: tuple[Shard, ...], paths: FactPaths, where: str) -> None:
         self.shards = shards

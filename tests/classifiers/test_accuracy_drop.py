@@ -7,7 +7,7 @@ import pytest
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.kit.predicted.answers import label_index, reference
 from variorum.kit.predicted.pairing import UNSCORED, roots
-from variorum.kit.predicted.resamples import Resamples, ratio_means
+from variorum.kit.predicted.resamples import Resamples
 from variorum.models import ModelTable
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
@@ -15,6 +15,7 @@ from variorum.schemas.plot import Bin
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.schemas.uses import required_models
+from variorum.statistics import mean_ratio
 
 
 def row(id, parent, variant, label=3, top1=3, reference="", classifier="c"):
@@ -125,11 +126,12 @@ def test_the_same_seed_gives_the_same_interval_and_more_pictures_a_narrower_one(
     assert widths[1] < widths[0] / 2
 
 
-def test_ratio_means_by_hand():
+def test_means_of_ratios_by_hand():
     top, bottom = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0, 1.0], [1.0, 3.0]])
+    weights = np.array([[2, 0], [1, 1]])
     # twice the first source: (2/2 + 0/2) / 2; one of each: (1/2 + 2/4) / 2
-    assert ratio_means(np.array([[2, 0], [1, 1]]), top, bottom) == pytest.approx([0.5, 0.5])
-    assert ratio_means(np.array([[1, 0]]), top, np.array([[1.0, 0.0], [1.0, 3.0]])) == pytest.approx([1.0])
+    assert mean_ratio(weights @ top, weights @ bottom) == pytest.approx([0.5, 0.5])
+    assert mean_ratio(top[:1], np.array([[1.0, 0.0]])) == pytest.approx([1.0])
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():

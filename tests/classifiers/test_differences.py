@@ -7,12 +7,12 @@ import pytest
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.kit.predicted.drops import MOST_PAIRS, pairs
 from variorum.kit.predicted.pairing import UNSCORED, paired, roots
-from variorum.kit.predicted.resamples import Ratio, Resamples, Units, ratio_means
+from variorum.kit.predicted.resamples import Ratio, Resamples, Units
 from variorum.reports.figures import interval
 from variorum.reports.templates import render
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table
-from variorum.statistics import paired_interval
+from variorum.statistics import mean_ratio, paired_interval
 
 VARIANTS = ("original", "control", "size", "colour")
 
@@ -149,7 +149,7 @@ def test_a_figure_is_the_same_alone_and_among_others():
     together = Resamples(30, 200, 0.9, seed=7).means_of_ratios(ratios)
     assert together == [Resamples(30, 200, 0.9, seed=7).means_of_ratios([ratio])[0] for ratio in ratios]
     weights = np.random.default_rng(7).multinomial(30, np.full(30, 1 / 30), 200)
-    low, high = np.quantile(ratio_means(weights, *ratios[1][:2]), [0.05, 0.95])
+    low, high = np.quantile(mean_ratio(weights @ ratios[1].top, weights @ ratios[1].bottom), [0.05, 0.95])
     assert (together[1]["low"], together[1]["high"]) == pytest.approx((100 * low, 100 * high), abs=0.0051)
 
 

@@ -122,6 +122,12 @@ def test_rows_have_the_values_of_the_figures(own):
     assert len(originals.photographs) == 12
     assert originals.floor == pytest.approx(1 / 3)
     assert edits.axes["variant"] == edits.columns == ("negative_0", "negative_1")
+    lent = ["plate" if variant == "negative_1" else "" for variant in table["variant"]]
+    borrowed = table.arrow.set_column(table.arrow.column_names.index("lender"), "lender", pa.array(lent))
+    alone, shared = list(AccuracyDrop().rows(Table(borrowed), group.stage.job.judging))[:2]
+    assert (edits.lender, alone.lender) == (None, None)
+    assert (shared.lender[:, 0] == -1).all()
+    assert len({*shared.lender[:, 1].tolist()} - {-1}) == 1
     shown = edits.pictures
     assert shown.right.sum() == edits.top.sum()
     assert set(shown.said) <= set(CLASSES)

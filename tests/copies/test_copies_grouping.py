@@ -15,7 +15,6 @@ from variorum.kit.copies.grouping import (
     fold_groups,
     groups,
     keepers,
-    leak_rate,
 )
 from variorum.kit.copies.join import CROWD, Pairs
 
@@ -139,12 +138,6 @@ def test_folds_divide_neither_copies_nor_what_one_photograph_became():
     assert fold_groups(group, source).tolist() == [0, 0, 0, 1, 2, 2]
     assert fold_groups(group, np.array([7, 3, 3, 0, 9, 9])).tolist() == [0, 0, 0, 1, 2, 2]  # numbers for names
     assert len(fold_groups(np.empty(0, np.int64), np.empty(0, object))) == 0
-
-
-def test_the_leak_rate_counts_test_pictures_once():
-    test, train = np.array([1, 1, 0, 0], bool), np.array([0, 0, 1, 1], bool)
-    assert leak_rate(test, train, np.array([0, 0]), np.array([2, 3])) == 0.5
-    assert np.isnan(leak_rate(np.zeros(4, bool), train, np.array([0]), np.array([2])))
 
 
 # ── crowds ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from variorum.kit.raters.dawid_skene import dawid_skene, label_sets, model_votes, vote_share
+from variorum.kit.raters.dawid_skene import dawid_skene, model_votes, vote_share
 from variorum.schemas.errors import SourceError
 
 CAREFUL = np.array([[0.94, 0.04, 0.02], [0.10, 0.20, 0.70]])
@@ -111,14 +111,6 @@ def test_a_model_sits_on_the_panel():
     assert error < 0.8 * ((alone.p >= 0.5) != truth).mean()
     assert error < ((p >= 0.5) != truth).mean()
     assert model_votes(np.array([0.1, 0.5, 0.9])).tolist() == [0, 1, 2]
-
-
-def test_label_sets_keep_what_is_sure():
-    pictures, labels = ["a", "a", "a", "b", "b", "c"], np.array([7, 3, 5, 3, 5, 1])
-    p = np.array([0.8, 0.95, 0.79, 0.81, 0.1, 0.2])
-    assert label_sets(pictures, labels, p) == {"a": [3, 7], "b": [3], "c": []}
-    assert label_sets(pictures, labels, p, threshold=0.9) == {"a": [3], "b": [], "c": []}
-    assert label_sets([], np.zeros(0, int), np.zeros(0)) == {}
 
 
 def test_the_order_of_votes_does_not_matter():

@@ -8,7 +8,6 @@ from variorum.curation.people.panel.estimator import (
     agresti_coull,
     allocate,
     difference_estimate,
-    horvitz_thompson,
     share_of,
     stratified_rate,
 )
@@ -97,9 +96,6 @@ def test_the_rate_weighs_strata_by_their_pictures_not_by_their_answers():
     strata = Strata(np.array([900.0, 100.0]), np.array([50.0, 50.0]), np.array([5.0, 40.0]))
     assert stratified_rate(strata).value == pytest.approx(0.9 * 0.1 + 0.1 * 0.8)
     assert stratified_rate(strata[UNFLAGGED], whole=1000).value == pytest.approx(0.08)
-    values = np.concatenate([np.repeat([1.0, 0], [5, 45]), np.repeat([1.0, 0], [40, 10])])
-    chances = np.repeat([50 / 900, 50 / 100], 50)
-    assert horvitz_thompson(values, chances, 1000) == pytest.approx(0.17)
 
 
 def test_agresti_coull():

@@ -12,7 +12,6 @@ from variorum.curation.people.panel.label_sets import LabelSet, Reviewed
 from variorum.evaluation.people.by_class import shares
 from variorum.evaluation.people.multi_label_accuracy import MEASURES, MultiLabelAccuracy
 from variorum.kit.predicted.answers import SharedAnswers
-from variorum.kit.raters.accuracy import multi_label_accuracy, real_accuracy
 from variorum.models import ModelTable
 from variorum.models.brought.model import BroughtModel
 from variorum.reports.card import _render
@@ -85,21 +84,6 @@ def test_without_collapsed_classes_they_are_different(samples):
     found = figures(samples, MultiLabelAccuracy(classifiers=("mine",)), context(mine=model(PREDICTED)))
     assert values(found["classifiers"]["mine"])["multi_label"] == (50.0, 66.67)
     assert found["classifiers"]["mine"]["predictions"]["unreviewed"] == 2
-
-
-def test_it_is_the_accuracy_of_the_panel(samples):
-    """The same numbers as the plain functions of arrays."""
-    records = [json.loads(sample.extras["labels.json"]) for sample in samples[:10]]
-    index = {name: place for place, name in enumerate(IDS)}
-    correct, unclear = ([[index[one] for one in record[name]] for record in records] for name in ("correct", "unclear"))
-    predicted, first = (np.array([index[name] for name in names]) for names in (PREDICTED, [one[0] for one in GIVEN]))
-    problematic = np.array([record["problematic"] for record in records])
-    mla = multi_label_accuracy(predicted, first, correct, unclear, problematic)
-    real = real_accuracy(predicted, first, [[] if bad else one for one, bad in zip(correct, problematic, strict=True)])
-    found = figures(samples, MultiLabelAccuracy(classifiers=("mine",)), context(mine=model(PREDICTED)))
-    mine = values(found["classifiers"]["mine"])
-    assert mine["multi_label"] == (round(100 * mla.by_class, 2), round(100 * mla.by_picture, 2))
-    assert mine["real"] == (round(100 * real.by_class, 2), round(100 * real.by_picture, 2))
 
 
 def test_differences_are_paired(samples):

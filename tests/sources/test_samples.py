@@ -8,7 +8,10 @@ from variorum.pixels import decode, decode_mask
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.sample import CAPTURED, COMPOSITE
-from variorum.sources.samples import FRAME, PLATES, Samples, compose, stamp_table, stamps_folder
+from variorum.sources.exports.cutouts import PLATES
+from variorum.sources.exports.packaged_source import compose
+from variorum.sources.exports.stamps import stamps_folder
+from variorum.sources.samples import FRAME, SCALE, Samples, stamp_table
 from variorum.stages.job import models
 
 
@@ -44,7 +47,7 @@ def test_photographs_are_scikit_images_own(ctx):
 
 def test_a_composite_is_the_plate_outside_its_mask():
     for number in range(12):
-        picture, mask, plate, licence = compose(disc(), f"disc {number}")
+        picture, mask, plate, licence = compose(disc(), f"disc {number}", "samples", FRAME, SCALE)
         assert picture.shape == plate.shape == (FRAME, FRAME, 3)
         np.testing.assert_array_equal(picture[mask == 0], plate[mask == 0])
         assert abs(picture[mask == 255].astype(int) - (20, 160, 40)).max() <= 1
@@ -56,7 +59,7 @@ def test_a_composite_is_the_plate_outside_its_mask():
 
 
 def test_colours_under_transparent_pixels_make_no_fringe():
-    white, black = compose(disc(hidden=255), "a"), compose(disc(hidden=0), "a")
+    white, black = (compose(disc(hidden=hidden), "a", "samples", FRAME, SCALE) for hidden in (255, 0))
     for one, other in zip(white[:3], black[:3], strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -14,13 +14,9 @@ from variorum.generators.watermark.watermarking.quality import (
     ANCHORS,
     MAX_DB,
     Reference,
-    linf,
-    nmi,
     psnr,
     q,
     q_norm,
-    ssim,
-    ssim_rgb,
 )
 from variorum.kit.corrupt.digital import as_jpeg
 
@@ -51,8 +47,6 @@ def test_they_are_those_of_scikit_image(photograph, change):
         "linf": np.abs(before.astype(int) - after).max(),
     }
     assert Reference(before).quality(after) == pytest.approx(wanted, abs=1e-4, rel=1e-4)
-    alone = {"psnr": psnr, "ssim": ssim, "ssim_rgb": ssim_rgb, "nmi": nmi, "linf": linf}
-    assert {name: function(before, after) for name, function in alone.items()} == pytest.approx(wanted, abs=1e-4)
 
 
 def test_equal_pictures_and_flat_ones():
@@ -60,10 +54,10 @@ def test_equal_pictures_and_flat_ones():
         found = Reference(image).quality(image.copy())
         assert found == pytest.approx({"psnr": MAX_DB, "ssim": 1, "ssim_rgb": 1, "nmi": 2, "linf": 0}, abs=1e-5)
     white, black = np.full((40, 50, 3), 255, np.uint8), np.zeros((40, 50, 3), np.uint8)
-    assert nmi(white, black) == 1
+    assert Reference(white).nmi(black) == 1
     assert psnr(white, black) == 0
     with pytest.raises(ValueError, match="SSIM needs 11 pixels a side, not 10"):
-        ssim(white[:10], black[:10])
+        Reference(white[:10]).ssim(black[:10])
 
 
 def test_constants_of_q():

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from training import evaluate_watermark, watermark
+from training.photographs import HELD_OUT, held_out
 from variorum.models.loaders.learned_watermark import WEIGHTS
 from variorum.models.watermark_network import BITS, BLUE, LUMINANCE, SHARE, box
 
@@ -225,6 +226,6 @@ def test_evaluation_prints_bits_by_distortion(folder, tmp_path, monkeypatch, cap
 
 
 def test_held_out_pictures_are_packaged_squares():
-    found = evaluate_watermark.held_out(None, 64)
+    found = held_out(None, 64)
     assert [image.shape for image in found] == [(64, 64, 3)] * 3
-    assert not any(file in watermark.SCIKIT_IMAGE for _, path in evaluate_watermark.HELD_OUT for file in [path[5:]])
+    assert not any(file in watermark.SCIKIT_IMAGE for _, path in HELD_OUT for file in [path[5:]])

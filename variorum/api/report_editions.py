@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -148,8 +148,3 @@ def of_suite(jobs: Sequence[SuiteJob]) -> dict[str, Held]:
         make = None if one.sealed else one.build
         found[one.key] = Held(one.key, one.job.store, one.sealed, state, one.pictures, one.seconds, make, one.job)
     return found
-
-
-def names_of(held: Mapping[str, Held]) -> str:
-    """The editions by name, for messages."""
-    return ", ".join(one.name for one in held.values())

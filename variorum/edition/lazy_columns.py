@@ -227,11 +227,6 @@ class Recent:
 def edition_parts(store: Store, infos: Sequence[ShardInfo], classes: int) -> WideTable:
     """An edition's table of accepted pictures, in the order of the units; all that it holds is checked.
 
-    Args:
-        store: has the units' tables.
-        infos: name them.
-        classes: number of classes of the edition.
-
     Raises:
         CorruptShard: as `read_unit`.
     """

@@ -48,10 +48,6 @@ OUT: tuple[Action, ...] = ("withhold", "drop")
 def verdict_table(given: Iterable[Verdict | Verdicts], pictures: Any) -> Any:
     """Verdicts as a table with the columns `VERDICT`, in the order in which they were given.
 
-    Args:
-        given: of one decider or of several.
-        pictures: the edition's table, which has `id` and `sha256`.
-
     Raises:
         RecipeError: a verdict on a picture that isn't in the edition.
     """
@@ -171,12 +167,7 @@ def settle(said: Any) -> Any:
 
 
 def with_what_follows(said: Any, pictures: Any) -> Any:
-    """The verdicts, and a `withhold` for every picture that has the bytes of a withheld one or is made of it.
-
-    Args:
-        said: all verdicts, as `verdict_table` gives them.
-        pictures: the edition's table, with a row for each picture.
-    """
+    """The verdicts, and a `withhold` for every picture that has the bytes of a withheld one or is made of it."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

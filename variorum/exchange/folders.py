@@ -105,12 +105,7 @@ def place_export(
 
 
 def folder_names(names: Sequence[str], *files: str) -> dict[str, str]:
-    """A folder's name for each name: safe on all systems, and no two the same, also where case doesn't matter.
-
-    Args:
-        names: of anything.
-        files: names of files that lie beside the folders.
-    """
+    """A folder's name for each name: safe on all systems, and no two the same, also where case doesn't matter."""
     found: dict[str, str] = {}
     taken = {name.casefold() for name in (NOTE, *files)}
     for given in names:

@@ -43,10 +43,6 @@ def masked_object(sample: Sample, size: tuple[int, int]) -> Object | None:
 
     None without a mask, or if nothing of it is white.
 
-    Args:
-        sample: as it is read from a shard.
-        size: height and width of the picture.
-
     Raises:
         ValueError: the mask can't be read, or is of another size.
     """

@@ -67,13 +67,7 @@ def refused_terms(manifest: Manifest, branch: str, *, closed: bool, checked: str
 
 
 def refuse_quarantine(manifest: Manifest, store: Store, checked: str = "") -> None:
-    """Raise StoreError if a quarantined picture may not be passed on. The manifest's licences are of accepted ones.
-
-    Args:
-        manifest: the edition.
-        store: its store.
-        checked: as for `refused_terms`.
-    """
+    """Raise StoreError if a quarantined picture may not be passed on. The manifest's licences are of accepted ones."""
     if QUARANTINE not in manifest.shards:
         return
     name = f"{manifest.dataset}@{manifest.version}"
@@ -95,13 +89,7 @@ def refuse_quarantine(manifest: Manifest, store: Store, checked: str = "") -> No
 
 
 def refuse_repository(manifest: Manifest, remote: Remote, *, replaced: bool) -> None:
-    """Raise StoreError if a branch has another dataset, or a newer version of this one.
-
-    Args:
-        manifest: the edition.
-        remote: the branch.
-        replaced: whether another dataset may be replaced.
-    """
+    """Raise StoreError if a branch has another dataset, or a newer version of this one."""
     there, name = remote.manifest, f"{manifest.dataset}@{manifest.version}"
     if there is None or there.dataset != manifest.dataset:
         others = [path for path in remote.files if not EMPTY.fullmatch(path)]

@@ -62,10 +62,6 @@ def counted(total: int, advance: Advance) -> Iterator[Advance]:
     """Give a function that is told how many steps of a part are done. The last step waits for the part's end.
 
     An error takes them all back, as the part may be tried again.
-
-    Args:
-        total: steps of the part.
-        advance: gets the steps.
     """
     told = 0
 
@@ -204,10 +200,6 @@ class Costs:
         """Share of the work that is done, from 0 to 1.
 
         As long as the cost of one kind is unknown, this is the share of the kind that is furthest behind.
-
-        Args:
-            steps: done by kind.
-            totals: all steps by kind.
         """
         kinds = [kind for kind, total in totals.items() if total]
         if any(kind not in self._first for kind in kinds):

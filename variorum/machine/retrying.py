@@ -161,11 +161,6 @@ def stamp_of(status: os.stat_result) -> tuple[int, int, int, int]:
 def read_pinned(path: Path, pinned: Pinned, what: object) -> bytes:
     """The content of a small file, which must be the pinned one.
 
-    Args:
-        path: of the file.
-        pinned: what the pin promised.
-        what: the file's name, for errors.
-
     Raises:
         OSError: it can't be read, and couldn't when it was pinned, for the same reason.
         SourceChanged: its content is another, or it was readable and isn't, or the other way round.

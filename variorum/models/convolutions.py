@@ -203,13 +203,7 @@ def _numbers(tensor: Any) -> Array:
 
 
 def _along(values: Array, shape: Sequence[int], axis: int) -> Array:
-    """One number for all, or one for each place along an axis, in a shape that broadcasts. Raises ValueError for more.
-
-    Args:
-        values: the numbers.
-        shape: of what they belong to.
-        axis: along which they lie.
-    """
+    """One number for all, or one for each place along an axis, in a shape that broadcasts; raises ValueError else."""
     if values.size == 1:
         return values.reshape(())
     if not -len(shape) <= axis < len(shape) or values.size != shape[axis]:

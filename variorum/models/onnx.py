@@ -111,8 +111,9 @@ def read_model(model: Path | bytes, name: object) -> Any:
         parsed = onnx.load_model_from_string(model.read_bytes() if isinstance(model, Path) else model)
     except Exception as error:  # the system's, or protobuf's own classes
         raise ModelUnavailable(f"{name} can't be opened as ONNX: {cut(str(error))}") from error
-    for tensor, place in _tensors(parsed, "the graph"):
+    for tensor, node in _tensors(parsed, None):
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            place = "the graph" if node is None else f"the node {cut(node.name or node.op_type)!r}"
             raise ModelUnavailable(
                 f"{name} keeps weights in another file (the tensor {cut(tensor.name)!r} of {place}); save it with them "
                 "inside: onnx.save(onnx.load(FILE), FILE, save_as_external_data=False)"
@@ -120,26 +121,26 @@ def read_model(model: Path | bytes, name: object) -> Any:
     return parsed
 
 
-def _tensors(message: Any, place: str) -> Iterator[tuple[Any, str]]:
-    """Every tensor in a message of ONNX, whatever field holds it, and the node that it belongs to.
+def _tensors(message: Any, node: Any) -> Iterator[tuple[Any, Any]]:
+    """Every tensor in a message of ONNX, whatever field holds it, and the node that it belongs to, if there is one.
 
     Messages lie in each other 100 deep at most: protobuf refuses others.
     """
     import onnx
 
     if isinstance(message, onnx.TensorProto):
-        yield message, place
+        yield message, node
     elif isinstance(message, onnx.NodeProto):
-        place = f"the node {cut(message.name or message.op_type)!r}"
+        node = message
     for field in message.DESCRIPTOR.fields:
         if field.message_type is None:
             continue
         value = getattr(message, field.name)
         if not hasattr(value, "DESCRIPTOR"):  # a list of messages
             for part in value:
-                yield from _tensors(part, place)
+                yield from _tensors(part, node)
         elif message.HasField(field.name):
-            yield from _tensors(value, place)
+            yield from _tensors(value, node)
 
 
 def exported(weights: Path, made_of: Mapping[str, Json], export: Callable[[Path], None]) -> bytes:

@@ -283,6 +283,10 @@ def pipeline_index(folder: Path) -> Mapping[str, Any]:
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+WRONG = OSError, ValueError, AttributeError, TypeError, RuntimeError
+"""What libraries raise about files that they can't use, among others."""
+
+
 @contextmanager
 def one_error(folder: Path, what: str) -> Iterator[None]:
     """Turn every error of the libraries about a wrong folder into one line; also hides what they print.
@@ -295,16 +299,7 @@ def one_error(folder: Path, what: str) -> Iterator[None]:
     try:
         with quietly():
             yield
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        KeyError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except (*WRONG, KeyError, ImportError, SafetensorError) as error:
         why = " ".join(str(error).split()).partition(". If you were trying to load it from")[0]
         raise ModelUnavailable(f"{folder} can't be loaded as {what}: {why}") from error
 
@@ -320,17 +315,7 @@ def state_of(file: Path, what: str) -> Iterator[None]:
 
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        LookupError,
-        EOFError,
-        RuntimeError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+    except (*WRONG, LookupError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         why = (str(error) or type(error).__name__).splitlines()[:2]  # PyTorch names tensors in the second
         raise ModelUnavailable(f"{file} isn't {what}: {cut(' '.join(map(str.strip, why)))}") from error
 

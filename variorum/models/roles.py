@@ -298,14 +298,11 @@ class PayloadNetwork(PayloadReader, Protocol):
         """Each picture with its payload, `[N, bits]`, at the same size."""
 
 
-class LearnedWatermark(Protocol):
+class LearnedWatermark(PayloadReader, Protocol):
     """Alias `learned_watermark`: the same, at a wanted PSNR."""
 
     def embed(self, images: Sequence[Pixels], payloads: Bools, decibels: float) -> list[Pixels]:
         """Each picture with its payload, `[N, 32]`, at the same size; `decibels` is the PSNR that is aimed at."""
-
-    def bits(self, images: Sequence[Pixels]) -> Singles:
-        """`[N, 32]`: positive where a 1 is read, negative for a 0; the larger, the surer."""
 
 
 # ── making pictures ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -111,11 +111,7 @@ class Encoder(nn.Module):
 
 
 class Watermark(nn.Module):
-    """Both networks and the patterns that they share.
-
-    Args:
-        start: patterns to start from.
-    """
+    """Both networks and the patterns that they share."""
 
     def __init__(self, start: torch.Tensor) -> None:
         super().__init__()

@@ -83,12 +83,6 @@ def write_card(recipe: Recipe, manifest: Manifest, store: Store) -> str:
 def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = None) -> str:
     """The card's Markdown with the Hub's YAML header.
 
-    Args:
-        recipe: has the template, the texts and the evaluations.
-        manifest: the edition.
-        store: its store.
-        rows: its `edition_rows`, if read already.
-
     Raises:
         RecipeError: the template is missing.
     """

@@ -31,11 +31,6 @@ def check_card(manifest: Manifest, store: Store, rows: Any) -> list[str]:
     people's own stays, and cards in the words of older versions pass. Plots, leaderboards and what is said of earlier
     versions aren't compared: they aren't of this edition alone.
 
-    Args:
-        manifest: the edition.
-        store: its store.
-        rows: its `edition_rows`.
-
     Returns:
         The problems, one line each; none if there is no card.
     """

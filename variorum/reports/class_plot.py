@@ -26,10 +26,6 @@ def class_counts(manifest: Manifest, rows: Any) -> dict[str, dict[str, int]]:
     """By class (its name) and split, the number of accepted pictures, largest class first; classes without any last.
 
     A picture with several labels counts for each of them.
-
-    Args:
-        manifest: the edition.
-        rows: its `edition_rows`.
     """
     names = dict(manifest.classes)
     found: dict[str, Counter[str]] = {identity: Counter() for identity in names}

@@ -61,12 +61,6 @@ def marked(
 
     A box that leaves the picture is cut at its frame. An object counts if it has a class and if both sides of its box
     are at least a pixel long.
-
-    Args:
-        objects: of one picture.
-        index: class id to index.
-        height: of the picture.
-        width: of the picture.
     """
     found, left_out = list[Marked](), Counter[str]()
     for item in objects:

@@ -94,11 +94,6 @@ def check_croissant(manifest: Manifest, store: Store, rows: Any = None) -> list[
     """Compare `croissant.json` and the index with the edition; the problems, one line each.
 
     An edition without the document, as older versions made them, is whole.
-
-    Args:
-        manifest: the edition.
-        store: its store.
-        rows: its `edition_rows`, if read already.
     """
     data = read_beside(manifest, FILE, store)
     if data is None:

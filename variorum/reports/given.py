@@ -41,11 +41,6 @@ class Sealed:
 def given_files(evaluations: Iterable[Evaluation], found: Mapping[str, Any], edition: Sealed) -> dict[str, bytes]:
     """By name, the files that evaluations give.
 
-    Args:
-        evaluations: of the recipe.
-        found: by evaluation that has been run, its `figures`.
-        edition: the edition.
-
     Raises:
         CorruptShard: an evaluation can't read its figures.
         RecipeError: a file has a name that it can't have.

@@ -18,13 +18,7 @@ NOT_MADE = ("ineligible", "failed")
 
 
 def glance(manifest: Manifest, rows: Any, classes: Mapping[str, Mapping[str, int]]) -> list[Pair]:
-    """The five figures that fit the edition: one that was made, one that was cleaned, or one as it was given.
-
-    Args:
-        manifest: the edition.
-        rows: its `edition_rows`.
-        classes: by class, the number of accepted pictures by split.
-    """
+    """The five figures that fit the edition: one that was made, one that was cleaned, or one as it was given."""
     states = Counter[str]()
     for row in summary_rows(manifest):
         states.update({name: number for name, number in row.items() if name in (*MADE, *NOT_MADE)})

@@ -231,12 +231,7 @@ def read_back(folder: str, manifest: Manifest) -> str:
 
 
 def check_header(folder: str, manifest: Manifest) -> list[str]:
-    """Problems with the header of a card, which tells loaders the files to read and the names of the classes.
-
-    Args:
-        folder: the edition's.
-        manifest: what the header is compared with.
-    """
+    """Problems with the header of a card, which tells loaders the files to read and the names of the classes."""
     import fsspec
 
     path = f"{folder}/README.md"

@@ -40,10 +40,6 @@ def index_table(manifest: Manifest, rows: Any) -> Any:
 
     `shard` is the file below the edition's folder, `label` the index of the first class, -1 without one. What an
     edition of format 3 doesn't know is null. A withheld picture has its hash, labels, licence and reason only.
-
-    Args:
-        manifest: the edition.
-        rows: its `edition_rows`.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -17,11 +17,6 @@ def keep_card(text: str, manifest: Manifest, folder: Path) -> Path:
 
     Its pictures stay with the edition, and the kept card has their descriptions.
 
-    Args:
-        text: the card.
-        manifest: the edition.
-        folder: made if it doesn't exist.
-
     Raises:
         RecipeError: a -dev version, which isn't sealed.
         VersionDrift: a card of this version is kept already, and it is about another edition.

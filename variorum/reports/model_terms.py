@@ -17,13 +17,7 @@ NOT_FOR_MONEY = re.compile(r"non-?commercial|\bnc\b|research[ -]only", re.IGNORE
 
 
 def model_terms(table: ModelTable, aliases: Iterable[str], makers: Collection[str] = ()) -> list[tuple[str, str]]:
-    """What and text of the licences of models, and of each whose weights aren't for every use.
-
-    Args:
-        table: has the licences.
-        aliases: of the models.
-        makers: those whose work is in the pictures.
-    """
+    """What and text of the licences of models, and of each whose weights aren't for every use."""
     named = dict.fromkeys(aliases)
     licences = dict[str, list[str]]()
     for alias in named:

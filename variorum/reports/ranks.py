@@ -65,13 +65,7 @@ class Rank:
 
 
 def rank_of(first: Manifest, second: Manifest, changes: Sequence[Change]) -> Rank:
-    """The rank of the differences of two editions.
-
-    Args:
-        first: the earlier edition.
-        second: the later edition.
-        changes: all that `diff` finds between them.
-    """
+    """The rank of the differences of two editions."""
     found = [*_in_pictures(first, second, changes), *_in_form(first, second)]
     if not found and first.digest() != second.digest():
         found = [Reason("patch", _elsewhere(first, second))]

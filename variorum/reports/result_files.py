@@ -90,12 +90,7 @@ def read_file(path: Path) -> bytes:
 
 
 def parse_result(where: str, data: bytes) -> Result:
-    """The result in a file. Raises SourceError, which names the first thing that is wrong.
-
-    Args:
-        where: the file, for errors.
-        data: its content.
-    """
+    """The result in a file. Raises SourceError, which names the first thing that is wrong."""
     try:
         if len(data) > LARGEST:
             raise BadRecord(f"larger than the {LARGEST >> 20} MB of a result")

@@ -43,11 +43,6 @@ def by_chance(right: int, n: int, classes: int) -> bool:
 
     Guessing must explain as many right answers, and a modest model mustn't give as few: exact binomial tests. So a few
     photographs of a hard set say nothing.
-
-    Args:
-        right: number of originals with a right answer.
-        n: number of originals.
-        classes: number of the model's outputs.
     """
     from scipy.special import bdtr
 
@@ -324,12 +319,7 @@ def short_revision(model: ModelFacts) -> str:
 
 
 def to_markdown(board: Leaderboard, *, level: int = 1) -> str:
-    """The leaderboard as Markdown; text from files is escaped.
-
-    Args:
-        board: the leaderboard.
-        level: of its heading.
-    """
+    """The leaderboard as Markdown; text from files is escaped."""
     main, parts = standing(board), by_variant(board)
     lines = [f"{'#' * level} {table_cell(main.title)}", "", markdown(main.head, main.rows), ""]
     for one in (parts if len(parts.head) > 1 else None, by_baseline(board)):

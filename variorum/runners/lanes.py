@@ -52,12 +52,7 @@ class Engine(Protocol):
 
 
 class OnWorkers:
-    """A runner whose parts are made by workers of an engine. They start with the first part and stay until the end.
-
-    Args:
-        engine: starts them.
-        number: of workers at most.
-    """
+    """A runner whose parts are made by workers of an engine. They start with the first part and stay until the end."""
 
     def __init__(self, engine: Engine, number: int) -> None:
         self.engine = engine
@@ -166,13 +161,7 @@ class OnWorkers:
 
 
 class Work:
-    """The parts of one `map`: which of them wait, and what became of the others.
-
-    Args:
-        name: of a part.
-        parts: all of them.
-        progress: counts what is finished.
-    """
+    """The parts of one `map`: which of them wait, and what became of the others."""
 
     def __init__(self, name: str, parts: Sequence[Any], progress: Progress) -> None:
         self.name, self.parts, self.progress = name, parts, progress

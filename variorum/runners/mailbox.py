@@ -42,11 +42,7 @@ class Pulse:
 
 
 def serve(place: str) -> None:
-    """Answer calls until the command ends this job, or is dead.
-
-    Args:
-        place: the job's box.
-    """
+    """Answer calls until the command ends this job, or is dead."""
     box = Path(place)
     if (box / "answer-0").exists():  # Slurm has started this job again; the command submits another
         return

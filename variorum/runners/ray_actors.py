@@ -140,11 +140,7 @@ class Calling:
 
 
 class Actor(Executor):
-    """An executor with one actor.
-
-    Args:
-        handle: of the actor.
-    """
+    """An executor with one actor."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle

@@ -114,13 +114,13 @@ def agreement(flags: Mapping[str, Bools], scores: Mapping[str, Floats], judged: 
 
     None if one of them lacks the column, flags nothing or everything, or if they share fewer than `LEAST` pictures.
     """
-    from scipy.stats import rankdata
-
     masks = {name: np.packbits(mask).tobytes() for name, mask in judged.items()}
     ranked: dict[tuple[str, bytes], NDArray[np.int64]] = {}
 
     def ranks(name: str, both: Bools, key: bytes) -> Floats:
         if (name, key) not in ranked:
+            from scipy.stats import rankdata
+
             twice = rankdata(scores[name][both]) * 2  # a whole number, for ties too
             ranked[name, key] = twice.astype(np.int32 if len(twice) < 2**30 else np.int64)
         return ranked[name, key] / 2

@@ -195,11 +195,7 @@ class Build:
 
 
 class Finished:
-    """Reports a unit's source samples when all that is made of them has come, though they are read well before.
-
-    Args:
-        reached: gets the number of those that are done.
-    """
+    """Reports a unit's source samples when all that is made of them has come, though they are read well before."""
 
     def __init__(self, reached: Advance) -> None:
         self._reached = reached

@@ -52,10 +52,6 @@ def check_agreed(sending: Sending, pictures: int | None = None) -> None:
 def announce(components: Iterable[Component], pictures: int) -> None:
     """Say what components are about to send, once it is known that all of it may be sent.
 
-    Args:
-        components: of the recipe.
-        pictures: that they look at.
-
     Raises:
         RecipeError: a host may not get pictures.
     """

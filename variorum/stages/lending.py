@@ -16,7 +16,8 @@ from pydantic import PrivateAttr, SerializeAsAny
 from variorum.edition.samples import decoded, photograph_of
 from variorum.machine.memo import UsedMemo
 from variorum.schemas.canonical import Json, digest
-from variorum.schemas.component import ClassInfo, Context, Generator, Source
+from variorum.schemas.component import Context, Generator, Source
+from variorum.schemas.lookup import Derived
 from variorum.schemas.sample import Failure, Sample
 from variorum.schemas.uses import required_models
 from variorum.stages.plan import optional_pins
@@ -26,13 +27,12 @@ if TYPE_CHECKING:
     from variorum.arrays import Array
 
 
-class LetThrough(Source):
+class LetThrough(Derived):
     """A source whose pictures are what generators make of those of another source.
 
     A position gives every accepted picture that they make of the picture there, and none if they make none.
     """
 
-    of: SerializeAsAny[Source]
     generators: tuple[SerializeAsAny[Generator], ...]
     _listed: dict[str, Array] = PrivateAttr(default_factory=dict)
     _kinds: list[tuple[str, ...]] = PrivateAttr(default_factory=list)
@@ -45,22 +45,6 @@ class LetThrough(Source):
             for one in self.generators
         ]
         return digest([self.of.pin(ctx), pins])
-
-    def size(self, ctx: Context) -> int:
-        """Positions of the other source."""
-        return self.of.size(ctx)
-
-    def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
-        """Those of the other source."""
-        return self.of.classes(ctx)
-
-    def captioned(self, ctx: Context) -> bool:
-        """As the other source."""
-        return self.of.captioned(ctx)
-
-    def annotated(self, ctx: Context) -> bool:
-        """As the other source."""
-        return self.of.annotated(ctx)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
         """The accepted pictures that are made of these positions, with pixels, split and photograph."""

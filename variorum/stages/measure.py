@@ -202,13 +202,6 @@ def shard_samples(
 def source_pictures(name: str, source: Source, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
     """Samples `start` to `stop - 1` of a source with decoded pixels; unreadable ones are skipped with a warning.
 
-    Args:
-        name: of the source in messages.
-        source: has the pictures.
-        start: position of the first.
-        stop: position after the last.
-        ctx: for the source.
-
     Raises:
         SourceError: none of them can be read, or the source has no pictures.
     """

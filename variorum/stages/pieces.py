@@ -70,14 +70,7 @@ class Piece:
 def edition_pieces(
     manifest: Manifest, measurers: Sequence[Measurer], job: Job, store: Store | None = None
 ) -> list[Piece]:
-    """The edition's shards of accepted pictures, unit by unit.
-
-    Args:
-        manifest: the edition.
-        measurers: of its pictures.
-        job: has the seed and the models.
-        store: has the edition; by default the job's.
-    """
+    """The edition's shards of accepted pictures, unit by unit."""
     shards = [shard for _, shard in manifest.accepted()]
     keys = table_keys([shard.sha256 for shard in shards], measurers, job.judging)
     numbered, pieces, start = _chosen(manifest, measurers, job, store or job.store), [], 0

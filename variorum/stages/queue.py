@@ -34,10 +34,6 @@ def review_queue(said: Any, table: Any) -> str:
     reason and, in `also`, all others. Controls are spread evenly over the questions. Pictures drawn at random come
     after all of these, as a part of their own; those that are a question anyway are marked in `audit`. They are in the
     queue until they are answered; for a relabelled one, the new label is in question too.
-
-    Args:
-        said: all verdicts, as `verdict_table` gives them.
-        table: the edition's table with the columns `PICTURE`.
     """
     asked, new = _asked(said)
     return "".join(_csv(_lines(asked, new, table), _Reasons.of(said, asked["id"])))

@@ -213,12 +213,7 @@ def make_unit(part: ReleaseUnit, manifest: Manifest, ledger: Ledger, store: Stor
 
 
 def quarantined_too(endings: Sequence[str], before: Sequence[str]) -> list[str]:
-    """Members of a release with a quarantine, whose pictures may have other formats; all of them if nothing else stays.
-
-    Args:
-        endings: of the accepted samples.
-        before: of the edition's samples.
-    """
+    """Members of a release with a quarantine, whose pictures may have other formats; all if nothing else stays."""
     return sorted({*endings, *(ending for ending in before if ending in PICTURES)}) if endings else list(before)
 
 

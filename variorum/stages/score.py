@@ -56,15 +56,7 @@ class Scoring:
 
 
 class Score:
-    """One detector over the whole edition.
-
-    Args:
-        job: its recipe has the detector.
-        manifest: the edition.
-        detector: its name.
-        columns: the tables made so far.
-        table: the `picture_table`, if read already.
-    """
+    """One detector over the whole edition."""
 
     name = "score"
     doing = "scoring"

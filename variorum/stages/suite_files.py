@@ -75,10 +75,6 @@ def check_suite(suite: Suite, said: str) -> None:
 def edition_recipe(edition: SuiteEdition, changes: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe of a suite's edition with what the suite sets, all photographs, and no evaluations.
 
-    Args:
-        edition: of the suite.
-        changes: further settings, such as the source; None for none.
-
     Raises:
         RecipeError: there is no such recipe, or a setting doesn't fit it.
     """

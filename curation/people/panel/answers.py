@@ -54,10 +54,6 @@ def read_answers(path: Path, where: str = "curate.audit.answers") -> list[dict[s
     the picture's labels or of its new ones. No is 1, yes 0, and unclear 0.5: whoever can't tell has answered, and a
     sample without its hard pictures wouldn't be random any more.
 
-    Args:
-        path: of the file.
-        where: the field that names it, for errors.
-
     Raises:
         SourceError: file missing or unreadable, column missing, answer other than 0, 1 or empty.
     """

@@ -122,11 +122,6 @@ def share_of(part: Strata, rest: Strata) -> Estimate:
     return Estimate(a.value / (a.value + b.value), 1 / (1 + high), 1 / (1 + low))
 
 
-def horvitz_thompson(values: Floats, inclusion: Floats, total: int) -> float:
-    """Mean over `total` pictures, Σ y_i / (π_i N), from a sample with unequal chances (Horvitz & Thompson 1952)."""
-    return float((np.asarray(values, np.float64) / inclusion).sum() / total)
-
-
 def difference_estimate(values: Floats, strata: Ints, guesses: Floats, pictures: Ints, means: Floats) -> Estimate:
     """Share wrong with the help of a model's guesses g: λ · mean of all g + Σ N_h/N · mean_h(y - λ g).
 

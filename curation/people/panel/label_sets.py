@@ -102,10 +102,6 @@ class LabelSet:
 def read_label_set(data: bytes, where: str) -> LabelSet:
     """The record of a member.
 
-    Args:
-        data: its bytes.
-        where: the picture, for errors.
-
     Raises:
         CorruptShard: it isn't such a record.
     """

@@ -60,16 +60,7 @@ def _nothing() -> Ints:
 def panel_figures(
     counted: Counted, cells: Cells, out: Outcome, how: Weighing, models: Sequence[str], no_class: int
 ) -> dict[str, Json]:
-    """Everything but the sentences.
-
-    Args:
-        counted: all votes.
-        cells: those on labels.
-        out: what they came to.
-        how: they were weighed.
-        models: columns of the models.
-        no_class: votes on no class of the edition.
-    """
+    """Everything but the sentences."""
     one, own = (consensus(cells, out.models, how, by_label=by_label) for by_label in (False, True))
     without = consensus(cells, out.models, how, by_label=how.by_label, gold=False)
     names = list(models) if len(models) == len(out.models) else [f"model {n + 1}" for n in range(len(out.models))]

@@ -40,17 +40,7 @@ def safety_figures(
     method: Method,
     ctx: Context,
 ) -> dict[str, Json]:
-    """All figures.
-
-    Args:
-        labelers: that were asked.
-        categories: that they were asked about.
-        table: with the detector's columns.
-        found: what opinions come to, by category.
-        people: their votes.
-        method: of weighing.
-        ctx: has the models.
-    """
+    """All figures."""
     by_labeler = {one.called: labeler_figures(one, categories, table, ctx) for one in labelers}
     by_category = {one.id: category_figures(one, got) for one, got in zip(categories, found, strict=True)}
     figures: dict[str, Json] = {

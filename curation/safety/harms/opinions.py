@@ -43,13 +43,7 @@ class Speaker(NamedTuple):
 
 
 def speakers(labelers: Sequence[Labeler], categories: Sequence[Category], name: str) -> list[Speaker]:
-    """The labelers that can speak of a category, or of a reserved name.
-
-    Args:
-        labelers: all.
-        categories: all that are asked about.
-        name: id of the category.
-    """
+    """The labelers that can speak of a category, or of a reserved name."""
     found = []
     for number, one in enumerate(labelers):
         prompts = [prompt for prompt in one.prompts(categories) if name in one.speaks_of(prompt)]
@@ -69,13 +63,7 @@ def answer(scores: Floats, threshold: float, unsure: float) -> Codes:
 
 
 def answers(speaker: Speaker, table: Table, unsure: float) -> Codes:
-    """A labeler's answer `[N]` over its prompts: that of the majority, and maybe for a tie.
-
-    Args:
-        speaker: with its columns.
-        table: of the edition.
-        unsure: see `answer`.
-    """
+    """A labeler's answer `[N]` over its prompts: that of the majority, and maybe for a tie."""
     given = [answer(table[name], speaker.labeler.threshold, unsure) for name in speaker.columns]
     if len(given) == 1:
         return given[0]

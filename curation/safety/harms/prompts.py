@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from variorum.curation.safety.harms.answers import many_verdicts, one_verdict
 from variorum.kit.harms.categories import unsafebench
 from variorum.schemas.canonical import derive_seed
+from variorum.schemas.fields import each_once
 from variorum.schemas.safety import ANY, CONTROL, Category, Opinion
 
 REVISION = 1
@@ -98,12 +99,7 @@ class Questions(BaseModel):
     most_tokens: int = Field(default=256, ge=1, le=4096)
     """Highest number of tokens in an answer; JSON about eleven categories takes about 120."""
 
-    @field_validator("forms", "categories")
-    @classmethod
-    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError("must be one or more, each once")
-        return value
+    _each_once = field_validator("forms", "categories")(each_once("must be one or more, each once", least=1))
 
     def scored(self) -> tuple[str, ...]:
         """List the categories that answers can speak of."""
@@ -113,11 +109,7 @@ class Questions(BaseModel):
         return found + ((CONTROL,) if "control" in forms else ())
 
     def names(self, categories: Sequence[Category]) -> tuple[str, ...]:
-        """Names of the prompts: `bare`, `defined_hate`, …, `replaced_hate`, …, `listed_0`, …, `control`.
-
-        Args:
-            categories: that are asked about.
-        """
+        """Names of the prompts: `bare`, `defined_hate`, …, `replaced_hate`, …, `listed_0`, …, `control`."""
         ids = [one.id for one in self._of(categories)]
         found: dict[Form, Sequence[str]] = {
             "bare": ["bare"],

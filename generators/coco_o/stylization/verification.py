@@ -38,14 +38,7 @@ def asked(detector: Detector, annotations: Annotations, names: Mapping[str, str]
 
 
 def found(seen: Detected, objects: Sequence[Object], texts: Sequence[str], names: Mapping[str, str]) -> list[bool]:
-    """Return whether each object is found; each detection, surest first, stands for the best box of its class.
-
-    Args:
-        seen: in one picture.
-        objects: in it.
-        texts: that the detector was asked for.
-        names: of the classes.
-    """
+    """Return whether each object is found; each detection, surest first, stands for the best box of its class."""
     hit = [False] * len(objects)
     wanted = [names.get(item.label, item.label) for item in objects]
     shares = _ious(seen.boxes, objects)

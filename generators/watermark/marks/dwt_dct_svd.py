@@ -6,20 +6,18 @@ detector are this project's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from variorum.generators.watermark.watermarking.blocks import add_low_band, low_band
-from variorum.generators.watermark.watermarking.chance import agreement
 from variorum.generators.watermark.watermarking.lattice import Lattice, settled, step_of
-from variorum.schemas.watermark import Detected, Mark, random_of
+from variorum.generators.watermark.watermarking.lattice_mark import LatticeMark
+from variorum.schemas.watermark import random_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Pixels, Singles
-    from variorum.schemas.component import Context
     from variorum.schemas.watermark import Bools
 
 SIDE = 8
@@ -30,7 +28,7 @@ LEAST = 1e-6
 """Length below which a vector has no direction."""
 
 
-class DwtDctSvd(Mark):
+class DwtDctSvd(LatticeMark):
     """A payload of 32 or 64 bits in the luminance of blocks of 8 x 8 pixels.
 
     A block is seen as 4 x 4 values of Haar's low band. The cosine transform of the method's name turns this matrix but
@@ -42,27 +40,11 @@ class DwtDctSvd(Mark):
     more change than `stdm`. Scores and p-values are as those of `stdm`.
     """
 
-    bits: Literal[32, 64] = 32
-    """Of the payload."""
+    tile: ClassVar[int] = SIDE
+    named: ClassVar[str] = "blocks"
+
     decibels: float = Field(default=42, ge=30, le=48)
     """PSNR of the marked picture against the unmarked one. Lower is stronger."""
-
-    def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
-        """The marked pictures. Black and white parts are marked in up to three passes."""
-        payloads = self.payloads(keys)
-        return [self._embedded(*one) for one in zip(images, keys, payloads, strict=True)]
-
-    def detect(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
-        """The payload's weighted agreement in standard deviations, the bits, and exact p-values."""
-        sums = [self._sums(image, key) for image, key in zip(images, keys, strict=True)]
-        return agreement(np.array(sums).reshape(-1, self.bits), self.payloads(keys))
-
-    def refusal(self, image: Pixels) -> tuple[str, str] | None:
-        """A picture needs a block for each bit."""
-        height, width = image.shape[:2]
-        if (blocks := _count(image)) < self.bits:
-            return "too_small", f"{width} x {height} pixels have {blocks} blocks of {SIDE} for {self.bits} bits"
-        return None
 
     def _embedded(self, image: Pixels, key: bytes, payload: Bools) -> Pixels:
         lattice = self._lattice(key, image)
@@ -80,12 +62,10 @@ class DwtDctSvd(Mark):
         return settled(values, wanted, lattice.step, measure, moved)
 
     def _sums(self, image: Pixels, key: bytes) -> Floats:
-        if _count(image) < self.bits:
-            return np.zeros(self.bits)
         return self._lattice(key, image).sums(largest(_blocks(image))[0], self.bits)
 
     def _lattice(self, key: bytes, image: Pixels) -> Lattice:
-        rng, blocks = random_of(key, "dwt_dct_svd"), _count(image)
+        rng, blocks = random_of(key, "dwt_dct_svd"), self.tiles(image)
         bit = rng.permutation(blocks) % self.bits
         return Lattice(step_of(self.decibels, blocks, image.shape), rng.random(blocks), bit)
 
@@ -108,10 +88,6 @@ def largest(blocks: Singles) -> tuple[Floats, Singles, Singles]:
 def _unit(vectors: Singles, otherwise: Singles) -> Singles:
     lengths = np.sqrt((vectors * vectors).sum(0))
     return np.asarray(np.where(lengths > LEAST, vectors / np.maximum(lengths, LEAST), otherwise), np.float32)
-
-
-def _count(image: Pixels) -> int:
-    return int(image.shape[0] // SIDE) * int(image.shape[1] // SIDE)
 
 
 def _blocks(image: Pixels) -> Singles:

@@ -7,42 +7,29 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from variorum.generators.watermark.watermarking.chance import bits_p_values
-from variorum.schemas.component import Use
-from variorum.schemas.watermark import Detected, Mark
+from variorum.generators.watermark.watermarking.network_mark import NetworkMark
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
     from variorum.models.roles import LearnedWatermark
     from variorum.schemas.component import Context
 
-ALIAS = "learned_watermark"
 
-
-class Learned(Mark):
+class Learned(NetworkMark):
     """The model `learned_watermark`, which `training/watermark.py` trains, at a wanted PSNR.
 
     It has no key: the key only says the payload, and whoever has the decoder reads it. The score is the share of right
     bits.
     """
 
+    alias: ClassVar[str] = "learned_watermark"
     payload_bits: ClassVar[int] = 32
     least_side: ClassVar[int] = 64
 
     decibels: float = Field(default=38, ge=28, le=50)
     """PSNR of the marked picture against the unmarked one. Lower is stronger."""
 
-    def uses(self) -> list[Use]:
-        """Return the encoder and the decoder."""
-        return [Use(ALIAS)]
-
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
         """The marked pictures."""
-        network: LearnedWatermark = ctx.models.get(ALIAS)
+        network: LearnedWatermark = ctx.models.get(self.alias)
         return network.embed(images, self.payloads(keys), self.decibels)
-
-    def detect(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
-        """The share of right bits, the bits, and how often chance gives as many right ones."""
-        network: LearnedWatermark = ctx.models.get(ALIAS)
-        bits, payloads = network.bits(images) > 0, self.payloads(keys)
-        return Detected((bits == payloads).mean(1), bits, bits_p_values(bits, payloads))

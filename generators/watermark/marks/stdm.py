@@ -6,21 +6,19 @@ Information Theory 2001, on the cosine transform of Haar's low band. The code is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from variorum.generators.watermark.watermarking.blocks import add_low_band, cosines, low_band
-from variorum.generators.watermark.watermarking.chance import agreement
 from variorum.generators.watermark.watermarking.lattice import Lattice, settled, step_of
+from variorum.generators.watermark.watermarking.lattice_mark import LatticeMark
 from variorum.generators.watermark.watermarking.spread import accepted, add_chips, align, chips_of, correlation, placed
-from variorum.schemas.watermark import Detected, Mark, random_of
+from variorum.schemas.watermark import random_of
 
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Pixels, Singles
-    from variorum.schemas.component import Context
     from variorum.schemas.watermark import Bools
 
 FREQUENCIES = ((0, 1), (1, 0), (1, 1))
@@ -31,7 +29,7 @@ PILOT = "pilot"
 """What the key's chips are drawn for."""
 
 
-class Stdm(Mark):
+class Stdm(LatticeMark):
     """A payload of 32 or 64 bits in every picture, at a wanted PSNR.
 
     Each tile of 16 x 16 pixels has 12 coefficients. Their sum with keyed signs is moved to the next point of a lattice
@@ -42,30 +40,13 @@ class Stdm(Mark):
     the bits unless the picture has a pilot; turns by 1° and more lose them in any case.
     """
 
-    bits: Literal[32, 64] = 32
-    """Of the payload."""
+    tile: ClassVar[int] = SIDE
+
     decibels: float = Field(default=45, ge=30, le=50)
     """PSNR of the marked picture against the unmarked one. Lower is stronger."""
     pilot: float | None = Field(default=None, ge=30, le=50)
     """PSNR of a pattern by which crops down to 80 % of the sides are found; null adds none. Both together have less:
     45 and 47 give about 43. Looking for crops takes most of the detector's time."""
-
-    def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
-        """The marked pictures. Black and white parts are marked in up to three passes."""
-        payloads = self.payloads(keys)
-        return [self._embedded(*one) for one in zip(images, keys, payloads, strict=True)]
-
-    def detect(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
-        """The payload's weighted agreement in standard deviations, the bits, and exact p-values."""
-        sums = [self._sums(image, key) for image, key in zip(images, keys, strict=True)]
-        return agreement(np.array(sums).reshape(-1, self.bits), self.payloads(keys))
-
-    def refusal(self, image: Pixels) -> tuple[str, str] | None:
-        """A picture needs a tile for each bit."""
-        height, width = image.shape[:2]
-        if (tiles := _tiles(image)) < self.bits:
-            return "too_small", f"{width} x {height} pixels have {tiles} tiles of {SIDE} for {self.bits} bits"
-        return None
 
     def _embedded(self, image: Pixels, key: bytes, payload: Bools) -> Pixels:
         if self.pilot is not None:
@@ -87,8 +68,6 @@ class Stdm(Mark):
         With a pilot the picture may be a crop, so its place in the marked picture is tried too, and the more decided
         reading counts. That choice knows nothing of the payload, so p-values stay exact.
         """
-        if _tiles(image) < self.bits:
-            return np.zeros(self.bits)
         signs, lattice = self._secrets(key, image)
         sums = lattice.sums(_projected(low_band(image, SIDE), signs), self.bits)
         if self.pilot is None:
@@ -106,15 +85,11 @@ class Stdm(Mark):
 
     def _secrets(self, key: bytes, image: Pixels) -> tuple[Singles, Lattice]:
         """The signs of the tiles' coefficients, `[tiles, 12]`, and their lattice."""
-        rng, tiles = random_of(key, "stdm"), _tiles(image)
+        rng, tiles = random_of(key, "stdm"), self.tiles(image)
         drawn = np.unpackbits(np.frombuffer(rng.bytes(tiles * 2), np.uint8)).reshape(tiles, 16)[:, :12]
         signs = drawn.astype(np.float32) * 2 - 1
         bit = rng.permutation(tiles) % self.bits
         return signs, Lattice(step_of(self.decibels, tiles, image.shape), rng.random(tiles), bit)
-
-
-def _tiles(image: Pixels) -> int:
-    return int(image.shape[0] // SIDE) * int(image.shape[1] // SIDE)
 
 
 def _projected(band: Singles, signs: Singles) -> Floats:

@@ -35,11 +35,6 @@ def binomial_tails(bits: int) -> tuple[float, ...]:
     return tuple(reversed(tails))
 
 
-def threshold(bits: int, rate: float) -> int:
-    """The least number of right bits that at most this share of unmarked pictures has; `bits + 1` if there is none."""
-    return next((right for right, tail in enumerate(binomial_tails(bits)) if tail <= rate), bits + 1)
-
-
 def bits_p_values(found: Bools, payloads: Bools) -> Floats:
     """Compute how often a random payload agrees with as many of the bits found, `[N]`, for two arrays `[N, bits]`."""
     tails = np.array(binomial_tails(payloads.shape[1]))

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from variorum.generators.watermark.watermarking.kinds import Kind
+from variorum.kit.corrupt.blur import grid
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.corrupt.noise import gaussian_noise
 from variorum.schemas.watermark import Attacked
@@ -65,7 +66,7 @@ def shift(image: Pixels, pixels: float, rng: np.random.Generator) -> Attacked:
 
 def flip(image: Pixels, amount: float, rng: np.random.Generator) -> Attacked:
     """Left becomes right. It has no amount: all strengths are the same."""
-    origins = _places(*image.shape[:2])
+    origins = grid(*image.shape[:2])
     return Attacked(np.ascontiguousarray(image[:, ::-1]), {}, np.ascontiguousarray(origins[:, ::-1]))
 
 
@@ -77,7 +78,7 @@ def erasing(image: Pixels, area: float, rng: np.random.Generator) -> Attacked:
     middle_y, middle_x = rng.random(2) * (height, width)
     top = int(np.clip(round(middle_y - high / 2), 0, height - high))
     left = int(np.clip(round(middle_x - wide / 2), 0, width - wide))
-    pixels, origins = image.copy(), _places(height, width)
+    pixels, origins = image.copy(), grid(height, width)
     pixels[top : top + high, left : left + wide] = 0
     origins[top : top + high, left : left + wide] = OUTSIDE
     return Attacked(pixels, {"left": left, "top": top}, origins)
@@ -172,14 +173,6 @@ def _warped(image: Pixels, matrix: Floats, drawn: Mapping[str, float], border: i
         rows = (down * np.arange(height) + start).astype(np.float32)
         np.add((across * np.arange(width)).astype(np.float32), rows[:, None], out=origins[..., axis])
     return Attacked(np.asarray(pixels), drawn, origins)
-
-
-def _places(height: int, width: int) -> Singles:
-    """(x, y) of each pixel, `[height, width, 2]`."""
-    out = np.empty((height, width, 2), np.float32)
-    out[..., 0] = np.arange(width)
-    out[..., 1] = np.arange(height)[:, None]
-    return out
 
 
 def _levels(image: Pixels, middle: float, factor: float) -> Attacked:

@@ -43,12 +43,7 @@ class Keys:
     _secret: bytes = field(repr=False)
 
     def of(self, mark: str, picture: str) -> bytes:
-        """The key of a mark in one picture, 32 bytes.
-
-        Args:
-            mark: its label in the recipe.
-            picture: id of the unmarked picture's source sample.
-        """
+        """The key of a mark in one picture, 32 bytes."""
         return self._derived("picture", mark, picture)
 
     def shared(self, mark: str) -> bytes:

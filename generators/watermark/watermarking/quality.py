@@ -67,9 +67,8 @@ class Reference:
         """Measure the quality left in another picture of this size, RGB `[H, W, 3]` uint8, at least 11 pixels a side.
 
         Returns:
-            `psnr` over all channels in dB, at most MAX_DB; `ssim` and `ssim_rgb`, see the functions; `nmi`, normalised
-            mutual information, 1 to 2; `linf`, the largest difference of a value, 0 to 255. Rounded, so that they are
-            the same on every processor.
+            `psnr` over all channels in dB, at most MAX_DB; `ssim`, `ssim_rgb` and `nmi`, see the methods; `linf`, the
+            largest difference of a value, 0 to 255. Rounded, so that they are the same on every processor.
         """
         image = np.ascontiguousarray(image)
         return {
@@ -81,16 +80,23 @@ class Reference:
         }
 
     def ssim(self, image: Pixels) -> float:
-        """See the function `ssim`."""
+        """Structural similarity of the luminance: the mean over Gaussian windows of 11 x 11 pixels, deviation 1.5.
+
+        After Wang et al., IEEE TIP 2004. Windows that reach over the border don't count. It is that of scikit-image
+        with `gaussian_weights` and without `use_sample_covariance`.
+        """
         return _similarity(self._light, _Windows.gaussian(image))
 
     def ssim_rgb(self, image: Pixels) -> float:
-        """See the function `ssim_rgb`."""
+        """Structural similarity over flat windows of 7 x 7 pixels in R, G and B, scikit-image's default and WAVES'."""
         pairs = zip(self._colours, _Windows.flat(image), strict=True)
         return float(np.mean([_similarity(one, other) for one, other in pairs]))
 
     def nmi(self, image: Pixels) -> float:
-        """See the function `nmi`."""
+        """Normalised mutual information of all values (Studholme et al. 1999): 2 for equal pictures, 1 for unrelated.
+
+        Values are counted in 100 bins between the smallest and the largest value of each picture, as in scikit-image.
+        """
         bins, entropy = _binned(image)
         own_bins, own_entropy = self._binning
         joint = np.bincount((own_bins * BINS + bins).ravel(), minlength=BINS * BINS)
@@ -116,28 +122,6 @@ def psnr(before: Pixels, after: Pixels) -> float:
     """Peak signal-to-noise ratio over all values in dB, at most MAX_DB."""
     error = float(cv2.norm(before, after, cv2.NORM_L2SQR)) / before.size
     return MAX_DB if error == 0 else min(MAX_DB, max(0.0, 10 * float(np.log10(255**2 / error))))
-
-
-def ssim(before: Pixels, after: Pixels) -> float:
-    """Structural similarity of the luminance: the mean over Gaussian windows of 11 x 11 pixels, deviation 1.5.
-
-    After Wang et al., IEEE TIP 2004. Windows that reach over the border don't count. It is that of scikit-image with
-    `gaussian_weights` and without `use_sample_covariance`.
-    """
-    return Reference(before).ssim(after)
-
-
-def ssim_rgb(before: Pixels, after: Pixels) -> float:
-    """Structural similarity over flat windows of 7 x 7 pixels in R, G and B, scikit-image's default and WAVES'."""
-    return Reference(before).ssim_rgb(after)
-
-
-def nmi(before: Pixels, after: Pixels) -> float:
-    """Normalised mutual information of all values (Studholme et al. 1999): 2 for equal pictures, 1 for unrelated ones.
-
-    Values are counted in 100 bins between the smallest and the largest value of each picture, as in scikit-image.
-    """
-    return Reference(before).nmi(after)
 
 
 def linf(before: Pixels, after: Pixels) -> float:

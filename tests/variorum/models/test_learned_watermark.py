@@ -8,6 +8,7 @@ import torch
 
 from training import evaluate_watermark as measure
 from training import watermark
+from training.photographs import held_out
 from variorum.models import ModelTable
 from variorum.models.loaders.learned_watermark import LEARNED_WATERMARK
 from variorum.schemas.errors import ModelUnavailable
@@ -28,7 +29,7 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def pictures():
-    return measure.held_out(None, 256)
+    return held_out(None, 256)
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +56,17 @@ def test_weights_at_the_tables_path_are_used(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = ModelTable("embedded")
     assert table.status("learned_watermark").state == "ready"
-    assert table.get("learned_watermark").bits([np.zeros((64, 64, 3), np.uint8)]).shape == (1, 32)
+    assert table.get("learned_watermark").read([np.zeros((64, 64, 3), np.uint8)]).shape == (1, 32)
 
 
 def test_bits_survive_jpeg_and_distortions_that_keep_the_place(model, marked, payloads):
     for name in ("clean", "jpeg 50", "blur 1", "noise 0.05", "resize 0.5", "brightness 1.3"):
-        found = model.bits([measure.DISTORTIONS[name](image) for image in marked]) > 0
+        found = model.read([measure.DISTORTIONS[name](image) for image in marked]) > 0
         assert (found == payloads).mean() >= 0.95, name
 
 
 def test_unmarked_pictures_give_bits_by_chance(model, pictures, payloads):
-    assert 0.25 < ((model.bits(pictures) > 0) == payloads).mean() < 0.75
+    assert 0.25 < ((model.read(pictures) > 0) == payloads).mean() < 0.75
 
 
 @pytest.mark.parametrize("decibels", [34.0, 42.0])
@@ -79,12 +80,12 @@ def test_a_picture_is_marked_alike_alone_and_among_others_of_other_sizes(model, 
     together = model.embed([small, pictures[0]], payloads[:2], 36.0)
     assert together[0].shape == small.shape
     assert np.array_equal(together[0], model.embed([small], payloads[:1], 36.0)[0])
-    assert np.array_equal(model.bits([small, marked[2]])[1], model.bits([marked[2]])[0])
-    assert ((model.bits(together[:1]) > 0) == payloads[0]).mean() > 0.9
+    assert np.array_equal(model.read([small, marked[2]])[1], model.read([marked[2]])[0])
+    assert ((model.read(together[:1]) > 0) == payloads[0]).mean() > 0.9
 
 
 def test_no_pictures_give_no_bits(model):
-    assert model.bits([]).shape == (0, 32)
+    assert model.read([]).shape == (0, 32)
     assert model.embed([], np.zeros((0, 32), bool), 38.0) == []
 
 

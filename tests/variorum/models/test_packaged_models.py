@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from training import evaluate_photo_denoiser as measure
+from training.photographs import held_out
 from variorum.generators.imagenet_e.guided_diffusion import Guidance, Wish, guided
 from variorum.kit.pictures import complexity
 from variorum.models import ModelTable, doctor, weights
@@ -154,7 +155,7 @@ def denoiser():
 
 @pytest.fixture(scope="module")
 def pictures():
-    return measure.held_out(None)
+    return [np.float32(one / 255) for one in held_out(None, 256)]
 
 
 @pytest.mark.parametrize(("level", "ahead"), [(25, 0.0), (100, 0.7)])

@@ -19,13 +19,7 @@ ADDRESS = "https://creativecommons.org"
 
 
 class Part:
-    """The annotation file and the folder of pictures of one variant. Ids are 1, 2, 3 in the order of the edition.
-
-    Args:
-        folder: of the variant; made here.
-        info: what the file says of itself.
-        categories: all that may occur.
-    """
+    """The annotation file and the folder of pictures of one variant. Ids are 1, 2, 3 in the order of the edition."""
 
     def __init__(self, folder: Path, info: dict[str, Any], categories: Sequence[Category]) -> None:
         self.folder, self.info, self._categories = folder, info, categories

@@ -80,11 +80,6 @@ def false_rate(negatives: Array, cosine: float) -> float:
     return float((negatives >= cosine).mean()) if beyond < 0 else share * math.exp(-beyond / scale)
 
 
-def recall(positives: Array, cut: float) -> float:
-    """Share of the cosines `[M]` of known copies (crops, re-encodings) that a cut finds."""
-    return float((positives >= cut).mean()) if len(positives) else math.nan
-
-
 def negative_pairs(
     y: Ints, apart: Array, rng: np.random.Generator, number: int = PAIRS
 ) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:

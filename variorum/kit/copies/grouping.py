@@ -168,21 +168,6 @@ def fold_groups(group: Ints, source: Array) -> Ints:
     return np.unique(connected_components(graph, directed=False)[1][copies], return_inverse=True)[1].astype(np.int64)
 
 
-def leak_rate(test: Bools, train: Bools, i: Ints, j: Ints) -> float:
-    """Share of the test pictures that have a near copy in training; NaN without test pictures.
-
-    Args:
-        test: `[N]` mask of the test pictures.
-        train: `[N]` mask of the training pictures.
-        i: `[P]` rows that are near copies of the rows `j`.
-        j: `[P]` rows.
-    """
-    leaked = np.zeros(len(test), np.bool_)
-    leaked[i[train[j]]] = True
-    leaked[j[train[i]]] = True
-    return float(leaked[test].mean()) if test.any() else float("nan")
-
-
 def _around(links: Links, classes: int) -> tuple[Ints, Ints, NDArray[np.int8], Singles]:
     """Start `[C + 1]` of each class's links; for each link `[2P]` the class at its other end, layer and distance."""
     one, other = np.concatenate([links.i, links.j]), np.concatenate([links.j, links.i])

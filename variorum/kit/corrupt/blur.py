@@ -104,7 +104,7 @@ def motion_blur(image: Pixels, strength: Strength, rng: np.random.Generator, sca
     radius, sigma = strength
     angle = float(rng.uniform(-45, 45))
     pixels, (x, y) = moved(image.astype(np.float32), radius * scale, sigma * scale, angle)
-    origins = _grid(*image.shape[:2])
+    origins = grid(*image.shape[:2])
     origins += np.array([x, y], np.float32)
     return Corrupted(rounded(pixels), {"angle": round(angle, 3)}, origins)
 
@@ -178,7 +178,7 @@ def zoom_blur(image: Pixels, strength: Strength, rng: np.random.Generator, scale
         middle += matrix
     number = len(factors) + 1
     total *= np.float32(1 / number)
-    origins = cv2.transform(_grid(height, width), middle / number)
+    origins = cv2.transform(grid(height, width), middle / number)
     return Corrupted(rounded(total), {}, origins)
 
 
@@ -198,7 +198,7 @@ def _zoomed(height: int, width: int, factor: float) -> Array:
     return out
 
 
-def _grid(height: int, width: int) -> Singles:
+def grid(height: int, width: int) -> Singles:
     """(x, y) of each pixel, `[H, W, 2]`."""
     out = np.empty((height, width, 2), np.float32)
     out[..., 0] = np.arange(width)

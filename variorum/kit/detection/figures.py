@@ -112,13 +112,7 @@ def of_detector(
 def with_robustness(
     found: Sequence[Mapping[str, Any]], over: Sequence[Mapping[str, Measured]], tails: tuple[float, float]
 ) -> None:
-    """Add the effective robustness to the mean over scenes of each detector that has one, if these are enough.
-
-    Args:
-        found: figures of each detector, as `of_detector` gives them.
-        over: what its means are made of.
-        tails: quantiles of the intervals' ends.
-    """
+    """Add the effective robustness to the mean over scenes of each detector that has one, if these are enough."""
     means = [
         (mean, measured[mean["view"]])
         for figures, measured in zip(found, over, strict=True)

@@ -28,9 +28,6 @@ class WeightedMap:
 
     The likeliest detections of a class, at an IoU threshold, are a run; all runs lie in one array. Those after a run's
     last hit change nothing and are left out.
-
-    Args:
-        matches: of P pictures.
     """
 
     def __init__(self, matches: Matches) -> None:

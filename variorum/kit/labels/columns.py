@@ -17,10 +17,6 @@ def check_columns(names: Iterable[str], where: str) -> None:
     """Raise RecipeError for a name without a dot that is no column of an edition.
 
     Whether a detector gives the column after the dot shows only when it has run.
-
-    Args:
-        names: as the recipe has them.
-        where: what the error begins with, such as `curate.policy.rules.0`.
     """
     for name in names:
         if "." not in name and name not in OWN:

@@ -20,12 +20,6 @@ def in_parts(
 ) -> tuple[list[Made], int]:
     """Results for the items, in order, `most` per call; half as many from the point where memory runs out.
 
-    Args:
-        call: gives one result per item.
-        items: for it.
-        most: items per call at first.
-        name: what the warning calls the model or generator.
-
     Returns:
         The results, and the items per call in the end.
 

@@ -198,27 +198,6 @@ def predicted(answer: Answer, ctx: Context) -> Row:
     }
 
 
-def judges(classifiers: Iterable[str], further: Iterable[str]) -> list[Use]:
-    """The models of an evaluation that judges classifiers, and further ones where they are there."""
-    return [
-        *(Use(alias, "classifier") for alias in classifiers),
-        *(Use(alias, "classifier", optional=True) for alias in further),
-    ]
-
-
-def there(further: Iterable[str], ctx: Context) -> list[str]:
-    """Those of the further classifiers that the profile has and whose weights are here."""
-    return [alias for alias in further if not ctx.models.why_unavailable(alias)]
-
-
-def named(classifiers: Iterable[str], further: Iterable[str], table: Table) -> tuple[str, ...]:
-    """The classifiers of a table, each once: those that must be there, and the further ones that are."""
-    import pyarrow.compute as pc
-
-    said = pc.unique(table.column("classifier")).to_pylist() if len(table) else []
-    return tuple(dict.fromkeys([*classifiers, *(alias for alias in further if alias in said)]))
-
-
 class Answer(NamedTuple):
     """A classifier's answer on a picture.
 

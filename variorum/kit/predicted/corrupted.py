@@ -78,15 +78,7 @@ def family_of(kind: str) -> str:
 
 
 def errors(data: Paired, number: int, cells: Cells, why_not: str, results: Results) -> dict[str, Json]:
-    """Errors of one classifier in percent, with intervals.
-
-    Args:
-        data: answers.
-        number: of the classifier.
-        cells: of the edition.
-        why_not: why AlexNet's errors don't apply; `""` if they do.
-        results: gets the figures.
-    """
+    """Errors of one classifier in percent, with intervals."""
     there, right = data.originals(number)
     edits = data.edits(number, there)
     count, correct = (part @ cells.of_variant for part in (data.cells(edits), data.cells(edits, data.right[number])))

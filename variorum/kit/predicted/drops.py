@@ -26,11 +26,7 @@ MOST_PAIRS = 10
 
 
 class Results:
-    """Figures whose intervals are computed together, at the end.
-
-    Args:
-        resamples: of the sources.
-    """
+    """Figures whose intervals are computed together, at the end."""
 
     def __init__(self, resamples: Resamples) -> None:
         self._resamples = resamples
@@ -97,12 +93,7 @@ TOGETHER: dict[str, tuple[str, ...]] = {"all variants": ("*",)}
 
 
 def averaged_columns(data: Paired, count: Floats) -> list[int]:
-    """The edits, baselines left out, that an average is over: those of `FEWEST` photographs, else all there are.
-
-    Args:
-        data: answers.
-        count: number of pictures by unit or source and variant.
-    """
+    """The edits, baselines left out, that an average is over: those of `FEWEST` photographs, else all there are."""
     edits = [column for column, name in enumerate(data.variants) if name not in BASELINES and count[:, column].any()]
     enough = [column for column in edits if fewest(data, count[:, [column]]) >= FEWEST]
     return enough or edits

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from variorum.kit.predicted.pairing import ORIGINAL, UNSCORED, Photographs, order_of_making, photographs
+from variorum.kit.predicted.pairing import ORIGINAL, UNSCORED, Photographs, lenders_of, order_of_making, photographs
 from variorum.schemas.rows import Answers, Shown
 from variorum.schemas.sample import BASELINES
 from variorum.schemas.table import Table
@@ -116,6 +116,7 @@ class Asked:
             tuple(columns),
             axes or {},
             self._shown(rows, found.place, column) if shown else None,
+            self._lenders(rows, found.place, column, found.top.shape),
             **more,
         )
 
@@ -136,6 +137,15 @@ class Asked:
             self.table["said"][rows].tolist(),
             self.right[rows],
         )
+
+    def _lenders(self, rows: Ints, place: Ints, column: Ints, shape: tuple[int, ...]) -> Ints | None:
+        """The lender of a photograph's last picture in each column, `[n, V]`; None if no picture borrows."""
+        lender = lenders_of(self.table.column("lender"))[rows] if "lender" in self.table else np.empty(0, np.int64)
+        if not (lender >= 0).any():
+            return None
+        found = np.full(shape, -1)
+        found[place, column] = lender
+        return found
 
     def variants(self, rows: Ints) -> tuple[list[str], Ints]:
         """The variants of these rows in the order in which they are made, and the index of each row's, `[m]`."""

@@ -1,8 +1,6 @@
 """Intervals over source pictures: bootstrap from the same resamples for all figures, exact where few pictures tell.
 
-Pictures that share a lent plate or texture aren't independent. There the interval is widened by the two-way variance of
-Cameron, Gelbach & Miller (2011): that over photographs plus that over lenders, less that over their pairs. Resampling
-both, with the product of the two weights, would be 1.7 times too wide where lenders matter little.
+Pictures that share a lent plate or texture aren't independent, so there intervals are wider, see `statistics.widened`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from variorum.schemas.canonical import Json
-from variorum.statistics import few_interval, mean_ratio, scale_of
+from variorum.statistics import few_interval, mean_ratio, pulls, scale_of, widened
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
@@ -129,29 +127,8 @@ class Resamples:
         """How many times wider an interval is because sources share lenders; 1 where none do."""
         if self._units is None or len(ratio.top) == self._n:
             return 1.0
-        top, bottom, _ = ratio
-        total = bottom.sum(axis=0)
-        top, bottom, total = top[:, total > 0], bottom[:, total > 0], total[total > 0]
-        weight = (bottom / total).mean(axis=1)
-        pull = ((top - bottom * (top.sum(axis=0) / total)) / total).mean(axis=1)
-        source, lender = self._units
-        lenders = int(lender.max(initial=-1)) + 1
-        borrowed = (lender >= 0) & (weight > 0)
-        if not (np.bincount(lender[borrowed], minlength=1) > 1).any():
-            return 1.0
-        cluster = np.where(lender >= 0, lender, lenders + source)
-        over_sources, over_clusters = (float((np.bincount(by, pull) ** 2).sum()) for by in (source, cluster))
-        if not over_sources:
-            return 1.0
-        both = over_sources + over_clusters - float((pull**2).sum())
-        clusters = max(1 / float((np.bincount(cluster, weight) ** 2).sum()), 2.0)  # as many of equal size
-        return max(1.0, float(np.sqrt(clusters / (clusters - 1) * both / over_sources)) * self._few(clusters - 1))
-
-    def _few(self, freedom: float) -> float:
-        """By how much a quantile of Student's distribution is beyond that of the normal one."""
-        from scipy.special import ndtri, stdtrit
-
-        return float(stdtrit(freedom, self.tails[1]) / ndtri(self.tails[1]))
+        pull, weight = (part.sum(axis=1) for part in pulls(ratio.top, ratio.bottom))
+        return widened(pull, weight, *self._units, self._confidence)
 
     def weights(self) -> Iterable[Array]:
         """Count each source in each resample, whole numbers `[R, n]`, in parts."""
@@ -174,11 +151,6 @@ def _kept(n: int, draws: int, seed: int) -> tuple[Array, ...]:
 def _means(sums: Floats, places: Sequence[Sequence[list[int]]]) -> Floats:
     """Each ratio `[ratios, R]` from the sums of columns `[R, columns]`."""
     return np.stack([mean_ratio(sums[:, top], sums[:, bottom]) for top, bottom in places])
-
-
-def ratio_means(weights: Ints | Floats, top: Floats, bottom: Floats) -> Floats:
-    """`mean_v (W top)_v / (W bottom)_v` for each row of W `[R, n]`, without columns that are empty in a resample."""
-    return mean_ratio(weights @ top, weights @ bottom)
 
 
 def percent(value: float) -> float:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from variorum.kit.labels.matching import columns
-from variorum.schemas.errors import RecipeError, SourceError
+from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Ints
+    pass
 
 COLLAPSED: Mapping[int, tuple[int, ...]] = {
     249: (248,),  # malamute: husky
@@ -74,65 +71,3 @@ def collapsed_classes(
             f"{', '.join(repr(identity) for identity, _ in classes[:5])}{', …' if len(classes) > 5 else ''}"
         )
     return {index[key]: tuple(index[one] for one in others) for key, others in given.items() if others}
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Accuracy averaged over classes and over pictures, and the number of each. NaN without pictures."""
-
-    by_class: float
-    by_picture: float
-    classes: int
-    pictures: int
-
-
-def multi_label_accuracy(
-    predictions: Ints,
-    given: Ints,
-    correct: Sequence[Collection[int]],
-    unclear: Sequence[Collection[int]],
-    problematic: Bools,
-    collapsed: Mapping[int, Collection[int]] | None = None,
-) -> Accuracy:
-    """Share of pictures whose top prediction is right, or unclear to the panel. Problematic pictures are left out.
-
-    The mean is taken within each class of the original labels and then over the classes, because the number of reviewed
-    pictures varies by class (Shankar et al. 2020; Vasudevan et al. 2022, 2205.04596).
-
-    Args:
-        predictions: `[N]` top class.
-        given: `[N]` the dataset's own label, which decides the class that a picture counts for.
-        correct: N collections of classes that the panel called right.
-        unclear: N collections of classes that the panel couldn't settle.
-        problematic: `[N]` pictures that can't be judged.
-        collapsed: class to the classes that are right wherever it is; `COLLAPSED` for ImageNet.
-    """
-    also = collapsed or {}
-    accepted = [
-        {other for label in (*right, *open_) for other in (label, *also.get(label, ()))}
-        for right, open_ in zip(correct, unclear, strict=True)
-    ]
-    counted = ~np.asarray(problematic, bool)
-    return _accuracy(predictions, np.asarray(given), accepted, counted)
-
-
-def real_accuracy(predictions: Ints, given: Ints, labels: Sequence[Collection[int]]) -> Accuracy:
-    """Share of pictures whose top prediction is among the panel's labels. Pictures without labels are left out.
-
-    `by_picture` is the published measure (Beyer et al. 2020, arXiv 2006.07159).
-    """
-    return _accuracy(predictions, np.asarray(given), labels, np.array([len(found) > 0 for found in labels], bool))
-
-
-def _accuracy(predictions: Ints, given: Ints, accepted: Sequence[Collection[int]], counted: Bools) -> Accuracy:
-    if not len(predictions) == len(given) == len(accepted) == len(counted):
-        raise SourceError(
-            f"accuracy: {len(predictions)} predictions, {len(given)} given labels, {len(accepted)} label sets, "
-            f"{len(counted)} pictures; the numbers must be equal"
-        )
-    hits = np.array([int(p) in found for p, found in zip(predictions, accepted, strict=True)], bool)[counted]
-    if not len(hits):
-        return Accuracy(float("nan"), float("nan"), 0, 0)
-    classes, which = np.unique(given[counted], return_inverse=True)
-    within = np.bincount(which, weights=hits) / np.bincount(which)
-    return Accuracy(float(within.mean()), float(hits.mean()), len(classes), len(hits))

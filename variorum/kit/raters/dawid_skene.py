@@ -7,7 +7,6 @@ of K classes x K classes would need about K votes per rater and class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -162,19 +161,6 @@ def model_votes(p: Floats, edges: tuple[float, float] = (1 / 3, 2 / 3)) -> Ints:
     Its table is learnt like a person's, which also calibrates it.
     """
     return np.digitize(p, edges).astype(np.int64)
-
-
-def label_sets(pictures: Sequence[T], labels: Ints, p: Floats, threshold: float = 0.8) -> dict[T, list[int]]:
-    """The labels of each picture whose cells have `p >= threshold`, ascending; an empty list if none has.
-
-    `pictures` `[C]` and `labels` `[C]` describe the cells. .8 is the threshold of the published reassessed ImageNet
-    labels (Beyer et al. 2020, arXiv 2006.07159), which exclude pictures with an empty list from evaluation.
-    """
-    sets: dict[T, list[int]] = {picture: [] for picture in pictures}
-    for picture, label, keep in zip(pictures, labels.tolist(), p >= threshold, strict=True):
-        if keep:
-            sets[picture].append(label)
-    return {picture: sorted(found) for picture, found in sets.items()}
 
 
 def _confusion(

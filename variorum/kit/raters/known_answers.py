@@ -30,10 +30,6 @@ def read_known(path: Path, where: str = "gold") -> Any:
     least two people gave it and nobody gave another one. So are a panel's questions; an answer that is only presumed
     isn't known.
 
-    Args:
-        path: of the file.
-        where: what errors begin with.
-
     Raises:
         SourceError: the file can't be read, lacks a column, or has another truth than yes and no.
     """

@@ -60,11 +60,6 @@ class Marks:
     def check(self, ids: Collection[str], edition: str, where: str) -> None:
         """Refuse marks of pictures that an edition doesn't have.
 
-        Args:
-            ids: of the edition's pictures.
-            edition: its name, `street@1.0.0`.
-            where: what errors begin with.
-
         Raises:
             SourceError: names some of them, and the edition whose page the marks come from.
         """
@@ -80,10 +75,6 @@ class Marks:
 
 def read_marks(path: Path, where: str = "marks") -> Marks:
     """The marks in a file that a page of `variorum view` has saved.
-
-    Args:
-        path: of the file.
-        where: what errors begin with.
 
     Raises:
         SourceError: the file can't be read, is too large, or a line says something else; the line is named.

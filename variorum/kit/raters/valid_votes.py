@@ -103,11 +103,6 @@ class Cells:
 def counted_votes(path: Path, table: Table, where: str) -> Counted:
     """The votes of a file that count for an edition.
 
-    Args:
-        path: parquet, CSV or Label Studio's JSON.
-        table: of the edition, with `id` and `sha256`.
-        where: the field that names the file, for errors.
-
     Raises:
         SourceError: the file is missing, unreadable, or holds no votes.
     """

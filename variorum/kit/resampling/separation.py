@@ -24,14 +24,7 @@ MOST_POINTS = 41
 
 
 class Draws:
-    """Resamples of the photographs, the same for all figures.
-
-    Args:
-        photographs: their number.
-        bootstrap: number of resamples.
-        confidence: level of the intervals.
-        seed: of the resampling.
-    """
+    """Resamples of the photographs, the same for all figures."""
 
     def __init__(self, photographs: int, bootstrap: int, confidence: float, seed: int) -> None:
         self.photographs = photographs

@@ -135,10 +135,6 @@ def settled(network: Any, name: str) -> tuple[Any, Any, Any]:
 
     The network itself isn't changed: where it is in training mode or on another device, a copy is taken.
 
-    Args:
-        network: somebody's.
-        name: of the model, for errors.
-
     Raises:
         ModelUnavailable: it can't be copied, or doesn't fit into the GPU's memory.
     """

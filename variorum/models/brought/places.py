@@ -24,11 +24,6 @@ MOST_BYTES = 2**24
 def local(text: str, name: str, kind: str) -> Path:
     """The file or folder that a name gives the path of, relative to the current folder; `~` is the home folder.
 
-    Args:
-        text: the path.
-        name: of the model, for errors.
-        kind: `file` or `folder`.
-
     Raises:
         ModelUnavailable: it doesn't exist or is something else.
     """

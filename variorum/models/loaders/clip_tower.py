@@ -103,9 +103,6 @@ def dequantise(model: Any) -> None:
     integers; convert to float; multiply by a·b, with b the weights' scale, one number or one per column. It becomes the
     product of the input and the weights that `weights_of` returns.
 
-    Args:
-        model: an `onnx.ModelProto`.
-
     Raises:
         ModelUnavailable: a quantised product has another form, or other quantised nodes remain.
     """

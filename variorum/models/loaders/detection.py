@@ -61,13 +61,7 @@ def load_detection(entry: Entry, folder: Path, options: DetectionOptions, _used:
 
 
 class Detection:
-    """A `roles.Detector`. Only pictures of one size share a batch, so none is padded because of another.
-
-    Args:
-        family: network and tokenizer.
-        processor: image processor of transformers.
-        options: of the entry.
-    """
+    """A `roles.Detector`. Only pictures of one size share a batch, so none is padded because of another."""
 
     def __init__(self, family: Owl | GroundingDino, processor: Any, options: DetectionOptions) -> None:
         self._family, self._processor, self._options = family, processor, options

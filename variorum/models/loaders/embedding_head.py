@@ -68,10 +68,6 @@ def certainty(distance: Any) -> Any:
 class EmbeddingHead:
     """A `roles.EmbeddingHead`.
 
-    Args:
-        header: of its file.
-        tensors: by name, as `save_head` describes them.
-
     Raises:
         ValueError: missing or misshapen tensors, or an output that no category has.
     """

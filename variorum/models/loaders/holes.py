@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -14,35 +15,45 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Pixels, Singles
 
 
-def fill_holes(
-    images: Sequence[Pixels], holes: Sequence[Array], side: int, fill: Callable[[Pixels, Bools], Filled]
-) -> list[Filled]:
-    """Each picture filled where its hole is true, and unchanged elsewhere; `method` is `none` for an empty hole.
+class HoleFiller(ABC):
+    """A `roles.Inpainter`. It draws no random numbers and reads no text, so seeds and negatives have no effect.
 
     Args:
-        images: `[H, W, 3]` each.
-        holes: `[H, W]` each.
-        side: longer pictures are shrunk to this side for `fill`, and what it fills is enlarged.
-        fill: fills the hole of one picture; the hole isn't empty.
+        side: longer pictures are shrunk to this side, and what is filled is enlarged.
     """
-    return [_filled(image, hole.astype(bool), side, fill) for image, hole in zip(images, holes, strict=True)]
 
+    def __init__(self, side: int) -> None:
+        self._side = side
 
-def _filled(image: Pixels, hole: Bools, side: int, fill: Callable[[Pixels, Bools], Filled]) -> Filled:
-    if not hole.any():
-        return Filled(image.copy(), "none")
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        # A small pixel that overlaps the hole at all belongs to it, or the object would bleed into the fill.
-        small_hole = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        filled, method = fill(small, small_hole)
-        filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-    else:
-        filled, method = fill(image, hole)
-    return Filled(np.where(hole[..., None], filled, image).astype(np.uint8), method)
+    def __call__(
+        self,
+        images: Sequence[Pixels],
+        holes: Sequence[Array],
+        seeds: Sequence[int],
+        negatives: Sequence[str] = (),
+    ) -> list[Filled]:
+        """Each picture filled where its hole is true, and unchanged elsewhere; `method` is `none` for an empty hole."""
+        return [self._filled(image, hole.astype(bool)) for image, hole in zip(images, holes, strict=True)]
+
+    @abstractmethod
+    def fill(self, image: Pixels, hole: Bools) -> Filled:
+        """Fill the hole of one picture; it isn't empty."""
+
+    def _filled(self, image: Pixels, hole: Bools) -> Filled:
+        if not hole.any():
+            return Filled(image.copy(), "none")
+        height, width = image.shape[:2]
+        scale = min(1.0, self._side / max(height, width))
+        if scale < 1:
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            # A small pixel that overlaps the hole at all belongs to it, or the object would bleed into the fill.
+            small_hole = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+            filled, method = self.fill(small, small_hole)
+            filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
+        else:
+            filled, method = self.fill(image, hole)
+        return Filled(np.where(hole[..., None], filled, image).astype(np.uint8), method)
 
 
 def push_pull(image: Pixels, hole: Bools) -> Pixels:

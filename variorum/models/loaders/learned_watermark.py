@@ -55,6 +55,8 @@ class LearnedWatermark:
     It computes on the CPU, one picture at a time, so that a mark depends neither on a GPU nor on other pictures.
     """
 
+    bits = 32
+
     def __init__(self, network: Any) -> None:
         self._network = network
 
@@ -80,9 +82,9 @@ class LearnedWatermark:
                 marked = _added(image, self._network.residual(clean, signs, read), decibels)
         return marked
 
-    def bits(self, images: Sequence[Pixels]) -> Singles:
+    def read(self, images: Sequence[Pixels]) -> Singles:
         """Soft bits `[N, 32]`: positive where a 1 is read, negative for a 0; the larger, the surer."""
-        out = np.zeros((len(images), 32), np.float32)
+        out = np.zeros((len(images), self.bits), np.float32)
         with inference():
             for row, image in zip(out, images, strict=True):
                 row[...] = self._network.read(_tensor(image))[0].numpy()

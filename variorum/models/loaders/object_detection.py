@@ -71,12 +71,6 @@ class ObjectDetection:
 
     Only pictures of one size share a batch, so none is padded because of another. What is found of a text doesn't
     depend on the other texts.
-
-    Args:
-        processor: image processor of transformers.
-        model: network of transformers.
-        labels: names of the categories, by label.
-        options: of the entry.
     """
 
     def __init__(self, processor: Any, model: Any, labels: Mapping[int, str], options: ObjectDetectionOptions) -> None:

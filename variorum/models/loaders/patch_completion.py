@@ -8,13 +8,13 @@ Newson et al., Video Inpainting of Complex Scenes, SIAM J. Imaging Sci. 2014.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from variorum.models.loaders.holes import fill_holes, push_pull
+from variorum.models.loaders.holes import HoleFiller, push_pull
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.loaders.patch_completion_blend import blended
 from variorum.models.loaders.patch_completion_level import Level
@@ -22,7 +22,7 @@ from variorum.models.roles import Filled
 from variorum.models.table_entries import Entry, StrictModel
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Pixels, Singles
+    from variorum.arrays import Bools, Pixels, Singles
 
 RATIO = 2**0.5
 """Between the sides of two levels. At 2 the finer level can't undo what the coarser one got wrong."""
@@ -53,27 +53,16 @@ def load_patch_completion(
     return PatchCompletion(options)
 
 
-class PatchCompletion:
-    """A `roles.Inpainter`. It draws no random numbers and reads no text, so seeds and negatives have no effect."""
+class PatchCompletion(HoleFiller):
+    """Fills by `patches`, or by `push_pull` where there is too little to copy from."""
 
     def __init__(self, options: PatchCompletionOptions) -> None:
-        self._options = options
+        super().__init__(options.side)
+        self._largest = options.largest
 
-    def __call__(
-        self,
-        images: Sequence[Pixels],
-        holes: Sequence[Array],
-        seeds: Sequence[int],
-        negatives: Sequence[str] = (),
-    ) -> list[Filled]:
-        """Each picture filled where its hole is true.
-
-        `method` is `none` for an empty hole, `patches`, or `push_pull` where there is too little to copy from.
-        """
-        return fill_holes(images, holes, self._options.side, self._fill)
-
-    def _fill(self, image: Pixels, hole: Bools) -> Filled:
-        if hole.mean() <= self._options.largest and (filled := completed(image, hole)) is not None:
+    def fill(self, image: Pixels, hole: Bools) -> Filled:
+        """By patches, or smoothly."""
+        if hole.mean() <= self._largest and (filled := completed(image, hole)) is not None:
             return Filled(filled, "patches")
         return Filled(push_pull(image, hole), "push_pull")
 

@@ -6,19 +6,19 @@ neighbours, which keeps texture. Large holes are filled by a push-pull pyramid i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from variorum.models.loaders.holes import fill_holes, push_pull
+from variorum.models.loaders.holes import HoleFiller, push_pull
 from variorum.models.loaders.loader import Loader
 from variorum.models.roles import Filled
 from variorum.models.table_entries import Entry, StrictModel
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Pixels
+    from variorum.arrays import Bools, Pixels
 
 
 class ShiftMapOptions(StrictModel):
@@ -45,27 +45,15 @@ def load_shift_map(_entry: Entry, _weights: None, options: ShiftMapOptions, _use
     return ShiftMap(options)
 
 
-class ShiftMap:
-    """A `roles.Inpainter`. It draws no random numbers and reads no text, so seeds and negatives have no effect."""
+class ShiftMap(HoleFiller):
+    """Fills by `shift_map`, `shift_map+telea` if that left a few pixels open, or `push_pull`."""
 
     def __init__(self, options: ShiftMapOptions) -> None:
+        super().__init__(options.side)
         self._options = options
 
-    def __call__(
-        self,
-        images: Sequence[Pixels],
-        holes: Sequence[Array],
-        seeds: Sequence[int],
-        negatives: Sequence[str] = (),
-    ) -> list[Filled]:
-        """Each picture filled where its hole is true.
-
-        `method` is `none` for an empty hole, `shift_map`, `shift_map+telea` if it left a few pixels open, or
-        `push_pull`.
-        """
-        return fill_holes(images, holes, self._options.side, self._fill)
-
-    def _fill(self, image: Pixels, hole: Bools) -> Filled:
+    def fill(self, image: Pixels, hole: Bools) -> Filled:
+        """By shift-map, or smoothly."""
         if hole.mean() > self._options.largest:
             return Filled(push_pull(image, hole), "push_pull")
         filled, unfilled = shift_map(image, hole)

@@ -61,11 +61,7 @@ def load_textile(_entry: Entry, file: Path, _options: StrictModel, _used: Mappin
 
 
 class Textile:
-    """A `roles.TileabilityScorer`.
-
-    Args:
-        model: of `network`.
-    """
+    """A `roles.TileabilityScorer`."""
 
     def __init__(self, model: Any) -> None:
         self._model = model

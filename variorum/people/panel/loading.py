@@ -33,12 +33,6 @@ CACHE_KIB = 1 << 17
 def load(engine: Engine, record: PanelRecord, read: Callable[[], Any], progress: Progress) -> None:
     """Bring the questions of a panel into the database, those that aren't there.
 
-    Args:
-        engine: of the database.
-        record: of the panel.
-        read: gives its questions.
-        progress: counts them.
-
     Raises:
         StoreError: the database has other questions under the panel's name.
     """

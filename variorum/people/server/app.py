@@ -55,12 +55,7 @@ TOO_MANY = "too many attempts; wait a minute"
 
 
 def create_app(served: Served, access: Access) -> Starlette:
-    """The server as an ASGI application.
-
-    Args:
-        served: the panel with its pictures.
-        access: who may ask for what.
-    """
+    """The server as an ASGI application."""
     server = _Server(served, access)
     app = Starlette(
         routes=server.routes(),

@@ -59,10 +59,6 @@ class File:
 class Pictures:
     """The accepted pictures of an edition. Rows are numbered in the order of their ids.
 
-    Args:
-        manifest: of the edition.
-        store: has it.
-
     Raises:
         CorruptShard: a table is damaged, or a picture has no shard.
     """
@@ -241,12 +237,7 @@ class Pictures:
 
 
 class Recent:
-    """The files that have been asked for last.
-
-    Args:
-        most: bytes that are kept.
-        make: makes the file of a row.
-    """
+    """The files that have been asked for last."""
 
     def __init__(self, most: int, make: Callable[[int], bytes]) -> None:
         self._most, self._size, self._make = most, 0, make

@@ -34,12 +34,6 @@ ROWS = 1_000
 def embedding_map(ledger: Ledger, ids: Sequence[str], store: Store, progress: Progress) -> Floats | None:
     """Places of pictures on a plane by their embeddings, kept in this machine's cache.
 
-    Args:
-        ledger: may have embeddings.
-        ids: of the pictures.
-        store: has the tables.
-        progress: gets a step for each part of the work.
-
     Returns:
         `[N, 2]`, NaN for pictures without a finite embedding; None without embeddings or with too few pictures.
 

@@ -28,12 +28,6 @@ ROWS = 500
 def likenesses(ledger: Ledger, ids: Sequence[str], sources: Sequence[str], store: Store) -> list[list[int]]:
     """By row, the rows of the pictures that are most alike, kept in this machine's cache.
 
-    Args:
-        ledger: may have embeddings.
-        ids: of the pictures.
-        sources: the photograph that each was made from.
-        store: has the tables.
-
     Returns:
         Up to `NEAREST` rows for each, the most similar first; `[]` without embeddings, or with too many pictures.
 

@@ -38,12 +38,7 @@ def flags(name: str, values: Iterable[bool | None]) -> dict[str, Json]:
 
 
 def column(name: str, values: Any) -> dict[str, Json] | None:
-    """An Arrow column as a page's column; None for a kind that it can't show.
-
-    Args:
-        name: its name.
-        values: Arrow column of booleans, numbers or texts.
-    """
+    """An Arrow column as a page's column; None for a kind that it can't show."""
     import pyarrow.types as kinds
 
     kind = values.type

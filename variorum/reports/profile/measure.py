@@ -19,7 +19,7 @@ from variorum.schemas.canonical import derive_seed
 from variorum.schemas.plot import FEWEST
 from variorum.schemas.rows import Answers, Better, Figure, Kind
 from variorum.schemas.suite import RowSpec
-from variorum.statistics import few_interval, holm, mean_ratio, share_interval
+from variorum.statistics import few_interval, holm, mean_ratio, pulls, share_interval, widened
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
@@ -129,6 +129,10 @@ class _Model:
         if answers.top is not None and answers.bottom is not None and len(chosen):
             self.tops[np.ix_(self._inside, place)] = answers.top[np.ix_(rows, chosen)]
             self.bottoms[np.ix_(self._inside, place)] = answers.bottom[np.ix_(rows, chosen)]
+        self._lender: Ints | None = None
+        if answers.lender is not None:
+            self._lender = np.full(self.tops.shape, -1)
+            self._lender[np.ix_(self._inside, place)] = answers.lender[np.ix_(rows, chosen)]
         self.answered: Bools = np.asarray((self.bottoms > 0).any(axis=1))
         if kind == "whole":
             self.answered[self._inside] = True
@@ -151,6 +155,23 @@ class _Model:
             return self._of(mask.astype(np.float64))
         tops, bottoms = self.ratios(mask)
         return float(self.figure(tops.sum(axis=0), bottoms.sum(axis=0)))
+
+    def wider(
+        self,
+        ratios: tuple[Floats, Floats],
+        less: tuple[Floats, Floats] | None = None,
+        columns: Sequence[int] | slice = slice(None),
+    ) -> float:
+        """How many times wider an interval is because photographs share lenders, of these ratios or of a difference."""
+        if self._lender is None or self._kind != "share":
+            return 1.0
+        pull, weight = pulls(*ratios)
+        if less is not None:
+            less_pull, less_weight = pulls(*less)
+            pull, weight = pull - less_pull, (weight + less_weight) / 2
+        lender = self._lender[:, columns]
+        source = np.broadcast_to(np.arange(len(lender))[:, None], lender.shape)
+        return widened(pull.ravel(), weight.ravel(), source.ravel(), lender.ravel())
 
     def drawn(self, draws: Draws, mask: Bools) -> Floats:
         """The value in each draw of the photographs in the mask."""
@@ -254,7 +275,8 @@ class _Question:
             else:
                 low, high = statistics.interval(self.kind, value, one.draws, n)
                 if self.kind == "share":
-                    low, high = few_interval(*one.ratios(one.answered), False, (low, high))
+                    ratios = one.ratios(one.answered)
+                    low, high = _stretched(value, few_interval(*ratios, False, (low, high)), one.wider(ratios))
             low, high = max(low, 0.0), min(high, 1.0)
             self.found[name] = Value(
                 value=percent(value),
@@ -309,23 +331,31 @@ class _Question:
         else:
             ratios = [[self.said[name].ratios(mask) for name in names] for names, (mask, _, _) in both.items()]
             p = statistics.swap_p([(*one, *other) for one, other in ratios], self.seed)
-        return {
-            names: _Pair(names[0], value, *self._ends(names, mask, value, draws), n, found, statistics.seen(draws, n))
-            for (names, (mask, value, draws)), found in zip(both.items(), p, strict=True)
-            for n in [int(mask.sum())]
-        }
+        return {names: self._pair(names, *parts, found) for (names, parts), found in zip(both.items(), p, strict=True)}
 
-    def _ends(self, names: Iterable[str], mask: Bools, value: float, draws: Floats) -> tuple[float, float]:
-        """The interval of a difference."""
+    def _pair(self, names: tuple[str, str], mask: Bools, value: float, draws: Floats, p: float) -> _Pair:
+        """The difference of two models, `p` as if no photographs shared a lender."""
         n = int(mask.sum())
+        one, other = (self.said[name].ratios(mask) for name in names)
+        wider = self.said[names[0]].wider(one, other)
+        if wider > 1:
+            p = max(p, statistics.draws_p(value / wider, value / wider + draws - value))
+        low, high = _stretched(value, self._ends(one, other, n, value, draws), wider)
+        seen = wider * statistics.seen(draws, n)
+        return _Pair(names[0], value, max(low, -1.0), min(high, 1.0), n, p, seen)
+
+    def _ends(
+        self, one: tuple[Floats, Floats], less: tuple[Floats, Floats], n: int, value: float, draws: Floats
+    ) -> tuple[float, float]:
+        """The interval of a difference over `n` photographs that share nothing."""
         low, high = statistics.interval(self.kind, value, draws, n)
-        (top, bottom), (other, same) = (self.said[name].ratios(mask) for name in names)
+        (top, bottom), (other, same) = one, less
         if self.kind == "share" and np.array_equal(bottom, same):
             low, high = few_interval(top - other, bottom, True, (low, high))
         elif not self.whole and high - low < 1e-12:  # all photographs differ alike, as where all are right
             reach = share_interval(0, n)[1]
             low, high = value - reach, value + reach
-        return max(low, -1.0), min(high, 1.0)
+        return low, high
 
     def _over(self, one: _Model, mask: Bools) -> Floats:
         return one.draws if np.array_equal(mask, one.answered) else one.drawn(self.draws, mask)
@@ -429,8 +459,14 @@ class _Question:
         if statistics.none_or_all(value):
             low, high = share_interval(round(value) * n, n)
         else:
-            low, high = statistics.percentile(mean_ratio(*(part[:, columns] for part in sums)), n)
-        return CurvePoint(value=percent(value), low=percent(low), high=percent(high), n=n)
+            ends = statistics.percentile(mean_ratio(*(part[:, columns] for part in sums)), n)
+            low, high = _stretched(value, ends, one.wider((tops, bottoms), columns=columns))
+        return CurvePoint(value=percent(value), low=percent(max(low, 0)), high=percent(min(high, 1)), n=n)
+
+
+def _stretched(value: float, ends: tuple[float, float], wider: float) -> tuple[float, float]:
+    low, high = ends
+    return value - wider * (value - low), value + wider * (high - value)
 
 
 def _mean(values: Floats) -> Floats:

@@ -70,12 +70,7 @@ def sheets(trial: Trial, folder: Path) -> dict[str, bytes]:
 
 
 def page(trial: Trial, shown: dict[str, bytes]) -> str:
-    """Render the page.
-
-    Args:
-        trial: all lines.
-        shown: WebP of contact sheets by recipe.
-    """
+    """Render the page."""
     lines = list(trial.lines)
     return one_file(
         "trial",

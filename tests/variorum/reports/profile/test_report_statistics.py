@@ -221,3 +221,21 @@ def test_more_photographs_see_smaller_differences(n, spread):
     draws = np.random.default_rng(n).normal(0.1, spread, 400)
     assert seen(draws, n) == pytest.approx(2.8 * draws.std(), rel=0.08)
     assert seen(draws / 2, n) == pytest.approx(seen(draws, n) / 2)
+
+
+def test_photographs_that_share_a_lender_that_matters_tell_less():
+    lender = np.arange(60) % 10
+    fooled = lender < 2  # two lenders' plates fool one model
+    one, other = np.where(fooled, 0.0, 1.0), np.ones(60)
+    row = {}
+    for lent in (None, lender[:, None], np.full((60, 1), -1), np.arange(60)[:, None]):
+        said = {"one": answers(one, lender=lent), "other": answers(other, lender=lent)}
+        (found,) = measure([asked("edits", said)], list(said), seed=1)
+        row[None if lent is None else int(lent.max())] = found
+    assert row[-1] == row[59] == row[None]  # nobody borrows, or each from another
+    alone, shared = row[None].models["one"].figure, row[9].models["one"].figure
+    assert alone.value == shared.value == 80
+    assert shared.high - shared.low > 1.5 * (alone.high - alone.low)
+    assert row[None].differences[0].verdict in ("better", "worse")
+    assert row[9].differences[0].verdict not in ("better", "worse")
+    assert row[9].seen > 1.5 * row[None].seen
