@@ -28,7 +28,7 @@ from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Sample
-from variorum.sources.samples import stamps_folder
+from variorum.sources.exports.stamps import stamps_folder
 
 ROOT = Path(__file__).parents[2]
 FIRST = (ROOT / "docs" / "start" / "technique.md").read_text()
