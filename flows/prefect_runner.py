@@ -147,12 +147,16 @@ class OnPage(Progress):
         """See `Progress.advance`."""
         self.progress.advance(steps)
         self.pace.advance(steps)
-        if self.pace.seconds() - self._said >= EVERY_SECONDS and self._lock.acquire(blocking=False):
+        if self.is_late() and self._lock.acquire(blocking=False):
             try:
                 with suppress(Exception):  # a page that can't be reached stops no work
                     self.update()
             finally:
                 self._lock.release()
+
+    def is_late(self) -> bool:
+        """Return whether the page is older than `EVERY_SECONDS`."""
+        return self.pace.seconds() - self._said >= EVERY_SECONDS
 
     def update(self) -> None:
         """Show it as it is now."""
@@ -175,7 +179,9 @@ class PrefectRunner:
         try:
             futures: list[Any] = [submit(quote(stage), quote(part), str(part)) for part in parts]
             for _ in as_completed(futures):
-                shown.update()
+                if shown.is_late():
+                    shown.update()
+            shown.update()
         except BaseException:
             tasks.stop()
             raise

@@ -8,8 +8,8 @@ Only the kinds of nodes that these two networks have are converted.
 
 Convolutions, pools and resizes keep TensorFlow's layout, channels last, between two transpositions each; ONNX Runtime
 removes most of them. Zeros around the input of a convolution become its own padding: as a node of their own they cost a
-tenth of the network's time. Bilinear resizes keep the coordinates that the graph asks for: TensorFlow's legacy ones shift a
-picture by half a pixel of the smaller size, and boxes with it.
+tenth of the network's time. Bilinear resizes keep the coordinates that the graph asks for: TensorFlow's legacy ones
+shift a picture by half a pixel of the smaller size, and boxes with it.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Converter:
         self.add("Transpose", [found], name, perm=LAST)
 
     def _unpadded(self, name: str) -> tuple[str, list[int]] | None:
-        """What is inside zeros around rows and columns, channels first, and their widths, if this is a tensor in such."""
+        """The tensor inside zeros around rows and columns, channels first, and their widths; None for any other."""
         last = self.topology.get(name, {"op": ""})
         pad = self.topology[last["input"][0]] if last["op"] == "Transpose" else {"op": ""}
         if pad["op"] != "Pad" or self.weights[last["input"][1]].values.tolist() != list(LAST):

@@ -147,7 +147,8 @@ class DetectionAp(Evaluation):
                 for variant in chosen:
                     pictures, of = judged.of(variant)
                     there = names[np.array(judged.variant) == variant].tolist()
-                    domains.append(Domain(variant, there, of, match(pictures, ids, self.ignore)))
+                    matches = match(pictures, ids, self.ignore, strays=True)
+                    domains.append(Domain(variant, there, of, matches))
                 yield averaged(figure, alias, domains, photographs)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:

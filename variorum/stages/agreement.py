@@ -56,12 +56,7 @@ def detector_figures(table: Any, classes: Sequence[tuple[str, str]]) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class OnDemand(Mapping[str, Floats]):
-    """Columns of a table as float64 that are read at each use, as a hundred million numbers fill the memory.
-
-    Attributes:
-        names: by key, the column's name.
-        table: has the columns.
-    """
+    """Columns of a table as float64 that are read at each use, as a hundred million numbers fill the memory."""
 
     names: Mapping[str, str]
     table: Table
@@ -119,9 +114,8 @@ def agreement(flags: Mapping[str, Bools], scores: Mapping[str, Floats], judged: 
 
     def ranks(name: str, both: Bools, key: bytes) -> Floats:
         if (name, key) not in ranked:
-            from scipy.stats import rankdata
-
-            twice = rankdata(scores[name][both]) * 2  # a whole number, for ties too
+            _, place, ties = np.unique(scores[name][both], return_inverse=True, return_counts=True)
+            twice = (2 * np.cumsum(ties) - ties + 1)[place]  # a whole number, for ties too
             ranked[name, key] = twice.astype(np.int32 if len(twice) < 2**30 else np.int64)
         return ranked[name, key] / 2
 

@@ -66,7 +66,7 @@ class Matches:
     Attributes:
         pictures: their number.
         categories: number of categories, in the order of their ids.
-        cells: by category and range of areas, those with detections or objects.
+        cells: by category and range of areas; see `match`.
     """
 
     pictures: int
@@ -88,6 +88,8 @@ def match(
     ids: Sequence[int],
     ignore: Collection[Check] = (),
     ranges: Sequence[Sequence[float]] = PARAMS.areaRng,
+    *,
+    strays: bool = False,
 ) -> Matches:
     """The matches of detections and objects.
 
@@ -96,19 +98,21 @@ def match(
         ids: id of each class; categories are taken in the order of these.
         ignore: objects with these checks are ignored, as crowds are.
         ranges: of areas, the least and the largest of each; those of `AREAS` by default.
+        strays: whether categories without an object in any picture are there too; no average precision counts them.
     """
     order = sorted(range(len(ids)), key=lambda one: ids[one])
     place = {one: number for number, one in enumerate(order)}
     judge = _Matching(pictures, place, ignore)
     collected: dict[tuple[int, int], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-    for picture, category in judge.pairs():
-        alone = not judge.objects(picture, category)
-        if not alone:
+    for picture, category in judge.pairs(strays):
+        most = judge.params.maxDets[-1]
+        if judge.objects(picture, category):
             judge.ious[picture, category] = judge.computeIoU(picture, category)
-        for area, limits in enumerate(ranges):
-            most = judge.params.maxDets[-1]
-            one = judge.strays if alone else judge.evaluateImg
-            collected[category, area].append((picture, one(picture, category, limits, most)))
+            found = [judge.evaluateImg(picture, category, limits, most) for limits in ranges]
+        else:
+            found = judge.strays(picture, category, ranges, most)
+        for area, one in enumerate(found):
+            collected[category, area].append((picture, one))
     return Matches(len(pictures), len(ids), {key: _cell(found) for key, found in collected.items()})
 
 
@@ -134,21 +138,25 @@ class _Matching(COCOeval):  # type: ignore[misc]
         """Return whether a picture has objects of a category; crowds count."""
         return (picture, category) in self._gts
 
-    def strays(self, picture: int, category: int, limits: Sequence[float], most: int) -> dict[str, Any]:
-        """What `evaluateImg` gives where there is no object, as is the case most often, without its loops."""
+    def strays(self, picture: int, category: int, ranges: Sequence[Sequence[float]], most: int) -> list[dict[str, Any]]:
+        """What `evaluateImg` gives for each range where there is no object, as is most often the case."""
         found = sorted(self._dts[picture, category], key=lambda one: -one["score"])[:most]
-        outside = [not limits[0] <= one["area"] <= limits[1] for one in found]
-        shape = len(THRESHOLDS), len(found)
-        return {
-            "dtScores": [one["score"] for one in found],
-            "gtIgnore": [],
-            "dtMatches": np.zeros(shape),
-            "dtIgnore": np.broadcast_to(np.array(outside, bool), shape),
-        }
+        scores, areas = [one["score"] for one in found], np.array([one["area"] for one in found])
+        every, nothing = np.ones((len(THRESHOLDS), 1), bool), np.zeros((len(THRESHOLDS), len(found)))
+        return [
+            {
+                "dtScores": scores,
+                "gtIgnore": [],
+                "dtMatches": nothing,
+                "dtIgnore": every & ((areas < low) | (areas > high)),
+            }
+            for low, high in ranges
+        ]
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """The pictures and categories with something in them, picture by picture."""
-        return sorted({*self._gts, *self._dts})
+    def pairs(self, strays: bool) -> list[tuple[int, int]]:
+        """The pictures and categories with something in them, picture by picture; see `match` for `strays`."""
+        there = {category for _, category in self._gts}
+        return sorted({*self._gts, *(pair for pair in self._dts if strays or pair[1] in there)})
 
 
 def _cell(found: Sequence[tuple[int, Mapping[str, Any]]]) -> Cell:

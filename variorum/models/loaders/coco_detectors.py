@@ -24,7 +24,7 @@ from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from variorum.arrays import Ints, Pixels, Singles
+    from variorum.arrays import Bools, Ints, Pixels, Singles
 
 GRAPHS = Path(__file__).parents[1] / "graphs"
 """Written by `training/convert_tfjs.py`, without weights: those are read at their places in the fetched files."""
@@ -34,6 +34,10 @@ NANODET_SIDE, CENTERNET_SIDE = 416, 512
 """Of the networks' input, pixels."""
 MEAN, STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
 """Of blue, green and red, with which NanoDet was trained."""
+LEVELS = (np.arange(256, dtype=np.float32) - np.asarray(MEAN, np.float32)[:, None]) / np.asarray(STD, np.float32)[
+    :, None
+]
+"""What it reads for each level of the three."""
 HEADS = {8: ("Identity", "Identity_3"), 16: ("Identity_1", "Identity_4"), 32: ("Identity_2", "Identity_5")}
 """NanoDet's outputs, scores and distances, by the size of their cells in pixels."""
 BINS = 11
@@ -164,26 +168,29 @@ class NanoDet:
 
     def __call__(self, square: Pixels) -> Boxes:
         """The surest boxes, each apart from the others of its category."""
-        x = (square[..., ::-1] - np.asarray(MEAN, np.float32)) / np.asarray(STD, np.float32)
-        x = np.ascontiguousarray(x.transpose(2, 0, 1)[None])
+        channels = zip(cv2.split(square)[::-1], LEVELS, strict=True)
+        x = np.stack([cv2.LUT(channel, levels) for channel, levels in channels])[None]
         names = [name for pair in HEADS.values() for name in pair]
         raw = [output[0] for output in self._session.run(names, {self._input: x})]
-        boxes = np.concatenate([cells(raw[2 * row + 1], cell) for row, cell in enumerate(HEADS)])
-        return apart(boxes.clip(0, self.side), np.concatenate(raw[::2]))
+        likely = [scores.max(axis=1) > LEAST for scores in raw[::2]]
+        boxes = [cells(raw[2 * row + 1], cell, likely[row]) for row, cell in enumerate(HEADS)]
+        scores = [scores[kept] for scores, kept in zip(raw[::2], likely, strict=True)]
+        return apart(np.concatenate(boxes).clip(0, self.side), np.concatenate(scores))
 
 
-def cells(distances: Singles, cell: int) -> Singles:
+def cells(distances: Singles, cell: int, kept: Bools) -> Singles:
     """Boxes `[n, 4]` of a head's cells, in pixels of the input.
 
     Args:
-        distances: logits `[n, 4 * BINS]` of the distances from each cell's middle to the left, top, right and bottom.
+        distances: logits `[N, 4 * BINS]` of the distances from each cell's middle to the left, top, right and bottom.
         cell: side of the cells in pixels.
+        kept: which cells' boxes are wanted, `[N]`, n of them.
     """
-    logits = distances.reshape(-1, 4, BINS)
+    logits = distances[kept].reshape(-1, 4, BINS)
     share = np.exp(logits - logits.max(axis=2, keepdims=True))
     share /= share.sum(axis=2, keepdims=True)
     far = share @ np.arange(BINS, dtype=np.float32) * cell
-    rows, columns = np.divmod(np.arange(len(far)), NANODET_SIDE // cell)
+    rows, columns = np.divmod(np.flatnonzero(kept), NANODET_SIDE // cell)
     x, y = (columns + 0.5) * cell, (rows + 0.5) * cell
     return np.stack([x - far[:, 0], y - far[:, 1], x + far[:, 2], y + far[:, 3]], axis=1).astype(np.float32)
 
