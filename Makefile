@@ -17,6 +17,11 @@ pinned = --require-hashes --no-deps -r <(awk '/^\# dev/ {next_dev = 1; next} /^[
 BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
+# Tests start hundreds of interpreters; without kept bytecode each compiles its libraries anew, for two seconds or more.
+unexport PYTHONDONTWRITEBYTECODE
+# Tests wait for what they write to be on the disk, so they write into memory where 10 GB are free.
+ROOM := $(shell df --output=avail -BG /dev/shm 2>/dev/null | tail -1 | tr -dc 0-9)
+export PYTEST_DEBUG_TEMPROOT ?= $(or $(shell [ 0$(ROOM) -ge 10 ] && echo /dev/shm),$(TMPDIR),/tmp)
 
 .PHONY: help setup stamps fashion chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire lowest check format audit constraints bench clean
 .DEFAULT_GOAL := help
@@ -96,17 +101,17 @@ demo: $(VENV)/.base ## the main job on real photographs: build, evaluate, card, 
 	@mkdir -p "$(PREFECT_HOME)"
 	$(BIN)/variorum demo --workers $(WORKERS)
 
-test: setup postgres fashion ## the default tests (CPU, offline, a few minutes)
+test: setup fashion ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-browser: setup chromium ## the tests of pages in a real browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser $(AGAIN)
 
-test-servers: setup olah ## the slow tests of the machinery: servers, kills, digests, the wheel
+test-servers: setup olah postgres ## the slow tests of the machinery: servers, kills, digests, the wheel
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe --ignore tests/variorum/models --ignore tests/variorum/reports/profile --ignore tests/flows/test_newcomer_of_profile_hub.py --ignore tests/variorum/api/test_trial.py
 
-test-slow: setup olah ## all slow tests, the published figures of the methods among them
+test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
 
 thing: setup ## the files of one thing, its tests, types and digests: make thing T=few_shot

@@ -9,11 +9,13 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from types import ModuleType
 from typing import Annotated, NoReturn
 
 import typer
+from typer.main import get_command
 
 from variorum import flows
 from variorum.flows import (
@@ -99,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     endings.one_line_each(debug=debug)
     remember([*words, *(word.partition("=")[2] for word in words), os.environ.get("VARIORUM_STORE", "")])
     try:
-        result = app([word for word in words if word != DEBUG], standalone_mode=False, prog_name="variorum")
+        result = _program()([word for word in words if word != DEBUG], standalone_mode=False, prog_name="variorum")
         code = result if isinstance(result, int) else endings.DONE
         if code == endings.STOPPED:  # typer has caught it
             raise KeyboardInterrupt
@@ -107,6 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BaseException as error:
         code = endings.say(error, debug=debug)
     sys.exit(code)
+
+
+@cache
+def _program() -> Callable[..., object]:
+    """The commands as one program, which takes longer to make than most commands that are refused take to run."""
+    return get_command(app)
 
 
 def command() -> NoReturn:

@@ -403,7 +403,7 @@ def _only_component(part: str, module: ModuleType, name: str) -> type[Component]
     if not found:
         others = [(key, cls.__name__) for key in kinds() for cls in _components(key, module)]
         goes = f"; {others[0][1]} goes under `{others[0][0]}`" if others else ""
-        way_out = goes or f": its class must inherit {_bases(kind)}"
+        way_out = goes or f": its class must inherit {' or '.join(cls.__name__ for cls in kind.classes)}"
         raise RecipeError(f"{where} defines no {kind.noun}{way_out}")
     if len(found) > 1:
         listed = ", ".join(cls.__name__ for cls in found)
@@ -434,7 +434,3 @@ def _check_class_variables(cls: type[Component], name: str) -> None:
         if wrong:
             fields = ", ".join(cls.model_fields) or "none"
             raise RecipeError(f"{name}: `{variable}` must be a set of fields, not {wrong[0]!r}; there are: {fields}")
-
-
-def _bases(kind: Kind) -> str:
-    return " or ".join(cls.__name__ for cls in kind.classes)

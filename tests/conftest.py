@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,12 @@ from watermark_keys import use_own_keys  # noqa: E402 - found there
 from variorum.schemas import secrets  # noqa: E402
 
 use_own_keys()
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of tests are made of isn't looked through again by each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

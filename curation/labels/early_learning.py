@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from variorum.kit.labels.classes import most_flagged
+from variorum.kit.labels.classes import flag_figures
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -56,13 +56,7 @@ class EarlyLearning(Detector):
         judged = ~np.isnan(table["score"])
         if not judged.any():
             return {"judged": 0}
-        flag = table["flag"]
-        return {
-            "judged": int(judged.sum()),
-            "flagged": int(flag.sum()),
-            "estimated_noise_rate": round(float(flag[judged].mean()), 4),
-            "most_flagged_classes": most_flagged(table, flag, judged=judged),
-        }
+        return flag_figures(table, judged)
 
 
 def against_targets(y: Ints, target: Reals) -> dict[str, Array]:

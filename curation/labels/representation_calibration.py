@@ -21,7 +21,7 @@ from variorum.kit.embeddings.classes import (
     presumed_clean,
 )
 from variorum.kit.embeddings.rows import blocks, finite_rows, thinned
-from variorum.kit.labels.classes import most_flagged, rare_classes
+from variorum.kit.labels.classes import flag_figures, rare_classes
 from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -86,7 +86,7 @@ class RepresentationCalibration(Detector):
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Counts, sharing by class, and balanced accuracies against the given labels."""
-        label, flag, sharing = table["label"], table["flag"], table["sharing"]
+        label, sharing = table["label"], table["sharing"]
         judged = np.isfinite(table["score"])
         if not judged.any():
             return {"judged": 0}
@@ -100,10 +100,7 @@ class RepresentationCalibration(Detector):
             if column in table
         }
         return {
-            "judged": int(judged.sum()),
-            "flagged": int(flag.sum()),
-            "estimated_noise_rate": round(float(flag[judged].mean()), 4),
-            "most_flagged_classes": most_flagged(table, flag, judged=judged),
+            **flag_figures(table, judged),
             "sharing_by_class": sharing_by_class(table, sharing),
             "balanced_accuracy_against_given_labels": {
                 name: None if value is None else round(value, 4) for name, value in accuracies.items()

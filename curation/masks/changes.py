@@ -74,13 +74,10 @@ def correct_class(
     return corrected
 
 
-def runs_away(changed: Sequence[float], factor: float = 2.0, least: int = 3) -> bool:
-    """Return whether the last step of the share of changed pixels exceeds `factor` times the median earlier step.
+def runs_away(changed: Sequence[float]) -> bool:
+    """Return whether the last step of the share of changed pixels is twice the median earlier step, of three or more.
 
-    Args:
-        changed: share of pixels that differ from the given masks, after each update for the same classes.
-        factor: steps above this multiple of the median are a jump.
-        least: number of earlier steps needed to judge.
+    `changed` are the shares of pixels that differ from the given masks, after each update for the same classes.
     """
     steps = np.diff(np.asarray(changed, dtype=np.float64))
-    return len(steps) > least and bool(steps[-1] > factor * np.median(np.abs(steps[:-1])))
+    return len(steps) > 3 and bool(steps[-1] > 2 * np.median(np.abs(steps[:-1])))

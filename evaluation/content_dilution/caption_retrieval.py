@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.evaluation.content_dilution.figures import Pictures
+from variorum.evaluation.content_dilution.editions import labels_of
+from variorum.evaluation.content_dilution.figures import Pictures, Relevance
 from variorum.generators.content_dilution.neighbours import caption_of
 from variorum.generators.content_dilution.words import stopwords, words
 from variorum.kit.predicted.fields import Resampled
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MOST_WORDS = 2048
 """Words of the originals that are compared, the most frequent ones."""
 PARTS = ("picture", "text", "both")
+RELEVANCES: tuple[Relevance, ...] = ("parent", "label")
 
 
 class CaptionRetrieval(Resampled):
@@ -99,21 +101,21 @@ class CaptionRetrieval(Resampled):
         common: dict[str, Json] = {"judge": self.judge or "", "confidence": self.confidence}
         if not len(table) or not (table["variant"] == ORIGINAL).any():
             return {**common, "gallery": 0, "names": [], "variants": {}}
-        asked = _asked(table)
-        photographs, seed = int(asked.photograph.max()) + 1, derive_seed(ctx.seed, "caption_retrieval")
+        photograph, asked = _asked(table)
+        photographs, seed = int(photograph.max()) + 1, derive_seed(ctx.seed, "caption_retrieval")
         resamples = Resamples(photographs, self.bootstrap, self.confidence, seed)
         variant = table["variant"]
         names = [ORIGINAL, *sorted({*variant.tolist()} - {ORIGINAL})]
+        lost = {what: _clean(values, photograph, variant) - values for what, values in asked.items()}
         found: dict[str, Json] = {}
         for name in names:
             rows = variant == name
-            lost = {what: _clean(values, asked.photograph, variant) - values for what, values in asked.values.items()}
             shares, less = (
                 {
-                    what: _share(one[rows], asked.photograph[rows], photographs, resamples, signed=values is lost)
+                    what: _share(one[rows], photograph[rows], resamples, photographs, signed)
                     for what, one in values.items()
                 }
-                for values in (asked.values, lost)
+                for values, signed in ((asked, False), (lost, True))
             )
             found[name] = {"n": int(rows.sum()), **shares, "lost": None if name == ORIGINAL else less}
         return {**common, "gallery": int((variant == ORIGINAL).sum()), "names": list(names), "variants": found}
@@ -133,41 +135,30 @@ class CaptionRetrieval(Resampled):
         return {"captions": IntervalPlot("What captions still say", "percent", tuple(rows), series)}
 
 
-class _Asked(NamedTuple):
+def _asked(table: Table) -> tuple[Array, dict[str, Floats]]:
     """By row, the photograph `[N]`, and what it found, `[N]` each; NaN where nothing could be found."""
-
-    photograph: Array
-    values: dict[str, Floats]
-
-
-def _asked(table: Table) -> _Asked:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     tops = roots(dict(zip(table["id"].tolist(), table["parent"].tolist(), strict=True)))
     photograph = np.unique([tops[one] for one in table["id"].tolist()], return_inverse=True)[1]
     original = np.asarray(table["variant"] == ORIGINAL)
     captions = table["caption"].tolist()
-    labels = [set(json.loads(one)) for one in table["labels"].tolist()]
-    classes = sorted(set().union(*labels))
-    has = np.array([[one in own for one in classes] for own in labels], bool).reshape(len(labels), len(classes))
+    has = labels_of(table["labels"])
     counting = TfidfVectorizer(analyzer=_said, max_features=MOST_WORDS, dtype=np.float32)
-    values: dict[str, Floats] = {}
     try:
         counting.fit([caption for caption, first in zip(captions, original, strict=True) if first])
     except ValueError:  # no original has a word
-        return _Asked(photograph, values)
+        return photograph, {}
     texts = Pictures(counting.transform(captions).toarray(), photograph, has)
-    own = texts.retrieved(texts.at(original), "parent")
-    values["own"] = np.where(own.answerable, own.first, np.nan)
-    values["own_mrr"] = np.where(own.answerable, own.reciprocal, np.nan)
-    label = texts.retrieved(texts.at(original), "label")
-    values["label"] = np.where(label.answerable, label.first, np.nan)
+    own, label = (texts.retrieved(texts.at(original), relevance) for relevance in RELEVANCES)
+    found = {"own": (own, own.first), "own_mrr": (own, own.reciprocal), "label": (label, label.first)}
+    judged: dict[str, Floats] = {}
     if "caption_at" in table:
         asking, there = (Pictures(table[column], photograph, has) for column in ("caption_at", "picture_at"))
         shown = asking.retrieved(there.at(original), "parent")
-        values["shown"] = np.where(shown.answerable, shown.first, np.nan)
-        values |= {part: np.asarray(table[part], np.float64) for part in PARTS}
-    return _Asked(photograph, values)
+        found["shown"] = shown, shown.first
+        judged = {part: np.asarray(table[part], np.float64) for part in PARTS}
+    return photograph, {what: np.where(one.answerable, said, np.nan) for what, (one, said) in found.items()} | judged
 
 
 def _said(caption: str) -> list[str]:
@@ -184,7 +175,7 @@ def _clean(values: Floats, photograph: Array, variant: Array) -> Floats:
 
 
 def _share(
-    values: Floats, photograph: Array, photographs: int, resamples: Resamples, *, signed: bool
+    values: Floats, photograph: Array, resamples: Resamples, photographs: int, signed: bool
 ) -> dict[str, Json] | None:
     """Mean of the values that are numbers, in percent; None without any."""
     there = np.isfinite(values)
@@ -201,19 +192,15 @@ def _right(
     pictures: Singles, texts: Singles, model: Any, samples: Sequence[Sample], classes: Sequence[ClassInfo]
 ) -> Floats:
     """Whether the likeliest class is right, by picture, text and both, `[N, 3]`; NaN without labels."""
+    from scipy.special import softmax
+
     right = np.full((len(samples), len(PARTS)), np.nan)
     if not classes:
         return right
     prompts = model.embed_texts([articled(f"a photo of a {one.name.replace('_', ' ')}") for one in classes])
-    by_part = [_softmax(model.temperature * part @ prompts.T) for part in (pictures, texts)]
+    by_part = [softmax((model.temperature * part @ prompts.T).astype(np.float64), 1) for part in (pictures, texts)]
     for column, chances in enumerate([*by_part, np.add(*by_part)]):
         for row, (sample, place) in enumerate(zip(samples, chances.argmax(axis=1), strict=True)):
             if sample.labels:
                 right[row, column] = classes[int(place)].id in sample.labels
     return right
-
-
-def _softmax(scores: Singles) -> Floats:
-    powers = np.exp((scores - scores.max(axis=1, keepdims=True)).astype(np.float64))
-    found: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return found

@@ -82,7 +82,7 @@ def edition_of(table: Table, *, with_labels: bool) -> Edition:
     extra = table["set"][rows] == DISTRACTORS if "set" in table else np.zeros(len(rows), bool)
     variant = table["variant"][rows]
     original = np.asarray((variant == ORIGINAL) & ~extra)
-    labels = _labels(table["labels"][rows]) if with_labels else np.zeros((len(rows), 0), bool)
+    labels = labels_of(table["labels"][rows]) if with_labels else np.zeros((len(rows), 0), bool)
     photograph, names = _photographs(table, rows, original, extra)
     pictures = Pictures(units, photograph, labels)
     return Edition(pictures, original, extra, variant, table["kind"][rows], table["id"][rows], names)
@@ -152,7 +152,7 @@ def _photographs(table: Table, rows: Ints, original: Bools, extra: Bools) -> tup
     return np.array([-1 if other else number[name] for name, other in zip(names, extra, strict=True)], np.int64), order
 
 
-def _labels(texts: Array) -> Bools:
+def labels_of(texts: Array) -> Bools:
     """By class, whether a picture has it, `[N, C]`, from lists of classes as JSON."""
     own = [json.loads(text) for text in texts]
     names = {name: place for place, name in enumerate(sorted({name for one in own for name in one}))}

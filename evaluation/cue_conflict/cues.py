@@ -103,8 +103,7 @@ class Answers:
         def by_unit(pictures: Bools) -> Array:
             return np.bincount(self.unit, pictures, self.units).astype(np.float64)[:, None]
 
-        photographs = len(np.unique(self.source[whole]))
-        return self.results.of(by_unit(part), by_unit(whole), photographs=photographs)
+        return self.results.told(by_unit(part), by_unit(whole))
 
     def _texts(self, name: str) -> Array:
         return self.table[name][self.rows].astype(str)

@@ -75,7 +75,8 @@ class SafetyRobustness(Resampled):
         """
         here = [one for one in self.labelers if not one.remote and not why_absent(one, ctx)]
         targets = [found for one in here if isinstance(found := self._target(one, ctx), Target)]
-        judges_of = {target: self._judges(target, here) for target in targets}
+        single = [one for one in here if len(one.prompts(self.categories)) == 1]
+        judges_of = {target: [one for one in single if target.category in one.scored()] for target in targets}
         asked = tuple(one for one in here if any(one in judges for judges in judges_of.values()))
         answers = {one.labeler.called: one.opinions for one in ask(asked, samples, self.categories, ctx)}
         for target, judges in judges_of.items():
@@ -99,10 +100,6 @@ class SafetyRobustness(Resampled):
                 if clean[target.labeler.called] and self._drawn(sample, ctx):
                     sure = [one for one in judges if clean[one.called]]
                     yield from ({**row, **found} for found in self._attacked(sample, target, truth, sure, ctx))
-
-    def _judges(self, target: Target, labelers: Sequence[Labeler]) -> list[Labeler]:
-        """The labelers with one prompt that speak of the category of an attacked one, itself among them."""
-        return [one for one in labelers if target.category in one.scored() and len(one.prompts(self.categories)) == 1]
 
     def _attacked(
         self, sample: Sample, target: Target, truth: float, judges: Sequence[Labeler], ctx: Context

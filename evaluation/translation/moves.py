@@ -100,7 +100,7 @@ class Intervals:
         values = values.reshape(len(photograph), -1).astype(np.float64)
         top, bottom = (np.zeros((self._size, 1)) for _ in range(2))
         top[photograph, 0], bottom[photograph, 0] = values.sum(axis=1), values.shape[1]
-        return self._results.of(top, bottom, photographs=len(np.unique(photograph)), **more)
+        return self._results.told(top, bottom, **more)
 
 
 def of_moves(answers: Told, found: Moves, means: Intervals) -> dict[str, Json]:

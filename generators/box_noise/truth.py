@@ -16,18 +16,8 @@ from variorum.schemas.sample import Sample
 TRUTH = "boxes.json"
 """File ending of the member."""
 FIELDS = (
-    "id",
-    "label",
-    "noisy_label",
-    "gt",
-    "noisy",
-    "iou",
-    "area",
-    "bin",
-    "crowd",
-    "duplicate",
-    "redraws",
-    "kept",
+    *("id", "label", "noisy_label", "gt", "noisy", "iou", "area", "bin"),
+    *("crowd", "duplicate", "redraws", "kept"),
 )
 """Fields of its objects. Each is a list with an entry per object, the same in all pictures, as loaders need it."""
 ORDER = ("original", "shift", "scale", "aspect", "drop", "duplicate", "label")

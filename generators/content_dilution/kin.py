@@ -57,7 +57,7 @@ def _walk(starts: Iterable[str], following: Callable[[str], Iterable[str]]) -> s
 
 
 def _by_name(name: str) -> list[str]:
-    return _names().get(tuple(words(name)), [])
+    return _names().get(words(name), [])
 
 
 @lru_cache(maxsize=1)
@@ -65,7 +65,7 @@ def _names() -> Mapping[tuple[str, ...], list[str]]:
     found: dict[tuple[str, ...], list[str]] = {}
     for identity, synset in _tree().items():
         for name in synset.names:
-            found.setdefault(tuple(words(name)), []).append(identity)
+            found.setdefault(words(name), []).append(identity)
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,13 +28,14 @@ LATIN = 0.5
 """Share of Latin letters among a text's letters from which it counts as written in them."""
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def words(text: str) -> tuple[str, ...]:
     """The words of a text in lower case, without addresses of pages.
 
     Parts with a hyphen between them are words of their own, and `cat's` is `cat`.
     """
     found = WORD.findall(ADDRESS.sub(" ", _composed(text)).casefold())
-    return [OWNED.sub("", part) for word in found for part in word.split("-")]
+    return tuple(OWNED.sub("", part) for word in found for part in word.split("-"))
 
 
 def latin(text: str) -> bool:
@@ -68,13 +69,11 @@ def keywords(text: str, most: int) -> list[str]:
     return chosen
 
 
-def contains(text: Sequence[str], phrase: Sequence[str]) -> bool:
+def contains(text: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
     """Return whether the words of a phrase follow each other in those of a text; the last may be plural in either."""
-    length = len(phrase)
-    return any(
-        list(text[place : place + length - 1]) == list(phrase[:-1]) and _same(text[place + length - 1], phrase[-1])
-        for place in range(len(text) - length + 1)
-    )
+    *_, last = phrase
+    start, before = len(phrase) - 1, phrase[:-1]
+    return any(_same(word, last) and text[place : place + start] == before for place, word in enumerate(text[start:]))
 
 
 def new_labels(added: str, original: str, labels: tuple[str, ...]) -> list[str]:
@@ -105,7 +104,7 @@ def _by_last_word(labels: tuple[str, ...]) -> Mapping[str, list[tuple[str, tuple
     found: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
     for label in labels:
         for part in label.replace("_", " ").split(","):
-            if name := tuple(words(part)):
+            if name := words(part):
                 for form in _forms(name[-1]):
                     found.setdefault(form, []).append((label, name))
     return found

@@ -110,8 +110,9 @@ class CueConflict(Generator):
 
     def uses(self) -> list[Use]:
         """Return the segmenter, where a stimulus needs a mask, and the network of `style_transfer`."""
-        needed = (self._segmenter, STYLE_TRANSFER if "style_transfer" in self.stimuli else None)
-        check = [] if self._classifier is None else [Use(self._classifier, "classifier", decides=True)]
+        segmenter, classifier = self.aliases()
+        needed = (segmenter, STYLE_TRANSFER if "style_transfer" in self.stimuli else None)
+        check = [] if classifier is None else [Use(classifier, "classifier", decides=True)]
         return [*(Use(alias) for alias in needed if alias is not None), *check]
 
     def check(self, ctx: Context) -> None:
@@ -132,21 +133,18 @@ class CueConflict(Generator):
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """The stimuli of each picture; textures come from the pictures of the same split."""
-        partners = Partners(
-            self.frame, self._segmenter, self._classifier, self.gates, self.categories, self.patch, ctx, self.pool
-        )
+        partners = Partners(self, ctx)
         for sample in samples:
             yield from self._made_of(sample, Edit(self, sample, ctx), partners)
 
-    @property
-    def _segmenter(self) -> str | None:
-        """The segmenter, unless no stimulus needs a mask."""
-        return self.segmenter if set(self.stimuli) & {*ALONE, *CONFLICTS} else None
+    def aliases(self) -> tuple[str | None, str | None]:
+        """The segmenter and the classifier, unless no stimulus needs a mask."""
+        needed = self.segmenter if set(self.stimuli) & {*ALONE, *CONFLICTS} else None
+        return needed, None if needed is None else self.classifier
 
-    @property
-    def _classifier(self) -> str | None:
-        """The classifier, unless there is nothing for it to check."""
-        return None if self._segmenter is None else self.classifier
+    def ready(self, sample: Sample, limits: Limits, ctx: Context) -> Ready:
+        """A picture in its frame. Raises Unusable."""
+        return ready(sample, self.frame, *self.aliases(), limits, ctx)
 
     def _asked(self) -> Iterator[tuple[str, dict[str, Json]]]:
         """Variant and request of each picture; of two cues without the texture, which isn't known yet."""
@@ -174,7 +172,7 @@ class CueConflict(Generator):
 
     def _made_of(self, sample: Sample, of: Edit, partners: Partners) -> Iterator[Sample | Failure]:
         try:
-            found = ready(sample, self.frame, self._segmenter, self._classifier, self.gates, of.ctx)
+            found = self.ready(sample, self.gates, of.ctx)
         except Unusable as error:
             for variant, requested in self._asked():
                 yield of.skipped(error.reason, str(error), variant=variant, requested=requested)

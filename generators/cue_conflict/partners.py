@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from variorum.generators.cue_conflict import gates, textures
-from variorum.generators.cue_conflict.framed import Ready, ready
+from variorum.generators.cue_conflict.framed import Ready
 from variorum.generators.cue_conflict.gates import Limits
 from variorum.kit.corrupt.frames import Unusable
 from variorum.kit.gates.gates import first_failed
 from variorum.kit.labels.categories import category_of
+from variorum.kit.pictures import framing
 from variorum.kit.pictures.pool import Lenders, may_lend
 from variorum.kit.pictures.seams import evenness
 from variorum.kit.pictures.tiling import even_windows
@@ -25,6 +26,7 @@ from variorum.schemas.sample import Gate, Lender, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
+    from variorum.generators.cue_conflict.cue_conflict import CueConflict
 
 Categories: TypeAlias = Literal["label", "sixteen"]
 """What two cues in conflict differ in: the class, or the class and one of the sixteen categories."""
@@ -77,34 +79,22 @@ class Partners:
     """Textures of a source's pictures, cut out as they are asked for.
 
     Attributes:
-        frame: side in pixels of the frames that they are cut from.
-        segmenter: alias; None for no masks but the given ones.
-        classifier: alias of the one that looks for the label's class in what the segmenter found; None for none.
-        limits: thresholds.
-        categories: what makes a conflict.
-        patch: side of a texture, as a share of that of the largest square inside an object.
+        settings: of the generator: how pictures are framed and masks found, what makes a conflict.
         ctx: `ctx.source` has the pictures, as the generators before this one let them through.
-        wanted: how many pictures may lend their textures to one.
     """
 
-    frame: int
-    segmenter: str | None
-    classifier: str | None
-    limits: Limits
-    categories: Categories
-    patch: float
+    settings: CueConflict
     ctx: Context
-    wanted: int
     _textures: dict[int, Texture | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._lenders = Lenders(self.ctx, self.wanted)
+        self._lenders = Lenders(self.ctx, self.settings.pool)
 
     def drawn(self, sample: Sample, rng: np.random.Generator) -> Iterator[Texture]:
         """Textures of pictures of other classes and of the sample's split, in an order drawn by `rng`."""
         mine = label_of(sample)
         for position, labels in self._lenders.to(sample, rng):
-            if len(labels) == 1 and in_conflict(mine, labels[0], self.categories):
+            if len(labels) == 1 and in_conflict(mine, labels[0], self.settings.categories):
                 texture = self._texture(position)
                 if texture is not None and may_lend(texture.made_of, sample):
                     yield texture
@@ -116,29 +106,29 @@ class Partners:
         return self._textures[position]
 
     def _cut(self, position: int) -> Texture | None:
-        source, ctx = self.ctx.source, self.ctx
+        source, ctx, settings, limits = self.ctx.source, self.ctx, self.settings, self.settings.gates
         sample = self._lenders.read(position)
         assert source is not None
         if sample is None:
             return None
 
         # a texture comes from the middle of an object, so its outline matters less
-        loose = self.limits.model_copy(update={"masks": "many"})
+        loose = limits.model_copy(update={"masks": "many"})
 
         def compute() -> dict[str, np.ndarray]:
             try:
-                framed = ready(sample, self.frame, self.segmenter, self.classifier, loose, ctx)
+                framed = settings.ready(sample, loose, ctx)
             except Unusable:
                 return {"patch": np.zeros((0, 0, 3), np.uint8)}
-            return {"patch": patch_of(framed, self.patch, self.limits)}
+            return {"patch": patch_of(framed, settings.patch, limits)}
 
-        pins: list[Json] = [ctx.models.pin(alias) for alias in (self.segmenter, self.classifier) if alias]
+        pins: list[Json] = [ctx.models.pin(alias) for alias in settings.aliases() if alias]
         where: list[Json] = [source.fingerprint(), source.pin(ctx), position]
-        key = digest(["texture", where, self.frame, pins, self.patch, self.limits.least_patch])
+        key = digest(["texture", where, settings.frame, pins, settings.patch, limits.least_patch])
         patch = ctx.memo(key, compute)["patch"]
-        checks = {"texture_side": gates.patch_side(len(patch), self.frame, self.limits)}
+        checks = {"texture_side": gates.patch_side(len(patch), settings.frame, limits)}
         if checks["texture_side"]["passed"]:
-            checks |= gates.textured(evenness(patch), self.limits)
+            checks |= gates.textured(evenness(patch), limits)
         return None if first_failed(checks) else Texture(patch, label_of(sample), sample.lent(), checks)
 
 
@@ -152,10 +142,11 @@ def patch_of(found: Ready, share: float, limits: Limits) -> Pixels:
         share: the part's side, as a share of that of the largest square inside the object.
         limits: the part has at least the side `least_patch`.
     """
-    square = None if found.alpha is None or not found.trusted else textures.largest_square(found.alpha).of(found.image)
-    if square is None or not square.size:
+    opaque = np.zeros((1, 1), bool) if found.alpha is None or not found.trusted else found.alpha >= 250
+    at = framing.largest_square(opaque)
+    if not at[2]:
         return np.zeros((0, 0, 3), np.uint8)
-    square = textures.evened(square)
+    square = textures.evened(framing.crop(found.image, at, at[2]))
     side = max(round(len(square) * share), math.ceil(limits.least_patch * len(found.image)))
     if side >= len(square):
         return square

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,29 +12,6 @@ if TYPE_CHECKING:
 
 SLOW = 0.25
 """Sigma of the blur that tells light from texture, as a share of the patch's side."""
-
-
-class Square(NamedTuple):
-    """A square in a picture, in pixels."""
-
-    left: int
-    top: int
-    side: int
-
-    def of(self, image: Pixels) -> Pixels:
-        """The pixels of the square."""
-        return np.ascontiguousarray(image[self.top : self.top + self.side, self.left : self.left + self.side])
-
-
-def largest_square(alpha: Pixels) -> Square:
-    """The largest square of odd side inside an object, `[H, W]` uint8, where it is opaque; side 0 without any."""
-    solid = np.pad((alpha >= 250).astype(np.uint8), 1)
-    depth = cv2.distanceTransform(solid, cv2.DIST_C, cv2.DIST_MASK_3)
-    top, left = np.unravel_index(int(depth.argmax()), depth.shape)
-    reach = int(depth[top, left]) - 1  # 1 is a single pixel
-    if reach < 0:
-        return Square(0, 0, 0)
-    return Square(int(left) - 1 - reach, int(top) - 1 - reach, 2 * reach + 1)
 
 
 def evened(patch: Pixels) -> Pixels:

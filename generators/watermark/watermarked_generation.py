@@ -195,7 +195,8 @@ class WatermarkedGeneration(Route):
         return facts
 
     def _keys(self, mark: Mark, requests: Sequence[Request]) -> list[bytes]:
-        keys = _kept_keys(self.keys)
+        state = (self.keys or own_file()).stat()
+        keys = _read_once(self.keys, state.st_mtime_ns, state.st_size, state.st_ino)
         if mark.keyed == "shared":
             return [keys.shared(mark.called)] * len(requests)
         return [keys.of(mark.called, _picture(request)) for request in requests]
@@ -204,11 +205,6 @@ class WatermarkedGeneration(Route):
 def _picture(request: Request) -> str:
     """Name the picture that keys are derived from: its sample's id, with a number from the second picture on."""
     return request.of.sample.id + (f"/{request.number}" if request.number else "")
-
-
-def _kept_keys(path: Path | None) -> Keys:
-    state = (path or own_file()).stat()
-    return _read_once(path, state.st_mtime_ns, state.st_size, state.st_ino)
 
 
 @lru_cache(maxsize=4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from variorum.schemas.annotations import Text
@@ -63,13 +62,9 @@ def split_of_path(name: str) -> Split | Literal[""]:
     """
     *folders, file = name.split("/")
     for part in (file.partition(".")[0], *reversed(folders)):
-        if found := _splits_in(WORD.findall(part)):
+        if found := {split for word in WORD.findall(part) if (split := split_name(word))}:
             return found.pop() if len(found) == 1 else ""
     return ""
-
-
-def _splits_in(words: Iterable[str]) -> set[Split]:
-    return {split for word in words if (split := split_name(word))}
 
 
 def is_utf8(text: str) -> bool:

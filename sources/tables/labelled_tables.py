@@ -225,12 +225,7 @@ class FolderTable:
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """Parquet files with pictures in the column `image`.
-
-    Attributes:
-        pattern: a file or a folder.
-        where: what errors call the source.
-    """
+    """Parquet files with pictures in the column `image`."""
 
     pattern: str
     where: str
@@ -273,12 +268,7 @@ class ParquetTable:
 
 @dataclass(frozen=True)
 class HubTables:
-    """All splits of a dataset on the Hub, with pictures in the column `image`.
-
-    Attributes:
-        dataset: its files.
-        where: what errors call the source.
-    """
+    """All splits of a dataset on the Hub, with pictures in the column `image`."""
 
     dataset: HubDataset
     where: str

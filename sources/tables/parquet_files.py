@@ -39,12 +39,7 @@ BATCH, LABELS = 32, 1 << 16
 
 @dataclass(frozen=True)
 class ParquetFiles:
-    """All files as one table; they are opened at first use.
-
-    Attributes:
-        patterns: paths, patterns, folders or URLs.
-        where: what errors call the source.
-    """
+    """All files as one table; they are opened at first use."""
 
     patterns: Sequence[str]
     where: str

@@ -75,26 +75,10 @@ depend on installed packages, so it has a folder."""
 NOT_PINNED = ("major_errors", "watermark_adaptive")
 """The source of `major_errors` is an edition, whose digest depends on the machine; test_major_errors runs it. In
 `watermark_adaptive` a network is trained, on more photographs than are here."""
-QUICK = (
-    "ai_detection",
-    "ai_detection_clothes",
-    "box_noise",
-    "cnn_filters",
-    "content_dilution",
-    "few_shot",
-    "low_light",
-    "natural_transformation",
-    "tileable_texture",
-    "translation",
-    "unsafebench",
-    "watermark",
-    "imagenet_c",
-    "imagenet_e",
-    "imagenet_e_guided",
-)
-"""Short runs that take less than two CPU seconds each."""
-SLOW = ("coco_o", "curate_folder", "imagenet_g", "watermark_generative")
-"""Short runs that take longer. Without votes, multi_label_review is part of curate_folder."""
+QUICK = ("box_noise", "content_dilution", "imagenet_c", "imagenet_e", "low_light", "unsafebench")
+"""Short runs that take about a CPU second each. Of the others the default tests compare fingerprints."""
+SLOW = tuple(sorted({*SHORT} - {*QUICK, "multi_label_review"}))
+"""Without votes, multi_label_review is part of curate_folder."""
 WHOLE = ("curate_folder", "imagenet_e", "imagenet_g")
 """Recipes that run whole in a few minutes. imagenet_e_guided takes twenty, imagenet_g_text wants a GPU, the photographs
 of coco_o depend on installed packages, and of imagenet_c the short run is enough."""

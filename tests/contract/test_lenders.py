@@ -31,6 +31,8 @@ from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Lender, Sample, checked_op
 
 SOURCE = '''
+from functools import cache
+
 import cv2
 import numpy as np
 import skimage.data
@@ -42,6 +44,11 @@ from variorum.schemas.sample import Sample, source_id
 
 SIDE = 96
 THINGS = ("brick", "gravel", "grass")
+
+
+@cache
+def loaded(name):
+    return getattr(skimage.data, name)()
 
 
 class Pictures(Source):
@@ -69,14 +76,14 @@ class Pictures(Source):
     def read(self, start, stop, ctx):
         for n in range(start, stop):
             odd, thing = n % 2, THINGS[n % 3]
-            photograph = getattr(skimage.data, ("coffee", "chelsea", "astronaut")[n % 3])().mean(axis=2)
+            photograph = loaded(("coffee", "chelsea", "astronaut")[n % 3]).mean(axis=2)
             wall = np.repeat(photograph[12 * n :, 24 * n :][:SIDE, :SIDE, None] * 0.4, 3, axis=2)
             wall[..., 0 if odd else 2] += 120
             wall[..., 1] += 18 * (n // 2)
             plate = wall.clip(0, 255).astype(np.uint8)
             plate = np.concatenate([plate, plate[:, ::-1]], axis=1) if self.wide else plate
             mask = cv2.circle(np.zeros(plate.shape[:2], np.uint8), (48, 48), 32, 255, -1)
-            inside = getattr(skimage.data, thing)()[40 * n // 2 :][:SIDE, 30 * n // 2 :][:, :SIDE, None] // 2 + 60
+            inside = loaded(thing)[40 * n // 2 :][:SIDE, 30 * n // 2 :][:, :SIDE, None] // 2 + 60
             inside = inside * np.array([1, 0.2, 0.2] if odd else [0.2, 0.2, 1])
             inside = np.pad(inside, ((0, 0), (0, plate.shape[1] - SIDE), (0, 0)))
             words = f"A {'scarlet' if odd else 'navy'} disc, the picture number {n}."

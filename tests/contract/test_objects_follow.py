@@ -230,7 +230,7 @@ def test_there_are_generators_that_keep_objects():
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(scene=scenes())
 @example(scene={**CENTRAL, "masks": True})
 def test_objects_are_where_their_pixels_are(name, scene):

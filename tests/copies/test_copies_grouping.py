@@ -146,7 +146,7 @@ def test_folds_divide_neither_copies_nor_what_one_photograph_became():
 @pytest.mark.parametrize("by", [pytest.param(HASH, marks=pytest.mark.slow), EMBEDDING])
 def test_of_a_crowd_that_is_all_alike_the_best_one_stays_in_little_memory(by):
     rng = np.random.default_rng(0)
-    n, crowd = 1400, 1200
+    n, crowd = 1000, 800
     turns = rng.integers(0, 256, (n, 8, 32), dtype=np.uint8)
     vectors = rng.normal(size=(n, 64)).astype(np.float32)
     if by == HASH:

@@ -93,7 +93,7 @@ def test_pictures_that_are_nearly_one_are_paired_once_each(exact, monkeypatch):
     assert held < 200 * len(found)
 
 
-@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("exact", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_crowd_is_joined_in_memory_that_grows_with_it_and_not_with_its_square(exact):
     rng = np.random.default_rng(0)
     turns = np.concatenate([alike(2500, rng), codes(rng, 500, 8)])[rng.permutation(3000)]
@@ -108,7 +108,7 @@ def test_a_crowd_is_joined_in_memory_that_grows_with_it_and_not_with_its_square(
     assert np.array_equal(found.j[found.i == crowd[0]], crowd[1:])  # the first is linked to all others
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(crowds(), st.integers(1, 8))
 def test_only_pairs_of_two_crowded_pictures_are_left_out(turns, crowd):
     with pytest.MonkeyPatch.context() as patch:

@@ -15,6 +15,7 @@ from variorum.generators.cue_conflict.gates import Limits, blank, contour_kept, 
 from variorum.generators.cue_conflict.partners import patch_of
 from variorum.kit.gates.gates import first_failed
 from variorum.kit.labels.categories import category_classes, category_of, category_probabilities
+from variorum.kit.pictures import framing
 from variorum.kit.pictures.seams import evenness
 from variorum.models.imagenet_classes import is_wnid, table
 from variorum.schemas.annotations import Annotations
@@ -129,18 +130,15 @@ def test_edges_and_silhouettes_show_the_shape():
 @given(st.integers(0, 2**32), st.floats(0.5, 1))
 def test_the_largest_square_lies_inside_and_no_larger_one_does(seed, share):
     alpha = np.where(np.random.default_rng(seed).random((12, 15)) < share, 255, 249).astype(np.uint8)
-    found = textures.largest_square(alpha)
     solid = alpha == 255
+    left, top, side = framing.largest_square(solid)
     fits = [
-        side
-        for side in range(1, 13, 2)
-        if any(
-            solid[top : top + side, left : left + side].all() for top in range(13 - side) for left in range(16 - side)
-        )
+        one
+        for one in range(1, 13, 2)
+        if any(solid[y : y + one, x : x + one].all() for y in range(13 - one) for x in range(16 - one))
     ]
-    assert found.side == max(fits, default=0)
-    assert found.of(solid).all()
-    assert found.of(solid).shape == (found.side, found.side)
+    assert side == max(fits, default=0)
+    assert solid[top : top + side, left : left + side].all()
 
 
 def test_shading_goes_and_texture_stays():

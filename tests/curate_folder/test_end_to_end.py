@@ -97,6 +97,7 @@ def test_without_a_budget_few_are_asked_about(run, seed):
     assert share(found, faults.flips, "relabel", "review", "drop") >= 0.8
 
 
+@pytest.mark.slow
 def test_a_clean_folder_is_left_alone(tmp_path):
     """Without injected faults, hardly anything goes to review: no fixed share of the pictures is doubtful."""
     for label in CLASSES:
@@ -171,13 +172,18 @@ def test_untouched_members_are_copied_to_the_byte(curated):
     assert verify(released, job.store) == []
 
 
-def test_the_same_again_and_back(curated, tmp_path):
+@pytest.mark.slow
+def test_the_same_again(curated, tmp_path):
     _, job, manifest, number, ledger, released = curated
     other, two = Job(job.recipe, str(tmp_path / "store")), Threads(2)
     again = build(other, two)
     assert again.digest() == manifest.digest()
     assert curate(other, again, two) == (number, ledger)
     assert release(other, again, number, ledger, two).digest() == released.digest()
+
+
+def test_another_release_and_back(curated):
+    _, job, manifest, _, _, released = curated
     recipe = job.recipe.dump()
     steps = [step for step in recipe["curate"] if step["name"] not in ("policy", "audit", "review")]
     rules = next(step["rules"] for step in recipe["curate"] if step["name"] == "policy")

@@ -28,7 +28,7 @@ from variorum.schemas.annotations import Annotations, Object
 from variorum.schemas.component import Context
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Sample
-from variorum.sources.samples import stamps_folder
+from variorum.sources.exports.stamps import stamps_folder
 
 ROOT = Path(__file__).parents[2]
 FIRST = (ROOT / "docs" / "start" / "technique.md").read_text()
@@ -241,6 +241,7 @@ def test_the_tests_on_the_page_pass(tmp_path):
     assert "2 passed" in done(call(folder, "python", "-m", "pytest", "-q", "test_frost.py"))
 
 
+@pytest.mark.slow
 def test_a_recipe_runs_from_python(ran, tmp_path):
     folder = write(tmp_path)
     out = done(call(folder, "python", "try_my_set.py"))
@@ -387,6 +388,7 @@ def test_the_layout_on_the_page_is_that_of_the_package():
     assert {"pip install -e acme-frost", "variorum components"} <= set(COMMANDS)
 
 
+@pytest.mark.slow
 def test_a_package_makes_the_names_work(installed, ran, tmp_path):
     folder = by_name(tmp_path)
     done(call(folder, *RUN.split(), PYTHONPATH=str(installed)))
@@ -397,6 +399,7 @@ def test_a_package_makes_the_names_work(installed, ran, tmp_path):
     assert manifest.recipe["generate"] == [{"name": "frost", "strength": 0.7}]
 
 
+@pytest.mark.slow
 def test_components_lists_the_package(installed, tmp_path):
     listed = done(call(tmp_path, "variorum", "components", PYTHONPATH=str(installed)))
     for name in ("frost", "contrast", "low_contrast", "mean_contrast"):

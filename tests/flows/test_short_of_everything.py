@@ -120,14 +120,10 @@ def undisturbed(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("limits", "codes", "words"),
     [
-        pytest.param({resource.RLIMIT_NOFILE: 16}, (0, 75), ("open files",), marks=SLOW),
         pytest.param({resource.RLIMIT_NOFILE: 10}, (0, 75), ("open files",), marks=SLOW),
-        pytest.param({resource.RLIMIT_NOFILE: 12}, (0, 75), ("open files",), marks=SLOW),
-        pytest.param({resource.RLIMIT_NOFILE: 24}, (0, 75), ("open files",), marks=SLOW),
+        pytest.param({resource.RLIMIT_NOFILE: 16}, (0, 75), ("open files",), marks=SLOW),
         pytest.param({resource.RLIMIT_AS: 300 * MB}, (75,), ("not enough memory",), marks=SLOW),
-        pytest.param({resource.RLIMIT_AS: 500 * MB}, (75, *KILLED), ("not enough memory",), marks=SLOW),
         pytest.param({resource.RLIMIT_AS: 700 * MB}, (0, 75, *KILLED), ("not enough memory",), marks=SLOW),
-        pytest.param({resource.RLIMIT_AS: 1600 * MB}, (0, 75, *KILLED), ("not enough memory",), marks=SLOW),
         ({resource.RLIMIT_FSIZE: 16_384}, (1,), ("no space left",)),
         pytest.param({resource.RLIMIT_FSIZE: 1}, (1,), ("no space left",), marks=SLOW),
         pytest.param({resource.RLIMIT_FSIZE: 100_000}, (0, 1), ("no space left",), marks=SLOW),
@@ -135,6 +131,7 @@ def undisturbed(folder: Path) -> str:
     ids=lambda value: "-".join(f"{what}={most}" for what, most in value.items()) if isinstance(value, dict) else "",
 )
 def test_too_little_ends_in_one_line_and_later_in_the_same_edition(folder, limits, codes, words):
+    """More limits are in tests/campaign."""
     code, _, err = ended(start(folder, *RUN, limits=limits))
     assert code in codes, err
     if code and code not in KILLED:
@@ -145,7 +142,7 @@ def test_too_little_ends_in_one_line_and_later_in_the_same_edition(folder, limit
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
-@pytest.mark.parametrize("kilobytes", [64, 256, 600])
+@pytest.mark.parametrize("kilobytes", [64, 600])
 def test_a_full_disk(folder, kilobytes):
     small = folder / "small"
     small.mkdir()
@@ -165,7 +162,7 @@ def test_a_full_disk(folder, kilobytes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.3, 0.8, 1.3])
+@pytest.mark.parametrize("after", [0.3, 1.3])
 def test_the_store_is_deleted_midway(folder, after):
     process = start(folder, *RUN, PROBE_SECONDS="0.15")
     deadline = time.monotonic() + 60
@@ -201,7 +198,11 @@ def test_signals(folder, sent, code, said):
     assert errors(err) == ([said] if said else [])
 
 
-@pytest.mark.parametrize("words", [("components", "--json"), ("--help",), ("doctor",)], ids=("json", "help", "table"))
+@pytest.mark.parametrize(
+    "words",
+    [("components", "--json"), pytest.param(("--help",), marks=SLOW), pytest.param(("doctor",), marks=SLOW)],
+    ids=("json", "help", "table"),
+)
 def test_the_reader_of_the_output_is_gone(folder, words):
     """`variorum components | head`: nothing is said, and the code is that of a closed pipe."""
     process = start(folder, *words)
@@ -234,25 +235,25 @@ def test_a_terminal_that_knows_only_ascii(folder):
 
 @pytest.mark.parametrize("words", [("--debug", "plan", "x"), ("plan", "x", "--debug")])
 def test_a_traceback_only_when_asked_for(folder, words):
-    code, _, err = ended(start(folder, *words))
-    assert code == 1
-    assert "Traceback" in err
-    assert err.splitlines()[-1].startswith("error: no recipe 'x'")
+    done = run_command(words, folder, own(folder))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: no recipe 'x'")
 
 
 def test_a_bug_is_one_line_and_its_own_code(folder):
     data = yaml.safe_load((folder / "recipe.yaml").read_text())
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**data, "generate": [{"name": "probe", "explode": "coffee"}]}))
-    code, _, err = ended(start(folder, *RUN))
-    assert code == 70
-    found = errors(err)
+    done = run_command(RUN, folder, own(folder))
+    assert done.returncode == 70
+    found = errors(done.stderr)
     assert len(found) == 1
     assert found[0].startswith("error: unexpected ZeroDivisionError: exploded at coffee/")
     assert "(probe.py, line " in found[0]
     assert found[0].endswith("this is a bug: run the same command with --debug for the traceback and report it")
-    code, _, err = ended(start(folder, *RUN, VARIORUM_DEBUG="1"))
-    assert code == 70
-    assert "Traceback" in err
+    done = run_command(RUN, folder, {**own(folder), "VARIORUM_DEBUG": "1"})
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr
 
 
 @pytest.mark.parametrize("damage", [b"garbage", *(pytest.param(one, marks=SLOW) for one in (b"", None))])
@@ -263,6 +264,6 @@ def test_a_difference_over_a_damaged_table(folder, damage):
     data = bytearray(path.read_bytes())
     data[-40:-8] = b"\0" * 32
     path.write_bytes(bytes(data) if damage is None else damage)
-    code, _, err = ended(start(folder, "diff", "d@1.0.0", "d@1.0.0"))
-    check(code, err, (1,), (path.name,))
-    assert len(err.splitlines()) == 1
+    done = run_command(("diff", "d@1.0.0", "d@1.0.0"), folder, own(folder))
+    check(done.returncode, done.stderr, (1,), (path.name,))
+    assert len(done.stderr.splitlines()) == 1

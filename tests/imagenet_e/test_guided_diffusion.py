@@ -76,13 +76,15 @@ def wish(seed=5, weight=0.0, side=SIDE, shift=0, **more):
 CASES = [("masked_hf", 0.1, 30000), ("adm_compat", 0.1, 100), ("adm_compat", None, 100)]
 
 
-@pytest.mark.parametrize(("name", "clamp", "strongest"), CASES)
-@pytest.mark.parametrize("space", ["pixels", "folded", "latents"])
+@pytest.mark.parametrize(
+    ("space", "name", "clamp", "strongest"),
+    [*((space, *case) for space in ("pixels", "latents") for case in CASES), ("folded", *CASES[0])],
+)
 def test_complexity_rises_and_falls_with_lambda(denoisers, space, name, clamp, strongest):
     denoiser = denoisers[space]
     if space == "latents" and name == "masked_hf":
         strongest /= 100  # a cell of a latent stands for 64 pixels
-    weights = [share * strongest for share in (-1, -0.1, 0, 0.1, 1)]
+    weights = [share * strongest for share in (-1, -0.1, 0, 1)]
     wishes = [wish(weight=weight) for weight in weights]
     settings = Guidance(objective=name, clamp=clamp, steps=20, start=6)
     measure = objective(name, [item.background for item in wishes], "cpu")

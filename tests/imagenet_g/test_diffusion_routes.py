@@ -98,11 +98,12 @@ def route(request, photographs):
 
 def test_pictures_do_not_depend_on_batch_or_order(route):
     kind, samples, ctx = route
+    samples = samples[:4]
     alone = {child.parent: child for child in run(kind, samples, ctx, batch=1)}
-    again = run(kind, samples, ctx, batch=1)
+    again = run(kind, samples[:1], ctx, batch=1)
     assert all(np.array_equal(child.image, alone[child.parent].image) for child in again)
     shuffled = random.Random(1).sample(samples, len(samples))
-    for children in (run(kind, samples, ctx, batch=4), run(kind, shuffled, ctx, batch=4)):
+    for children in (run(kind, samples, ctx, batch=3), run(kind, shuffled, ctx, batch=3)):
         assert {child.parent for child in children} == set(alone)
         for child in children:
             first = alone[child.parent]

@@ -122,7 +122,7 @@ def test_every_phase_ends_at_its_total_also_where_references_are_measured(folder
     leakage = {"name": "leakage", "embedding": False, "trained_on": {"name": "image_folder", "path": str(folder)}}
     steps = [{"name": "bright"}, {"name": "duplicates", "embedding": False}, leakage]
     phases = Phases()
-    run(Job(recipe(folder, curate=steps), str(tmp_path / "store")), progress=phases)
+    run(Job(recipe(folder, curate=steps, samples_per_shard=8), str(tmp_path / "store")), progress=phases)
     assert phases.done["measuring leakage.trained_on"] == [UNITS, UNITS]
     assert phases.done["scoring"] == [3, 3]
     assert all(done == total for done, total in phases.done.values())
@@ -202,11 +202,11 @@ def test_what_curation_lacks_is_found_before_any_picture_is_made(folder, tmp_pat
     monkeypatch.chdir(tmp_path)
     Path("text.csv").write_text("a,b\n1,2\n")
     steps = [{"name": "quality"}, {"name": "duplicates", "embedding": False}, step]
-    job = Job(recipe(folder, curate=steps), str(tmp_path / "store"))
+    job = Job(recipe(folder, curate=steps, samples_per_shard=UNITS), str(tmp_path / "store"))
     with pytest.raises(VariorumError, match=re.escape(said)):
         run(job)
     assert not list((tmp_path / "store").rglob("*.tar"))
-    whole = Job(recipe(folder, curate=[]), str(tmp_path / "store"))
+    whole = Job(recipe(folder, curate=[], samples_per_shard=UNITS), str(tmp_path / "store"))
     with pytest.raises(VariorumError, match=re.escape(said)):
         curate(job, build(whole))
     assert not (tmp_path / "store" / "measures").exists()
@@ -217,7 +217,7 @@ def test_an_edited_decider_decides_again_without_a_new_revision(folder, tmp_path
 
     from variorum.stages import job as jobs
 
-    job = Job(recipe(folder), str(tmp_path / "store"))
+    job = Job(recipe(folder, samples_per_shard=8), str(tmp_path / "store"))
     assert run(job).version == "1.0.0-r1"
     decide, code_of = BrightRules.decide, jobs.code_of
     monkeypatch.setattr(BrightRules, "decide", lambda self, table, ctx: list(decide(self, table, ctx))[:1])

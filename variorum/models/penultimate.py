@@ -28,17 +28,18 @@ class LastBatch(threading.local):
         self._pictures = [(ref(image), _sum(image)) for image in images]
         self._found = found
 
-    def has(self, images: Sequence[Pixels]) -> bool:
+    def of(self, images: Sequence[Pixels], call: Callable[[Sequence[Pixels]], object]) -> Any:
+        """What the last call found out if it saw these pictures, else what `call` finds out."""
+        if not self._has(images):
+            call(images)
+        return self._found
+
+    def _has(self, images: Sequence[Pixels]) -> bool:
         """Return whether these are the pictures of the last call: the same arrays, which nobody wrote into."""
         if len(images) != len(self._pictures):
             return False
         pairs = zip(images, self._pictures, strict=True)
         return all(of() is image and _sum(image) == found for image, (of, found) in pairs)
-
-    @property
-    def found(self) -> Any:
-        """What the last call found out."""
-        return self._found
 
 
 def _sum(image: Pixels) -> int:
@@ -75,11 +76,9 @@ class Penultimate:
 
     def features(self, images: Sequence[Pixels]) -> Any:
         """The embeddings `[N, d]` as a float32 tensor; None if no such layer gives the scores."""
-        if not self._last.has(images):
-            if self._layers is None:
-                self.scores(images[:1])
-            self.scores(images)
-        return self._last.found
+        if self._layers is None and len(images):
+            self.scores(images[:1])
+        return self._last.of(images, self.scores)
 
 
 def _with_outputs(network: Any, outputs: Sequence[int]) -> list[Any]:

@@ -12,6 +12,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -271,10 +272,7 @@ def read_table(profile: str) -> dict[str, tuple[Entry, str]]:
     """
     if profile not in PROFILES:
         raise RecipeError(f"no model profile named {profile!r}; there are: {', '.join(PROFILES)}")
-    folder = Path(__file__).parent
-    table = _parse(folder / "embedded.toml", "embedded")
-    if profile == "hub":
-        table |= _parse(folder / "hub.toml", "hub")
+    table = _packaged("embedded") | (_packaged("hub") if profile == "hub" else {})
     if override := os.environ.get("VARIORUM_MODELS"):
         table |= _parse(Path(override), override)
     _check_uses({alias: entry.uses for alias, (entry, _) in table.items()})
@@ -322,6 +320,11 @@ def _with_commit(entry: Entry, locked: Locked | None) -> Entry:
         return entry
     found = repo.model_copy(update={"repo": locked.repo, "revision": locked.revision, "mirrors": ()})
     return entry.model_copy(update={"hub_repo": found})
+
+
+@cache
+def _packaged(name: str) -> dict[str, tuple[Entry, str]]:
+    return _parse(Path(__file__).with_name(f"{name}.toml"), name)
 
 
 def _parse(path: Path, origin: str) -> dict[str, tuple[Entry, str]]:

@@ -47,7 +47,8 @@ def draw_boxes(image: Any, objects: Sequence[Object], scale: float, names: Mappi
     draw, places = ImageDraw.Draw(image), {label: place for place, label in enumerate(names)}
     ordered = sorted(objects, key=lambda one: -one.box[2] * one.box[3])
     found = [(one.label, corners) for one in ordered if (corners := _corners(one.box, scale, image.size))]
-    shown = [(label, corners, _colour(places.get(label))) for label, corners in found[:MOST]]
+    colours = {label: COLOURS[place % len(COLOURS)] for label, place in places.items()}
+    shown = [(label, corners, colours.get(label, NO_CLASS)) for label, corners in found[:MOST]]
     for _, corners, colour in shown:
         draw.rectangle(corners, outline=colour, width=2)
     taken: list[Corners] = []
@@ -92,10 +93,6 @@ def _corners(box: Box, scale: float, size: tuple[int, int]) -> Corners | None:
         return None
     x, y = int(max(left, 0)), int(max(top, 0))
     return x, y, max(x, int(min(right, size[0])) - 1), max(y, int(min(bottom, size[1])) - 1)
-
-
-def _colour(place: int | None) -> tuple[int, int, int]:
-    return NO_CLASS if place is None else COLOURS[place % len(COLOURS)]
 
 
 def _meet(one: Corners, other: Corners) -> bool:

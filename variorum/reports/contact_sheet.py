@@ -61,8 +61,7 @@ class Sheet:
     Attributes:
         image: a Pillow image.
         draw: its drawing.
-        font: of titles.
-        small: of everything else.
+        small: font of everything but titles.
         cell: width and height of a cell in pixels.
         names: of classes by id.
         captioned: whether cells have captions below.
@@ -73,7 +72,6 @@ class Sheet:
 
     image: Any
     draw: Any
-    font: Any
     small: Any
     cell: int
     names: dict[str, str]
@@ -123,9 +121,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     image = Image.new("RGB", size, PAPER)
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
     names = dict(manifest.classes)
-    sheet = Sheet(
-        image, ImageDraw.Draw(image), font, small, cell, names, captioned, split, named, bool(manifest.warning)
-    )
+    sheet = Sheet(image, ImageDraw.Draw(image), small, cell, names, captioned, split, named, bool(manifest.warning))
     for row, groups in enumerate(chosen):
         y = top + row * lines * (tall + titled)
         first = next(iter(groups[0].values()))

@@ -18,7 +18,9 @@ def limits(manifest: Manifest) -> list[str]:
             f"{_several(len(manifest.filters), 'model')} decided which pictures were accepted and may not be measured "
             "on them. Models like these may find the pictures easier than others do."
         )
-    lost = sum(n for counts in manifest.counts.values() for key, n in counts.items() if _is_lost(key))
+    gone = ("failed", "quarantined", "ineligible")
+    counted = [pair for counts in manifest.counts.values() for pair in counts.items()]
+    lost = sum(n for key, n in counted if key.partition(":")[0] in gone)
     if lost:
         found.append(
             f"{_several(lost, 'picture')} that could have been here failed, couldn't be made or didn't pass a check; "
@@ -39,10 +41,6 @@ def limits(manifest: Manifest) -> list[str]:
             "Pictures were changed or made by programs; how models fare on them needn't be how they fare outside."
         )
     return found
-
-
-def _is_lost(key: str) -> bool:
-    return key.partition(":")[0] in ("failed", "quarantined", "ineligible")
 
 
 def _several(number: int, what: str) -> str:

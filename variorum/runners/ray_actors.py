@@ -52,13 +52,7 @@ def engine(settings: Settings, workers: int) -> Actors:
 
 @dataclass(slots=True)
 class Actors:
-    """Starts actors, and Ray with the first of them.
-
-    Attributes:
-        settings: of the runner.
-        setup: of every worker.
-        workers: their number at most.
-    """
+    """Starts actors, and Ray with the first of them."""
 
     settings: Settings
     setup: Setup

@@ -74,12 +74,7 @@ def engine(settings: Settings, workers: int) -> Jobs:
 
 @dataclass(slots=True)
 class Jobs:
-    """Submits jobs.
-
-    Attributes:
-        settings: of the runner.
-        setup: of every worker.
-    """
+    """Submits jobs."""
 
     settings: Settings
     setup: Setup

@@ -56,12 +56,7 @@ def detector_figures(table: Any, classes: Sequence[tuple[str, str]]) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class OnDemand(Mapping[str, Floats]):
-    """Columns of a table as float64 that are read at each use, as a hundred million numbers fill the memory.
-
-    Attributes:
-        names: by key, the column's name.
-        table: has the columns.
-    """
+    """Columns of a table as float64 that are read at each use, as a hundred million numbers fill the memory."""
 
     names: Mapping[str, str]
     table: Table

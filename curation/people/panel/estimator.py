@@ -62,9 +62,7 @@ class Strata:
         return value, *agresti_coull(self.wrong, self.answered, self.pictures)
 
 
-def agresti_coull(
-    wrong: ArrayLike, answered: ArrayLike, pictures: ArrayLike = np.inf, z: float = Z95
-) -> tuple[Floats, Floats]:
+def agresti_coull(wrong: ArrayLike, answered: ArrayLike, pictures: ArrayLike = np.inf) -> tuple[Floats, Floats]:
     """Low and high end of the interval for a share from few answers (Agresti & Coull 1998).
 
     For a finite number N of pictures, n answers count as n' = n (N - 1) / (N - n), so the interval has length 0 once
@@ -76,9 +74,9 @@ def agresti_coull(
     share = np.divide(wrong, n, out=np.full(n.shape, 0.5), where=n > 0)
     left = np.divide(size - n, size - 1, out=np.ones_like(share), where=np.isfinite(size) & (size > 1))
     left = np.where(n >= size, 0.0, left)
-    more = z**2 * left  # z² rescaled from n' to n: (n' + z²) / n' = (n + z² left) / n
+    more = Z95**2 * left  # z² rescaled from n' to n: (n' + z²) / n' = (n + z² left) / n
     middle = (n * share + more / 2) / np.maximum(n + more, 1e-300)
-    spread = z * np.sqrt(left * middle * (1 - middle) / np.maximum(n + more, 1e-300))
+    spread = Z95 * np.sqrt(left * middle * (1 - middle) / np.maximum(n + more, 1e-300))
     low, high = np.clip(middle - spread, 0, 1), np.clip(middle + spread, 0, 1)
     return np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0)
 

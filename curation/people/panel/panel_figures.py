@@ -45,16 +45,12 @@ class Outcome:
         """From the column."""
         judged = [json.loads(text) for text in texts if text]
         cells = [cell for picture in judged for cell in picture]
-        models = np.array([cell[-1] for cell in cells], np.int64).reshape(len(cells), -1).T if cells else _nothing()
+        models = np.array([cell[-1] for cell in cells], np.int64).reshape(len(cells), -1 if cells else 0).T
         return cls(len(judged), np.array([NAMES.index(cell[1]) for cell in cells], np.int64), models)
 
     def count(self) -> dict[str, int]:
         """Number of cells by state."""
         return {name: int((self.state == place).sum()) for place, name in enumerate(NAMES)}
-
-
-def _nothing() -> Ints:
-    return np.zeros((0, 0), np.int64)
 
 
 def panel_figures(

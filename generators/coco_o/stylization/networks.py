@@ -56,32 +56,12 @@ class Pattern(NamedTuple):
 
 
 PATTERNS: Mapping[str, Pattern] = {
-    "astronaut": Pattern(
-        "skimage",
-        "data/astronaut.png",
-        "public domain (NASA)",
-        "88431cd9653ccd539741b555fb0a46b6",
-    ),
+    "astronaut": Pattern("skimage", "data/astronaut.png", "public domain (NASA)", "88431cd9653ccd539741b555fb0a46b6"),
     "coffee": Pattern("skimage", "data/coffee.png", "CC0-1.0", "cc02f8ca188b167c775a7101b5d767d1"),
     "retina": Pattern("skimage", "data/retina.jpg", "CC0-1.0", "38a07f36f27f095e818aea7b96d34202"),
-    "rocket": Pattern(
-        "skimage",
-        "data/rocket.jpg",
-        "public domain (SpaceX)",
-        "c2dd0de7c538df8d111e479619b12946",
-    ),
-    "china": Pattern(
-        "sklearn",
-        "datasets/images/china.jpg",
-        "CC-BY-2.0",
-        "8378025ad2519d649d02e32bd98990db",
-    ),
-    "flower": Pattern(
-        "sklearn",
-        "datasets/images/flower.jpg",
-        "CC-BY-2.0",
-        "a77f6ec41e353afdf8bdff2ea981b295",
-    ),
+    "rocket": Pattern("skimage", "data/rocket.jpg", "public domain (SpaceX)", "c2dd0de7c538df8d111e479619b12946"),
+    "china": Pattern("sklearn", "datasets/images/china.jpg", "CC-BY-2.0", "8378025ad2519d649d02e32bd98990db"),
+    "flower": Pattern("sklearn", "datasets/images/flower.jpg", "CC-BY-2.0", "a77f6ec41e353afdf8bdff2ea981b295"),
 }
 """Photographs, not paintings: the network takes their palette and grain."""
 

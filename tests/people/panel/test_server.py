@@ -701,7 +701,7 @@ def large(tmp_path_factory):
     return make_edition(tmp_path_factory.mktemp("large"), 30)
 
 
-@pytest.mark.parametrize(("pause_below", "stopped"), [(0, False), (1, True)])
+@pytest.mark.parametrize(("pause_below", "stopped"), [pytest.param(0, False, marks=pytest.mark.slow), (1, True)])
 def test_keys_pressed_without_a_look_are_warned_of_and_paused_if_the_organiser_wants_it(large, pause_below, stopped):
     panel = make_panel(*large, f"hasty{pause_below}", kinds=("label",), gold=0.4)
     with writing(panel.engine, panel.key) as connection:  # most questions have a known answer, half of them a no

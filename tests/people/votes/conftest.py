@@ -6,7 +6,7 @@ from databases import emptied, postgres
 __all__ = ["postgres"]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def database(request, tmp_path):
     """URL of an empty database, of each kind."""
     if request.param == "sqlite":

@@ -142,6 +142,7 @@ def test_a_locked_database_is_a_passing_trouble(tmp_path, monkeypatch):
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_postgres_that_is_not_there(postgres, tmp_path):
     with pytest.raises(TemporaryError, match="No such file") as error:
         open_database(f"postgresql://variorum:{PASSWORD}@/postgres?host={tmp_path}")
@@ -151,6 +152,7 @@ def test_postgres_that_is_not_there(postgres, tmp_path):
     assert "guessed" not in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
 def test_a_lost_connection_is_a_passing_trouble(engine):
     others = (

@@ -133,7 +133,7 @@ def test_wrong_use_ends_in_one_line(say, words, code, said):
     assert "hidden" not in err
 
 
-@pytest.mark.parametrize("state", ["closed", "killed"])
+@pytest.mark.parametrize("state", [pytest.param("closed", marks=pytest.mark.slow), "killed"])
 def test_a_read_only_store_shows_and_exports_its_votes(edition, tmp_path, state):
     """After a kill the last votes are in the log beside the database alone."""
     manifest, store = edition[1:]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from variorum.arrays import Pixels
 from variorum.models import ModelTable
-from variorum.sources.samples import stamps_folder
+from variorum.sources.exports.stamps import stamps_folder
 
 TARGET = Path(__file__).with_name("stamps_efficientnet_lite0.npz")
 

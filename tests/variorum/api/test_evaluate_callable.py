@@ -35,10 +35,10 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def own(photos, tmp_path) -> Edition:
-    """An edition that a test may change."""
-    store = str(tmp_path / "store")
-    return Edition(edition(photos, store), Store(store, writable=False))
+def own(shots, tmp_path) -> Edition:
+    """The same in a store that a test may change."""
+    shutil.copytree(shots.store.local, tmp_path / "store", symlinks=True)
+    return Edition(shots.manifest, Store(str(tmp_path / "store"), writable=False))
 
 
 def files(edition: Edition) -> set[Path]:

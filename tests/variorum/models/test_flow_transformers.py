@@ -62,9 +62,9 @@ def furthest(first, second):
 @pytest.mark.parametrize("alias", TEXT)
 def test_a_picture_depends_on_prompt_and_seed_and_not_on_its_batch(models, alias):
     model = models(alias)
-    alone = [drawn(model, alias, [n])[0] for n in range(3)]
+    alone = [drawn(model, alias, [n])[0] for n in range(2)]
     assert all(one.shape == (SIDE, SIDE, 3) and one.std() > 2 for one in alone)
-    assert furthest(drawn(model, alias, [2, 0, 1]), [alone[2], alone[0], alone[1]]) <= LEVELS
+    assert furthest(drawn(model, alias, [1, 0]), [alone[1], alone[0]]) <= LEVELS
     assert np.array_equal(drawn(model, alias, [1])[0], alone[1])
     other_seed = model([PROMPTS[0]], [""], [99], steps=2, guidance=GUIDANCE.get(alias, 4.0), size=SIDE)[0]
     other_text = drawn(model, alias, [0], ["a house"])[0]

@@ -186,8 +186,8 @@ def test_names_and_revisions_of_loaders_are_in_pins_and_stay():
     revised = {name: found for name in LOADERS if (found := find_loader(name).revision) > 1}
     raised = {"class_diffusion", "diffusion", "efficientnet_lite", "latent_denoiser", "patch_completion", "sam"}
     assert revised == dict.fromkeys({*raised, "u2net", "vision_language"}, 2)
-    used = {ModelTable("hub").entry(alias).loader for alias in ModelTable("hub").aliases()}
-    used |= {ModelTable("embedded").entry(alias).loader for alias in ModelTable("embedded").aliases()}
+    tables = ModelTable("hub"), ModelTable("embedded")
+    used = {table.entry(alias).loader for table in tables for alias in table.aliases()}
     assert used == set(LOADERS)
 
 

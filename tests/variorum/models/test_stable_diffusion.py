@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -90,12 +89,11 @@ ROUTES = [
 @pytest.mark.parametrize(("task", "folder"), ROUTES)
 def test_a_picture_depends_on_its_seed_and_not_on_its_batch(models, task, folder):
     model = models(task, folder)
-    alone = [make(model, task, [n])[0] for n in range(5)]
+    alone = [make(model, task, [n])[0] for n in range(3)]
     assert all(picture.shape == (SIDE, SIDE, 3) and picture.dtype == np.uint8 for picture in alone)
     assert all(picture.std() > 2 for picture in alone)
-    assert furthest(make(model, task, range(4)), alone[:4]) <= LEVELS
-    shuffled = random.Random(0).sample(range(5), 5)
-    assert furthest(make(model, task, shuffled), [alone[n] for n in shuffled]) <= LEVELS
+    assert furthest(make(model, task, range(2)), alone[:2]) <= LEVELS
+    assert furthest(make(model, task, [2, 0, 1]), [alone[2], alone[0], alone[1]]) <= LEVELS
     assert np.array_equal(make(model, task, [2])[0], alone[2])
     assert np.abs(alone[0].astype(int) - alone[1]).mean() > 2
 

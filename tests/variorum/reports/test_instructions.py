@@ -20,8 +20,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed file", "ignore::pytest.
 @pytest.fixture(autouse=True)
 def own_datasets_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hf"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def closed():
     yield
-    gc.collect()  # so that what webdataset leaves open is closed here and not in another test
+    gc.collect()  # so that what webdataset leaves open is closed here and not in another file
 
 
 def followed(text: str, folder: str) -> dict:

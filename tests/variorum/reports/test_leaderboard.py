@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -50,16 +51,29 @@ def test_below_thirty_photographs_no_figure_is_shown(board):
         assert not re.search(r"\[-?\d+\.\d, ", shown)
 
 
-@pytest.fixture
-def shots(photos, tmp_path) -> Edition:
-    store = str(tmp_path / "store")
-    return Edition(edition(photos, store), Store(store, writable=False))
-
-
-@pytest.fixture
-def board(shots) -> Leaderboard:
+@pytest.fixture(scope="module")
+def stores(photos, tmp_path_factory):
+    """An edition, a folder with its store as it was made and with results of three models, and their leaderboard."""
+    folder = tmp_path_factory.mktemp("leaderboard")
+    manifest = edition(photos, str(folder / "made"))
+    shutil.copytree(folder / "made", folder / "answered", symlinks=True)
     models = {"warm": by_warmth, "cat": constant(1), "cup": constant(2)}
-    return va.evaluate(shots, models, progress=False).leaderboard
+    shots = Edition(manifest, Store(str(folder / "answered"), writable=False))
+    return manifest, folder, va.evaluate(shots, models, progress=False).leaderboard
+
+
+@pytest.fixture
+def shots(request, stores, tmp_path) -> Edition:
+    """The edition in a store of the test's own, with results if the test uses their leaderboard."""
+    manifest, folder, _ = stores
+    kept = folder / ("answered" if "board" in request.fixturenames else "made")
+    shutil.copytree(kept, tmp_path / "store", symlinks=True)
+    return Edition(manifest, Store(str(tmp_path / "store"), writable=False))
+
+
+@pytest.fixture
+def board(stores) -> Leaderboard:
+    return stores[2]
 
 
 @pytest.mark.parametrize(

@@ -300,7 +300,7 @@ def test_killed_at_any_moment_and_run_again(photos, tmp_path):
     build(Job(what, url))
     environment = {**os.environ, "PROBE_SECONDS": "0.1", "PROBE_LOG": str(log)}
     clock = random.Random(5)
-    for _ in range(4):
+    for _ in range(2):
         process = subprocess.Popen(command(what, url), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 60
         while not log.exists() and process.poll() is None and time.monotonic() < deadline:

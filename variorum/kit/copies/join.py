@@ -94,29 +94,18 @@ def hamming_join(
     return _hamming(queries, stored, np.arange(len(queries)), np.arange(len(stored)), radius, exact, partitions)
 
 
-def hamming_pairs(
-    turns: NDArray[np.uint8],
-    *,
-    radius: int = RADIUS,
-    exact: bool | None = None,
-    partitions: int = 2,
-    crowd: int | None = None,
-) -> Pairs:
+def hamming_pairs(turns: NDArray[np.uint8], *, exact: bool | None = None, crowd: int | None = None) -> Pairs:
     """Near pairs `i < j` within one set. The distance is the least over the orientations of either picture.
 
     Args:
         turns: `[N, T, 32]` uint8, each picture's orientations, upright first.
-        radius: bits, as in `hamming_join`.
         exact: as in `hamming_join`.
-        partitions: as in `hamming_join`.
         crowd: skip pairs in which both rows already have `crowd` neighbours. None skips nothing.
     """
     rows = np.arange(len(turns))
     own = np.ascontiguousarray(turns[:, 0])
-    late = crowded(own, crowd, radius) if crowd is not None else np.zeros(len(turns), bool)
-    if exact is None:
-        exact = radius <= RADIUS and len(turns) ** 2 <= EXACT_PAIRS
-    options = (radius, exact, partitions)
+    late = crowded(own, crowd, RADIUS) if crowd is not None else np.zeros(len(turns), bool)
+    options = RADIUS, len(turns) ** 2 <= EXACT_PAIRS if exact is None else exact, 2
     found = _hamming(turns, own[~late], rows, rows[~late], *options, within=True)
     if late.any():
         back = _hamming(turns[~late], own[late], rows[~late], rows[late], *options, within=True)

@@ -139,7 +139,7 @@ class _Matching(COCOeval):  # type: ignore[misc]
         return (picture, category) in self._gts
 
     def strays(self, picture: int, category: int, ranges: Sequence[Sequence[float]], most: int) -> list[dict[str, Any]]:
-        """What `evaluateImg` gives for each range where no object is, as is the case most often, without its loops."""
+        """What `evaluateImg` gives for each range where there is no object, as is most often the case."""
         found = sorted(self._dts[picture, category], key=lambda one: -one["score"])[:most]
         scores, areas = [one["score"] for one in found], np.array([one["area"] for one in found])
         every, nothing = np.ones((len(THRESHOLDS), 1), bool), np.zeros((len(THRESHOLDS), len(found)))

@@ -37,6 +37,7 @@ from variorum.schemas.annotations import Annotations, Text
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
+from variorum.schemas.fields import each_once
 from variorum.schemas.sample import Failure, Gate, Sample, child_id
 from variorum.schemas.uses import required_models
 
@@ -49,13 +50,8 @@ FLAGGED = "filtered_nsfw"
 NO_PICTURE = "no_picture", "there is no picture to start from"
 
 
-def all_different(values: tuple[float, ...]) -> tuple[float, ...]:
-    """The values. Raises ValueError when one occurs twice, as two variants would have one name."""
-    if len(set(values)) != len(values):
-        raise ValueError("must be values that differ")
-    return values
-
-
+all_different = each_once("must be values that differ")
+"""Checks values; with equal ones two variants would have one name."""
 Weight = Annotated[float, Field(ge=1, le=50)]
 """Weight of classifier-free guidance. Pipelines treat a weight below 1 as 1, which is no guidance, so it is refused."""
 Weights = Annotated[tuple[Weight, ...], Field(min_length=1), AfterValidator(all_different)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
+    from variorum.schemas.canonical import Json
     from variorum.schemas.table import Table
 
 MEDIAN_OF = 5
@@ -64,6 +65,17 @@ def most_flagged(table: Table, flag: Bools, most: int = 10, *, judged: Bools | N
     ids = class_ids(table)
     largest = np.argsort(-shares, kind="stable")[:most].tolist()
     return {ids[int(classes[k])]: round(float(shares[k]), 4) for k in largest if shares[k] > 0}
+
+
+def flag_figures(table: Table, judged: Bools) -> dict[str, Json]:
+    """Counts of the judged and flagged pictures, the flagged share as the noise rate, the most flagged classes."""
+    flag = table["flag"]
+    return {
+        "judged": int(judged.sum()),
+        "flagged": int(flag.sum()),
+        "estimated_noise_rate": round(float(flag[judged].mean()), 4),
+        "most_flagged_classes": most_flagged(table, flag, judged=judged),
+    }
 
 
 def less_class_median(values: Floats, y: Ints) -> Floats:

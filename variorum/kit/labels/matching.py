@@ -152,7 +152,8 @@ def _texts(classes: Sequence[Texts], model_classes: Texts, outputs: int | None) 
             return tuple((text,) for text in model_classes)
         return tuple((text, one.wnid) for text, one in zip(model_classes, imagenet(), strict=True))
     if in_imagenets_order(model_classes):
-        return tuple(map(_of_imagenet, model_classes, _believed(model_classes)))
+        places = zip(model_classes, _believed(model_classes), strict=True)
+        return tuple((text,) if index < 0 else (text, imagenet()[index].wnid) for text, index in places)
     return tuple((text,) for text in model_classes)
 
 
@@ -168,10 +169,6 @@ def _believed(texts: Sequence[str]) -> list[int]:
         index if index is not None and (index == place or index not in in_place) else -1 if place in said else place
         for place, index in enumerate(named)
     ]
-
-
-def _of_imagenet(text: str, index: int) -> Texts:
-    return (text,) if index < 0 else (text, imagenet()[index].wnid)
 
 
 def numbered(texts: Sequence[str]) -> bool:

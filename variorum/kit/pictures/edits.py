@@ -250,9 +250,7 @@ def direction(subject: Subject, *, angle: float, base_size: float | None, margin
     _check_movable(subject, turns=True)
     base = _base(subject, base_size, margin)
     placed = geometry.turned(cutout, base, angle, margin)
-    overlap, difference = geometry.same_look(base, placed)
-    if overlap >= limits.same_iou and difference < limits.same_pixels:
-        raise CannotEdit("null_edit", f"turned by {angle:g} degrees it looks the same (IoU {overlap:.3f})")
+    _check_changed(subject, base, placed, f"turned by {angle:g} degrees")
     draft = _moved_object(subject, placed, based=base_size is not None)
     before, after = geometry.centroid(cutout, base), geometry.centroid(cutout, placed)
     drift = float(np.hypot(after[0] - before[0], after[1] - before[1]))
@@ -273,11 +271,9 @@ def direction(subject: Subject, *, angle: float, base_size: float | None, margin
 def mirror(subject: Subject) -> Draft:
     """The object flipped left to right in its place."""
     _check_movable(subject, turns=True)
-    limits, base = subject.scene.limits, geometry.whole(subject.scene.cutout)
+    base = geometry.whole(subject.scene.cutout)
     placed = geometry.mirrored(base)
-    overlap, difference = geometry.same_look(base, placed)
-    if overlap >= limits.same_iou and difference < limits.same_pixels:
-        raise CannotEdit("null_edit", f"mirrored it looks the same (IoU {overlap:.3f})")
+    _check_changed(subject, base, placed, "mirrored")
     return _moved_object(subject, placed)
 
 
@@ -289,6 +285,13 @@ def size_name(rate: float | str) -> str:
 def short(value: float) -> float:
     """A plain number with six decimals, as records hold it."""
     return round(float(value), 6)
+
+
+def _check_changed(subject: Subject, base: Placed, placed: Placed, how: str) -> None:
+    """Raise CannotEdit if the object looks the same."""
+    overlap, difference = geometry.same_look(base, placed)
+    if overlap >= subject.scene.limits.same_iou and difference < subject.scene.limits.same_pixels:
+        raise CannotEdit("null_edit", f"{how} it looks the same (IoU {overlap:.3f})")
 
 
 def _base(subject: Subject, base_size: float | None, margin: int) -> Placed:

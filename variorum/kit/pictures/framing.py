@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats, Pixels
+    from variorum.arrays import Bools, Floats, Pixels
 
 Window = tuple[int, int, int]
 """Left, top and side, in pixels of the whole picture."""
@@ -44,6 +44,14 @@ def window(height: int, width: int, mask: Pixels | None = None) -> Window:
     start = min(max(room // 2, low), high)
     start = min(max(start, 0), room)
     return (start, 0, side) if width > height else (0, start, side)
+
+
+def largest_square(free: Bools) -> Window:
+    """The largest square of odd side where `free` `[H, W]` is true; side 0 without any."""
+    depth = cv2.distanceTransform(np.pad(free.astype(np.uint8), 1), cv2.DIST_C, cv2.DIST_MASK_3)
+    top, left = np.unravel_index(int(depth.argmax()), depth.shape)
+    reach = int(depth[top, left]) - 1  # 1 is a single pixel
+    return (0, 0, 0) if reach < 0 else (int(left) - 1 - reach, int(top) - 1 - reach, 2 * reach + 1)
 
 
 def matrix(at: Window, frame: int) -> Floats:

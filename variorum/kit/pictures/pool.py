@@ -17,7 +17,6 @@ import numpy as np
 
 from variorum.kit.gates import gates
 from variorum.kit.pictures import framing, plates
-from variorum.kit.pictures.framing import Window
 from variorum.kit.pictures.scenes import GIVEN, BadInput, Scene, Setup, label_index, scenes
 from variorum.models.imagenet_classes import index_of
 from variorum.schemas.canonical import Json, derive_seed, digest
@@ -26,7 +25,7 @@ from variorum.schemas.sample import RESTRICTED, Lender, Sample
 from variorum.stages.lending import LetThrough, let_through
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Pixels, Singles
+    from variorum.arrays import Array, Pixels, Singles
 
 Box: TypeAlias = tuple[int, int, int, int]
 ALIKE = 12.0
@@ -299,19 +298,11 @@ def free_window(scene: Scene, sample: Sample) -> Box | None:
     for one in sample.annotations.objects:
         left, top, wide, high = (edge / scale for edge in one.box)
         free[max(0, math.floor(top)) : math.ceil(top + high), max(0, math.floor(left)) : math.ceil(left + wide)] = False
-    left, top, side = largest_square(free)
+    left, top, side = framing.largest_square(free)
     if side < LEAST_WINDOW * min(free.shape) or side * scale < LEAST_PIXELS * scene.window[2]:
         return None
     side = math.floor(side * scale)
     return min(math.ceil(left * scale), width - side), min(math.ceil(top * scale), height - side), side, side
-
-
-def largest_square(free: Bools) -> Window:
-    """The largest square of odd side where `free` `[H, W]` is true; side 0 without any."""
-    depth = cv2.distanceTransform(np.pad(free.astype(np.uint8), 1), cv2.DIST_C, cv2.DIST_MASK_3)
-    top, left = np.unravel_index(int(depth.argmax()), depth.shape)
-    reach = int(depth[top, left]) - 1  # 1 is a single pixel
-    return (0, 0, 0) if reach < 0 else (int(left) - 1 - reach, int(top) - 1 - reach, 2 * reach + 1)
 
 
 def _packed(lent: Lent | None) -> dict[str, Array]:

@@ -114,7 +114,7 @@ def _clean(there: Any, right: Any, results: Results) -> dict[str, Json] | None:
     if not there.any():
         return None
     wrong, every = (part[:, None].astype(np.float64) for part in (there & ~right, there))
-    return results.of(wrong, every, photographs=int(there.sum()))
+    return results.told(wrong, every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +166,7 @@ class Asked:
         by_severity: dict[str, Json] = {}
         for place in self.columns([kind]):
             top, bottom = self.wrong[:, [place]], self.count[:, [place]]
-            by_severity[str(self.cells.keys[place][1])] = self.results.of(
-                top, bottom, n=int(bottom.sum()), photographs=int((bottom > 0).sum())
-            )
+            by_severity[str(self.cells.keys[place][1])] = self.results.told(top, bottom, n=int(bottom.sum()))
         whole = not why_not and kind in ALEXNET and self.severities(kind) == list(SEVERITIES)
         return {
             "family": family_of(kind),
@@ -195,6 +193,4 @@ class Asked:
         places = self.columns(kinds)
         if not places:
             return None
-        count = self.count[:, places]
-        photographs = int((count > 0).sum(axis=0).min())
-        return self.results.of(top[:, places], count, signed, photographs=photographs, **more)
+        return self.results.told(top[:, places], self.count[:, places], signed, **more)

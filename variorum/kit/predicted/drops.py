@@ -39,6 +39,10 @@ class Results:
         self._figures.append(dict(more))
         return self._figures[-1]
 
+    def told(self, top: Floats, bottom: Floats, signed: bool = False, /, **more: Json) -> dict[str, Json]:
+        """The same with the number of `photographs` of the variant that has the fewest."""
+        return self.of(top, bottom, signed, photographs=self._resamples.fewest(bottom), **more)
+
     def fill(self) -> None:
         """Add `value`, `low` and `high` to all figures."""
         for figure, found in zip(self._figures, self._resamples.means_of_ratios(self._ratios), strict=True):
@@ -52,36 +56,28 @@ def of_classifier(data: Paired, number: int, results: Results, families: Familie
     variants: dict[str, Json] = {}
     for column in cells.held:
         variant, n = data.variants[column], cells.count[:, column].sum()
-        photographs = fewest(data, cells.count[:, [column]])
         figure: dict[str, Json] = {
             "n": int(n),
-            "photographs": photographs,
+            "photographs": fewest(data, cells.count[:, [column]]),
             "accuracy": percent(cells.correct[:, column].sum() / n),
         }
         if not data.alone:
             figure["original_accuracy"] = percent((cells.original * cells.count[:, column]).sum() / n)
-            figure["drop"] = results.of(*cells.lost([column]), True, photographs=photographs)
+            figure["drop"] = results.told(*cells.lost([column]), True)
         if starts := data.starts.get(variant):
             change, both = cells.lost_since([column])
             if both.any():
-                figure["drop_vs_reference"] = results.of(
-                    *(change, both, True),
-                    n=int(both.sum()),
-                    photographs=fewest(data, both),
-                    reference=" or ".join(starts),
-                )
+                more: dict[str, Json] = {"n": int(both.sum()), "reference": " or ".join(starts)}
+                figure["drop_vs_reference"] = results.told(change, both, True, **more)
         variants[variant] = figure
     summary: dict[str, Json] = {"n": int(there.sum()), "variants": variants}
     if there.any():
         summary["original_accuracy"] = percent(right.sum() / there.sum())
     if averaged := averaged_columns(data, cells.count):
         summary["averaged"] = [data.variants[column] for column in data.order or averaged if column in averaged]
-        photographs = fewest(data, cells.count[:, averaged])
-        summary["average_accuracy"] = results.of(
-            cells.correct[:, averaged], cells.count[:, averaged], photographs=photographs
-        )
+        summary["average_accuracy"] = results.told(cells.correct[:, averaged], cells.count[:, averaged])
         if not data.alone:
-            summary["average_drop"] = results.of(*cells.lost(averaged), True, photographs=photographs)
+            summary["average_drop"] = results.told(*cells.lost(averaged), True)
     if together := {name: _family(cells, columns, results) for name, columns in _families(cells, families)}:
         summary["families"] = together
     return summary
@@ -182,15 +178,15 @@ def _family(cells: Cells, columns: Sequence[int], results: Results) -> dict[str,
     ordered = [column for column in data.order or columns if column in columns]
     found: dict[str, Json] = {"n": n, "edits": [data.variants[column] for column in ordered if column in edits]}
     if n:
-        found["accuracy"] = results.of(mine.correct[:, edits], mine.count[:, edits], photographs=n)
+        found["accuracy"] = results.told(mine.correct[:, edits], mine.count[:, edits])
     if n and not data.alone:
         original = mine.original[:, None] * mine.count[:, edits]
         found["original_accuracy"] = percent((original.sum(axis=0) / mine.count[:, edits].sum(axis=0)).mean())
-        found["drop"] = results.of(*mine.lost(edits), True, photographs=n)
+        found["drop"] = results.told(*mine.lost(edits), True)
         change, started = mine.lost_since(edits)
         if any(data.starts.get(data.variants[one]) for one in edits) and started.any(axis=0).all():
-            found["drop_vs_reference"] = results.of(change, started, True, photographs=fewest(data, started))
-        found["drops"] = {data.variants[one]: results.of(*mine.lost([one]), True, photographs=n) for one in ordered}
+            found["drop_vs_reference"] = results.told(change, started, True)
+        found["drops"] = {data.variants[one]: results.told(*mine.lost([one]), True) for one in ordered}
     return found
 
 
@@ -236,10 +232,7 @@ def pairs(classifiers: int) -> list[tuple[int, int]]:
 def difference(data: Paired, one: int, other: int, results: Results) -> dict[str, Json]:
     """The first classifier's figures minus the second's, in percentage points, on the pictures that both scored."""
     both = data.originals(one)[0] & data.originals(other)[0]
-    gained = {
-        name: results.of(*ratio, photographs=fewest(data, ratio.bottom))
-        for name, ratio in gains(data, one, other).items()
-    }
+    gained = {name: results.told(*ratio) for name, ratio in gains(data, one, other).items()}
     return {"n": int(both.sum()), **gained}
 
 

@@ -119,6 +119,10 @@ class Resamples:
             found.append({"value": percent(value), "low": percent(low), "high": percent(high)})
         return found
 
+    def fewest(self, bottom: Floats) -> int:
+        """Number of sources of the variant that has the fewest; `bottom` as of `Ratio`."""
+        return int((self._by_source(bottom) > 0).sum(axis=0).min())
+
     def _by_source(self, part: Floats) -> Floats:
         """Sums `[n, V]` of what may be by unit, `[U, V]`."""
         return part if self._units is None else self._units.by_source(part, self._n)

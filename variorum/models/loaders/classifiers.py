@@ -287,10 +287,7 @@ class GreyCNN:
 
     def features(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 128]`, non-negative: what the last layer gets."""
-        if not self._last.has(images):
-            self(images)
-        found: Singles = self._last.found
-        return found
+        return np.asarray(self._last.of(images, self))
 
     def _both(self, batch: Any) -> Any:
         import torch

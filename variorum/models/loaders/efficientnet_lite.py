@@ -96,10 +96,7 @@ class EfficientNetLite:
 
     def features(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 1280]`, non-negative: what the last layer gets."""
-        if not self._last.has(images):
-            self(images)
-        found: Singles = self._last.found
-        return found
+        return np.asarray(self._last.of(images, self))
 
 
 class EfficientNetLiteEncoder(Encoder):

@@ -68,8 +68,9 @@ class TrustMark:
 
     def embed(self, images: Sequence[Pixels], payloads: Bools) -> list[Pixels]:
         """Each picture with its payload, `[N, 100]`."""
-        pairs = zip(images, payloads, strict=True)
-        marked = [self._model.encode(Image.fromarray(image), _digits(row), MODE="binary") for image, row in pairs]
+        digits = ["".join("1" if bit else "0" for bit in payload) for payload in payloads]
+        pairs = zip(images, digits, strict=True)
+        marked = [self._model.encode(Image.fromarray(image), row, MODE="binary") for image, row in pairs]
         return [np.ascontiguousarray(np.asarray(one, np.uint8)) for one in marked]
 
     def read(self, images: Sequence[Pixels]) -> Singles:
@@ -77,10 +78,6 @@ class TrustMark:
         texts = [self._model.decode(Image.fromarray(image), MODE="binary")[0] for image in images]
         rows = [[1.0 if digit == "1" else -1.0 for digit in text] for text in texts]
         return np.array(rows, np.float32).reshape(len(rows), BITS)
-
-
-def _digits(payload: Bools) -> str:
-    return "".join("1" if bit else "0" for bit in payload)
 
 
 TRUSTMARK = Loader(

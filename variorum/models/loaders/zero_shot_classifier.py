@@ -93,10 +93,7 @@ class ZeroShotClassifier:
 
     def features(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]` of length 1: what the classes' directions are multiplied with."""
-        if not self._last.has(images):
-            self(images)
-        found: Singles = self._last.found
-        return found
+        return np.asarray(self._last.of(images, self))
 
 
 ZERO_SHOT_CLASSIFIER = Loader(

@@ -98,15 +98,7 @@ def quick_thumbnail(data: bytes, side: int, *, blur: bool = False) -> bytes:
     """A picture as JPEG, its longer side reduced to about `side` pixels if it has more, within a factor of `NEAR`.
 
     Most JPEGs are decoded at a size in these bounds and needn't be resampled, so that a picture takes two milliseconds,
-    a third of what `thumbnail` takes. The file is half as large again.
-
-    Args:
-        data: the encoded picture.
-        side: in pixels.
-        blur: whether nothing is to be recognised in it.
-
-    Raises:
-        UndecodableImage: it can't be decoded.
+    a third of what `thumbnail` takes. The file is half as large again. Arguments and errors are those of `thumbnail`.
     """
     import numpy as np
     import simplejpeg

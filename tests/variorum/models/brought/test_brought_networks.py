@@ -73,7 +73,7 @@ def test_a_network_of_torchvision_gets_the_transforms_of_its_builders_default_we
 
 @pytest.mark.parametrize(
     ("make", "size"),
-    [("resnet34", 256), ("efficientnet_b1", 255), ("inception_v3", 342), ("swin_v2_t", 260), ("regnet_y_400mf", 232)],
+    [("efficientnet_b1", 255), ("inception_v3", 342), ("swin_v2_t", 260), ("regnet_y_400mf", 232)],
 )
 def test_the_builder_is_known_by_the_shapes_whatever_the_head(make, size):
     import torch
