@@ -54,6 +54,7 @@ class Consensus(Detector):
         others="member",
     )
     location: ClassVar[frozenset[str]] = frozenset({"votes", "gold"})
+    revision: ClassVar[int] = 2
     adds: ClassVar[Mapping[str, str]] = {LABELS: "member"}
 
     votes: Path | None = None
