@@ -177,7 +177,9 @@ def reversed_panel(folder, reverse: int, *, known: bool):
         for number, who in enumerate(PEOPLE)
     ]
     said = of_votes(given)
-    published = [("yes" if truth[int(one, 16)] else "no") if int(one, 16) < 30 else "" for one in said["id"].to_pylist()]
+    published = [
+        ("yes" if truth[int(one, 16)] else "no") if int(one, 16) < 30 else "" for one in said["id"].to_pylist()
+    ]
     if known:
         said = said.set_column(said.column_names.index("truth"), said.schema.field("truth"), [published])
     path = folder / "panel.csv"

@@ -153,7 +153,7 @@ def _evidence(counts: Floats) -> tuple[Floats, Floats, Floats]:
     return _log_mean(looking), _log_mean(swapped), _log_mean(habits)
 
 
-def _log_probability(counts: Ints, shares: Floats) -> Floats:
+def _log_probability(counts: Ints | Floats, shares: Floats) -> Floats:
     """The log of D(counts | shares) over the last axis."""
     from scipy.special import gammaln
 

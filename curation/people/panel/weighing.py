@@ -90,11 +90,12 @@ def consensus(cells: Cells, models: Ints, how: Weighing, *, by_label: bool, gold
     every = np.ones(len(sure), bool)
     found, start = max(((learn(every, start), start) for start in starts), key=lambda one: one[0].log_likelihood)
     number = len(cells.people) + len(models)
-    shown, judged = (expected_counts(found.p, *(part[on] for part in votes), number) for on in (sure, unknown))
+    cell, rater, answer = votes
+    shown, judged = (expected_counts(found.p, cell[on], rater[on], answer[on], number) for on in (sure, unknown))
     mirror, below = mirrored(shown, judged), below_chance(shown + judged)
     if (unproven := below & ~below_chance(shown)).any():
-        found = replace(found, p=learn(~unproven[votes[1]], start).p)
-    p = np.where(np.isnan(known), found.p + mirror * (1 - 2 * found.p), known)
+        found = replace(found, p=learn(~unproven[rater], start).p)
+    p = np.where(np.isnan(known), found.p + min(mirror, 0.5) * (1 - 2 * found.p), known)  # never turned round
     return Learnt(replace(found, p=p), below, mirror)
 
 

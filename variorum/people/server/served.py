@@ -20,6 +20,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from variorum.arrays import Bools
+from variorum.people.panel.collected import votes_of
 from variorum.people.panel.dispatch import (
     Task,
     disputed,
