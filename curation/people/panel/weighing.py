@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from variorum.curation.people.panel.crowdlab import crowdlab
-from variorum.curation.people.panel.raters import below_chance, mirrored
+from variorum.curation.people.panel.raters import SURE, below_chance, mirrored
 from variorum.kit.raters.agreement import answer_counts
 from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, expected_counts, vote_share
 from variorum.kit.raters.valid_votes import Cells
@@ -74,9 +74,9 @@ def consensus(cells: Cells, models: Ints, how: Weighing, *, by_label: bool, gold
     )
     truth = cells.gold if gold else np.full(len(cells), np.nan)
     sure, unknown = ~np.isnan(truth)[votes[0]], np.isnan(known)[votes[0]]  # discussions are about what is hard
-    starts = (False, True) if len({*truth[votes[0]][sure].tolist()}) == 2 else (False,)
+    from_gold = len({*truth[votes[0]][sure].tolist()}) == 2
 
-    def learn(chosen: Bools, from_gold: bool) -> Consensus:
+    def learn(chosen: Bools) -> Consensus:
         return dawid_skene(
             *(part[chosen] for part in votes),
             gold=known,
@@ -87,14 +87,14 @@ def consensus(cells: Cells, models: Ints, how: Weighing, *, by_label: bool, gold
             from_gold=from_gold,
         )
 
-    every = np.ones(len(sure), bool)
-    found, start = max(((learn(every, start), start) for start in starts), key=lambda one: one[0].log_likelihood)
+    found = learn(np.ones(len(sure), bool))
     number = len(cells.people) + len(models)
     cell, rater, answer = votes
     shown, judged = (expected_counts(found.p, cell[on], rater[on], answer[on], number) for on in (sure, unknown))
-    mirror, below = mirrored(shown, judged), below_chance(shown + judged)
-    if (unproven := below & ~below_chance(shown)).any():
-        found = replace(found, p=learn(~unproven[rater], start).p)
+    mirror, below, proven = mirrored(shown, judged), below_chance(shown + judged), below_chance(shown)
+    if (unproven := below & ~proven).any():
+        found = replace(found, p=learn(~unproven[rater]).p)
+        below = below if SURE * mirror < 1 else proven  # it may be the others who are
     p = np.where(np.isnan(known), found.p + min(mirror, 0.5) * (1 - 2 * found.p), known)  # never turned round
     return Learnt(replace(found, p=p), below, mirror)
 
