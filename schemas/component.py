@@ -110,6 +110,7 @@ class Context:
         splits: the recipe's shares by split, for a generator that makes one picture of several photographs.
         listings: the edition's listings by name, each with its columns, for an evaluation's `chosen` and `figures`.
         chosen: what an evaluation's `chosen` said of the pictures in its `measure`, by id; empty if it takes all.
+        store: folder or URL of the store that the recipe is run in; `""` where there is none.
     """
 
     seed: int
@@ -120,6 +121,7 @@ class Context:
     splits: Mapping[Split, float] = field(default_factory=dict)
     listings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     chosen: Mapping[str, int] = field(default_factory=dict)
+    store: str = ""
 
     def seed_for(self, component: str, sample_id: str, purpose: str = "") -> int:
         """A seed in [0, 2^63) for one purpose on one sample."""
