@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from variorum.kit.pictures import jpeg_grid
 from variorum.kit.resampling.separation import Draws, Separation
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -24,14 +25,8 @@ from variorum.schemas.table import Table
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Pixels
 
-LUMA = np.array([0.299, 0.587, 0.114])
-GRID = 8
-"""Side of JPEG's blocks in pixels."""
-LEAST_SIDE = 3 * GRID
-FINE = 4
-"""DCT coefficients from this frequency on, in both directions, are rounded to 0 by most JPEGs."""
-ZERO = FLAT = 0.5
-"""Below it in size a coefficient counts as 0, and a step between pixels as none."""
+FLAT = 0.5
+"""A step between pixels below it counts as none."""
 LEAST = 48
 """Photographs of an arm from which a set is refused; of fewer, chance tells too much."""
 BOOTSTRAP = 1000
@@ -43,9 +38,9 @@ COLUMNS = "comb", "blockiness", "zeros", *SHARPNESS
 class FormatTrap(Detector):
     """Two traces of a JPEG's grid, and how well each tells the arms from the real pictures, as AUROC.
 
-    `comb` is the share of fine DCT coefficients that are 0 on the grid, minus the same off the grid. `blockiness` is the
-    step between pixels across the grid, over that elsewhere. Both also rise and fall with sharpness, and a model that
-    smooths isn't a trap. So both are compared among pictures that are equally sharp in seven ways.
+    `comb` is the share of fine DCT coefficients that are 0 on the grid, minus the same off the grid. `blockiness` is
+    the step between pixels across the grid, over that elsewhere. Both also rise and fall with sharpness, and a model
+    that smooths isn't a trap. So both are compared among pictures that are equally sharp in seven ways.
     """
 
     revision: ClassVar[int] = 2
@@ -100,17 +95,16 @@ class FormatTrap(Detector):
                         photographs,
                         f"the {name} of a JPEG's grid tells {arm!r} from the real pictures (AUROC {one['value']:.2f} "
                         f"[{one['low']:.2f}, {one['high']:.2f}], allowed is 0.5 ± {self.tolerance:.2g}), so a detector "
-                        "could read the file format in place of the picture; shrink all arms by one factor that isn't a "
-                        "power of two and compress them alike, as the generator detection_arms does",
+                        "could read the file format in place of the picture; shrink all arms by one factor that isn't "
+                        "a power of two and compress them alike, as the generator detection_arms does",
                     )
 
 
 def traces(image: Pixels) -> dict[str, float]:
     """The columns of `FormatTrap` for RGB `[H, W, 3]`."""
-    if min(image.shape[:2]) < LEAST_SIDE:
+    if min(image.shape[:2]) < jpeg_grid.LEAST_SIDE:
         return dict.fromkeys(COLUMNS, np.nan)
-    luma = image @ LUMA
-    on, off = _zeros(luma), _zeros(luma[GRID // 2 :, GRID // 2 :])
+    luma = image @ jpeg_grid.LUMA
     grey = np.rint(luma).astype(np.uint8)
     across, down = (np.abs(np.diff(luma, axis=axis)) for axis in (1, 0))
     sharp = {
@@ -121,7 +115,7 @@ def traces(image: Pixels) -> dict[str, float]:
     }
     logs = {name: float(np.log(value + 1e-3)) for name, value in sharp.items()}
     flat = {"flat_across": float((across < FLAT).mean()), "flat_down": float((down < FLAT).mean())}
-    return {"comb": on - off, "blockiness": (_steps(luma) + _steps(luma.T)) / 2, "zeros": off, **logs, **flat}
+    return {**jpeg_grid.traces(luma), **logs, **flat}
 
 
 def separations(table: Table, real: Sequence[str], seed: int) -> dict[str, tuple[int, dict[str, dict[str, Any]]]]:
@@ -162,26 +156,6 @@ def at_equal(trace: Floats, sharpness: Floats) -> Floats:
     return np.asarray(trace - terms @ np.linalg.lstsq(terms, trace, rcond=None)[0])
 
 
-def _zeros(luma: Floats) -> float:
-    """Share of fine DCT coefficients that are 0, over all blocks of 8 x 8."""
-    height, width = (side // GRID for side in luma.shape)
-    blocks = luma[: height * GRID, : width * GRID].reshape(height, GRID, width, GRID).swapaxes(1, 2)
-    fine = _DCT[FINE:] @ blocks @ _DCT[FINE:].T
-    return float((np.abs(fine) < ZERO).mean())
-
-
-def _steps(luma: Floats) -> float:
-    """Mean step between columns across the grid, over that elsewhere."""
-    steps = np.abs(np.diff(luma, axis=1)).mean(axis=0)
-    across = np.arange(len(steps)) % GRID == GRID - 1
-    inside = float(steps[~across].mean())
-    return float(steps[across].mean()) / inside if inside > 0 else 1.0
-
-
 def _log_odds(share: Floats) -> Floats:
     share = np.clip(share, 1e-3, 1 - 1e-3)
     return np.asarray(np.log(share / (1 - share)))
-
-
-_DCT = np.sqrt(2 / GRID) * np.cos(np.outer(np.arange(GRID), np.arange(GRID) + 0.5) * np.pi / GRID)
-_DCT[0] /= np.sqrt(2)
