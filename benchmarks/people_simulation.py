@@ -9,6 +9,12 @@ dispatch    one of the panels at smaller size through the real dispatch, ballots
             digit and no to the others. The same figures as from votes that are drawn directly.
 clickers    share of raters, by how they answer, whom the test suspects after their first 30 answers, after 100 on
             gold, and at any time until then.
+panels      questions with three votes, for a fifth of which yes is right, and a tenth on top whose answer is known. All
+            people are honest; or a fifth of them, two at least, guess, always say yes, take yes for no, fade from their
+            best to guessing, or copy one another where two are asked. Share of questions that the consensus settles, of
+            these that are right (mean and worst run), of right labels that are found, and the largest probability of
+            the mirror image, with the known answers and without. Beside it the majority, and as the limit whoever knows
+            everybody's true table.
 hasty       share of them who are warned and who are paused, all being fast, at any time within 60 answers on gold, and
             after how many (median of those who are).
 """
@@ -24,6 +30,8 @@ import json
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +45,27 @@ from sqlalchemy import Engine, insert
 from variorum.arrays import Floats, Ints
 from variorum.curation.people.panel.crowdlab import crowdlab
 from variorum.curation.people.panel.raters import BOUND, LEAST, evidence_of_clicking
+from variorum.curation.people.panel.weighing import CORRECT, WRONG, Weighing, consensus, states
 from variorum.kit.raters.dawid_skene import dawid_skene, model_votes
+from variorum.kit.raters.valid_votes import Cells
 from variorum.people.panel.dispatch import next_tasks
+from variorum.people.panel.gold import gold_target
 from variorum.people.panel.haste import PAUSED, WARNED
 from variorum.people.votes.ballots import cast, counted, join
 from variorum.people.votes.database import open_database, panels, questions, tasks, writing
 from variorum.schemas.vote import Vote, question_key
 
+PEOPLE: dict[str, tuple[int, int, Callable[[np.random.Generator], Floats]]] = {
+    "3 people": (400, 3, lambda rng: even(rng.uniform(0.88, 0.98, 3))),
+    "5 people": (400, 5, lambda rng: even(rng.uniform(0.88, 0.98, 5))),
+    "12 people": (600, 12, lambda rng: even(rng.uniform(0.88, 0.98, 12))),
+    "30 cautious": (1000, 30, lambda rng: np.stack([rng.dirichlet(20 * row, 30) for row in REAL], axis=1)),
+}
+"""Questions, people, and their tables."""
+REAL = np.array([[0.899, 0.06, 0.041], [0.32, 0.17, 0.51]])
+"""The pooled rater of ReaL (Beyer et al. 2020)."""
+CASTS = "honest", "coins", "always yes", "adversaries", "drifting", "colluding"
+VOTES, RIGHT, GOLD = 3, 0.2, 0.1
 PANEL, NOW, K = "digits@1.0.0/main", 1_000_000.0, 10
 COLUMNS = "majority", "majority_model_ties", "dawid_skene_of_classes", "model", "crowdlab", "auroc", "auroc_agreement"
 SETUPS: dict[str, tuple[Callable[[np.random.Generator], Floats], float, tuple[float, ...]]] = {
@@ -254,6 +276,88 @@ def clickers(people: int) -> dict[str, Any]:
     return report
 
 
+def even(right: Floats, unclear: float = 0.05) -> Floats:
+    """Tables `[R, 2, 3]` of people who are as good at yes as at no."""
+    sure = (1 - unclear) * right
+    no = np.stack([sure, np.full(len(right), unclear), 1 - unclear - sure], axis=1)
+    return np.stack([no, no[:, ::-1]], axis=1)
+
+
+def played(name: str, cast_: str, seed: int) -> tuple[Cells, Ints, int, Floats]:
+    """A panel's answers, the truth of each cell, how many cells have no known answer, and everybody's table."""
+    number, people, make = PEOPLE[name]
+    rng = np.random.default_rng([seed, *name.encode(), *cast_.encode()])
+    tables, odd = make(rng), np.arange(max(2, people // 5))
+    special = {"coins": RATERS["coin"], "always yes": RATERS["always yes"]}
+    if cast_ in special:
+        tables[odd] = special[cast_]
+    if cast_ == "adversaries":
+        tables[odd] = tables[odd, ::-1]
+    known = int(number * GOLD)
+    truth = np.append(rng.random(number) < RIGHT, np.arange(known) % 2).astype(np.int64)
+    who = rng.permuted(np.tile(np.arange(people), (number, 1)), axis=1)[:, :VOTES]
+    cell, rater = np.repeat(np.arange(number), VOTES), who.ravel()
+    for one, asked in enumerate(np.bincount(rater, minlength=people)):
+        some = rng.permutation(known)[: int(gold_target(int(asked), GOLD))] + number
+        cell, rater = np.append(cell, some), np.append(rater, np.full(len(some), one))
+    order = rng.permutation(len(cell))
+    cell, rater = cell[order], rater[order]
+    shares = tables[rater, truth[cell]]
+    if cast_ == "drifting":
+        for one in odd:
+            mine = np.flatnonzero(rater == one)
+            late = np.linspace(0, 1, len(mine))[:, None]
+            shares[mine] = (1 - late) * shares[mine] + late * np.array(RATERS["coin"][0])
+    answer = (rng.random(len(cell))[:, None] > shares.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+    if cast_ == "colluding":
+        for one, other in zip(odd[::2], odd[1::2], strict=False):
+            said = dict(zip(cell[rater == one].tolist(), answer[rater == one].tolist(), strict=True))
+            for place in np.flatnonzero((rater == other) & np.isin(cell, list(said))):
+                answer[place] = said[int(cell[place])]
+    gold = np.where(np.arange(len(truth)) < number, np.nan, truth)
+    nobody = np.full(len(truth), -1)
+    names = [str(one) for one in range(people)]
+    return Cells(nobody, nobody, cell, rater, answer, names, nobody, gold, None), truth, number, tables
+
+
+def panels_of(runs: int) -> dict[str, Any]:
+    """The outcome of every cast."""
+    nothing, report = np.zeros((0, 0), np.int64), dict[str, Any]()
+    for name, cast_ in product(PEOPLE, CASTS):
+        found: dict[str, list[tuple[float, float, float, float]]] = {}
+        for seed in range(runs):
+            cells, truth, number, tables = played(name, cast_, seed)
+            free = replace(cells, gold=np.full(len(truth), np.nan))
+            logs = np.log(np.maximum(tables, 1e-9))[cells.rater, :, cells.answer]
+            odds = np.bincount(cells.cell, logs[:, 1] - logs[:, 0]) + np.log(RIGHT / (1 - RIGHT))
+            known, alone = (
+                consensus(one, nothing.reshape(0, len(truth)), Weighing(), by_label=False) for one in (cells, free)
+            )
+            for column, p, how, mirror in (
+                ("known answers", known.found.p, Weighing(), known.mirror),
+                ("none known", alone.found.p, Weighing(), alone.mirror),
+                ("majority", alone.found.p, Weighing("majority"), 0.0),
+                ("limit", 1 / (1 + np.exp(-odds)), Weighing(), 0.0),
+            ):
+                state = states(free, p, how)[:number]
+                settled, right = np.isin(state, (CORRECT, WRONG)), truth[:number] == 1
+                share = float(((state == CORRECT) == right)[settled].mean()) if settled.any() else np.nan
+                row = float(settled.mean()), share, float((state[right] == CORRECT).mean()), mirror
+                found.setdefault(column, []).append(row)
+        report[f"{name}, {cast_}"] = {}
+        for column, rows in found.items():
+            settled, share, got, mirror = np.array(rows).T
+            some = share[~np.isnan(share)]
+            report[f"{name}, {cast_}"][column] = {
+                "settled": round(float(settled.mean()), 3),
+                "right": round(float(some.mean()), 3) if len(some) else None,
+                "right_worst": round(float(some.min()), 3) if len(some) else None,
+                "found": round(float(got.mean()), 3),
+                "mirror_most": round(float(mirror.max()), 3),
+            }
+    return report
+
+
 def hasty(people: int, answers: int = 60) -> dict[str, Any]:
     """Shares of fast simulated raters who are warned and paused, and when."""
     report: dict[str, Any] = {}
@@ -276,6 +380,7 @@ def hasty(people: int, answers: int = 60) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2, help="panels of each set-up")
+    parser.add_argument("--runs", type=int, default=12, help="of each cast")
     parser.add_argument("--pictures", type=int, default=300, help="of the panel through the dispatch")
     parser.add_argument("--people", type=int, default=20_000, help="simulated raters of each sort")
     options = parser.parse_args()
@@ -290,6 +395,7 @@ def main() -> None:
         },
         "clickers": clickers(options.people),
         "hasty": hasty(options.people),
+        "panels": panels_of(options.runs),
     }
     print(json.dumps(report, indent=1))
 

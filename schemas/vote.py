@@ -28,6 +28,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Answer = Literal["no", "unclear", "yes"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
 """In the order of `kit.raters.dawid_skene`: 0, 1, 2."""
+TRUTHS = ("", "no", "yes")
+"""The answer that a question was published with; `""` for none."""
 
 Why = Literal["asked", "agreed", "gold", "added"]
 """Why a question is in the queue: it is in doubt; nobody doubts it; its answer is known; a reviewer has added it."""

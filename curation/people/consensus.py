@@ -54,6 +54,7 @@ class Consensus(Detector):
         others="member",
     )
     location: ClassVar[frozenset[str]] = frozenset({"votes", "gold"})
+    revision: ClassVar[int] = 2
     adds: ClassVar[Mapping[str, str]] = {LABELS: "member"}
 
     votes: Path | None = None
@@ -65,14 +66,14 @@ class Consensus(Detector):
     """A label is correct from this probability on, wrong up to one minus it, and unclear between. Not for majority."""
     smoothing: float = Field(default=0.01, gt=0)
     """Added to every count of a person's table of answers."""
-    pooling: float = Field(default=10.0, ge=0)
+    pooling: float = Field(default=3.0, ge=0)
     """Weight of the mean person's table in everybody's, in answers."""
     models: tuple[str, ...] = ()
     """Columns of models that join as raters: `candidates.cells`, or one with a probability for every class that occurs,
     such as `probabilities.p`."""
     gold: Path | None = None
-    """Labels whose answer is known: CSV or parquet with the columns `id` (or `origin`), `label` and `truth`, a file of
-    votes, or the questions of a panel, which have the known answers that it was published with."""
+    """More labels whose answer is known: CSV or parquet with the columns `id` (or `origin`), `label` and `truth`, a
+    file of votes, or the questions of a panel. Votes exported from a panel have those that it was published with."""
     prior_by_label: bool = False
     """Whether each label has its own share of right cells, drawn to that of all. The figures have both."""
     shrinkage: float = Field(default=10.0, ge=0)
@@ -165,6 +166,7 @@ class Consensus(Detector):
         counted = counted_votes(self.votes, table, "curate.consensus.votes")
         cells, no_class = self._cells(counted, table, ctx)
         out = Outcome.read(table.column("states").to_pylist())
+        shown = panel_figures(counted, cells, out, self._how(), self.models, no_class)
         return {
             "votes_sha256": hashlib.sha256(self.votes.read_bytes()).hexdigest(),
             "method": self.method,
@@ -174,8 +176,8 @@ class Consensus(Detector):
                 "with_a_right_label": sum(text not in ("", "[]") for text in table["correct"]),
                 "problematic": int(table["problematic"].sum()),
             },
-            **panel_figures(counted, cells, out, self._how(), self.models, no_class),
-            "findings": [self._finding(out, int(table["problematic"].sum()), counted.changed)],
+            **shown,
+            "findings": [self._finding(out, int(table["problematic"].sum()), counted.changed), *self._doubts(shown)],
         }
 
     def _finding(self, out: Outcome, problems: int, changed: int) -> str:
@@ -194,6 +196,28 @@ class Consensus(Detector):
         if changed:
             said.append(f"{changed:,} votes are on pictures that have changed since, and don't count.")
         return " ".join(said)
+
+    def _doubts(self, shown: Mapping[str, Any]) -> list[str]:
+        """What the votes themselves can't settle: who is right where no answer is known."""
+        if self.method != "dawid_skene":
+            return []
+        said, known, mirror = list[str](), shown["known"], shown["mirror"]
+        if not known:
+            said.append(
+                "No answer is known, so only the reviewers' majority says who is right; `variorum review --gold FILE` "
+                "publishes known answers."
+            )
+        if mirror > 1 - self.threshold:
+            said.append(
+                f"The opposite of every answer explains the votes nearly as well (probability {mirror:.2f}), so no "
+                "label is settled; known answers would tell."
+            )
+        if below := [name for name, one in shown["raters"].items() if one["below_chance"]]:
+            said.append(
+                f"Below chance: {', '.join(below)}. Such answers count the other way round where known answers prove "
+                "it, and else not at all."
+            )
+        return said
 
     def _cells(self, counted: Counted, table: Table, ctx: Context) -> tuple[Cells, int]:
         index = {one.id: number for number, one in enumerate(ctx.classes)}

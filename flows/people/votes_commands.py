@@ -86,7 +86,7 @@ def votes(
 
 
 def _write(panel: Panel, to: Path, images: str | None, as_json: bool) -> None:
-    from variorum.people.votes.ballots import counted
+    from variorum.people.panel.collected import votes_of
     from variorum.people.votes.files import write_votes
     from variorum.people.votes.label_studio import write_export
 
@@ -96,7 +96,7 @@ def _write(panel: Panel, to: Path, images: str | None, as_json: bool) -> None:
         number = write_export(panel.engine, panel.key, to, images=images, names=dict(panel.manifest.classes))
         said = f"{to}: {number} tasks; set up the project with {to.with_suffix('.xml')}"
     else:
-        table = counted(panel.engine, panel.key)
+        table = votes_of(panel)
         write_votes(table, to)
         number, said = len(table), f"{to}: {len(table)} votes"
     if as_json:

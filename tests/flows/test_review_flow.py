@@ -24,6 +24,7 @@ from variorum.edition.store import Store
 from variorum.flows.people.review_steps import Asking
 from variorum.people.panel.collected import keep_votes, standing
 from variorum.people.panel.panel import Panel, open_panel
+from variorum.people.panel.panel import folder_of as folder_of_panel
 from variorum.people.panel.settings import Settings
 from variorum.people.votes.ballots import withdraw
 from variorum.people.votes.files import read_votes
@@ -122,6 +123,8 @@ def test_votes_of_a_store_elsewhere_are_copied_here(asking, panel, tmp_path):
     vote_all(panel, {"Ann": 1.0})
     here = keep_votes(panel)
     elsewhere = Panel(panel.manifest, Store("memory://panel"), panel.record, panel.engine)
+    for path in Path(panel.store.root, folder_of_panel(panel.record)).glob("questions-*"):
+        elsewhere.store.put(f"{folder_of_panel(panel.record)}/{path.name}", path.read_bytes())
     copy = keep_votes(elsewhere)
     assert copy.is_relative_to(tmp_path / "cache")
     assert copy.read_bytes() == here.read_bytes()

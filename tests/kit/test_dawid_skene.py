@@ -71,6 +71,18 @@ def test_gold_cells_stay_and_anchor():
     assert ((found.p - truth) ** 2)[150:].mean() < ((without.p - truth) ** 2)[150:].mean()
 
 
+def test_known_answers_are_a_start_that_a_wrong_majority_cannot_mislead():
+    cells, raters, answers, truth, _ = panel(cells=400, raters=3, votes=3, prevalence=0.5, habits=(CAREFUL,))
+    answers = np.where(raters > 0, 2 - answers, answers)  # two of three answer the wrong way round
+    gold = np.full(len(truth), np.nan)
+    gold[:40] = truth[:40]
+    right = [
+        ((dawid_skene(cells, raters, answers, gold=gold, from_gold=start).p >= 0.5) == truth)[40:].mean()
+        for start in (False, True)
+    ]
+    assert right[0] < 0.1 < 0.9 < right[1]
+
+
 def test_the_likelihood_rises():
     cells, raters, answers, _, _ = panel(cells=500)
     steps = [dawid_skene(cells, raters, answers, max_steps=n, tolerance=0, smoothing=1e-6) for n in (1, 2, 4, 8, 16)]

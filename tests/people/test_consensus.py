@@ -12,6 +12,7 @@ from variorum.curation.people.consensus import Consensus
 from variorum.curation.people.panel.label_sets import LabelSet, Reviewed, read_label_set, worst
 from variorum.curation.people.panel.weighing import CORRECT, UNCLEAR, WRONG, Weighing, probabilities, states
 from variorum.kit.raters.valid_votes import cells_of
+from variorum.people.votes.files import write_votes
 from variorum.people.votes.tables import of_votes
 from variorum.schemas.errors import CorruptShard, RecipeError, SourceError
 from variorum.schemas.table import Table
@@ -164,6 +165,51 @@ def test_gold_keeps_its_truth_and_shows_who_is_right(tmp_path):
     assert figures["raters"]["person 1"]["gold"]["right"] == 2
     assert figures["raters"]["person 1"]["gold"]["of"] == 3
     assert sum(row["cells"] for row in figures["calibration_on_gold"]) == 4
+
+
+def reversed_panel(folder, reverse: int, *, known: bool):
+    """Figures and share of right states where the first `reverse` of three people take yes for no."""
+    rng = np.random.default_rng(7)
+    truth = np.arange(120) % 3 == 0
+    given = [
+        vote(place, "label", "a", who, "yes" if (rng.random() < 0.95) == (is_right != (number < reverse)) else "no")
+        for place, is_right in enumerate(truth.tolist())
+        for number, who in enumerate(PEOPLE)
+    ]
+    said = of_votes(given)
+    published = [
+        ("yes" if truth[int(one, 16)] else "no") if int(one, 16) < 30 else "" for one in said["id"].to_pylist()
+    ]
+    if known:
+        said = said.set_column(said.column_names.index("truth"), said.schema.field("truth"), [published])
+    path = folder / "panel.csv"
+    write_votes(said, path)
+    _, found, figures = columns(Consensus(votes=path), table([["a"]] * 120))
+    states_ = np.array([json.loads(text)[0][1] for text in found["states"]])
+    settled = np.isin(states_, ["correct", "wrong"])
+    return figures, settled[30:].mean(), ((states_ == "correct") == truth)[settled].mean() if settled.any() else None
+
+
+def test_answers_that_a_panel_was_published_with_are_known(tmp_path):
+    figures, settled, right = reversed_panel(tmp_path, 2, known=True)
+    assert figures["known"] == 30
+    assert settled > 0.9
+    assert right > 0.97
+    assert [one["below_chance"] for one in figures["raters"].values()] == [True, True, False]
+    assert "Below chance: person 1, person 2." in figures["findings"][1]
+
+
+def test_where_nothing_is_known_half_a_panel_the_wrong_way_round_settles_nothing(tmp_path):
+    figures, settled, _ = reversed_panel(tmp_path, 2, known=False)
+    assert settled == 0
+    assert figures["mirror"] > 0.2
+    assert "No answer is known" in figures["findings"][1]
+    assert "The opposite of every answer explains the votes nearly as well" in figures["findings"][2]
+    assert len(figures["findings"]) == 3  # nobody is said to be below chance: it may be the others
+    figures, settled, right = reversed_panel(tmp_path, 0, known=False)
+    assert settled > 0.9
+    assert right > 0.95
+    assert (figures["mirror"], len(figures["findings"])) == (pytest.approx(0, abs=0.02), 2)
 
 
 def test_gold_may_name_pictures_by_their_origin(tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from variorum.curation.people.panel.weighing import CORRECT, NAMES, WRONG, Weighing, consensus, states
+from variorum.curation.people.panel.weighing import CORRECT, NAMES, WRONG, Learnt, Weighing, consensus, states
 from variorum.kit.raters.agreement import answer_counts, gwet_ac1, krippendorff_alpha
 from variorum.kit.raters.dawid_skene import ANSWERS, Consensus
 from variorum.kit.raters.valid_votes import Cells, Counted
@@ -73,8 +73,10 @@ def panel_figures(
         "agreement": agreement(cells),
         "discussion": discussion(cells),
         "cost": cost(cells, out.state),
-        "priors": priors(cells, one, own, out.state, how),
-        "calibration_on_gold": calibration(without.p, cells.gold),
+        "priors": priors(cells, one.found, own.found, out.state, how),
+        "known": int((~np.isnan(cells.gold) & (cells.number() > 0)).sum()),
+        "mirror": round((own if how.by_label else one).mirror, 4),
+        "calibration_on_gold": calibration(without.found.p, cells.gold),
         "raters": rater_figures(cells, out.models, names, own if how.by_label else one),
     }
 
@@ -133,8 +135,8 @@ def agreement(cells: Cells) -> dict[str, Json]:
     return {name: None if np.isnan(value) else round(value, 4) for name, value in found.items()}
 
 
-def rater_figures(cells: Cells, models: Ints, names: list[str], found: Consensus) -> dict[str, Json]:
-    """Describe each rater: answers, table of answers given the truth, bits an answer, accuracy on gold cells.
+def rater_figures(cells: Cells, models: Ints, names: list[str], learnt: Learnt) -> dict[str, Json]:
+    """Describe each rater: answers, their table given the truth, bits an answer, accuracy on gold, if below chance.
 
     People are called `person 1`, `person 2`, … by falling number of answers, because the figures are published with
     the edition; their names stay with the votes.
@@ -143,8 +145,9 @@ def rater_figures(cells: Cells, models: Ints, names: list[str], found: Consensus
         cells: with people's answers.
         models: `[M, C]` answers of models.
         names: of the models.
-        found: tables of people and then models.
+        learnt: has the tables of people and then models.
     """
+    found = learnt.found
     bits = found.informativeness()
     counts = np.bincount(cells.rater, minlength=len(cells.people))
     order = np.argsort(-counts, kind="stable")
@@ -168,6 +171,7 @@ def rater_figures(cells: Cells, models: Ints, names: list[str], found: Consensus
             "answers": len(cell),
             "confusion": [[round(float(share), 4) for share in row] for row in found.confusion[number]],
             "bits": round(float(bits[number]), 4),
+            "below_chance": bool(learnt.below[number]),
             "gold": {"right": right, "of": of, "low": round(float(low), 4), "high": round(float(high), 4)},
         }
     return figures

@@ -18,7 +18,7 @@ import numpy as np
 from variorum.schemas.errors import SourceError
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats, Ints
+    from variorum.arrays import Bools, Floats, Ints
 
 Shares = tuple[float, float, float]
 """A Dirichlet distribution of the shares of no, unclear and yes, by its pseudo-counts: answers seen beforehand."""
@@ -42,6 +42,10 @@ REVERSED = "the wrong way round"
 """Somebody who looks and takes yes for no, such as by the wrong key: an honest rater's tables, swapped."""
 BOUND = 2.0
 """Bayes factor above which a rater is suspect, chosen by simulation; docs/people/run_a_panel.md shows what it finds."""
+SURE = 20.0
+"""Times that answers are likelier from somebody who takes yes for no, before a rater is said to be below chance."""
+REVERSED_SHARE = (0.5, 4.5)
+"""The Beta distribution of the share of raters who do."""
 LEAST = 20
 """Gold answers that it needs. With fewer, an unlucky honest rater looks like a coin too often."""
 
@@ -112,7 +116,44 @@ def clicking(counts: Ints, least: int = LEAST, bound: float = BOUND) -> Verdict:
     )
 
 
-def _log_probability(counts: Ints, shares: Floats) -> Floats:
+def below_chance(counts: Floats) -> Bools:
+    """Return which raters `[R]` answer the wrong way round, by their answers `[R, 2, 3]`: 20 times as likely as not."""
+    looking, swapped, habits = _evidence(counts)
+    return np.asarray(swapped - np.logaddexp(looking, habits) > math.log(SURE))
+
+
+def mirrored(known: Floats, judged: Floats) -> float:
+    """The probability that the truth of every judged cell is the opposite of what it is taken for.
+
+    Turning all truths and all raters round explains the answers on these cells as well. Known truths can't be turned,
+    and raters who answer the wrong way round are rarer than others: their share is drawn from a Beta distribution
+    with a mean of a tenth, because those of a panel may have the same reason.
+
+    Args:
+        known: `[R, 2, 3]` each rater's answers no, unclear, yes on cells of known truth.
+        judged: `[R, 2, 3]` their expected answers on the others, as the consensus takes them.
+    """
+    from scipy.special import betaincinv
+
+    share = betaincinv(*REVERSED_SHARE, (np.arange(256) + 0.5) / 256)[:, None]
+    logs = []
+    for of in (known + judged, known + judged[:, ::-1]):
+        looking, swapped, habits = _evidence(of)
+        mixed = np.logaddexp(np.log1p(-share) + looking, np.log(share) + swapped)
+        logs.append(_log_mean(np.logaddexp(np.log(0.9) + mixed, np.log(0.1) + habits).sum(axis=-1)))
+    return float(np.exp(logs[1] - np.logaddexp(*logs)))
+
+
+def _evidence(counts: Floats) -> tuple[Floats, Floats, Floats]:
+    """The logs `[...]` of the probability of answers `[..., 2, 3]` by honest, by reversed and by careless raters."""
+    honest, tables = np.array(list(HONEST.values())), counts[..., None, :, :]
+    looking = _log_probability(tables, honest).sum(axis=-1)
+    swapped = _log_probability(tables, honest[:, ::-1]).sum(axis=-1)
+    habits = _log_probability(counts.sum(axis=-2)[..., None, :], np.array(list(HABITS.values())))
+    return _log_mean(looking), _log_mean(swapped), _log_mean(habits)
+
+
+def _log_probability(counts: Ints | Floats, shares: Floats) -> Floats:
     """The log of D(counts | shares) over the last axis."""
     from scipy.special import gammaln
 

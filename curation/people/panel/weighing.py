@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from variorum.curation.people.panel.crowdlab import crowdlab
+from variorum.curation.people.panel.raters import SURE, below_chance, mirrored
 from variorum.kit.raters.agreement import answer_counts
-from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, vote_share
+from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, expected_counts, vote_share
 from variorum.kit.raters.valid_votes import Cells
 from variorum.schemas.annotations import State
 
@@ -30,14 +31,31 @@ class Weighing:
     method: Method = "dawid_skene"
     threshold: float = 0.8
     smoothing: float = 0.01
-    pooling: float = 10.0
+    pooling: float = 3.0
     by_label: bool = False
     shrinkage: float = 10.0
     least: int = 2
 
 
-def consensus(cells: Cells, models: Ints, how: Weighing, *, by_label: bool, gold: bool = True) -> Consensus:
+class Learnt(NamedTuple):
+    """What Dawid–Skene learns of a panel: the consensus, and how far its raters can be trusted.
+
+    Attributes:
+        found: has the tables of all R raters, people and then models.
+        below: `[R]` whether a rater answers the wrong way round.
+        mirror: probability that the opposite of every unknown truth is true; `found.p` allows for it.
+    """
+
+    found: Consensus
+    below: Bools
+    mirror: float
+
+
+def consensus(cells: Cells, models: Ints, how: Weighing, *, by_label: bool, gold: bool = True) -> Learnt:
     """Dawid–Skene over people and models.
+
+    Known answers are where it starts, because a majority of wrong answers would mislead it for good. What raters below
+    chance say counts the other way round only if known answers show it, and else not at all.
 
     Args:
         cells: with people's answers.
@@ -49,16 +67,36 @@ def consensus(cells: Cells, models: Ints, how: Weighing, *, by_label: bool, gold
     model, cell = np.nonzero(models >= 0)
     known = cells.known() if gold else np.where(np.isnan(cells.gold), cells.known(), np.nan)
     labels = np.unique(cells.subject, return_inverse=True)[1].reshape(-1) if by_label else None
-    return dawid_skene(
+    votes = (
         np.concatenate([cells.cell, cell]),
         np.concatenate([cells.rater, model + len(cells.people)]),
         np.concatenate([cells.answer, models[model, cell]]),
-        gold=known,
-        labels=labels,
-        shrinkage=how.shrinkage,
-        smoothing=how.smoothing,
-        pooling=how.pooling,
     )
+    truth = cells.gold if gold else np.full(len(cells), np.nan)
+    sure, unknown = ~np.isnan(truth)[votes[0]], np.isnan(known)[votes[0]]  # discussions are about what is hard
+    from_gold = len({*truth[votes[0]][sure].tolist()}) == 2
+
+    def learn(chosen: Bools) -> Consensus:
+        return dawid_skene(
+            *(part[chosen] for part in votes),
+            gold=known,
+            labels=labels,
+            shrinkage=how.shrinkage,
+            smoothing=how.smoothing,
+            pooling=how.pooling,
+            from_gold=from_gold,
+        )
+
+    found = learn(np.ones(len(sure), bool))
+    number = len(cells.people) + len(models)
+    cell, rater, answer = votes
+    shown, judged = (expected_counts(found.p, cell[on], rater[on], answer[on], number) for on in (sure, unknown))
+    mirror, below, proven = mirrored(shown, judged), below_chance(shown + judged), below_chance(shown)
+    if (unproven := below & ~proven).any():
+        found = replace(found, p=learn(~unproven[rater]).p)
+        below = below if SURE * mirror < 1 else proven  # it may be the others who are
+    p = np.where(np.isnan(known), found.p + min(mirror, 0.5) * (1 - 2 * found.p), known)  # never turned round
+    return Learnt(replace(found, p=p), below, mirror)
 
 
 def probabilities(
@@ -79,7 +117,7 @@ def probabilities(
     if not len(cells):
         return np.zeros(0)
     if how.method == "dawid_skene":
-        found = consensus(cells, models, how, by_label=how.by_label).p
+        found = consensus(cells, models, how, by_label=how.by_label).found.p
     else:
         found = vote_share(cells.cell, cells.answer, len(cells))
         if how.method == "crowdlab" and p is not None and place is not None:

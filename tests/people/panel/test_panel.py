@@ -26,6 +26,7 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
 from variorum.people.panel import loading
+from variorum.people.panel.collected import votes_of
 from variorum.people.panel.dispatch import next_tasks
 from variorum.people.panel.panel import newest_ledger, open_panel, publish, published, read_questions
 from variorum.people.panel.settings import Settings
@@ -221,6 +222,18 @@ def test_gold_is_part_of_the_panel(store, small, tmp_path):
     assert record.counts["gold"] - record.counts["gold_presumed"] == 2
     assert record.counts["gold_yes"] == 1
     assert publish(small, store, Settings(gold=0.3)) == record  # goes on with what it has
+    panel = open_panel(small, store)
+    asked = read_questions(panel, store).to_pylist()
+    said = [
+        Vote(str(uuid.uuid4()), one["kind"], one["id"], one["sha256"], one["subject"], "Ann", "unclear")
+        for one in asked
+    ]
+    join(panel.engine, panel.key, "Ann", 1.0)
+    cast(panel.engine, panel.key, said, 1.0)
+    known = [one["truth"] if one["why"] == "gold" and not one["presumed"] else "" for one in asked]
+    assert sorted(filter(None, known)) == ["no", "yes"]
+    assert votes_of(panel)["truth"].to_pylist() == known  # in the order in which they were cast
+    panel.engine.dispose()
     gold.write_text("origin,label,truth\n1.png,circle,yes\n")
     with pytest.raises(StoreError, match="published with other settings"):
         publish(small, store, Settings(gold=0.3), gold=gold)

@@ -37,6 +37,7 @@ COLUMNS = {
     "question": ["0" * 32],
     "task": ["3", "3.5", str(1 << 40)],
     "number": ["12"],
+    "truth": ["yes", "no", "maybe"],
 }
 NEEDED = {"id": picture(0)[0], "subject": "heron", "reviewer": "Ann", "answer": "yes"}
 

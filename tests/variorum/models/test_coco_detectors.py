@@ -186,10 +186,11 @@ def test_a_distance_is_the_mean_of_its_distribution():
     logits = np.full((13 * 13, 4, BINS), -30.0, np.float32)
     logits[:, [0, 1, 2, 3], [0, 1, 2, 10]] = 0
     logits[5, 0, 1] = 0  # half at 0, half at 1
-    boxes = cells(logits.reshape(169, -1), 32)
+    boxes = cells(logits.reshape(169, -1), 32, np.ones(169, bool))
     assert boxes[0] == pytest.approx([16, 16 - 32, 16 + 64, 16 + 320], abs=1e-3)
     assert boxes[14] == pytest.approx([48, 48 - 32, 48 + 64, 48 + 320], abs=1e-3)
     assert boxes[5, 0] == pytest.approx(5.5 * 32 - 16, abs=1e-3)
+    assert (cells(logits.reshape(169, -1), 32, np.arange(169) == 14) == boxes[[14]]).all()
 
 
 def test_a_surer_box_hides_those_of_its_category_that_it_covers():

@@ -67,6 +67,7 @@ def dawid_skene(
     pooling: float = 0.0,
     tolerance: float = 1e-5,
     max_steps: int = 50,
+    from_gold: bool = False,
 ) -> Consensus:
     """Expectation–maximisation over all answers at once (Dawid & Skene 1979).
 
@@ -89,6 +90,8 @@ def dawid_skene(
         pooling: weight of the mean rater's table added to each rater's, in answers; about 10 if raters gave few.
         tolerance: stop when the log-likelihood changes by less than this per cell.
         max_steps: most EM steps.
+        from_gold: start from the raters' answers on known truths, not from the share of their votes, which a majority
+            of wrong answers would mislead for good.
 
     Raises:
         SourceError: arrays of different lengths, numbers out of range, a gold truth other than 0, 1 or NaN, or
@@ -120,6 +123,10 @@ def dawid_skene(
 
     number, habit = int(raters.max(initial=-1)) + 1, raters * ANSWERS + answers
     p = vote_share(cells, answers, len(known), None if weights is None else weights[raters])
+    if from_gold:
+        on = anchored[cells]
+        tables = _confusion(np.where(anchored, known, 0), cells[on], habit[on], number, 1.0, pooling, None)
+        p, _ = _posterior(0.5, tables, cells, habit, known, times, weights)
     total = len(p) if times is None else float(times.sum())
     before, steps = -np.inf, 0
     while True:
@@ -163,15 +170,32 @@ def model_votes(p: Floats, edges: tuple[float, float] = (1 / 3, 2 / 3)) -> Ints:
     return np.digitize(p, edges).astype(np.int64)
 
 
+def expected_counts(p: Floats, cells: Ints, raters: Ints, answers: Ints, number: int) -> Floats:
+    """Each rater's expected answers `[R, 2, 3]` no, maybe, yes where the truth is no (0) and yes (1).
+
+    Args:
+        p: `[C]` probability that a cell's label is right.
+        cells: `[A]` cell of each answer.
+        raters: `[A]` its rater.
+        answers: `[A]` 0, 1 or 2.
+        number: of raters, R.
+    """
+    return _counts(p[cells], raters * ANSWERS + answers, number, None)
+
+
+def _counts(yes: Floats, habit: Ints, number: int, times: Floats | None) -> Floats:
+    right = np.bincount(habit, weights=yes, minlength=number * ANSWERS)
+    every = np.bincount(habit, weights=times, minlength=number * ANSWERS)
+    counts = np.stack([every - right, right], axis=1).reshape(number, ANSWERS, 2).transpose(0, 2, 1)
+    return np.maximum(counts, 0)
+
+
 def _confusion(
     p: Floats, cells: Ints, habit: Ints, number: int, smoothing: float, pooling: float, times: Floats | None
 ) -> Floats:
     """Tables `[R, 2, 3]` of answers given the truth."""
     of_cell, often = (p, None) if times is None else (p * times, times[cells])
-    yes = np.bincount(habit, weights=of_cell[cells], minlength=number * ANSWERS)
-    every = np.bincount(habit, weights=often, minlength=number * ANSWERS)
-    counts = np.stack([every - yes, yes], axis=1).reshape(number, ANSWERS, 2).transpose(0, 2, 1)
-    counts = np.maximum(counts, 0) + smoothing
+    counts = _counts(of_cell[cells], habit, number, often) + smoothing
     if pooling and number:
         mean = counts.sum(axis=0)
         counts = counts + pooling * mean / mean.sum(axis=1, keepdims=True)

@@ -199,7 +199,7 @@ def cells_of(votes: pa.Table, row: Ints, subject: Ints, gold: Mapping[tuple[int,
         votes: A votes.
         row: `[A]` row of each one's picture.
         subject: `[A]` number of each one's subject.
-        gold: known truths by row and subject.
+        gold: known truths by row and subject; they come before those that the panel was published with.
     """
     known = np.array(list(gold or {}), np.int64).reshape(-1, 2)
     every = np.concatenate([np.stack([row, subject], axis=1).astype(np.int64), known])
@@ -215,6 +215,9 @@ def cells_of(votes: pa.Table, row: Ints, subject: Ints, gold: Mapping[tuple[int,
     together = together[np.argsort(votes["at"].to_numpy()[together], kind="stable")]
     decided[cell[together]] = answer[together]  # the last one counts
     truth = np.full(len(cells), np.nan)
+    published = votes["truth"].to_numpy(zero_copy_only=False)
+    for place, word in enumerate(("no", "yes")):
+        truth[cell[published == word]] = place
     truth[of_gold] = list((gold or {}).values())
     votes = votes.append_column("cell", [cell])
     return Cells(cells[:, 0], cells[:, 1], cell[alone], rater[alone], answer[alone], people, decided, truth, votes)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import and_, case, func, or_, select
 
 from variorum.machine.cache import cache_dir
 from variorum.machine.retrying import hash_content
-from variorum.people.panel.panel import Panel, folder_of
+from variorum.people.panel.loading import question_keys
+from variorum.people.panel.panel import Panel, folder_of, read_questions
 from variorum.people.votes.ballots import counted
 from variorum.people.votes.database import questions, reading, tasks
 from variorum.people.votes.files import write_votes
@@ -64,6 +66,24 @@ def standing(panel: Panel) -> Standing:
         return Standing(number, int(settled), connection.scalar(disputes) or 0, int(votes))
 
 
+def votes_of(panel: Panel) -> Any:
+    """The votes that count, as `ballots.counted`, each with the `truth` that its question was published with.
+
+    Raises:
+        StoreError, TemporaryError: the database or the questions can't be read.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    asked = read_questions(panel, panel.store)
+    known = asked.filter(pc.and_(pc.equal(asked["why"], "gold"), pc.invert(asked["presumed"])))
+    votes = counted(panel.engine, panel.key)
+    at = pc.index_in(votes["question"], value_set=pa.array(question_keys(known), pa.string()))
+    truth = pc.fill_null(known["truth"].combine_chunks().take(at.combine_chunks()), "")
+    place = votes.schema.get_field_index("truth")
+    return votes.set_column(place, votes.schema.field(place), truth)
+
+
 def keep_votes(panel: Panel) -> Path:
     """Write the votes that count into the panel's folder, in a file named by its content.
 
@@ -74,7 +94,7 @@ def keep_votes(panel: Panel) -> Path:
         StoreError, TemporaryError: the database can't be read, or the store can't be written.
     """
     with panel.store.temporary(".parquet") as path:
-        write_votes(counted(panel.engine, panel.key), path)
+        write_votes(votes_of(panel), path)
         name = f"votes-{hash_content(path)[:DIGITS]}.parquet"
         data = path.read_bytes()
     place = f"{folder_of(panel.record)}/{name}"

@@ -20,6 +20,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from variorum.arrays import Bools
+from variorum.people.panel.collected import votes_of
 from variorum.people.panel.dispatch import (
     Task,
     disputed,
@@ -37,7 +38,7 @@ from variorum.people.server.casting import Casting
 from variorum.people.server.classes import Classes
 from variorum.people.server.images import Pictures
 from variorum.people.server.requests import Admit, Next, Pause, Skip, Votes, Withdraw
-from variorum.people.votes.ballots import Result, cast, counted, is_paused, pause, pause_panel, withdraw_all
+from variorum.people.votes.ballots import Result, cast, is_paused, pause, pause_panel, withdraw_all
 from variorum.people.votes.reviewers import admit, join, waiting_by_secret
 from variorum.schemas.errors import VariorumError
 from variorum.schemas.verdict import Action
@@ -345,7 +346,7 @@ class Served:
         ending, kind = FORMATS[form]
         with tempfile.TemporaryDirectory(prefix="variorum-votes-") as folder:  # which nobody else can read
             path = Path(folder) / f"votes{ending}"
-            write_votes(counted(self.panel.engine, self.panel.key), path)
+            write_votes(votes_of(self.panel), path)
             data = path.read_bytes()
         record = self.panel.record
         return data, f"votes-{record.dataset}-{record.version}-{record.name}{ending}", kind

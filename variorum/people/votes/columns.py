@@ -13,7 +13,7 @@ from typing import Any
 
 from variorum.people.votes.checks import COMMENT, FARTHEST, ID, LONGEST, NAME, SUBJECT
 from variorum.people.votes.tables import OF_VOTE, schema
-from variorum.schemas.vote import ANSWERS, CATEGORIES, KINDS, REASONS, SEVERITIES
+from variorum.schemas.vote import ANSWERS, CATEGORIES, KINDS, REASONS, SEVERITIES, TRUTHS
 
 TEXTS = tuple(name for name in OF_VOTE if name not in ("round", "box", "seconds", "at"))
 NUMBER = r"\A(?:[0-9A-Za-z._:-]{1,64})?\z"
@@ -57,6 +57,7 @@ def votes_of(given: Mapping[str, Any], pictures: Callable[[str], str | None] | N
             "question": _keys(texts, _texts(given.get("question"), number)),
             "task": _whole(given.get("task"), number).cast(pa.int32()),
             "number": _whole(given.get("number"), number),
+            "truth": _one_of(_texts(given.get("truth"), number), TRUTHS),
         }
     except pa.ArrowException as error:
         raise Doubtful from error
@@ -134,6 +135,14 @@ def _sure(fine: Any) -> None:
         raise Doubtful
 
 
+def _one_of(column: Any, words: Sequence[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    _sure(pc.is_in(column, value_set=pa.array(words, pa.string())))
+    return column
+
+
 def _check(texts: Mapping[str, Any]) -> None:
     """The rules of `checks.fault` for texts."""
     import pyarrow as pa
@@ -149,7 +158,7 @@ def _check(texts: Mapping[str, Any]) -> None:
         _sure(pc.not_equal(pc.utf8_trim_whitespace(texts[name]), ""))
     allowed = {"kind": KINDS, "answer": ANSWERS, "category": ("", *CATEGORIES), "severity": ("", *SEVERITIES)}
     for name, words in allowed.items():
-        _sure(pc.is_in(texts[name], value_set=pa.array(words, pa.string())))
+        _one_of(texts[name], words)
     reason = pc.equal(texts["reason"], "")
     for kind, words in REASONS.items():
         known = pc.is_in(texts["reason"], value_set=pa.array(words, pa.string()))

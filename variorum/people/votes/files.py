@@ -30,7 +30,7 @@ from variorum.people.votes.database import reading, tasks
 from variorum.people.votes.tables import COLUMNS, OF_VOTE, of_votes, schema, to_votes, with_place
 from variorum.schemas.canonical import short_digest
 from variorum.schemas.errors import SourceError, StoreError
-from variorum.schemas.vote import Vote
+from variorum.schemas.vote import TRUTHS, Vote
 
 NEEDED = ("id", "subject", "answer", "reviewer")
 AT_LEAST = "id or origin, subject or label, answer, reviewer"
@@ -257,7 +257,7 @@ def _csv_rows(reader: Iterable[list[str]]) -> Iterator[list[Any]]:
 
 def _checked(path: Path, names: list[str], rows: Iterator[list[Any]], pictures: Pictures | None) -> Any:
     places = _places(path, names)
-    found, where = list[Vote](), list[tuple[int | None, int | None]]()
+    found, where = list[Vote](), list[tuple[Any, ...]]()
     for number, row in enumerate(rows, start=1):
         if not row:  # an empty line
             continue
@@ -270,6 +270,9 @@ def _checked(path: Path, names: list[str], rows: Iterator[list[Any]], pictures: 
                 vote = replace(vote, id=pictures(vote.id) or vote.id)
             column, wrong = fault(filled_in(vote))
             place = tuple(whole_number(given.get(name), name) for name in ("task", "number"))
+            truth = _text(given.get("truth"))
+            if not wrong and truth not in TRUTHS:
+                column, wrong = "truth", f"truth is {ascii(truth)[:80]}; known are yes and no, and nothing"
         except Unreadable as error:
             column, wrong = error.args
         if wrong:
@@ -278,7 +281,7 @@ def _checked(path: Path, names: list[str], rows: Iterator[list[Any]], pictures: 
             why = f"question is {given['question']!r}, but the row's picture and subject make {vote.question}"
             raise SourceError(f"{path}, row {number}, column question: {why}; leave the column out")
         found.append(vote)
-        where.append((place[0], place[1]))
+        where.append((*place, truth))
     return with_place(of_votes(found), where)
 
 

@@ -11,9 +11,12 @@ from variorum.schemas.vote import Vote
 
 COLUMNS = (
     "vote", "kind", "id", "sha256", "subject", "reviewer", "answer", "round", "category", "severity", "reason",
-    "comment", "box", "seconds", "at", "replaces", "question", "task", "number",
+    "comment", "box", "seconds", "at", "replaces", "question", "task", "number", "truth",
 )  # fmt: skip
-"""Columns of a table of votes, in order: the fields of a `Vote`, then those that the panel adds."""
+"""Columns of a table of votes, in order: the fields of a `Vote`, then those that the panel adds.
+
+`truth` is the answer that the panel was published with, yes or no; `""` where none is known, or it is only presumed.
+"""
 OF_VOTE = COLUMNS[:16]
 
 
@@ -37,7 +40,7 @@ def of_rows(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Rows of the database as a table."""
     import pyarrow as pa
 
-    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    columns = {name: [row.get(name, "") for row in rows] for name in COLUMNS}
     columns["box"] = [json.loads(box) if box else None for box in columns["box"]]
     columns["seconds"] = [math.nan if one is None else one for one in columns["seconds"]]
     return pa.table(columns, schema=schema())
@@ -50,14 +53,15 @@ def of_votes(given: Sequence[Vote]) -> Any:
     columns: dict[str, list[Any]] = {name: [getattr(vote, name) for vote in given] for name in OF_VOTE}
     columns["question"] = [vote.question if vote.sha256 else "" for vote in given]
     columns |= {name: [None] * len(given) for name in ("task", "number")}
+    columns["truth"] = [""] * len(given)
     return pa.table(columns, schema=schema())
 
 
-def with_place(table: Any, where: Sequence[tuple[int | None, int | None]]) -> Any:
-    """A table of votes with the `task` and `number` of each."""
+def with_place(table: Any, where: Sequence[tuple[Any, ...]]) -> Any:
+    """A table of votes with the `task`, the `number` and the `truth` of each."""
     import pyarrow as pa
 
-    for which, name in enumerate(("task", "number")):
+    for which, name in enumerate(("task", "number", "truth")[: len(where[0]) if where else 0]):
         place = table.schema.get_field_index(name)
         kept = table.schema.field(place)
         table = table.set_column(place, kept, pa.array([one[which] for one in where], kept.type))
