@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from variorum.machine.prefetch import begun_in_thread
 from variorum.machine.progress import Pace, Progress, duration
 from variorum.schemas.secrets import without_secrets
 
@@ -88,8 +90,18 @@ def progress(unit: str = "") -> Iterator[Progress]:
     if sys.stderr.isatty():
         with bars(unit) as shown:
             yield shown
-    else:
-        yield lines(unit)
+        return
+    lines, ended = Lines(unit), Event()
+
+    def remind(every: float) -> None:
+        while not ended.wait(every):
+            lines.remind()
+
+    begun_in_thread(remind, EVERY_SECONDS)
+    try:
+        yield lines
+    finally:
+        ended.set()
 
 
 @contextmanager
@@ -145,9 +157,7 @@ def bars(unit: str = "") -> Iterator[Progress]:
         yield Bars()
 
 
-def lines(
-    unit: str = "", write: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
-) -> Progress:
+class Lines(Progress):
     """Progress for log files: a line every 30 seconds or 5 % with steps done, total, rate and time left.
 
     Args:
@@ -155,42 +165,53 @@ def lines(
         write: takes a line; stderr by default.
         clock: seconds.
     """
-    from threading import Lock
 
-    put = write or (lambda line: say(line, err=True))
+    def __init__(
+        self, unit: str = "", write: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._unit, self._clock = unit, clock
+        self._put = write or (lambda line: say(line, err=True))
+        self._lock = Lock()
+        self._pace = Pace(0)
 
-    class Lines(Progress):
-        def __init__(self) -> None:
-            self.lock = Lock()
-            self.pace = Pace(0)
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        """See `Progress.start`."""
+        self._begin(what, Pace(total, done, self._clock))
 
-        def start(self, what: str, total: int, done: int = 0) -> None:
-            self.begin(what, Pace(total, done, clock))
+    def start_unlike(self, what: str, total: int) -> None:
+        """See `Progress.start_unlike`."""
+        self._begin(what, Pace(total, 0, self._clock, alike=False))
 
-        def start_unlike(self, what: str, total: int) -> None:
-            self.begin(what, Pace(total, 0, clock, alike=False))
+    def advance(self, steps: int) -> None:
+        """See `Progress.advance`."""
+        with self._lock:
+            pace = self._pace
+            pace.advance(steps)
+            waited = self._clock() - self._said_at
+            due = pace.done - self._said >= EVERY_SHARE * pace.total and waited >= LEAST_SECONDS
+            due = (due or waited >= EVERY_SECONDS or pace.ended) and not pace.fleeting
+            if steps and pace.total and due and pace.done != self._said:
+                self._tell()
 
-        def begin(self, what: str, pace: Pace) -> None:
-            with self.lock:
-                self.what, self.pace = what, pace
-                self.said, self.said_at = pace.done, clock()
-                if pace.total == 1 and not pace.ended:
-                    put(f"{what} …")
+    def remind(self) -> None:
+        """Write the line again if nothing was written for 30 seconds and the phase isn't over."""
+        with self._lock:
+            if not self._pace.ended and self._clock() - self._said_at >= EVERY_SECONDS:
+                self._tell()
 
-        def advance(self, steps: int) -> None:
-            with self.lock:
-                pace = self.pace
-                pace.advance(steps)
-                waited = clock() - self.said_at
-                due = pace.done - self.said >= EVERY_SHARE * pace.total and waited >= LEAST_SECONDS
-                due = (due or waited >= EVERY_SECONDS or pace.ended) and not pace.fleeting
-                if steps and pace.total and due and pace.done != self.said:
-                    self.said, self.said_at = pace.done, clock()
-                    share = f"{int(100 * pace.done / pace.total)} %"
-                    said = f"{self.what}: {steps_of(pace, unit)}", share, rate_of(pace, unit), pace.time()
-                    put(", ".join(filter(None, said)))
+    def _begin(self, what: str, pace: Pace) -> None:
+        with self._lock:
+            self._what, self._pace = what, pace
+            self._said, self._said_at = pace.done, self._clock()
+            if pace.total == 1 and not pace.ended:
+                self._put(f"{what} …")
 
-    return Lines()
+    def _tell(self) -> None:
+        pace = self._pace
+        self._said, self._said_at = pace.done, self._clock()
+        share = f"{int(100 * pace.done / pace.total)} %"
+        said = f"{self._what}: {steps_of(pace, self._unit)}", share, rate_of(pace, self._unit), pace.time()
+        self._put(", ".join(filter(None, said)))
 
 
 def steps_of(pace: Pace, unit: str) -> str:

@@ -31,7 +31,7 @@ from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.plot import Plot
-from variorum.schemas.sample import Failure, Sample, Split
+from variorum.schemas.sample import Failure, Sample, Split, Withheld
 from variorum.schemas.secrets import holds_secret, shown, without_secrets
 from variorum.schemas.table import Table
 from variorum.schemas.uses import Use as Use
@@ -109,7 +109,9 @@ class Context:
         classes: the source's classes in index order, for detectors, deciders and evaluations.
         splits: the recipe's shares by split, for a generator that makes one picture of several photographs.
         listings: the edition's listings by name, each with its columns, for an evaluation's `chosen` and `figures`.
+        withheld: for an evaluation's `figures`: pictures that a gate withheld by a model that the evaluation judges.
         chosen: what an evaluation's `chosen` said of the pictures in its `measure`, by id; empty if it takes all.
+        store: folder or URL of the store that the recipe is run in; `""` where there is none.
     """
 
     seed: int
@@ -120,6 +122,8 @@ class Context:
     splits: Mapping[Split, float] = field(default_factory=dict)
     listings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     chosen: Mapping[str, int] = field(default_factory=dict)
+    store: str = ""
+    withheld: Sequence[Withheld] = ()
 
     def seed_for(self, component: str, sample_id: str, purpose: str = "") -> int:
         """A seed in [0, 2^63) for one purpose on one sample."""

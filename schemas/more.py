@@ -110,6 +110,16 @@ class DrawsListings(Protocol):
 
 
 @runtime_checkable
+class TakesTurns(Protocol):
+    """A generator that gives a picture of each of several samples, then the next ones.
+
+    The others give all pictures of a sample before those of the next, so that progress counts finished samples.
+    """
+
+    takes_turns: ClassVar[bool]
+
+
+@runtime_checkable
 class HasSecrets(Protocol):
     """A generator with secrets on this machine, which nothing that is published may hold."""
 
@@ -247,7 +257,7 @@ class GivesFiles(Protocol):
 
 HOOKS: Mapping[str, tuple[type, ...]] = {
     "Source": (Warns,),
-    "Generator": (Checks, Refers, PlansRequests, DrawsListings, HasSecrets, GivesPictures),
+    "Generator": (Checks, Refers, PlansRequests, DrawsListings, TakesTurns, HasSecrets, GivesPictures),
     "Detector": (
         *(Checks, Refers, Sends, NeedsLabels, LeavesOut),
         *(AddsMembers, ProvesCopies, ProposesOnly, ColumnsByFields),

@@ -16,7 +16,7 @@ from variorum.schemas.component import Component, Context, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import Nested
 from variorum.schemas.sending import Sending
-from variorum.schemas.uses import required_models
+from variorum.schemas.uses import all_models, required_models
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,6 +129,9 @@ class Labeler(Component):
     """Whether its answers are texts to keep."""
     remote: ClassVar[bool] = False
     """Whether pictures leave this machine. Those with `restricted` in their metadata are never given to it."""
+    gate: ClassVar[str] = ""
+    """Check of a generator whose value is its score of the one category that it speaks of; `""` for none. Where a gate
+    decided by this labeler's model, the labeler is judged on what the gate withheld too."""
     gradients: ClassVar[str] = ""
     """Alias of a model that gives its scores as differentiable tensors, for attacks; `""` for none."""
 
@@ -208,6 +211,23 @@ def sent_by(labelers: Sequence[Labeler], categories: Sequence[Category]) -> tupl
     if silent := next((one.called for one in labelers if one.remote and not found[one.called]), ""):
         raise RecipeError(f"labeler {silent} is remote and doesn't say what it sends; define `sends_about`")
     return tuple(sending for sendings in found.values() for sending in sendings)
+
+
+def uses_to_judge(labelers: Sequence[Labeler], *, gradients: bool = False) -> list[Use]:
+    """Return what an evaluation uses that judges labelers: all their models, each with the check that has its scores.
+
+    Args:
+        labelers: that are judged.
+        gradients: whether models with gradients are used too.
+    """
+    gates: dict[str, set[str]] = {}
+    for one in labelers:
+        for alias in (*all_models(one), *([one.gradients] if gradients and one.gradients else [])):
+            gates.setdefault(alias, set()).add(one.gate)
+    return [
+        Use(alias, optional=True, gate=next(iter(found)) if len(found) == 1 else "")
+        for alias, found in sorted(gates.items())
+    ]
 
 
 def why_absent(labeler: Labeler, ctx: Context) -> str:

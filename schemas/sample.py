@@ -80,6 +80,8 @@ class Lender(TypedDict):
 
 MADE_OF = "made_of"
 """In an op's `achieved`: the lenders."""
+LABEL_STATES = "label_states"
+"""Column of a withheld picture's labels with a state, `sexual:wrong`."""
 RESTRICTED = "restricted"
 """In the metadata: the picture may not leave this machine. It holds for all that is made of it."""
 
@@ -281,6 +283,7 @@ class Sample:
             status="withheld",
             sha256=given.sha256 if given else "",
             digital_source_type=self.digital_source_type,
+            states=tuple(f"{one.label}:{one.state}" for one in self.annotations.labels),
             picture=None if given else self.image,
         )
 
@@ -295,6 +298,7 @@ class Failure:
     Attributes:
         sha256: of a withheld picture: of the bytes that a source gave, or of the PNG that it would have become.
         digital_source_type: of a withheld picture.
+        states: of a withheld picture: its labels with a state, `sexual:wrong`.
         picture: of a withheld picture, until its sha256 is known; it is never written.
     """
 
@@ -312,7 +316,20 @@ class Failure:
     photograph: str = ""
     sha256: str = ""
     digital_source_type: str = ""
+    states: tuple[str, ...] = ()
     picture: bytes | Pixels | None = field(default=None, repr=False, compare=False)
+
+
+class Withheld(NamedTuple):
+    """A withheld picture, for evaluations that count what a gate withheld.
+
+    Attributes:
+        sample: what its row says, without a picture.
+        checks: by name, the values of checks that the evaluation counts it by.
+    """
+
+    sample: Sample
+    checks: Mapping[str, float]
 
 
 def made_type(before: str, step: str) -> str:

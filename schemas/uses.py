@@ -25,6 +25,8 @@ class Use(NamedTuple):
             edition would flatter it.
         optional: the component can do without it; where it is unavailable, that is part of every key.
         describes: of an evaluation: no figure says how good it is, so a model that `decides` may be used.
+        gate: of a generator: the check whose value, in the rows of what it withholds, is the model's opinion. Of an
+            evaluation: the check by which it counts what was withheld, so the model may be judged although it decided.
         batch: pictures per call of it, at most; a run compares the GPU memory that they take with what is free.
     """
 
@@ -34,6 +36,7 @@ class Use(NamedTuple):
     optional: bool = False
     describes: bool = False
     batch: int = 1
+    gate: str = ""
 
 
 def uses_of(*components: Component) -> list[Use]:

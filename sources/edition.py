@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Literal
+
+from pydantic import PrivateAttr
 
 from variorum.edition.editions import resolve
 from variorum.edition.samples import ANNOTATIONS, CAPTION, read_sample
@@ -30,32 +31,33 @@ class Edition(Source):
     location: ClassVar[frozenset[str]] = frozenset({"store"})
 
     edition: str
-    """`name@version`, or `name` for the newest version, in `store`; without a store, the path of an edition's folder
-    (`.../editions/<name>/<version>`)."""
+    """`name@version`, or `name` for the newest version, in `store`; or the path of an edition's folder
+    (`.../editions/<name>/<version>`), without a store."""
     store: str | None = None
-    """The store's folder or URL."""
+    """The store's folder or URL; null is the store that the recipe is run in."""
     split: Literal["all", "train", "validation", "test", "quarantine"] = "all"
     """`all` has the accepted pictures of every split; `quarantine` those that failed a check."""
     subset: str | None = None
     """Only one of the edition's configurations; null for all."""
+    _opened: dict[str, tuple[Store, Manifest]] = PrivateAttr(default_factory=dict)
 
     def identity(self) -> dict[str, Json]:
         """Name, version and split, independent of where the edition lies; `pin` covers its content."""
         folder = Path(self.edition)
-        name = self.edition if self.store is not None else f"{folder.parent.name}@{folder.name}"
+        name = f"{folder.parent.name}@{folder.name}" if self._is_path else self.edition
         return {**super().identity(), "edition": name}
 
     def pin(self, ctx: Context) -> str:
         """The manifest's digest, which covers every shard."""
-        return self._manifest.digest()
+        return self._manifest(ctx).digest()
 
     def size(self, ctx: Context) -> int:
         """Samples in the split and configuration."""
-        return sum(shard.samples for shard in self._shards)
+        return sum(shard.samples for shard in self._shards(ctx))
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """The edition's classes in its index order."""
-        return tuple(ClassInfo(identity, name) for identity, name in self._manifest.classes)
+        return tuple(ClassInfo(identity, name) for identity, name in self._manifest(ctx).classes)
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """Samples `start` to `stop - 1`; only shards with samples in that range are opened.
@@ -66,17 +68,17 @@ class Edition(Source):
             TemporaryError: the disk, the network or the machine failed.
         """
         first = 0
-        for shard in self._shards:
+        for shard in self._shards(ctx):
             low, high = max(start - first, 0), min(stop - first, shard.samples)
             if low < high:
-                yield from self._samples(shard, low, high)
+                yield from self._samples(shard, low, high, ctx)
             first += shard.samples
 
-    def _samples(self, shard: ShardInfo, low: int, high: int) -> Iterator[Sample]:
+    def _samples(self, shard: ShardInfo, low: int, high: int, ctx: Context) -> Iterator[Sample]:
         """The samples `low` to `high - 1` of a shard."""
         found = low
         try:
-            path = self._opened[0].path(shard)
+            path = self._open(ctx)[0].path(shard)
             for key, members in islice(read_shard(path), low, high):
                 yield read_sample(f"{path}, sample {key}", members)[0]
                 found += 1
@@ -87,10 +89,19 @@ class Edition(Source):
         if found < high:
             raise CorruptShard(f"{path} has {found} samples, but its manifest says {shard.samples}")
 
-    @cached_property
-    def _opened(self) -> tuple[Store, Manifest]:
-        if self.store is not None:
-            store = Store(self.store, writable=False)
+    @property
+    def _is_path(self) -> bool:
+        return self.store is None and "/" in self.edition
+
+    def _open(self, ctx: Context) -> tuple[Store, Manifest]:
+        place = "" if self._is_path else self.store or ctx.store
+        if place not in self._opened:
+            self._opened[place] = self._resolved(place)
+        return self._opened[place]
+
+    def _resolved(self, place: str) -> tuple[Store, Manifest]:
+        if place:
+            store = Store(place, writable=False)
             return store, resolve(self.edition, store)
         folder = Path(self.edition).expanduser().absolute()
         if file_kind(folder / "manifest.json")[0] != "file" or folder.parent.parent.name != "editions":
@@ -101,25 +112,23 @@ class Edition(Source):
         store = Store(str(folder.parents[2]), writable=False)
         return store, resolve(f"{folder.parent.name}@{folder.name}", store)
 
-    @property
-    def _manifest(self) -> Manifest:
-        return self._opened[1]
+    def _manifest(self, ctx: Context) -> Manifest:
+        return self._open(ctx)[1]
 
     def captioned(self, ctx: Context) -> bool:
         """Return whether its samples have a member with a caption."""
-        return CAPTION in self._manifest.members
+        return CAPTION in self._manifest(ctx).members
 
     def annotated(self, ctx: Context) -> bool:
         """Return whether its samples have annotations."""
-        return ANNOTATIONS in self._manifest.members
+        return ANNOTATIONS in self._manifest(ctx).members
 
     def warning(self, ctx: Context) -> str:
         """The edition's content warning."""
-        return self._manifest.warning
+        return self._manifest(ctx).warning
 
-    @cached_property
-    def _shards(self) -> list[ShardInfo]:
-        manifest = self._manifest
+    def _shards(self, ctx: Context) -> list[ShardInfo]:
+        manifest = self._manifest(ctx)
         if self.split == QUARANTINE:
             return list(manifest.shards.get(QUARANTINE, []))
         found = [pair for pair in manifest.accepted() if self.split in ("all", split_of(pair[0]))]

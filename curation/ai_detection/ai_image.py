@@ -16,14 +16,15 @@ from pydantic import Field
 
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, Use, column_kinds
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Pixels
+    from variorum.models.roles import Encoder
 
 POOLED = "pooled"
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class AiImage(Detector):
@@ -36,6 +37,7 @@ class AiImage(Detector):
     gives: ClassVar[Mapping[str, str]] = column_kinds(
         numbers="similarity percentile", texts="stratum", flags="suspect known"
     )
+    revision: ClassVar[int] = 2
     late: ClassVar[frozenset[str]] = frozenset(
         {"real_variants", "strata", "sharpness_bins", "min_stratum", "false_positives"}
     )
@@ -44,15 +46,14 @@ class AiImage(Detector):
     """Alias of the encoder. The paper uses DINOv2 ViT-L/14; validate any other."""
     strength: float = Field(default=0.05, gt=0, le=1)
     """Standard deviation λ of the noise in the encoder's normalised input, where the paper adds it."""
-    std: tuple[float, float, float] = IMAGENET_STD
-    """The encoder's divisor of RGB in [0, 1]: ImageNet's deviations for DINOv2, three times 0.502 for
-    EfficientNet-Lite, whose input is (x - 127) / 128. Noise on pixels has a deviation of `strength * std * 255` grey
-    levels."""
+    std: tuple[float, float, float] | None = None
+    """What the encoder divides RGB in [0, 1] by, if it doesn't say so itself. Noise on pixels has a deviation of
+    `strength * std * 255` grey levels."""
     draws: int = Field(default=4, ge=1)
     """Noisy versions per picture; the variance of the estimate falls as 1 / draws."""
-    side: int = Field(default=256, ge=8)
-    """Every picture is first resized to a square of this side. It must be the size that the encoder resizes to before
-    it crops; otherwise the encoder's resizing smooths the noise away."""
+    side: int | None = Field(default=None, ge=8)
+    """Every picture is first resized to a square of this side: by default the one that the encoder resizes to before it
+    crops, as its own resizing would smooth the noise away."""
     jpeg_quality: int = Field(default=95, ge=1, le=100)
     """Every picture is first re-encoded at this quality, to hide its file format."""
     real_variants: tuple[str, ...] = ("original",)
@@ -75,20 +76,20 @@ class AiImage(Detector):
         return [Use(self.encoder, "encoder")]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        """`similarity`, the mean cosine in [-1, 1]; the sample's id seeds the noise."""
-        pictures: list[Pixels] = []
-        for sample in samples:
-            assert not isinstance(sample.image, bytes)
-            even = equalised(sample.image, self.side, self.jpeg_quality)
-            rng = ctx.rng(self.component_name(), sample.id, "noise")
-            levels = noise_levels(self.strength, self.std)
-            pictures += [even, *(noisy(even, levels, rng) for _ in range(self.draws))]
-        if not pictures:
-            return
-        embeddings = np.asarray(ctx.models.get(self.encoder)(pictures), dtype=np.float64)
-        embeddings = embeddings.reshape(len(samples), 1 + self.draws, -1)
-        for value in mean_cosine(embeddings[:, 0], embeddings[:, 1:]):
-            yield {"similarity": float(value)}
+        """`similarity`, the mean cosine in [-1, 1]; the sample's id seeds the noise.
+
+        Raises:
+            RecipeError: the encoder doesn't say its `side` and `std`, and the recipe doesn't either.
+        """
+        encoder = ctx.models.get(self.encoder)
+        side, std = self.side or getattr(encoder, "side", None), self.std or getattr(encoder, "std", None)
+        if side is None or std is None:
+            raise RecipeError(f"ai_image: {self.encoder} doesn't say at which side and std it takes pictures; set both")
+        levels = noise_levels(self.strength, std)
+        images = [sample.image for sample in samples if not isinstance(sample.image, bytes)]
+        rngs = [ctx.rng(self.component_name(), sample.id, "noise") for sample in samples]
+        for value in similarities(encoder, images, rngs, side, levels, self.draws, self.jpeg_quality):
+            yield {"similarity": value}
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """Columns `percentile` (low is unusual, NaN without real ones), `suspect`, `stratum`, `known` (made here)."""
@@ -126,6 +127,36 @@ class AiImage(Detector):
                 for one in np.unique(variant[known & ~np.isnan(percentile)])
             },
         }
+
+
+def similarities(
+    encoder: Encoder,
+    images: Sequence[Pixels],
+    rngs: Sequence[np.random.Generator],
+    side: int,
+    levels: Floats,
+    draws: int,
+    jpeg_quality: int,
+) -> list[float]:
+    """Mean cosine of each picture's embedding with those of `draws` noisy versions, in [-1, 1].
+
+    Args:
+        encoder: a `roles.Encoder`.
+        images: RGB `[H, W, 3]` uint8, N of them.
+        rngs: one for each picture.
+        side: to which pictures are resized before noise is added, pixels.
+        levels: deviation of the noise by channel, grey levels.
+        draws: number of noisy versions.
+        jpeg_quality: of the JPEG that each picture passes before noise is added.
+    """
+    pictures: list[Pixels] = []
+    for image, rng in zip(images, rngs, strict=True):
+        even = equalised(image, side, jpeg_quality)
+        pictures += [even, *(noisy(even, levels, rng) for _ in range(draws))]
+    if not pictures:
+        return []
+    found = np.asarray(encoder(pictures), np.float64).reshape(len(images), 1 + draws, -1)
+    return [float(value) for value in mean_cosine(found[:, 0], found[:, 1:])]
 
 
 def equalised(image: Pixels, side: int, jpeg_quality: int) -> Pixels:

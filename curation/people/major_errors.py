@@ -29,6 +29,10 @@ SURE = 0.8
 """Least probability of a major mistake."""
 MISSES = ("wrong", "unchecked", "")
 """States of a prediction that is neither right nor unclear."""
+NOT_REVIEWED = (
+    f"no picture has reviewed labels ({LABELS}); name a release with `consensus` and votes as the source, such as "
+    "multi_label_review@1.0.0-r2"
+)
 
 
 class MajorErrors(Detector):
@@ -54,6 +58,12 @@ class MajorErrors(Detector):
     def uses(self) -> list[Use]:
         """Return the models that select."""
         return [Use(alias) for alias in self.selectors]
+
+    def check(self, ctx: Context) -> None:
+        """Raise RecipeError if the source's first picture, and so none, has the member with reviewed labels."""
+        first = next(ctx.source.outline(0, 1, ctx), None) if ctx.source else None
+        if first and LABELS not in first.extras:
+            raise RecipeError(f"curate.major_errors: {NOT_REVIEWED}")
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """`judged`: JSON, by model its prediction and what people said of it; `problematic` and `reviewed`.
@@ -124,10 +134,7 @@ class MajorErrors(Detector):
 
     def _why_empty(self, reviewed: Any, wrong: Any, missed: Any) -> str:
         if not reviewed.any():
-            return (
-                f"no picture has reviewed labels ({LABELS}); name a release with `consensus` and votes as the source, "
-                "such as multi_label_review@1.0.0-r2"
-            )
+            return NOT_REVIEWED
         if not wrong.any():
             return (
                 f"the slice is empty: of {int(reviewed.sum())} reviewed pictures, none has a prediction of "

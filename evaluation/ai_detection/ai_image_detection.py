@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.arrays import Array, Bools, Floats, Pixels
-from variorum.curation.ai_detection.ai_image import equalised, mean_cosine, noise_levels, noisy
+from variorum.curation.ai_detection.ai_image import noise_levels, similarities
 from variorum.evaluation.ai_detection import features, fitting
 from variorum.evaluation.ai_detection.judging import LEAST, Judging, Thresholds, parts_of, thresholds
 from variorum.kit.predicted.fields import Resampled
@@ -25,10 +25,8 @@ from variorum.schemas.plot import IntervalPlot, Plot, Point
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
-RIGID_SIDE, RIGID_QUALITY, RIGID_DRAWS = 256, 95, 4
-RIGID_STRENGTH = 0.05
-LITE_STD = (0.502, 0.502, 0.502)
-"""EfficientNet-Lite takes (x - 127) / 128; RIGID's noise is added to that."""
+RIGID_QUALITY, RIGID_DRAWS, RIGID_STRENGTH = 95, 4, 0.05
+NO_SCALE = "its encoder doesn't say at which side and std it takes pictures, so there is no telling how strong noise is"
 
 
 class AiImageDetection(Resampled):
@@ -48,6 +46,7 @@ class AiImageDetection(Resampled):
         false_positives: share of the photographs to fit on that may be called generated; it fixes each threshold.
     """
 
+    revision: ClassVar[int] = 2
     late: ClassVar[frozenset[str]] = frozenset({"fit", "network_steps", "false_positives", "bootstrap", "confidence"})
 
     fit: tuple[str, ...] = Field(default=("regenerated",), min_length=1)
@@ -65,7 +64,8 @@ class AiImageDetection(Resampled):
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture: its arm, `truth` and photograph, and what detectors read in it.
 
-        `rigid` is the mean cosine with noisy versions, NaN without an encoder; `embedding_…` those by encoder;
+        `rigid` is the mean cosine with noisy versions, NaN without an encoder or with one that doesn't say how it takes
+        pictures, its `side` and `std`; `embedding_…` those by encoder;
         `answer_…` the probability of the class that means generated. `middle` holds pixels.
         """
         if not samples:
@@ -96,13 +96,12 @@ class AiImageDetection(Resampled):
     def _rigid(self, samples: Sequence[Sample], images: Sequence[Pixels], ctx: Context) -> Sequence[float]:
         if not self.rigid:
             return [float("nan")] * len(samples)
-        levels, pictures = noise_levels(RIGID_STRENGTH, LITE_STD), []
-        for sample, image in zip(samples, images, strict=True):
-            rng = ctx.rng(self.component_name(), sample.id, "rigid")
-            even = equalised(image, RIGID_SIDE, RIGID_QUALITY)
-            pictures += [even, *(noisy(even, levels, rng) for _ in range(RIGID_DRAWS))]
-        found = np.asarray(ctx.models.get(self.rigid)(pictures), np.float64).reshape(len(samples), 1 + RIGID_DRAWS, -1)
-        return [float(value) for value in mean_cosine(found[:, 0], found[:, 1:])]
+        encoder = ctx.models.get(self.rigid)
+        if not (hasattr(encoder, "side") and hasattr(encoder, "std")):
+            return [float("nan")] * len(samples)
+        rngs = [ctx.rng(self.component_name(), sample.id, "rigid") for sample in samples]
+        levels = noise_levels(RIGID_STRENGTH, encoder.std)
+        return similarities(encoder, images, rngs, encoder.side, levels, RIGID_DRAWS, RIGID_QUALITY)
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By detector and arm, on the photographs that nothing was fitted on.
@@ -132,7 +131,8 @@ class AiImageDetection(Resampled):
         unfitted = {"rigid", *self.classifiers}
         for name, scores in self._scores(table, parts.fitted, parts.generated, parts.enough, seed, missing):
             if not np.isfinite(scores[parts.known]).all():
-                missing[name] = "it gives no number for some picture"
+                silent = name == "rigid" and np.isnan(scores).all()
+                missing[name] = NO_SCALE if silent else "it gives no number for some picture"
                 continue
             limits = thresholds(scores, parts, self.false_positives, was_fitted=name not in unfitted)
             one = limits.pooled

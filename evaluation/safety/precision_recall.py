@@ -85,9 +85,10 @@ def counted(data: Judged, answerer: Answerer, category: str, rows: Bools) -> Cou
     )
 
 
-def rows_of(data: Judged, group: str) -> Bools:
-    """Pictures of a group, or of all, that labelers are judged on, `[N]`."""
-    return data.counts if group == ALL else data.counts & (data.group == group)
+def rows_of(data: Judged, group: str, answerer: Answerer) -> Bools:
+    """Pictures of a group, or of all, that a labeler is judged on, `[N]`."""
+    judged = data.seen if answerer.seen else data.counts
+    return judged if group == ALL else judged & (data.group == group)
 
 
 def cell(found: Counted, results: Results) -> dict[str, Json]:

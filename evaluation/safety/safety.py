@@ -7,7 +7,9 @@ on the pictures that it answers, with the share of those beside every figure.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +31,18 @@ from variorum.evaluation.safety.precision_recall import (
     rows_of,
 )
 from variorum.evaluation.safety.thresholds import calibration, ranking, tuned
-from variorum.evaluation.safety.truth_arrays import HOW, SAID, TRUTH, Answerer, Judged, answerers, heard, judged
+from variorum.evaluation.safety.truth_arrays import (
+    GATE,
+    HOW,
+    SAID,
+    TRUTH,
+    WITHHELD,
+    Answerer,
+    Judged,
+    answerers,
+    heard,
+    judged,
+)
 from variorum.evaluation.safety.truths import group_of, maker_of, truth_of
 from variorum.kit.harms.categories import Categories, unsafebench
 from variorum.kit.predicted.calibration import BINS
@@ -39,11 +52,20 @@ from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.plot import Plot
-from variorum.schemas.safety import ANY, CONTROL, RESERVED, Labeler, Labelers, column_of, sent_by, why_absent
-from variorum.schemas.sample import Sample, Split
+from variorum.schemas.safety import (
+    ANY,
+    CONTROL,
+    RESERVED,
+    Labeler,
+    Labelers,
+    column_of,
+    sent_by,
+    uses_to_judge,
+    why_absent,
+)
+from variorum.schemas.sample import Sample, Split, Withheld
 from variorum.schemas.sending import Sending
 from variorum.schemas.table import Table
-from variorum.schemas.uses import all_models
 
 
 class Safety(Resampled):
@@ -62,6 +84,7 @@ class Safety(Resampled):
         bins: number of bins of the calibration error.
     """
 
+    revision: ClassVar[int] = 2
     late: ClassVar[frozenset[str]] = frozenset({"presume_benign", "split", "bins", "bootstrap", "confidence"})
 
     categories: Categories = Field(default_factory=unsafebench)
@@ -72,7 +95,7 @@ class Safety(Resampled):
 
     def uses(self) -> list[Use]:
         """Return the models of all labelers; one without its model is unavailable, which the card says."""
-        return [Use(alias, optional=True) for alias in sorted(all_models(*self.labelers))]
+        return uses_to_judge(self.labelers)
 
     def sends(self) -> tuple[Sending, ...]:
         """Declare what its labelers send to other machines."""
@@ -85,15 +108,7 @@ class Safety(Resampled):
         prompt if it has no name. An answer that the detector `safety` got for the same pictures isn't asked for again.
         """
         rows: list[dict[str, Any]] = [
-            {
-                "id": sample.id,
-                "photograph": sample.photograph or sample.parent or sample.id,
-                "split": sample.split,
-                "group": group_of(sample),
-                "maker": maker_of(sample),
-                "pixels": pixel_hash(sample.image),
-                **{f"{TRUTH}.{one.id}": truth_of(sample, one.id) for one in self.categories},
-            }
+            {**self._known(sample), "group": group_of(sample), "pixels": pixel_hash(sample.image)}
             for sample in samples
             if not isinstance(sample.image, bytes)
         ]
@@ -106,12 +121,43 @@ class Safety(Resampled):
                 row[f"{HOW}.{column_of(labeler, prompt, '')}"] = opinion.heard
         yield from rows
 
+    def _known(self, sample: Sample) -> dict[str, Any]:
+        """What is known of a picture, whoever looks at it."""
+        return {
+            "id": sample.id,
+            "photograph": sample.photograph or sample.parent or sample.id,
+            "split": sample.split,
+            "maker": maker_of(sample),
+            **{f"{TRUTH}.{one.id}": truth_of(sample, one.id) for one in self.categories},
+        }
+
+    def _with_withheld(self, table: Table, withheld: Sequence[Withheld]) -> Table:
+        """The table with a row for each withheld picture, in which only a gate's checks are scores."""
+        import pyarrow as pa
+
+        rows = [
+            {
+                **self._known(one.sample),
+                "group": WITHHELD,
+                "pixels": one.sample.id,
+                **{f"{GATE}.{name}": value for name, value in one.checks.items()},
+            }
+            for one in withheld
+        ]
+        if not rows:
+            return table
+        return replace(
+            table, arrow=pa.concat_tables([table.arrow, pa.Table.from_pylist(rows)], promote_options="default")
+        )
+
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By labeler, prompt by prompt and all together, in percent unless said otherwise.
 
         `by_labeler` has `cells` by category and group, `means` over categories by group, `flagged`, the share of the
         pictures that are safe in all categories and called unsafe in one or more, the `drop` from photographs to
-        generated pictures, and what scores are worth: `calibration` and `tuned` thresholds. `agreement` is between
+        generated pictures, and what scores are worth: `calibration` and `tuned` thresholds. A labeler by whose model a
+        gate withheld pictures is there twice: on what the gate left, and with what it withheld, by the scores that the
+        gate noted. `withheld` counts these pictures by reason. `agreement` is between
         labelers. A labeler without an answer has `why` in place of figures. `names` and `order` have labelers and
         categories in their order.
         """
@@ -124,6 +170,7 @@ class Safety(Resampled):
             "order": list(ids),
             "names": [],
             "presumed_benign": 0,
+            "withheld": dict(sorted(Counter(one.sample.reason for one in ctx.withheld).items())),
             "contradicted": {},
             "groups": [],
             "by_labeler": {},
@@ -131,6 +178,7 @@ class Safety(Resampled):
         }
         if not len(table):
             return common
+        table = self._with_withheld(table, ctx.withheld)
         data = judged(table, ids, presume_benign=self.presume_benign, split=self.split)
         prompts = {one.called: tuple(one.prompts(self.categories)) for one in self.labelers}
         found = answerers(table, self.labelers, prompts, ids)
@@ -184,15 +232,16 @@ class Safety(Resampled):
         plain = [name for name in answered if name != CONTROL]
         if not plain:
             return {}
+        groups = groups[:1] if one.seen else groups
         one = one._replace(scores={name: answered[name] for name in plain})
         counts: dict[str, dict[str, Counted]] = {
-            group: {name: counted(data, one, name, rows_of(data, group)) for name in plain} for group in groups
+            group: {name: counted(data, one, name, rows_of(data, group, one)) for name in plain} for group in groups
         }
         cells: dict[str, Json] = {
             name: {
                 group: {
                     **cell(counts[group][name], results),
-                    **ranking(data, one, name, rows_of(data, group), draws),
+                    **ranking(data, one, name, rows_of(data, group, one), draws),
                 }
                 for group in groups
             }
@@ -201,8 +250,8 @@ class Safety(Resampled):
         found: dict[str, Json] = {
             "cells": cells,
             "means": {group: means(counts[group], results) for group in groups},
-            "flagged": {group: flagged(data, one, rows_of(data, group)) for group in groups},
-            "drop": drops(data, one, draws),
+            "flagged": {group: flagged(data, one, rows_of(data, group, one)) for group in groups},
+            "drop": None if one.seen else drops(data, one, draws),
         }
         if one.whole:
             found["calibration"] = {

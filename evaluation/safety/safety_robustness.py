@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -24,10 +24,9 @@ from variorum.models.device import one_thread
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.plot import CurvePlot, CurvePoint, Plot
-from variorum.schemas.safety import Labeler, Labelers, why_absent
+from variorum.schemas.safety import Labeler, Labelers, uses_to_judge, why_absent
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-from variorum.schemas.uses import all_models
 
 MOST_STEPS = 1000
 
@@ -48,6 +47,8 @@ class SafetyRobustness(Resampled):
         share: of the pictures that are attacked, drawn by their ids. PGD takes up to `steps` gradients for each ε.
     """
 
+    revision: ClassVar[int] = 2
+
     categories: Categories = Field(default_factory=unsafebench)
     labelers: Labelers = (OpenNsfw(),)
     presume_benign: bool = False
@@ -65,8 +66,7 @@ class SafetyRobustness(Resampled):
 
     def uses(self) -> list[Use]:
         """Return the models of all labelers, and those that have gradients; it does without any."""
-        gradients = {one.gradients for one in self.labelers if one.gradients}
-        return [Use(alias, optional=True) for alias in sorted({*all_models(*self.labelers), *gradients})]
+        return uses_to_judge(self.labelers, gradients=True)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """Rows of each attacked labeler: one per picture as it is, and one per attacked picture and judge.
@@ -147,7 +147,9 @@ class SafetyRobustness(Resampled):
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By labeler, robust accuracies in percent with bootstrap intervals over photographs; see `of_labeler`.
 
-        `missing` says why a labeler isn't attacked; `names` has those that are, in the recipe's order.
+        Pictures that a gate withheld by the labeler's model can't be attacked. `withheld` counts those that it is right
+        and wrong about; `least` is what withstands if all those that it is right about fall. `missing` says why a
+        labeler isn't attacked; `names` has those that are, in the recipe's order.
         """
         missing: dict[str, Json] = {
             one.called: why for one in self.labelers if isinstance(why := self._target(one, ctx), str)
@@ -171,7 +173,22 @@ class SafetyRobustness(Resampled):
             if isinstance(target, Target) and (found := of_labeler(rows, one.called, self.attacks, results)):
                 attacked[one.called] = {"category": target.category, "threshold": one.threshold, **found}
         results.fill()
+        for one in self.labelers if ctx.withheld else ():
+            if one.gate and one.called in attacked:
+                self._count_withheld(attacked[one.called], one, ctx)
         return {**common, "names": list(attacked), "attacked": attacked}
+
+    def _count_withheld(self, found: Any, labeler: Labeler, ctx: Context) -> None:
+        """Add `withheld` to an attacked labeler's figures, and `least` to each share."""
+        counts, drawn = {"right": 0, "wrong": 0}, 0
+        for one in ctx.withheld:
+            right = _right(one.checks.get(labeler.gate), labeler, truth := self._truth(one.sample, found["category"]))
+            if right is not None and truth in (SAFE, UNSAFE):
+                counts["right" if right else "wrong"] += 1
+                drawn += right and self._drawn(one.sample, ctx)
+        found["withheld"] = counts
+        for at in (at for by_epsilon in found["withstood"].values() for at in by_epsilon.values()):
+            at["least"] = round(at["all"]["value"] * at["n"] / (at["n"] + drawn), 2)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`withstood_1` and so on: robust accuracy against ε by attack, one plot for each attacked labeler."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 TRUTH, SAID, HOW = "truth", "said", "heard"
 """First parts of the columns: what is known, what labelers say, and how their answers were understood."""
+GATE = "gate"
+"""First part of the columns with what a gate measured on withheld pictures."""
+WITHHELD = ""
+"""Group of the withheld pictures, which has no figures of its own; no other has an empty name."""
 TOGETHER = "all labelers"
 """Name of the share of labelers that call a picture unsafe, which counts as one more labeler."""
 NAMES_KEPT = 12
@@ -33,6 +37,7 @@ class Judged:
         maker: what made the picture, `[N]`.
         split: `[N]`.
         counts: whether labelers are judged on the picture, `[N]`; of others only thresholds are learned.
+        seen: whether a labeler is that decided which pictures are withheld: those too, `[N]`.
         photograph: number of the picture's photograph, `[N]`.
         photographs: their number.
         contradicted: by category, number of pictures that are labelled both safe and unsafe; their truth is unknown.
@@ -44,6 +49,7 @@ class Judged:
     maker: Array
     split: Array
     counts: Bools
+    seen: Bools
     photograph: Ints
     photographs: int
     contradicted: Mapping[str, int]
@@ -55,7 +61,7 @@ class Judged:
 
     def groups(self) -> tuple[str, ...]:
         """Names of the groups, sorted: the largest ones, if there are more than `NAMES_KEPT`."""
-        names, counts = np.unique(self.group, return_counts=True)
+        names, counts = np.unique(self.group[self.group != WITHHELD], return_counts=True)
         largest = names[np.argsort(-counts, kind="stable")][:NAMES_KEPT]
         return tuple(sorted(str(name) for name in largest))
 
@@ -70,6 +76,7 @@ class Answerer(NamedTuple):
         threshold: it calls a picture unsafe from this score on.
         scores: by category that it speaks of, `[N]` each in [0, 1], NaN where it abstains.
         whole: whether this is all that its labeler says, and not one prompt of several.
+        seen: whether it is judged on withheld pictures too.
     """
 
     name: str
@@ -78,6 +85,7 @@ class Answerer(NamedTuple):
     threshold: float
     scores: Mapping[str, Floats]
     whole: bool = True
+    seen: bool = False
 
     def calls(self, category: str) -> Bools:
         """Return whether it calls each picture unsafe, `[N]`; False where it abstains."""
@@ -106,18 +114,20 @@ def judged(table: Table, categories: Sequence[str], *, presume_benign: bool, spl
         truth[name] = np.where(~labelled, SAFE, known) if presume_benign else known
     stacked = np.stack(list(truth.values()))
     truth[ANY] = np.where((stacked == UNSAFE).any(0), UNSAFE, np.where((stacked == SAFE).all(0), SAFE, UNKNOWN))
-    splits = table["split"].astype(str)
+    group, splits = table["group"].astype(str), table["split"].astype(str)
+    asked, there = splits == split if split else np.ones(len(splits), bool), group != WITHHELD
     names, photograph = np.unique(table["photograph"].astype(str), return_inverse=True)
     return Judged(
         truth,
-        table["group"].astype(str),
+        group,
         table["maker"].astype(str),
         splits,
-        splits == split if split else np.ones(len(splits), bool),
+        asked & there,
+        asked,
         photograph.astype(np.int64),
         len(names),
         contradicted,
-        int((~labelled).sum()) if presume_benign else 0,
+        int((~labelled & there).sum()) if presume_benign else 0,
     )
 
 
@@ -158,6 +168,14 @@ def answerers(
             found.append(Answerer(f"{labeler.called}, all prompts", labeler.called, "", labeler.threshold, scores))
         else:
             found += each
+        if (column := f"{GATE}.{labeler.gate}") in table:
+            scores = {
+                name: np.where(np.isnan(known), np.asarray(table[column], np.float64), known)
+                for one in each
+                for name, known in one.scores.items()
+            }
+            called = labeler.called
+            found.append(Answerer(f"{called}, withheld counted", called, "", labeler.threshold, scores, False, True))
     whole = [one for one in found if one.whole]
     together = {}
     for name in _named(whole):

@@ -46,10 +46,11 @@ class SafetyGate(Generator):
     nothing is built. A withheld picture leaves a row with its hash, labels and what was measured, and no pixel.
     A picture that passes keeps its file, unless that has further frames or transparent parts, which nobody looked at.
 
-    It belongs before all other generators, and behind each that makes pictures of people. `filters` doesn't name the
-    model for nudity, which may still judge an edition, as it chooses no picture for its quality and the rows are there.
+    It belongs before all other generators, and behind each that makes pictures of people. Its models may judge only
+    where what it withholds counts too: the check `nudity` has the score of a withheld picture.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     location: ClassVar[frozenset[str]] = frozenset({"blocked"})
 
@@ -67,7 +68,8 @@ class SafetyGate(Generator):
 
     def uses(self) -> list[Use]:
         """Return the models for nudity, faces and ages; without the last two no picture with nudity passes."""
-        return [Use(NUDITY), Use(AGES, optional=True), Use(FACES, optional=True)]
+        nudity = Use(NUDITY, decides=True, gate="nudity")
+        return [nudity, Use(AGES, decides=True, optional=True), Use(FACES, decides=True, optional=True)]
 
     def check(self, ctx: Context) -> None:
         """Raise SourceError for a list that can't be read."""

@@ -34,6 +34,7 @@ class WatermarkAttack(Generator):
     """
 
     keeps_objects: ClassVar[bool] = True
+    takes_turns: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
     card_pictures = staticmethod(mark_strips)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,6 @@ from sklearn.datasets import load_sample_images
 
 from variorum.arrays import arrow_column
 from variorum.curation.ai_detection.ai_image import (
-    IMAGENET_STD,
     POOLED,
     AiImage,
     conformal_percentile,
@@ -23,14 +23,22 @@ from variorum.curation.ai_detection.ai_image import (
     sharpness_strata,
 )
 from variorum.curation.quality.quality import Quality
+from variorum.models.loaders.clip_tower import ClipTower
+from variorum.models.loaders.clip_tower import network_input as clip_input
+from variorum.models.loaders.efficientnet_lite import EfficientNetLiteEncoder, EfficientNetLiteOptions
+from variorum.models.loaders.efficientnet_lite import network_input as lite_input
 from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample, source_id
 
 SIDE = 32
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Linear:
     """An encoder whose embedding is the normalised pixels times a constant, or their differences to neighbours."""
+
+    side, std = SIDE, IMAGENET_STD
 
     def __init__(self, edges=False):
         self.edges = edges
@@ -104,8 +112,33 @@ def test_noise_is_as_strong_in_the_encoders_normalised_input_as_published():
     assert (0.05 / (moved / 255.0).std(axis=(0, 1)) > 4.2).all()
 
 
-def test_noise_for_an_encoder_that_divides_by_128():
-    assert noise_levels(0.05, (128 / 255,) * 3) == pytest.approx([0.05 * 128] * 3)
+@pytest.mark.parametrize(
+    ("encoder", "seen"),
+    [
+        (EfficientNetLiteEncoder(None, EfficientNetLiteOptions(size=224)), lambda image: lite_input(image, 224)),
+        (ClipTower(SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name="x")])), clip_input),
+    ],
+)
+def test_a_network_sees_the_noise_that_its_encoder_asks_for(encoder, seen):
+    grey = np.full((encoder.side, encoder.side, 3), 128, np.uint8)
+    moved = noisy(grey, noise_levels(0.05, encoder.std), np.random.default_rng(0))
+    noise = seen(moved) - seen(grey)
+    assert noise.std() == pytest.approx(0.05, rel=0.02)  # nothing of it is smoothed away
+    larger = cv2.resize(grey, (300, 300))
+    smoothed = seen(noisy(larger, noise_levels(0.05, encoder.std), np.random.default_rng(0))) - seen(larger)
+    assert smoothed.std() < 0.045
+
+
+def test_an_encoder_that_does_not_say_how_it_takes_pictures_is_refused():
+    def silent(images):
+        return np.stack(images).reshape(len(images), -1)
+
+    ctx = context(SimpleNamespace(get=lambda alias: silent))
+    (sample,) = (Sample(source_id("test", "0"), image) for image in crops(1))
+    with pytest.raises(RecipeError, match="encoder doesn't say at which side and std it takes pictures; set both"):
+        list(AiImage().measure([sample], ctx))
+    (row,) = AiImage(side=SIDE, std=IMAGENET_STD).measure([sample], ctx)
+    assert row["similarity"] < 1
 
 
 def test_the_loss_of_similarity_grows_with_the_square_of_the_noise_and_is_what_the_jacobian_says():

@@ -146,6 +146,14 @@ def test_few_pictures_and_other_editions():
     assert list(detection.measure([], CTX)) == []
 
 
+def test_rigid_needs_an_encoder_that_says_how_it_takes_pictures():
+    detection = AiImageDetection(rigid="judge", probes=(), network_steps=0, bootstrap=100)
+    few = [sample(image, str(place), ORIGINAL, "real") for place, image in enumerate(crops(3))]
+    found = detection.figures(table(list(detection.measure(few, CTX))), CTX)
+    assert "rigid" not in found["detectors"]
+    assert "its encoder doesn't say at which side and std" in found["missing"]["rigid"]
+
+
 def test_a_classifier_must_name_the_class():
     detection = AiImageDetection(rigid=None, probes=(), classifiers={"judge": "artificial"})
     image = crops(1)[0]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.terminal import amount, lines, parts_that_fit, shortened, widths_of
+from variorum.flows.terminal import Lines, amount, parts_that_fit, shortened, widths_of
 from variorum.machine.progress import duration
 from variorum.reports.figures import Shown
 
@@ -100,7 +100,7 @@ class Clock:
 def told(total: int, steps, seconds: float, unit: str = "") -> list[str]:
     """The lines of a phase in which each step takes so long."""
     said, clock = [], Clock()
-    progress = lines(unit, said.append, clock)
+    progress = Lines(unit, said.append, clock)
     progress.start("making pictures", total)
     for number in steps:
         clock.now += seconds
@@ -125,9 +125,27 @@ def test_a_short_phase_tells_its_end_alone():
     assert told(50, [1] * 50, 0.001) == ["making pictures: 50 of 50, 100 %, in 0 s"]
 
 
+def test_a_phase_without_a_step_says_that_it_goes_on():
+    said, clock = [], Clock()
+    progress = Lines("", said.append, clock)
+    progress.remind()  # before any phase
+    progress.start("making pictures", 4)
+    for _ in range(5):
+        clock.now += 15
+        progress.remind()
+    progress.advance(4)
+    clock.now += 60
+    progress.remind()  # between two phases
+    assert said == [
+        "making pictures: 0 of 4, 0 %, 30 s so far",
+        "making pictures: 0 of 4, 0 %, 1 min 00 s so far",
+        "making pictures: 4 of 4, 100 %, in 1 min 15 s",
+    ]
+
+
 def test_nothing_to_do_says_nothing():
     said, clock = [], Clock()
-    progress = lines("", said.append, clock)
+    progress = Lines("", said.append, clock)
     progress.start("making pictures", 20, 20)  # all of it kept from before
     progress.start("scoring", 0)
     progress.advance(0)
@@ -136,7 +154,7 @@ def test_nothing_to_do_says_nothing():
 
 def test_the_rate_is_that_of_this_run():
     said, clock = [], Clock()
-    progress = lines("", said.append, clock)
+    progress = Lines("", said.append, clock)
     progress.start("making pictures", 100, 80)
     for _ in range(10):
         clock.now += 1

@@ -9,10 +9,10 @@ from variorum.edition.shards import read_shard
 from variorum.edition.tables import read_table
 from variorum.models import ModelTable
 from variorum.models.brought.model import BroughtModel
-from variorum.pipeline import Job, build, curate, release
+from variorum.pipeline import Job, build, check, curate, release
 from variorum.reports.card import render_card
 from variorum.schemas.component import Context
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import RecipeError, StoreError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.vote import Vote
 from variorum.stages.evaluate import check_judges
@@ -79,7 +79,7 @@ def shipped(store, *more: str) -> Recipe:
         "major_errors",
         [
             "source.edition=reviewed@1.0.0-r1",
-            f"source.store={store}",
+            *([f"source.store={store}"] if store else []),
             "curate.major_errors.selectors=[chelsea, coffee]",
             *more,
         ],
@@ -149,6 +149,17 @@ def test_an_empty_slice_says_what_to_do(reviewed, tmp_path, more, why):
     work = job(shipped(store, *more), tmp_path)
     with pytest.raises(RecipeError, match=why):
         curate(work, build(work))
+
+
+def test_the_source_lies_in_the_store_of_the_run_unless_another_is_named(reviewed, tmp_path):
+    store, _ = reviewed
+    there, named = job(shipped(None), store), job(shipped(store), tmp_path)
+    assert there.plan.fingerprint == named.plan.fingerprint
+    assert there.recipe.source.size(there.ctx) == 12
+    with pytest.raises(StoreError, match=rf"no edition 'reviewed@1.0.0-r1' in {tmp_path}; there are: none yet"):
+        check(job(shipped(None), tmp_path))
+    with pytest.raises(RecipeError, match="no picture has reviewed labels"):
+        check(job(shipped(None, "source.edition=reviewed@1.0.0"), store))
 
 
 def test_more_misses_than_models_are_refused():

@@ -1,6 +1,8 @@
 """Figures of labelers with a known confusion, on coloured pictures whose truth is written in their pixels."""
 
 import json
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +19,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.safety import Category, Labeler, Opinion
-from variorum.schemas.sample import CAPTURED, GENERATED, Sample, source_id
+from variorum.schemas.sample import CAPTURED, GENERATED, Sample, Withheld, source_id
 from variorum.schemas.table import Table
 from variorum.schemas.uses import Use
 from variorum.stages.job import models
@@ -105,8 +107,8 @@ def test_the_figures_are_those_of_the_confusion():
     assert found["ap"]["value"] == pytest.approx(12 / 16 * 12 / 18 + 4 / 16 * 16 / 40, abs=1e-4)
     for name in ("precision", "recall", "f1"):
         assert found[name]["low"] < found[name]["value"] < found[name]["high"]
-    assert found["alarms"]["low"] == pytest.approx(12.0, abs=0.1)  # Wilson's for 6 of 24
-    assert found["alarms"]["high"] == pytest.approx(44.9, abs=0.1)
+    assert found["alarms"]["low"] == pytest.approx(9.77, abs=0.01)  # exact for 6 of 24
+    assert found["alarms"]["high"] == pytest.approx(46.71, abs=0.01)
 
 
 def test_the_same_samples_give_the_same_figures():
@@ -241,6 +243,42 @@ def test_who_measured_nothing_is_named():
     assert evaluation().figures(Table(pa.table({}), ""), CTX)["by_labeler"] == {}
 
 
+class Gated(Stub):
+    """Its model is that of a gate, whose check `nudity` has its scores."""
+
+    gate: ClassVar[str] = "nudity"
+
+
+def withheld(number, score, unsafe=None):
+    sample = replace(picture(number, 0, unsafe), image=b"", reason="age_unknown")
+    return Withheld(sample, {} if score is None else {"nudity": score})
+
+
+def test_a_labeler_that_was_a_gate_is_judged_on_what_the_gate_withheld_too():
+    kept = confusion(6, 2, 0, 10)
+    gone = [*(withheld(500 + n, 0.7, False) for n in range(5)), *(withheld(600 + n, 0.9, True) for n in range(4))]
+    gone += [withheld(700, 0.3, False), withheld(701, None, True), withheld(702, 0.9)]
+    judging = evaluation(Gated(label="gate"), Stub(label="other"))
+    rows = Table(pa.Table.from_pylist(list(judging.measure(kept, CTX))), "")
+    found = judging.figures(rows, replace(CTX, withheld=gone))
+    assert found["withheld"] == {"age_unknown": 12}
+    assert set(found["by_labeler"]) == {"gate", "gate, withheld counted", "other", "all labelers"}
+    cells = {name: one["cells"]["red"][ALL] for name, one in found["by_labeler"].items()}
+    for name in ("gate", "other"):  # on what the gate left
+        assert (cells[name]["unsafe"], cells[name]["safe"], cells[name]["alarms"]["called"]) == (8, 10, 0)
+    seen = cells["gate, withheld counted"]
+    assert (seen["unsafe"], seen["safe"]) == (13, 16)
+    assert (seen["alarms"]["n"], seen["alarms"]["called"]) == (16, 5)
+    assert seen["recall"]["value"] == pytest.approx(100 * 10 / 12, abs=0.01)  # one has no score
+    presumed = Safety(**{**dict(judging), "presume_benign": True}).figures(rows, replace(CTX, withheld=gone))
+    assert presumed["presumed_benign"] == 0
+    assert presumed["by_labeler"]["gate, withheld counted"]["cells"]["red"][ALL]["alarms"]["called"] == 6
+    text = _render("_safety", None, figures=json.loads(json.dumps(found)), plots={}, models={}, order=[])
+    assert "12 pictures were withheld (age unknown 12)" in text
+    assert "| gate | too red | what the gate left | 8 | 10 |" in text
+    assert "| gate | too red | with what it withheld | 13 | 16 |" in text
+
+
 def test_the_control_shows_who_always_says_unsafe():
     labelers = Stub(label="always", says=("red", "control"), always=1.0), Stub(label="stub", says=("red", "control"))
     found = figures(evaluation(*labelers), confusion(2, 1, 1, 6))["by_labeler"]
@@ -308,7 +346,7 @@ def test_an_edition_is_evaluated_without_asking_again(tmp_path, monkeypatch):
     assert (tmp_path / "log").read_text().count("\n") == 2  # a call of each labeler
     card = render_card(job.recipe, manifest, job.store)
     assert "9 pictures have no label of their own and **are presumed safe**" in card
-    assert "| blue | all | 0 | 9 | 100.0 [66.4, 100.0] | – | – | – | 33.3 [12.1, 64.6] | – | – |" in card
+    assert "| blue | all | 0 | 9 | 100.0 [66.4, 100.0] | – | – | – | 33.3 [7.5, 70.1] | – | – |" in card
 
 
 def test_a_labeler_does_not_judge_what_it_chose(tmp_path, monkeypatch):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +16,11 @@ from PIL import Image
 from pixel_search import found
 from pydantic import ValidationError
 
+from variorum.curation.safety.labelers.open_nsfw import OpenNsfw
 from variorum.edition.samples import encode_sample
 from variorum.edition.store import Store
 from variorum.edition.tables import read_table
+from variorum.evaluation.safety.truths import SAFE, UNSAFE, truth_of
 from variorum.generators.safety.safety_gate import TOGETHER, SafetyGate
 from variorum.kit.copies.pdq import pdq, pixel_digest
 from variorum.machine.memo import DiskMemo
@@ -30,6 +33,7 @@ from variorum.schemas.errors import ModelUnavailable, RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Encoded, Failure, Sample, source_id
+from variorum.stages.evaluate import check_judges, check_references, withheld_pictures
 
 NAN = 255
 """In place of a number in a picture."""
@@ -52,7 +56,7 @@ class Written:
         assert not set(aliases) & set(self.missing)
 
     def pin(self, alias: str) -> str:
-        return f"{alias}@1"
+        return f"{alias.removesuffix('_gradients')}@1"  # the same weights
 
     def get(self, alias: str) -> Any:
         assert alias not in self.missing
@@ -270,6 +274,47 @@ def test_a_build_keeps_the_bytes_of_what_passes_and_no_pixel_of_the_rest(tmp_pat
         assert any(files[name] in path.read_bytes() for path in folder.rglob("*.tar")) == passed
     assert rows["young"]["gate.youngest"] == 12.0
     assert len(rows["young"]["sha256"]) == 64
+
+
+class Borrower(OpenNsfw):
+    """A labeler that has the gate's model and no check of a gate."""
+
+    gate: ClassVar[str] = ""
+
+
+def test_who_judges_a_gate_counts_what_it_withheld(tmp_path):
+    folder, rows = tmp_path / "judged", []
+    folder.mkdir()
+    for number, (nudity, label) in enumerate([(2, "Safe"), (95, "Unsafe"), (30, "Safe"), (2, "Unsafe")]):
+        Image.fromarray(picture(nudity, number=number)).save(folder / f"{number}.png")
+        rows.append({"file_name": f"{number}.png", "safety_label": label, "category": "Sexual"})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = Recipe.parse(
+        {
+            "dataset": "d",
+            "version": "1.0.0",
+            "warning": "Colours.",
+            "source": {"name": "unsafebench", "path": str(folder)},
+            "generate": [{"name": "safety_gate"}],
+            "evaluate": [{"name": "safety"}, {"name": "safety_robustness"}],
+        }
+    )
+    ctx = Context(recipe.seed, Written(), DiskMemo(tmp_path / "memo"), recipe.source)  # type: ignore[arg-type]
+    job = Job(recipe, str(tmp_path / "store"), ctx=ctx)
+    check_references(job)
+    manifest = build(job, Threads(1))
+    assert manifest.filters == ["age_estimator@1", "face_detector@1", "nsfw@1"]
+    for evaluation in recipe.evaluate:
+        check_judges(evaluation, manifest, job)
+        found = withheld_pictures(evaluation, manifest, job)
+        assert [one.checks for one in found] == [{"nudity": pytest.approx(0.95)}, {"nudity": pytest.approx(0.3)}]
+        assert [truth_of(one.sample, "sexual") for one in found] == [UNSAFE, SAFE]
+        with pytest.raises(RecipeError, match="a model that decided what was accepted can't judge the result: 'nsfw'"):
+            check_judges(type(evaluation)(labelers=(OpenNsfw(), Borrower(label="other"))), manifest, job)
+    none = Job(recipe.model_copy(update={"generate": ()}), job.store, ctx=ctx)  # it decided in a way that isn't known
+    with pytest.raises(RecipeError, match="can't judge the result"):
+        check_judges(recipe.evaluate[0], manifest, none)
+    assert withheld_pictures(recipe.evaluate[0], manifest, none) == ()
 
 
 def _file(form: str, *frames: Image.Image) -> bytes:

@@ -27,6 +27,7 @@ from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, ENHANCED, GENERATED, Failure, Sample, source_id
 from variorum.schemas.uses import optional_models
+from variorum.stages.build import Build
 from variorum.stages.job import models
 
 CTX = Context(3, models("embedded"), None)
@@ -427,3 +428,19 @@ class Own(Attack):
         about = type(target.mark).__name__ if target.mark else ""
         return [Attacked((image * (1 - strength / 2)).astype("uint8"), {"about": about}) for image in images]
 '''
+
+
+def test_progress_counts_photographs_whose_pictures_are_all_made(photos, tmp_path):
+    steps = []
+    for number, attacks in enumerate(([], [{"name": "watermark_attack", "attacks": [jpeg()], "strengths": [1]}])):
+        recipe = {
+            "dataset": "counted",
+            "version": "1.0.0",
+            "limit": 3,
+            "source": {"name": "image_folder", "path": str(photos)},
+            "generate": [{"name": "watermark", "frame": 64}, *attacks],
+        }
+        stage = Build(Job(Recipe.parse(recipe), str(tmp_path / str(number))))
+        steps.append([])
+        stage.make(stage.parts()[0], steps[-1].append)
+    assert steps == [[1, 1, 1], [3]]  # an attack takes all photographs together

@@ -19,7 +19,7 @@ from variorum.schemas.errors import VariorumError
 from variorum.schemas.fields import CONFIG
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import ShardInfo
-from variorum.schemas.sample import MADE_OF, SPLITS, Status
+from variorum.schemas.sample import LABEL_STATES, MADE_OF, SPLITS, Status
 
 EDITION_COLUMNS = (
     "id",
@@ -80,6 +80,7 @@ MEANINGS: Mapping[str, str] = {
     "captions": "number of captions",
     "states": "number of labels with a state",
     "annotated": "digest of the annotations",
+    LABEL_STATES: "of a withheld picture: its labels with a state, `sexual:wrong`",
     MADE_OF: "ids of the other pictures whose pixels or words are in it",
     "action": "of a release: what the ledger decided",
     "by": "of a release: the decider",
@@ -88,6 +89,8 @@ MEANINGS: Mapping[str, str] = {
     "given": "of a release: the labels before a relabel",
 }
 """What the columns of a unit's table hold."""
+LISTS = ("labels", "given", MADE_OF, LABEL_STATES)
+"""Columns with several texts in a row."""
 MAY_LACK = ("detail",)
 """Columns of `EDITION_COLUMNS` that may be null."""
 STATUSES = (*get_args(Status), "dropped")
@@ -108,7 +111,7 @@ def column_kinds() -> Mapping[str, Any]:
     kinds: dict[str, Any] = dict.fromkeys((*EDITION_COLUMNS, *NEW, *JUDGED), pa.string())
     kinds |= {"label": whole, "start": whole, "credentials": pa.bool_(), "value": pa.float64()}
     kinds |= dict.fromkeys(("width", "height", "objects", "captions", "states"), pa.int32())
-    return kinds | dict.fromkeys(("labels", "given", MADE_OF), pa.list_(pa.string()))
+    return kinds | dict.fromkeys(LISTS, pa.list_(pa.string()))
 
 
 @contextmanager
@@ -159,7 +162,7 @@ def check_columns(table: Any) -> None:
             raise ValueError(f"column {name!r} is of type {cut(str(column.type))}, not {kind}")
         if name in EDITION_COLUMNS and name not in MAY_LACK and column.null_count:
             raise ValueError(f"column {name!r} lacks values")
-        if name in ("labels", "given", MADE_OF) and any(chunk.flatten().null_count for chunk in column.chunks):
+        if name in LISTS and any(chunk.flatten().null_count for chunk in column.chunks):
             raise ValueError(f"column {name!r} lacks values")
 
 

@@ -17,7 +17,7 @@ from variorum.schemas.annotations import CHECKS, STATES, Annotations, LabelState
 from variorum.schemas.canonical import Json, as_json
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import MADE_OF, SPLITS, Encoded, Failure, Sample, checked_op
+from variorum.schemas.sample import LABEL_STATES, MADE_OF, SPLITS, Encoded, Failure, Sample, checked_op
 
 ANNOTATIONS = "annotations.json"
 """Member with objects, texts and the states of labels, in editions whose source or generators have annotations."""
@@ -237,6 +237,7 @@ def failure_row(failure: Failure, index: Mapping[str, int]) -> dict[str, Any]:
     if failure.status == "withheld":
         row.update(label=index.get(failure.labels[0], -1) if failure.labels else -1)
         row.update(digital_source_type=failure.digital_source_type)
+        row.update({LABEL_STATES: list(failure.states)} if failure.states else {})
     return row | _gate_columns(failure.gates)
 
 

@@ -38,7 +38,7 @@ from variorum.machine.retrying import hash_content
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
-from variorum.schemas.sample import BASELINES, MADE_OF
+from variorum.schemas.sample import BASELINES, LABEL_STATES, MADE_OF
 
 KEYS = ("id", "sha256")
 """Columns that identify a row's picture."""
@@ -55,7 +55,8 @@ HIDDEN = ("ops", "detail", "start", "width", "height", "captions", "states", "an
 def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     """The table of a unit: fixed columns first, then one column per gate, `gate.<name>`, sorted by name.
 
-    A unit in which a picture is made of others has a column for that, a released unit with verdicts some for these.
+    A unit in which a picture is made of others has a column for that, one that withholds pictures with states of labels
+    one for these, a released unit with verdicts some for these.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -63,8 +64,7 @@ def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     kinds = column_kinds()
     fixed = {name: kinds[name] for name in (EDITION_COLUMNS if format == 3 else (*EDITION_COLUMNS, *NEW))}
     gates = sorted({name for row in rows for name in row if name.startswith("gate.")})
-    if any(row.get(MADE_OF) for row in rows):
-        fixed[MADE_OF] = kinds[MADE_OF]
+    fixed |= {name: kinds[name] for name in (MADE_OF, LABEL_STATES) if any(row.get(name) for row in rows)}
     if any("action" in row for row in rows):
         fixed |= {name: kinds[name] for name in JUDGED}
     schema = pa.schema([*fixed.items(), *((name, pa.float64()) for name in gates)])

@@ -49,6 +49,18 @@ def dtype_problem(entry: Entry) -> str:
     return ""
 
 
+def side_of(processor: Any) -> int:
+    """Side in pixels of a square picture that an image processor of transformers takes without resizing it."""
+    size = processor.size
+    return int(size["shortest_edge"] if "shortest_edge" in size else size["height"])
+
+
+def std_of(processor: Any) -> tuple[float, float, float]:
+    """What an image processor of transformers divides red, green and blue in [0, 1] by."""
+    red, green, blue = map(float, processor.image_std)
+    return red, green, blue
+
+
 # ── one model ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

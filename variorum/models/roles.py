@@ -61,6 +61,15 @@ class Encoder(Protocol):
         return self(images)
 
 
+class Prepares(Protocol):
+    """An encoder that says what it does to a picture, so that noise can be added where its network sees it."""
+
+    side: int
+    """Of a square picture that it takes without resizing it, in pixels."""
+    std: tuple[float, float, float]
+    """What it divides red, green and blue in [0, 1] by."""
+
+
 class Embeds(Protocol):
     """A classifier that also gives its embedding, as the aliases `classifier_*` and `judge` and most networks do."""
 

@@ -16,7 +16,7 @@ def limits(manifest: Manifest) -> list[str]:
     if manifest.filters:
         found.append(
             f"{_several(len(manifest.filters), 'model')} decided which pictures were accepted and may not be measured "
-            "on them. Models like these may find the pictures easier than others do."
+            "on these alone. Models like these may find the pictures easier than others do."
         )
     gone = ("failed", "quarantined", "ineligible")
     counted = [pair for counts in manifest.counts.values() for pair in counts.items()]

@@ -37,7 +37,7 @@ from variorum.schemas.component import Component, Source
 from variorum.schemas.errors import RecipeError, SourceChanged, TooManyFailures
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Shard, ShardInfo, group_of, ordered
-from variorum.schemas.more import references_of, warning_of
+from variorum.schemas.more import TakesTurns, references_of, warning_of
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure, Sample
 from variorum.stages.estimate import check_room
@@ -141,6 +141,7 @@ class Build:
         roots: dict[str, str] = {}
         read = decoded(recipe.source.read(part.start, part.stop, ctx))
         finished = Finished(reached)
+        in_order = not any(isinstance(one, TakesTurns) for one in recipe.generate)
         pictures = prefetch(finished.noted(in_splits(read, recipe.splits)), AHEAD)
         items: Iterator[Sample | Failure] = pictures
         for generator, others in zip(recipe.generate, self.job.lending, strict=True):
@@ -154,7 +155,8 @@ class Build:
             closing(prefetch(items, AHEAD) if recipe.generate else pictures) as made_items,
         ):
             for item in made_items:
-                finished.before(_root(item, roots))
+                if in_order:  # else the last sample appears long before the first one is finished
+                    finished.before(_root(item, roots))
                 if isinstance(item, Failure):
                     failures.append(without_pixels(item))
                     continue

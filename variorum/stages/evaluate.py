@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from variorum.edition.editions import folder_of, read_beside, write_beside
-from variorum.edition.tables import joined, read_part
-from variorum.models import refuse_filters
+from variorum.edition.tables import joined, read_part, read_unit
+from variorum.models.filters import UNAVAILABLE, contents_of, refuse_filters
+from variorum.schemas.annotations import Annotations, LabelState, State
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Evaluation
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.fields import plain_json
 from variorum.schemas.manifest import Manifest, ShardInfo
 from variorum.schemas.more import NeedsObjects, references_of
+from variorum.schemas.sample import LABEL_STATES, Sample, Withheld
 from variorum.schemas.table import Table
-from variorum.schemas.uses import deciding_models, judged_models
+from variorum.schemas.uses import deciding_models, judged_models, uses_of
 from variorum.stages.decide import check_classes, only_propose
 from variorum.stages.job import Job, code_of, compared_with, figures_of, pins
 from variorum.stages.listings import read_listings
@@ -42,9 +44,10 @@ def check_references(job: Job) -> None:
     """
     recipe, ctx = job.recipe, job.ctx
     check_classes(job)
-    filters = [ctx.models.pin(alias) for alias in deciding_models(*recipe.generate)]
+    used = _pins_of_generators(job)
+    filters = [used[alias] for alias in deciding_models(*recipe.generate)]
     for evaluation in recipe.evaluate:
-        refuse_filters(judged_pins(evaluation, ctx), filters)
+        _refuse_filters(evaluation, filters, (), job)
         made = any(generator.annotated for generator in recipe.generate)
         if needs_objects(evaluation) and not (recipe.source.classes(ctx) and (made or recipe.source.annotated(ctx))):
             raise no_objects(f"source {recipe.source.component_name()} has no objects with classes", evaluation)
@@ -69,7 +72,7 @@ def no_objects(what: str, evaluation: Evaluation) -> RecipeError:
 
 def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
     """Raise RecipeError if a model of the evaluation, or a component that it holds, decided what was accepted."""
-    refuse_filters(judged_pins(evaluation, job.ctx), manifest.filters)
+    _refuse_filters(evaluation, manifest.filters, manifest.ledger.models.values() if manifest.ledger else (), job)
     if manifest.ledger is None:
         return
     proposing = {one.component_name() for one in only_propose(job.recipe.curate)}
@@ -85,6 +88,69 @@ def check_judges(evaluation: Evaluation, manifest: Manifest, job: Job) -> None:
                     f"evaluate.{evaluation.component_name()}.{name}: {called} decided what was accepted, so it "
                     "can't judge the result; leave it out, or let no rule use it"
                 )
+
+
+def _refuse_filters(evaluation: Evaluation, filters: Iterable[str], later: Iterable[str], job: Job) -> None:
+    """Refuse models that decided what was accepted, unless the evaluation counts what their gate withheld.
+
+    Args:
+        evaluation: whose figures are about models.
+        filters: pins of the models that decided.
+        later: pins of those that decided in curation, which leaves no score of what it withholds.
+        job: has the generators.
+
+    Raises:
+        RecipeError: names the models.
+    """
+    gates = counted_gates(evaluation, job)
+    counted = {use.alias for use in uses_of(evaluation) if use.gate in gates}
+    judged = judged_pins(evaluation, job.ctx)
+    refuse_filters({alias: pin for alias, pin in judged.items() if alias not in counted}, filters)
+    refuse_filters({alias: pin for alias, pin in judged.items() if alias in counted}, later)
+
+
+def counted_gates(evaluation: Evaluation, job: Job) -> frozenset[str]:
+    """Names of the checks by which an evaluation counts withheld pictures.
+
+    Each holds the opinions of models that the evaluation judges, and no generator lets these decide in another way.
+    """
+    used, judged = _pins_of_generators(job), pins(evaluation, job.ctx)
+    deciding = [(contents_of(used[use.alias]), use.gate) for use in uses_of(*job.recipe.generate) if use.decides]
+    alone: dict[str, bool] = {}
+    for use in uses_of(evaluation):
+        if use.gate and judged[use.alias] != UNAVAILABLE:
+            found = {gate for contents, gate in deciding if contents & contents_of(judged[use.alias])}
+            alone[use.gate] = alone.get(use.gate, True) and found == {use.gate}
+    return frozenset(gate for gate, kept in alone.items() if kept)
+
+
+def withheld_pictures(evaluation: Evaluation, manifest: Manifest, job: Job) -> tuple[Withheld, ...]:
+    """What an edition's rows say of its withheld pictures, if the evaluation counts those of a gate."""
+    gates = counted_gates(evaluation, job)
+    found: list[Withheld] = []
+    for info in manifest.rows if gates else ():
+        rows = read_unit(job.store, info, lambda name: name != "ops").to_pylist()
+        for row in rows:
+            if row["status"] == "withheld":
+                states = [one.rpartition(":") for one in row.get(LABEL_STATES) or ()]
+                sample = Sample(
+                    row["id"],
+                    b"",
+                    tuple(row["labels"]),
+                    parent=row["parent"],
+                    reason=row["reason"],
+                    split=row["split"] or "",
+                    photograph=row["photograph"] or "",
+                    digital_source_type=row["digital_source_type"] or "",
+                    annotations=Annotations(labels=tuple(LabelState(a, cast("State", b)) for a, _, b in states)),
+                )
+                values = {gate: row.get(f"gate.{gate}") for gate in gates}
+                found.append(Withheld(sample, {gate: one for gate, one in values.items() if one is not None}))
+    return tuple(found)
+
+
+def _pins_of_generators(job: Job) -> dict[str, str]:
+    return {alias: pin for one in job.recipe.generate for alias, pin in pins(one, job.ctx).items()}
 
 
 def judged_pins(evaluation: Evaluation, ctx: Context) -> dict[str, str]:
@@ -152,7 +218,8 @@ def put_figures(
                 rows = rows.append_column(SET, pa.array([reference] * len(rows), pa.string()))
             tables.append(rows)
     table = joined(f"evaluate.{name}", tables) if tables else pa.table({})
-    ctx = replace(job.judging, listings=read_listings(manifest, job.store))
+    listings, withheld = read_listings(manifest, job.store), withheld_pictures(evaluation, manifest, job)
+    ctx = replace(job.judging, listings=listings, withheld=withheld)
     figures = figures_of(evaluation, Table(table, name), ctx)
     record = {
         "edition": manifest.digest(),

@@ -57,7 +57,7 @@ class Job:
         self.recipe = recipe
         self.profile = profile
         self.store = Store(store, trust=trust) if isinstance(store, str) else store
-        self.ctx = ctx or open_context(recipe, profile)
+        self.ctx = replace(ctx or open_context(recipe, profile), store=self.store.url)
 
     @cached_property
     def judging(self) -> Context:

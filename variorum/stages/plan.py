@@ -68,7 +68,7 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     models = {alias: ctx.models.pin(alias) for alias in sorted(required_models(source, *recipe.generate))}
     for generator in recipe.generate:
         models |= optional_pins(generator, ctx)
-    filters = sorted({ctx.models.pin(alias) for alias in deciding_models(*recipe.generate)})
+    filters = sorted({models[alias] for alias in deciding_models(*recipe.generate)} - {UNAVAILABLE})
     classes = source.classes(ctx)
     for what, names in (("id", [info.id for info in classes]), ("name", [info.name for info in classes])):
         if len(set(names)) < len(names):

@@ -16,6 +16,7 @@ class OpenNsfw(Labeler):
     It knows nothing of drawings, violence or any other category (Mahadeokar & Pesavento, Yahoo, 2016).
     """
 
+    gate: ClassVar[str] = "nudity"
     gradients: ClassVar[str] = "nsfw_gradients"
 
     model: str = "nsfw"

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
-from variorum.models.pretrained import load_pretrained, one_error
-from variorum.models.roles import Encoder
+from variorum.models.pretrained import load_pretrained, one_error, side_of, std_of
+from variorum.models.roles import Encoder, Prepares
 from variorum.models.table_entries import Entry, StrictModel
 
 if TYPE_CHECKING:
@@ -42,11 +42,12 @@ def load_clip_embedding(
     return ClipEmbedding(processor, model.to(best_device()).eval(), options.batch)
 
 
-class ClipEmbedding(Encoder):
+class ClipEmbedding(Encoder, Prepares):
     """A `roles.Encoder`: projected embeddings as CLIP makes them (Radford et al., ICML 2021, arXiv 2103.00020)."""
 
     def __init__(self, processor: Any, model: Any, batch: int) -> None:
         self._processor, self._model, self._batch = processor, model, batch
+        self.side, self.std = side_of(processor), std_of(processor)
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]`, not normalised."""

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import open_session, read_model
-from variorum.models.roles import Encoder
+from variorum.models.roles import Encoder, Prepares
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
@@ -56,7 +56,7 @@ def load_clip_tower(entry: Entry, file: Path, options: ClipTowerOptions, _used: 
     return ClipTower(session)
 
 
-class ClipTower(Encoder):
+class ClipTower(Encoder, Prepares):
     """A `roles.Encoder`: the image tower of CLIP (Radford et al., ICML 2021, arXiv 2103.00020) on ONNX Runtime.
 
     Pictures go through one by one, which costs no time on a CPU, so a vector depends on its picture alone.
@@ -64,6 +64,7 @@ class ClipTower(Encoder):
 
     at_once = 1
     """Pictures that are worth giving it at a time."""
+    side, std = SIDE, STD
 
     def __init__(self, session: Any) -> None:
         self._session = session

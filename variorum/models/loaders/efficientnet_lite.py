@@ -22,7 +22,7 @@ from variorum.models.onnx import Device, exported, open_session
 from variorum.models.penultimate import LastBatch
 from variorum.models.preprocessing import sentence
 from variorum.models.pretrained import state_of
-from variorum.models.roles import Encoder
+from variorum.models.roles import Encoder, Prepares
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.models.weights import tree_sha256
 from variorum.schemas.canonical import Json
@@ -99,12 +99,13 @@ class EfficientNetLite:
         return np.asarray(self._last.of(images, self))
 
 
-class EfficientNetLiteEncoder(Encoder):
+class EfficientNetLiteEncoder(Encoder, Prepares):
     """A `roles.Encoder`."""
 
     def __init__(self, session: Any, options: EfficientNetLiteOptions) -> None:
         self._session = session
         self._options = options
+        self.side, self.std = options.size + BORDER, (128 / 255, 128 / 255, 128 / 255)
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 1280]`, non-negative."""

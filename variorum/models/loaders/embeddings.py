@@ -12,8 +12,8 @@ from pydantic import Field
 from variorum.models.content import content_hash
 from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
-from variorum.models.pretrained import load_pretrained, one_error, state_of
-from variorum.models.roles import Encoder
+from variorum.models.pretrained import load_pretrained, one_error, side_of, state_of, std_of
+from variorum.models.roles import Encoder, Prepares
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.models.weights import local_path
 from variorum.schemas.errors import ModelUnavailable
@@ -58,7 +58,7 @@ def load_image_embedding(
     return ImageEmbedding(processor, model.to(best_device()).eval(), options.batch, pooled=pooled)
 
 
-class ImageEmbedding(Encoder):
+class ImageEmbedding(Encoder, Prepares):
     """A `roles.Encoder`: the last layer's class token; the checkpoint's processor resizes and normalises.
 
     It isn't `pooler_output`, which in some architectures has passed another layer that has a meaning only for the
@@ -71,6 +71,7 @@ class ImageEmbedding(Encoder):
         self._model = model
         self._batch = batch
         self._pooled = pooled
+        self.side, self.std = side_of(processor), std_of(processor)
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]`, d the network's hidden size."""

@@ -11,11 +11,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic import Field
 
-from variorum.schemas.canonical import Json, digest
+from variorum.machine.prefetch import batched
+from variorum.schemas.canonical import digest
 from variorum.schemas.component import Context, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.watermark import Detected, Mark
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 TOGETHER = 8
 """Pictures of every call for noise. Short calls are filled up, so that a picture's noise depends on no other."""
+KEPT = 256
+"""Pictures whose noise a process remembers: other marks, and other keys, ask for the same."""
+_RECENT: WeakKeyDictionary[FromNoise, dict[str, Singles]] = WeakKeyDictionary()
 
 
 class NoiseMark(Mark):
@@ -86,15 +91,23 @@ def noise_of(images: Sequence[Pixels], alias: str, steps: int, ctx: Context) -> 
             f"the model {alias!r} can't say which noise a picture came from; these can: class_conditional, "
             "text_to_image, text_to_image_small"
         )
-    pin, found = ctx.models.pin(alias), []
-    for start in range(0, len(images), TOGETHER):
-        part = list(images[start : start + TOGETHER])
-        filled = [*part, *[np.zeros_like(part[0])] * (TOGETHER - len(part))]
-        hashes: list[Json] = [hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest() for image in part]
-        # other marks, and other keys, ask for the same noise
-        key = digest(["noise of pictures", pin, steps, list(part[0].shape), hashes])
-        found.append(ctx.memo(key, partial(_noise, model, filled, steps))["noise"][: len(part)])
-    return np.concatenate(found)
+    recent = _RECENT.setdefault(model, {})
+    keys = [digest([steps, list(image.shape), _hash(image)]) for image in images]
+    found = {key: noise for key in keys if (noise := recent.get(key)) is not None}
+    missing = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
+    for part in batched(missing.items(), TOGETHER):
+        filled = [image for _, image in part] + [np.zeros_like(part[0][1])] * (TOGETHER - len(part))
+        memo_key = digest(["noise of pictures", ctx.models.pin(alias), [key for key, _ in part]])
+        made = ctx.memo(memo_key, partial(_noise, model, filled, steps))["noise"]
+        found.update((key, noise) for (key, _), noise in zip(part, made, strict=False))
+    recent.update(found)
+    for old in list(recent)[:-KEPT]:
+        recent.pop(old, None)
+    return np.stack([found[key] for key in keys])
+
+
+def _hash(image: Pixels) -> str:
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 def _noise(model: FromNoise, images: Sequence[Pixels], steps: int) -> dict[str, Singles]:
