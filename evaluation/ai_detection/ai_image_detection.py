@@ -16,7 +16,9 @@ from pydantic import Field
 from variorum.arrays import Array, Bools, Floats, Pixels
 from variorum.curation.ai_detection.ai_image import noise_levels, similarities
 from variorum.evaluation.ai_detection import features, fitting
-from variorum.evaluation.ai_detection.judging import LEAST, Judging, Thresholds, parts_of, thresholds
+from variorum.evaluation.ai_detection.audit import Audit
+from variorum.evaluation.ai_detection.judging import LEAST, ORIGINAL, Judging, Thresholds, parts_of, thresholds
+from variorum.evaluation.ai_detection.trivial import trivial_features
 from variorum.kit.predicted.fields import Resampled
 from variorum.kit.resampling.thresholds import needed
 from variorum.schemas.canonical import Json, derive_seed
@@ -27,6 +29,7 @@ from variorum.schemas.table import Table
 
 RIGID_QUALITY, RIGID_DRAWS, RIGID_STRENGTH = 95, 4, 0.05
 NO_SCALE = "its encoder doesn't say at which side and std it takes pictures, so there is no telling how strong noise is"
+TRIVIAL, BY_SHARPNESS = "trivial features", "rigid, by sharpness"
 
 
 class AiImageDetection(Resampled):
@@ -86,6 +89,7 @@ class AiImageDetection(Resampled):
                 "photograph": sample.photograph or sample.parent or sample.id,
                 "split": sample.split,
                 "spectrum": features.spectrum(image),
+                "trivial": trivial_features(image),
                 "sharpness": features.sharpness(image),
                 "middle": part.tobytes(),
                 "middle_height": part.shape[0],
@@ -107,8 +111,11 @@ class AiImageDetection(Resampled):
         """By detector and arm, on the photographs that nothing was fitted on.
 
         `auroc` compares an arm with the originals; `called` is the percentage that is called generated at the fixed
-        threshold: right answers of a generated arm, false alarms of a real one. `missing` has the reasons for what
-        isn't there. `order` and `names` have arms and detectors in their order.
+        threshold: right answers of a generated arm, false alarms of a real one. `adds` is how much higher the AUROC is
+        of the detector and trivial features together than of trivial features alone. `audit` in `arms` is the AUROC of
+        trivial features on all photographs, with its grade; `shortcut` whether no generated arm is better than
+        quarantined. `missing` has the reasons for what isn't there. `order` and `names` have arms and detectors in
+        their order.
         """
         common: dict[str, Json] = {
             "confidence": self.confidence,
@@ -117,17 +124,24 @@ class AiImageDetection(Resampled):
         }
         missing: dict[str, Json] = {alias: why for alias in self.probes if (why := ctx.models.why_unavailable(alias))}
         empty: dict[str, Json] = {**common, "arms": {}, "detectors": {}, "fitted": 0, "judged": 0, "missing": missing}
-        empty |= {"order": [], "names": []}
+        empty |= {"order": [], "names": [], "shortcut": False}
         if not len(table):
             return empty
         parts = parts_of(table, self.fit)
-        arms: dict[str, Json] = {
+        arms: dict[str, dict[str, Any]] = {
             arm: {"truth": truth, "n": int((parts.arm(arm) & parts.judged).sum()), "fitted": arm in self.fit}
             for arm, truth in parts.truths.items()
         }
         seed = derive_seed(ctx.seed, "ai_image_detection")
         judging = Judging(parts, self.bootstrap, self.confidence, seed)
-        detectors: dict[str, Json] = {}
+        audit = Audit(parts, _rows(table["trivial"]), self.bootstrap, self.confidence, seed)
+        grades = dict[str, Json]()
+        for arm in parts.truths:
+            if arm != ORIGINAL:
+                arms[arm]["audit"] = audit.of(arm)
+                grades[arm] = arms[arm]["audit"]["grade"]
+        generated = [grades[arm] for arm, truth in parts.truths.items() if truth == "generated" and arm in grades]
+        detectors: dict[str, dict[str, Any]] = {}
         unfitted = {"rigid", *self.classifiers}
         for name, scores in self._scores(table, parts.fitted, parts.generated, parts.enough, seed, missing):
             if not np.isfinite(scores[parts.known]).all():
@@ -137,11 +151,16 @@ class AiImageDetection(Resampled):
             limits = thresholds(scores, parts, self.false_positives, was_fitted=name not in unfitted)
             one = limits.pooled
             detectors[name] = {**judging.of(scores, one and one.score), **_promise(limits, self.false_positives)}
+            if name != TRIVIAL:
+                for arm, figure in detectors[name]["arms"].items():
+                    if arm != ORIGINAL and (more := audit.adds(arm, scores)):
+                        figure["adds"] = more
             if name == "rigid" and limits.by_sharpness is not None:
-                detectors["rigid, by sharpness"] = judging.of(scores, limits.by_sharpness)
+                detectors[BY_SHARPNESS] = judging.of(scores, limits.by_sharpness)
         counts: dict[str, Json] = {"fitted": parts.photographs_fitted, "judged": parts.photographs_judged}
+        counts["shortcut"] = bool(generated) and set(generated) == {"quarantined"}
         order: dict[str, Json] = {"order": list(parts.truths), "names": list(detectors)}
-        return {**common, **counts, **order, "arms": arms, "detectors": detectors, "missing": missing}
+        return {**common, **counts, **order, "arms": dict(arms), "detectors": dict(detectors), "missing": missing}
 
     def _scores(
         self,
@@ -159,11 +178,12 @@ class AiImageDetection(Resampled):
             yield name, np.asarray(table[f"answer_{name}"], np.float64)
         if not enough:
             few = f"fewer than {LEAST} originals or pictures of {', '.join(self.fit)} to fit on"
-            wanted = (
-                [f"probe on {alias}" for alias in self.probes] + ["spectrum"] + ["network"] * (self.network_steps > 0)
+            wanted = [TRIVIAL, *(f"probe on {alias}" for alias in self.probes), "spectrum"] + ["network"] * (
+                self.network_steps > 0
             )
             missing.update(dict.fromkeys(wanted, few))
             return
+        yield TRIVIAL, fitting.trivial(_rows(table["trivial"]), generated, fitted, seed)
         for alias in self.probes:
             if alias not in missing:
                 yield f"probe on {alias}", fitting.probe(_rows(table[f"embedding_{alias}"]), generated, fitted)
@@ -176,8 +196,9 @@ class AiImageDetection(Resampled):
             yield "network", fitting.network(pictures, generated, fitted, seed, self.network_steps)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """`called`: share of each arm that is called generated, by detector."""
-        arms, order, detectors = figures["arms"], figures["order"], figures["detectors"]
+        """`called`: share of each arm that is called generated, by detector; without arms that are quarantined."""
+        arms, detectors = figures["arms"], figures["detectors"]
+        order = [arm for arm in figures["order"] if not is_quarantined(arms[arm])]
         if not detectors:
             return {}
         rows = tuple(f"{arm} ({arms[arm]['truth']})" for arm in order)
@@ -186,6 +207,11 @@ class AiImageDetection(Resampled):
             for name in figures["names"]
         }
         return {"called": IntervalPlot("Called generated", "percent of the arm's pictures", rows, series)}
+
+
+def is_quarantined(arm: Mapping[str, Any]) -> bool:
+    """Return whether trivial features alone tell an arm that isn't real, so that finding it shows nothing."""
+    return bool(arm["truth"] != "real" and arm["audit"]["grade"] == "quarantined")
 
 
 def _promise(limits: Thresholds, rate: float) -> dict[str, Json]:

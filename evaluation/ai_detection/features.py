@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from variorum.arrays import Ints, Pixels, Singles
+    from variorum.arrays import Floats, Ints, Pixels, Singles
 
 BINS = 24
 """Rings of equal width between frequency 0 and half a cycle per pixel."""
@@ -23,11 +23,19 @@ def spectrum(image: Pixels) -> Singles:
     Upsampling inside a generator leaves too little or too much power at high frequencies (Durall et al., CVPR 2020,
     arXiv 2003.01826).
     """
-    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64)
-    window = np.outer(np.hanning(luma.shape[0] + 2)[1:-1], np.hanning(luma.shape[1] + 2)[1:-1])
-    power = np.abs(np.fft.rfft2((luma - luma.mean()) * window)) ** 2 / luma.size
-    rings, counts = _rings(*luma.shape)
-    sums = np.bincount(rings, power.ravel(), BINS + 1)[:BINS]
+    return ring_power(power(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64)), image.shape[1], BINS)
+
+
+def power(channel: Floats) -> Floats:
+    """Power of a channel `[H, W]` by frequency, as `rfft2` orders it, under a Hann window."""
+    window = np.outer(np.hanning(channel.shape[0] + 2)[1:-1], np.hanning(channel.shape[1] + 2)[1:-1])
+    return np.asarray(np.abs(np.fft.rfft2((channel - channel.mean()) * window)) ** 2 / channel.size)
+
+
+def ring_power(power: Floats, width: int, rings: int) -> Singles:
+    """Log of the mean power in each of some rings of equal width up to half a cycle per pixel, `[rings]`."""
+    ring, counts = _rings(len(power), width, rings)
+    sums = np.bincount(ring, power.ravel(), rings + 1)[:rings]
     return np.asarray(np.log(sums / np.maximum(counts, 1) + 1e-3), np.float32)
 
 
@@ -44,9 +52,9 @@ def middle(image: Pixels) -> Pixels:
     return np.ascontiguousarray(image[top : top + SIDE, left : left + SIDE])
 
 
-@lru_cache(maxsize=8)
-def _rings(height: int, width: int) -> tuple[Ints, Ints]:
+@lru_cache(maxsize=16)
+def _rings(height: int, width: int, number: int) -> tuple[Ints, Ints]:
     """The ring of each frequency of `rfft2`, flat, and how many each has; the last one is beyond all rings."""
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-    rings = np.minimum((radius * 2 * BINS).astype(np.int64), BINS).ravel()
-    return rings, np.bincount(rings, minlength=BINS + 1)[:BINS]
+    rings = np.minimum((radius * 2 * number).astype(np.int64), number).ravel()
+    return rings, np.bincount(rings, minlength=number + 1)[:number]

@@ -15,16 +15,20 @@ from variorum.kit.sets.accuracy_score import PENALTY, directions
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Pixels
 
+TREES, DEPTH = 80, 6
+FARTHEST = 5.0
+"""Deviations from the mean beyond which a trivial feature counts no more."""
+
 
 def probe(features: Array, generated: Bools, fitted: Bools) -> Floats:
     """Scores `[N]` of a logistic regression on embeddings `[N, d]` of length 1, standardised by the fitted rows."""
     x = directions(features)
-    return _regression(x, generated, fitted, penalty=PENALTY / x.shape[1])
+    return regression(x, generated, fitted, penalty=PENALTY / x.shape[1])
 
 
 def spectral(features: Array, generated: Bools, fitted: Bools) -> Floats:
     """Scores `[N]` of a logistic regression on log power by frequency `[N, d]`."""
-    return _regression(features, generated, fitted, penalty=1.0)
+    return regression(features, generated, fitted, penalty=1.0)
 
 
 def network(pictures: Sequence[Pixels], generated: Bools, fitted: Bools, seed: int, steps: int) -> Floats:
@@ -36,7 +40,22 @@ def network(pictures: Sequence[Pixels], generated: Bools, fitted: Bools, seed: i
     return np.array([found.answer(picture) for picture in pictures])
 
 
-def _regression(x: Array, generated: Bools, fitted: Bools, penalty: float) -> Floats:
+def trivial(features: Array, generated: Bools, fitted: Bools, seed: int) -> Floats:
+    """Scores `[N]` of trivial features `[N, d]`: the mean of a logistic regression and of trees.
+
+    Each is centred and scaled over the pictures that it wasn't fitted on, so that folds can be compared.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    x, left = np.clip(standardised(features, fitted), -FARTHEST, FARTHEST), ~fitted
+    trees = RandomForestClassifier(TREES, max_depth=DEPTH, random_state=seed % 2**32).fit(x[fitted], generated[fitted])
+    both = np.stack([regression(x, generated, fitted, penalty=0.05), trees.predict_proba(x)[:, 1]])
+    spread = both[:, left].std(axis=1, keepdims=True)
+    return np.asarray(((both - both[:, left].mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-9)).mean(axis=0))
+
+
+def regression(x: Array, generated: Bools, fitted: Bools, penalty: float) -> Floats:
+    """Scores `[N]` of a logistic regression on numbers `[N, d]`, standardised by the fitted rows."""
     from sklearn.linear_model import LogisticRegression
 
     x = standardised(x, fitted)

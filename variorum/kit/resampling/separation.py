@@ -91,7 +91,11 @@ class Separation:
         value, reach = self.auroc(), NO_REACH
         if draws.photographs < MANY and min(value, 1 - value) < CLEAR:
             reach = draws.exact(*self._won())
-        return draws.interval(value, np.concatenate([_auroc(*some) for some in self._drawn(draws)]), reach=reach)
+        return draws.interval(value, self.auroc_samples(draws), reach=reach)
+
+    def auroc_samples(self, draws: Draws) -> Floats:
+        """The AUROC in each resample, `[R]`; NaN where one has no marked or no unmarked picture."""
+        return np.concatenate([_auroc(*some) for some in self._drawn(draws)])
 
     def _won(self) -> tuple[Floats, Floats]:
         """By photograph, how often its marked pictures score higher than its own unmarked ones, and out of how many."""
