@@ -1,8 +1,9 @@
 """The slice of major errors: pictures on which strong models are plainly wrong, as in ImageNet-Major.
 
-A picture is in it if one of the selecting models predicts a class that people, unanimously, call a major mistake, and
-at least `least` of the models miss the picture (Vasudevan et al. 2022, arXiv 2205.04596). The selecting models fail on
-it by construction, so they are recorded as filters of the edition and no evaluation takes them.
+A picture is in it if one of the selecting models predicts a class that is a major mistake with a probability of `SURE`
+or more, by what people say and how reliable they are, and at least `least` of the models miss the picture. Vasudevan et
+al. 2022 (arXiv 2205.04596) have a unanimous panel instead. The selecting models fail on it by construction, so they are
+recorded as filters of the edition and no evaluation takes them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.schemas.vote import CATEGORIES
 
+SURE = 0.8
+"""Least probability of a major mistake."""
 MISSES = ("wrong", "unchecked", "")
 """States of a prediction that is neither right nor unclear."""
 NOT_REVIEWED = (
@@ -39,6 +42,7 @@ class MajorErrors(Detector):
         numbers="missed", texts="judged missed_by prediction category", flags="in_slice problematic reviewed"
     )
     late: ClassVar[frozenset[str]] = frozenset({"least"})
+    revision: ClassVar[int] = 2
 
     selectors: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     """Aliases of the models that select."""
@@ -83,7 +87,7 @@ class MajorErrors(Detector):
             for number, row in zip(rows, p, strict=True):
                 guess = names[int(row.argmax())]
                 rated = known[number].by_label.get(guess)
-                told = [rated.state, rated.category, rated.severity, rated.unanimous] if rated else ["", "", "", False]
+                told = [rated.state, rated.category, rated.major] if rated else ["", "", 0.0]
                 said[number][alias] = [guess, *told]
         for one, found in zip(known, said, strict=True):
             yield {
@@ -122,9 +126,7 @@ class MajorErrors(Detector):
         """The models that miss a picture, and the major mistake with its category; `""` for none."""
         missed = [alias for alias, (_, state, *_) in judged.items() if state in MISSES]
         major = [
-            (guess, category)
-            for guess, state, category, severity, unanimous in judged.values()
-            if state == "wrong" and severity == "major" and unanimous
+            (guess, category) for guess, state, category, major in judged.values() if state == "wrong" and major >= SURE
         ]
         counts = Counter(guess for guess, _ in major)
         best = min(counts, key=lambda guess: (-counts[guess], guess)) if counts else ""
@@ -136,7 +138,7 @@ class MajorErrors(Detector):
         if not wrong.any():
             return (
                 f"the slice is empty: of {int(reviewed.sum())} reviewed pictures, none has a prediction of "
-                f"{', '.join(self.selectors)} that people unanimously call a major mistake; have their mistakes "
+                f"{', '.join(self.selectors)} that is surely a major mistake to people; have their mistakes "
                 "reviewed (`models` of `candidates`), or name other selectors"
             )
         return (

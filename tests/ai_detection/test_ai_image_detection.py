@@ -63,7 +63,9 @@ def test_figures(rows):
     assert found["order"] == list(found["arms"]) == [ORIGINAL, "made", "blurred"]
     assert found["arms"]["made"]["truth"] == "generated"
     assert (found["fitted"], found["judged"]) == (TRAINING, PHOTOGRAPHS - TRAINING)
-    assert set(found["detectors"]) == {"rigid", "probe on encoder", "spectrum", "network"}
+    assert set(found["detectors"]) == {"rigid", "trivial features", "probe on encoder", "spectrum", "network"}
+    assert found["arms"]["made"]["audit"]["auroc"]["value"] > 0.9
+    assert found["arms"]["made"]["audit"]["grade"] == "too few"  # 32 photographs
     assert found["missing"] == {}
     for name, least in (("spectrum", 0.9), ("network", 0.6)):
         arms = found["detectors"][name]["arms"]

@@ -143,7 +143,8 @@ def others(annotation: object, value: object) -> list[object]:
     if origin is tuple or origin is list:
         held = list(value or ())
         longer = [[*held, other] for other in others(arguments[0], held[-1] if held else None)]
-        return [held[:-1], *longer, list(reversed(held))]
+        whole = [] if origin is list or Ellipsis in arguments else [[others(one, None)[0] for one in arguments]]
+        return [held[:-1], *longer, list(reversed(held)), *whole]
     if origin is dict:
         return [{"unflagged/tail/kept": 0.3}, {"train": "a/*", "test": "b/*"}, {"sizes": ["size_*"]}]
     if annotation is bool:

@@ -65,9 +65,9 @@ def test_the_member_has_the_same_fields_for_every_picture(ten):
     assert records[11]["given"] == []
     eighth = records[8]
     assert (eighth["label"], eighth["state"], eighth["votes"]) == ([C, "d"], ["correct", "wrong"], [3, 3])
-    assert eighth["mistakes"] == {
-        "label": ["d"], "category": ["fine_grained"], "severity": ["major"], "unanimous": [True],
-    }  # fmt: skip
+    mistakes = eighth["mistakes"]
+    assert mistakes.pop("major") == [pytest.approx(1 - eighth["p"][1], abs=0.05)]
+    assert mistakes == {"label": ["d"], "category": ["fine_grained"], "severity": ["major"], "unanimous": [True]}
     assert (eighth["n_votes"], eighth["problematic"]) == (6, False)
     assert (records[7]["problematic"], records[7]["reason"]) == (True, "collage")
 
@@ -329,6 +329,21 @@ def test_category_and_severity_are_those_of_most_and_ties_are_not_severe():
     assert worst(three[1:]) == ("fine_grained", "minor")
     assert worst([*three, judged("non_prototypical", "borderline", 2)]) == ("non_prototypical", "borderline")
     assert worst([judged("", "")]) == ("", "")
+
+
+def test_who_calls_everything_major_makes_no_mistake_major(tmp_path):
+    rng, severe = np.random.default_rng(2), np.arange(60) % 3 == 0
+    given = []
+    for place, is_major in enumerate(severe.tolist()):
+        said = ["major" if is_major == (rng.random() < 0.9) else "minor" for _ in range(3)] + ["major", "major"]
+        who = [number for number in range(5) if number > 2 or rng.random() < 0.7]
+        given += [vote(place, "label", "a", f"rater {number}", "no", severity=said[number]) for number in who]
+    _, found, _ = columns(Consensus(votes=kept(tmp_path, given)), table([["a"]] * 60))
+    mistakes = [json.loads(member)["mistakes"] for member in found["member"]]
+    by_count = np.array([one["severity"] == ["major"] for one in mistakes])
+    weighed = np.array([one["major"][0] >= 0.8 for one in mistakes])
+    assert (weighed == severe).mean() > (by_count == severe).mean() + 0.1
+    assert not weighed[~severe].mean() > 0.1
 
 
 # ── other kinds of questions ─────────────────────────────────────────────────────────────────────────────────────────

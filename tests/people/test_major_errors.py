@@ -58,7 +58,7 @@ def reviewed(photos, tmp_path_factory):
         *cast(0, "coffee", "nnn", "major"),  # in the slice: `coffee` and `chelsea` miss it
         *cast(0, "chelsea", "nnn", "minor"),
         *cast(1, "coffee", "nnn", "minor"),  # not major
-        *cast(2, "coffee", "nny", "major"),  # not unanimous
+        *cast(2, "coffee", "uuy", "major"),  # not wrong
         *cast(3, "coffee", "nnn", "major"),  # problematic
         *cast(3, "", "yyy", kind="problem"),
         *cast(4, "coffee", "nnn", "major"),  # `chelsea` and `astronaut` are right

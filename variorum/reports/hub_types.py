@@ -108,7 +108,11 @@ def label_set_types() -> dict[str, Any]:
         "problematic": Value("bool"),
         "reason": text,
         "n_votes": whole,
-        "mistakes": {**dict.fromkeys(("label", "category", "severity"), List(text)), "unanimous": List(Value("bool"))},
+        "mistakes": {
+            **dict.fromkeys(("label", "category", "severity"), List(text)),
+            "unanimous": List(Value("bool")),
+            "major": List(Value("float32")),
+        },
     }
 
 

@@ -18,7 +18,7 @@ from variorum.schemas.vote import CATEGORIES, SEVERITIES, TOGETHER
 LABELS = "labels.json"
 """Name of the member."""
 LISTS = ("given", "label", "state", "p", "votes", "correct", "unclear", "wrong")
-MISTAKES = ("label", "category", "severity", "unanimous")
+MISTAKES = ("label", "category", "severity", "unanimous", "major")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Reviewed:
         category: kind of mistake, if it is wrong; `""` for none.
         severity: of the mistake; `""` for none.
         unanimous: whether all said the same, or decided it together.
+        major: probability that the label is wrong and the mistake major, by how reliable those are who say so.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Reviewed:
     category: str = ""
     severity: str = ""
     unanimous: bool = False
+    major: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,15 @@ def read_label_set(data: bytes, where: str) -> LabelSet:
     try:
         record = json.loads(data)
         wrong, labels = record["mistakes"], record["label"]
+        pairs = zip(wrong["severity"], wrong["unanimous"], strict=True)
+        major = wrong.get("major") or [
+            float(how == "major" and alike) for how, alike in pairs
+        ]  # older releases lack it
         if any(not isinstance(record[name], list) for name in LISTS) or set(record["state"]) - set(STATES):
             raise ValueError("its lists aren't those of reviewed labels")
         kinds = {
             row[0]: row[1:]
-            for row in zip(*(_texts(wrong, name) for name in MISTAKES[:3]), wrong["unanimous"], strict=True)
+            for row in zip(*(_texts(wrong, name) for name in MISTAKES[:3]), wrong["unanimous"], major, strict=True)
         }
         found = tuple(
             Reviewed(label, state, float(p), int(votes), *kinds.get(label, ()))

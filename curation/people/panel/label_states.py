@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from variorum.curation.people.panel.label_sets import Reviewed, worst
-from variorum.curation.people.panel.weighing import NAMES, WRONG, unanimous
+from variorum.curation.people.panel.weighing import NAMES, WRONG, majors, unanimous
 from variorum.kit.raters.valid_votes import Cells, Counted
 from variorum.schemas.vote import BLIND, PROBLEMS, TOGETHER
 
@@ -21,6 +21,7 @@ def judged_labels(
 ) -> Iterator[tuple[int, tuple[tuple[Reviewed, ...], list[int]]]]:
     """By row of each judged picture, its labels and their cells."""
     number, together = cells.number(), unanimous(cells, state)
+    major = majors(cells, p, state)
     names = ("cell", "round", "at", "category", "severity")
     noted = cells.votes.select(names).to_pylist() if (state == WRONG).any() else []
     why = {
@@ -41,6 +42,7 @@ def judged_labels(
                         int(number[cell]),
                         *why.get(cell, ("", "")),
                         bool(together[cell]),
+                        round(float(major[cell]), 6),
                     )
                     for cell in mine
                 ),

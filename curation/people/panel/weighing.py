@@ -10,9 +10,10 @@ import numpy as np
 from variorum.curation.people.panel.crowdlab import crowdlab
 from variorum.curation.people.panel.raters import SURE, below_chance, mirrored
 from variorum.kit.raters.agreement import answer_counts
-from variorum.kit.raters.dawid_skene import ANSWERS, Consensus, dawid_skene, expected_counts, vote_share
+from variorum.kit.raters.dawid_skene import ANSWERS, NO, YES, Consensus, dawid_skene, expected_counts, vote_share
 from variorum.kit.raters.valid_votes import Cells
 from variorum.schemas.annotations import State
+from variorum.schemas.vote import TOGETHER
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
@@ -184,6 +185,33 @@ def states(cells: Cells, p: Floats, how: Weighing) -> Ints:
     found = np.where(cells.open(), UNCLEAR, found)
     settled = (number >= how.least) | ~np.isnan(cells.gold) | (cells.decided >= 0)
     return np.where(settled, found, UNCHECKED).astype(np.int64)
+
+
+def majors(cells: Cells, p: Floats, state: Ints) -> Floats:
+    """Probability `[C]` that a label is wrong and the mistake major, 0 for labels that aren't wrong.
+
+    Who calls a mistake major, minor or borderline is weighed as who answers a question: Dawid–Skene learns how reliably
+    each person tells major mistakes. Nobody's word makes none; a discussion decides.
+
+    Args:
+        cells: with people's answers.
+        p: `[C]` probabilities of the labels.
+        state: `[C]` their states.
+    """
+    cell, severity = cells.votes["cell"].to_numpy(), np.array(cells.votes["severity"].to_pylist(), object)
+    said = (severity != "") & (state[cell] == WRONG)
+    together, major = cells.votes["round"].to_numpy() == TOGETHER, severity == "major"
+    decided = np.full(len(cells), np.nan)
+    decided[cell[said & together]] = major[said & together]
+    alone = said & ~together
+    index = {name: number for number, name in enumerate(cells.people)}
+    rater = np.array([index[name] for name in cells.votes["reviewer"].filter(alone).to_pylist()], np.int64)
+    judged, number = np.unique(cell[alone], return_inverse=True)
+    answers = np.where(major[alone], YES, NO)
+    found = dawid_skene(number.reshape(-1), rater, answers, gold=decided[judged], smoothing=1.0)
+    chance = np.where(np.isnan(decided), 0.0, decided)
+    chance[judged] = found.p
+    return np.asarray(np.where(state == WRONG, chance * (1 - p), 0.0))
 
 
 def unanimous(cells: Cells, state: Ints) -> Bools:

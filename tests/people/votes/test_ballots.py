@@ -74,7 +74,7 @@ def test_a_vote_is_kept_once_and_fills_its_question(engine):
         "vote": vote.vote, "kind": "label", "id": "picture0", "sha256": vote.sha256, "subject": "heron",
         "reviewer": "ann", "answer": "yes", "round": 1, "category": "non_prototypical", "severity": "minor",
         "reason": "", "comment": "=1+1\nüber", "box": None, "seconds": 2.5, "at": NOW, "replaces": "",
-        "question": vote.question, "task": 0, "number": row["number"],
+        "question": vote.question, "task": 0, "number": row["number"], "truth": "",
     }  # fmt: skip
     kept = question(engine)
     assert (kept.votes, kept.open) == (1, True)

@@ -1,0 +1,92 @@
+"""The audit of arms: numbers that say nothing of what a picture shows, the grades, and what a detector adds to them."""
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+import skimage.data
+
+from variorum.evaluation.ai_detection.ai_image_detection import AiImageDetection
+from variorum.evaluation.ai_detection.audit import Audit
+from variorum.evaluation.ai_detection.judging import parts_of
+from variorum.evaluation.ai_detection.trivial import trivial_features
+from variorum.schemas.table import Table
+
+
+def parts(photographs, arms):
+    """Each photograph with one picture of each arm, half of the photographs for training."""
+    names = ["original", *arms]
+    rows = [(str(one), arm) for one in range(photographs) for arm in names]
+    data = {
+        "variant": [arm for _, arm in rows],
+        "truth": ["real" if arm == "original" else arms[arm] for _, arm in rows],
+        "photograph": [one for one, _ in rows],
+        "split": ["train" if int(one) % 2 else "test" for one, _ in rows],
+        "sharpness": np.zeros(len(rows)),
+    }
+    return parts_of(Table(pa.table(data), ""), ())
+
+
+@pytest.fixture(scope="module")
+def audited():
+    """Features that a strong arm shifts by far, a weak one a little, and a third one not at all."""
+    made = parts(100, {"strong": "generated", "weak": "generated", "none": "generated"})
+    rng = np.random.default_rng(1)
+    features = np.repeat(rng.normal(size=(100, 1, 6)), 4, axis=1).reshape(400, 6) + rng.normal(size=(400, 6))
+    features[:, 0] += 4 * made.arm("strong") + 1.2 * made.arm("weak")
+    return made, features, Audit(made, features, 200, 0.95, 3)
+
+
+def test_grades(audited):
+    found = {arm: audited[2].of(arm) for arm in ("strong", "weak", "none")}
+    assert {arm: one["grade"] for arm, one in found.items()} == {
+        "strong": "quarantined",
+        "weak": "leaky",
+        "none": "matched",
+    }
+    assert found["none"]["auroc"]["low"] < 0.5 < found["none"]["auroc"]["high"]  # nothing was judged that was fitted
+    assert found["strong"]["photographs"] == 100
+
+
+def test_few_photographs_have_no_grade():
+    made = parts(30, {"strong": "generated"})
+    features = 4.0 * made.arm("strong")[:, None] + np.random.default_rng(0).normal(size=(60, 2))
+    found = Audit(made, features, 100, 0.95, 3).of("strong")
+    assert found["grade"] == "too few"
+    assert found["auroc"]["value"] > 0.9
+    fewer = Audit(parts(10, {"strong": "generated"}), features[:20], 100, 0.95, 3)
+    assert fewer.of("strong") == {"photographs": 10, "auroc": None, "grade": "too few"}
+    assert fewer.adds("strong", features[:20, 0]) is None
+
+
+def test_a_detector_adds_what_trivial_features_lack(audited):
+    made, features, audit = audited
+    own = 2.0 * made.arm("weak") + np.random.default_rng(2).normal(size=400)
+    assert audit.adds("weak", own)["low"] > 0.02
+    same = audit.adds("weak", features[:, 0])  # the feature that the arm shifts
+    assert same["low"] <= 0.02
+    assert same["value"] < audit.adds("weak", own)["value"]
+
+
+def test_trivial_features_see_blur_and_not_the_side():
+    image = np.ascontiguousarray(skimage.data.coffee()[:256, :256])
+    sharp, soft = trivial_features(image), trivial_features(cv2.GaussianBlur(image, (0, 0), 1))
+    assert sharp.shape == (89,)
+    assert (soft[:4] < sharp[:4]).all()  # all files are smaller
+    turned = trivial_features(np.ascontiguousarray(image[:, ::-1]))
+    assert np.median(np.abs(turned - sharp)) < 0.1 * np.median(np.abs(soft - sharp))
+    for flat in (np.zeros((28, 28, 3), np.uint8), np.full((17, 40, 3), 200, np.uint8)):
+        assert np.isfinite(trivial_features(flat)).all()
+
+
+def test_a_quarantined_arm_is_in_no_plot():
+    detectors = {"rigid": {"arms": {}}}
+    arms = {
+        "original": {"truth": "real"},
+        "made": {"truth": "generated", "audit": {"grade": "quarantined"}},
+        "faint": {"truth": "generated", "audit": {"grade": "leaky"}},
+        "blurred": {"truth": "real", "audit": {"grade": "quarantined"}},
+    }
+    figures = {"arms": arms, "order": list(arms), "detectors": detectors, "names": ["rigid"]}
+    rows = AiImageDetection().plots(figures)["called"].rows
+    assert rows == ("original (real)", "faint (generated)", "blurred (real)")
