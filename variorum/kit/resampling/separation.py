@@ -22,8 +22,8 @@ AT_ONCE = 4_000_000
 """Weights of pictures in memory at a time."""
 MOST_POINTS = 41
 """Of a trade-off curve."""
-MANY, CLEAR = 50, 0.02
-"""Photographs from which resamples are trusted at any AUROC, and how near 0 or 1 one is that fewer can't vouch for."""
+CLEAR = 0.02
+"""How near 0 or 1 an AUROC is that resamples alone don't vouch for."""
 
 
 NO_REACH = np.inf, -np.inf
@@ -85,11 +85,11 @@ class Separation:
     def resampled_auroc(self, draws: Draws) -> dict[str, Json]:
         """The AUROC in [0, 1] with its interval.
 
-        Resamples of few photographs that are told apart without a mistake show no spread. There the interval reaches as
-        far as the exact one of the share of photographs whose own marked picture has the higher score.
+        Resamples of photographs that are told apart nearly without a mistake show too little spread. There the interval
+        reaches as far as the exact one of the share of photographs whose own marked picture has the higher score.
         """
         value, reach = self.auroc(), NO_REACH
-        if draws.photographs < MANY and min(value, 1 - value) < CLEAR:
+        if min(value, 1 - value) < CLEAR:
             reach = draws.exact(*self._won())
         return draws.interval(value, self.auroc_samples(draws), reach=reach)
 
