@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from variorum.edition.editions import resolve
 from variorum.edition.samples import ANNOTATIONS, CAPTION, read_sample
@@ -33,7 +33,7 @@ class Edition(Source):
     edition: str
     """`name@version`, or `name` for the newest version, in `store`; or the path of an edition's folder
     (`.../editions/<name>/<version>`), without a store."""
-    store: str | None = None
+    store: str | None = Field(default=None, min_length=1)
     """The store's folder or URL; null is the store that the recipe is run in."""
     split: Literal["all", "train", "validation", "test", "quarantine"] = "all"
     """`all` has the accepted pictures of every split; `quarantine` those that failed a check."""

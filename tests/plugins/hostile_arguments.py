@@ -210,7 +210,7 @@ RECIPES: Mapping[str, tuple[str | bytes, str]] = {
     "coco_nowhere": (source(name="coco", annotations="nowhere.json", pictures="photos"), "nowhere.json"),
     "coco_no_json": (source(name="coco", annotations="good.yaml", pictures="photos"), "good.yaml"),
     "coco_deep_json": (source(name="coco", annotations="deep.json", pictures="photos"), "deep.json"),
-    "edition_nowhere": (source(name="edition", edition="x"), "no edition's folder"),
+    "edition_nowhere": (source(name="edition", edition="x"), "no edition 'x'"),
     "edition_unknown": (source(name="edition", edition="x@1.0.0", store="store"), "no edition"),
     "edition_up": (source(name="edition", edition="../../x@1.0.0", store="store"), "no edition"),
     "edition_store_empty": (source(name="edition", edition="d", store=""), ""),

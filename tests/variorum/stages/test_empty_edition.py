@@ -56,7 +56,8 @@ def test_every_detector_and_decider_takes_an_edition_without_pictures(open_job, 
         order[name] = None
 
     for name in given:
-        add(name)
+        if name != "major_errors":  # refuses before work a source without reviewed labels
+            add(name)
     manifest = run(open_job(curate=[given[name] for name in order]))
     assert manifest.pictures() == 0
     assert (manifest.ledger.counts, manifest.ledger.figures) == ({}, {})
