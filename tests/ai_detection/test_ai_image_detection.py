@@ -9,6 +9,7 @@ import skimage.data
 from variorum.evaluation.ai_detection import features
 from variorum.evaluation.ai_detection.ai_image_detection import AiImageDetection
 from variorum.evaluation.ai_detection.judging import ORIGINAL, Judging, parts_of, thresholds
+from variorum.reports.card import _render
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample, source_id
@@ -145,6 +146,8 @@ def test_few_pictures_and_other_editions():
     assert set(found["detectors"]) == {"rigid"}
     assert "fewer than 8 originals" in found["missing"]["spectrum"]
     assert "no model alias 'nowhere'" in found["missing"]["nowhere"]
+    card = _render("_ai_image_detection", figures=found, plots={}, models={}, order=[], counts=())
+    assert "none: 19 photographs are needed" in card
     plain = [Sample(source_id("t", "x"), crops(1)[0])]
     assert detection.figures(table(list(detection.measure(plain, CTX))), CTX)["arms"] == {}
     assert list(detection.measure([], CTX)) == []
