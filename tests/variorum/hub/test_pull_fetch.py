@@ -189,6 +189,7 @@ def test_headers_that_never_end(web, tmp_path, monkeypatch, fault):
 
 
 def test_a_handshake_that_never_ends(tmp_path, monkeypatch):
+    """The client's own limit and ours are the same length here, so either may end it first."""
     monkeypatch.setattr(pull_fetch, "WAITS", ())
     monkeypatch.setattr(pull_web, "PATIENCE", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -202,7 +203,7 @@ def test_a_handshake_that_never_ends(tmp_path, monkeypatch):
 
         thread = threading.Thread(target=drip)
         thread.start()
-        with pytest.raises(TemporaryError, match="its headers didn't come"):
+        with pytest.raises(TemporaryError, match="its headers didn't come|handshake operation timed out"):
             fetch_small(web_file(f"https://127.0.0.1:{server.getsockname()[1]}/file"), wanted())
         thread.join()
 
