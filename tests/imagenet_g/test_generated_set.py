@@ -531,7 +531,7 @@ def test_from_class_names_to_the_card(made, monkeypatch):
     names = ["guidance_1.5", "guidance_3"]
     shifted = [one for name in names for one in (name, f"{name} and real")]
     assert [line.split("|")[1].strip() for line in tables if "guidance" in line.split("|")[1]] == [
-        *(names * 3),
+        *(names * 4),
         *shifted,
         *names,
     ]
