@@ -267,8 +267,8 @@ class Comparison:
     def _power_laws(self, largest: Pictures) -> dict[str, Json]:
         """By variant and for `real`, how a head's error falls with the size of its training set; see `scaling`.
 
-        `crossing` is how many real pictures a generated one is worth where the whole variant is, with an interval inside
-        the measured range.
+        `crossing` is how many real pictures a generated one of the whole variant is worth; its interval ends where the
+        measured range does.
         """
         found: dict[str, Json] = {}
         real: tuple[scaling.Law, Floats, Floats] | None = None
