@@ -403,9 +403,9 @@ class Comparison:
     def _resampled(self, test: str, right: Bools) -> Floats:
         """The share of right answers `[1 + R]` in a test set, then in resamples of it, the same for all classifiers."""
         if test not in self._weights:
-            n = len(right)
-            weights = self._rng(f"resamples {test}").multinomial(n, np.full(n, 1 / n), self.bootstrap)
-            self._weights[test] = np.vstack([np.ones(n), weights]).astype(np.float32)
+            n, rng = len(right), self._rng(f"resamples {test}")
+            drawn = (rng.multinomial(n, np.full(n, 1 / n)).astype(np.float32) for _ in range(self.bootstrap))
+            self._weights[test] = np.stack([np.ones(n, np.float32), *drawn])
         return np.asarray(self._weights[test] @ right.astype(np.float32) / len(right), float)
 
     def _accuracies(self, told: Told, shift: str) -> Accuracies:
