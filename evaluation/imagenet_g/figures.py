@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from variorum.arrays import Bools, Floats, Ints, Singles
+from variorum.arrays import Array, Floats, Ints, Singles
 from variorum.evaluation.imagenet_g.diversity import apart, spread, vendi_score
 from variorum.evaluation.imagenet_g.frechet import frechet_distance, too_few
 from variorum.evaluation.imagenet_g.kernel import kernel_distance
@@ -38,8 +38,8 @@ NO_SIZES = f"it takes {scaling.FEWEST} sizes; give more `fractions` or larger se
 
 OfClass = Mapping[str, Floats]
 """Figures by name, each `[K]`, NaN for a class without one."""
-Told = Mapping[str, Bools]
-"""By test set: whether a classifier is right on each picture."""
+Told = Mapping[str, Array]
+"""By test set: whether a classifier is right on each picture, as a share where several are asked."""
 
 
 class Part(NamedTuple):
@@ -372,6 +372,7 @@ class Comparison:
             ]
             tests = {name: pictures for name, pictures in self.real.items() if name != "train"}
             tests |= {GENERATED + name: pictures for name, pictures in self.generated.items()}
+            told: Sequence[Array]
             if kind == HEADS:
                 told = rights(pools, list(tests.values()))
             else:
@@ -385,10 +386,10 @@ class Comparison:
 
     # ── intervals ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _share(self, right: Bools | None) -> dict[str, Json] | None:
+    def _share(self, right: Array | None) -> dict[str, Json] | None:
         return None if right is None else percents(share(right, self.confidence))
 
-    def _less(self, right: Bools | None, other: Bools | None) -> dict[str, Json] | None:
+    def _less(self, right: Array | None, other: Array | None) -> dict[str, Json] | None:
         return None if right is None or other is None else percents(difference(right, other, self.confidence))
 
     def _figure(self, resampled: Floats) -> dict[str, Json]:
@@ -400,7 +401,7 @@ class Comparison:
             "high": number(float(high), 4),
         }
 
-    def _resampled(self, test: str, right: Bools) -> Floats:
+    def _resampled(self, test: str, right: Array) -> Floats:
         """The share of right answers `[1 + R]` in a test set, then in resamples of it, the same for all classifiers."""
         if test not in self._weights:
             n, rng = len(right), self._rng(f"resamples {test}")

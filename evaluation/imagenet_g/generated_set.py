@@ -57,7 +57,7 @@ class GeneratedSet(Evaluation):
     """Shares of each class's pictures, for the table over set sizes and the power law through it."""
     most: int = Field(default=10_000, ge=100)
     """Maximum number of pictures per set in the figures that compare all pairs."""
-    steps: int = Field(default=300, ge=0, le=100_000)
+    steps: int = Field(default=200, ge=0, le=100_000)
     """Steps, of 32 pictures each, by which every small network is trained from scratch; 0 for no networks."""
     bootstrap: int = Field(default=500, ge=100, le=100_000)
     """Number of resamples for the intervals of effective robustness and power laws."""

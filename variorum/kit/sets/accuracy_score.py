@@ -51,7 +51,7 @@ def directions(x: Array) -> Singles:
 
 
 def share(right: Array, confidence: float) -> dict[str, float]:
-    """Mean of `[n]` values 0 or 1 with its Wilson score interval: `value`, `low`, `high`; NaN if n is 0.
+    """Mean of `[n]` values in [0, 1] with its Wilson score interval: `value`, `low`, `high`; NaN if n is 0.
 
     The interval covers the choice of the tested pictures, not the choice of the training pictures.
     """
@@ -65,8 +65,8 @@ def share(right: Array, confidence: float) -> dict[str, float]:
     return {"value": p, "low": float((centre - half) / (1 + z**2 / n)), "high": float((centre + half) / (1 + z**2 / n))}
 
 
-def difference(right: Bools, other: Bools, confidence: float) -> dict[str, float]:
-    """Difference of two heads' accuracies on the same pictures `[n]`, with its normal interval over the pictures."""
+def difference(right: Array, other: Array, confidence: float) -> dict[str, float]:
+    """Difference of two classifiers' accuracies on the same pictures `[n]`, with its normal interval over them."""
     from scipy.special import ndtri
 
     gained = right.astype(float) - other
