@@ -205,7 +205,7 @@ def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) 
 
 def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
     """Figures of the detectors and deciders, of more than `most` only where they are; and their findings."""
-    from variorum.reports.card import findings, step_figures
+    from variorum.reports.ledger_figures import findings, step_figures
 
     rows = step_figures(ledger)
     if 0 < len(rows) <= most:
@@ -218,7 +218,7 @@ def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
 
 def print_queue(number: int, ledger: Ledger, folder: str) -> None:
     """Path of the review queue, if it isn't empty, with its two parts: the questions, and the random check."""
-    from variorum.reports.card import random_check
+    from variorum.reports.ledger_figures import random_check
 
     asked, drawn = ledger.counts.get("review", {}), ledger.counts.get("audit", {})
     if asked or drawn:

@@ -26,9 +26,8 @@ from variorum.edition.records import BARE, to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
 from variorum.machine.together import each
-from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
+from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift, cut
 from variorum.schemas.fields import Number
-from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo, is_dev
 from variorum.schemas.secrets import shown
 

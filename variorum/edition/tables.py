@@ -35,8 +35,7 @@ from variorum.edition.shards import naming
 from variorum.edition.store import Store
 from variorum.machine.parquet_pages import check_pages
 from variorum.machine.retrying import hash_content
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import RecipeError, cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
 from variorum.schemas.sample import BASELINES, LABEL_STATES, MADE_OF
 

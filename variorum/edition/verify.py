@@ -33,9 +33,8 @@ from variorum.edition.units import edition_units, row_groups, with_splits
 from variorum.edition.verdicts import MADE_OF_WITHHELD, OUT, read_verdicts, settle
 from variorum.machine.progress import Advance
 from variorum.schemas.canonical import digest as digest_of
-from variorum.schemas.errors import CorruptShard
+from variorum.schemas.errors import CorruptShard, cut
 from variorum.schemas.licences import all_of
-from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, config_of, ordered, split_of
 from variorum.schemas.sample import MADE_OF, NOTHING, RESTRICTED, Sample
 
