@@ -109,8 +109,10 @@ def current(manifest: Manifest, store: Store) -> Manifest:
 
 
 def set_current(manifest: Manifest, number: int, store: Store) -> None:
-    """Make a release of an edition the current one."""
-    store.put_record(beside(manifest, "current.json"), Current(release=number))
+    """Make a release of an edition the current one, unless it is."""
+    name, wanted = beside(manifest, "current.json"), Current(release=number)
+    if store.made_record(name, Current) != wanted:
+        store.put_record(name, wanted)
 
 
 def release_version(manifest: Manifest, number: int) -> str:
