@@ -72,7 +72,8 @@ class Samples(StampedSource):
             TemporaryError: the disk or the machine failed.
         """
         self._check_plates()
-        for position, (key, wnid) in enumerate(self._items[start:stop], start):
+        items = [*self._photographs.items(), *self._stamps.items()]
+        for position, (key, wnid) in enumerate(items[start:stop], start):
             identity = source_id("samples", key)
             if position < len(self._photographs):
                 file = _photograph(key)
@@ -87,16 +88,6 @@ class Samples(StampedSource):
                 )
                 continue
             yield self.stamped(key, wnid, FRAME, SCALE, masks=self.masks)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The same samples without pictures; nothing is composed."""
-        for key, wnid in self._items[start:stop]:
-            yield Sample(source_id("samples", key), b"", (wnid,))
-
-    @property
-    def _items(self) -> list[tuple[str, str]]:
-        """Key and wnid of each sample, in order."""
-        return [*self._photographs.items(), *self._stamps.items()]
 
     @cached_property
     def _photographs(self) -> dict[str, str]:

@@ -88,8 +88,6 @@ def test_stamps_are_found_by_variable(tmp_path, ctx, monkeypatch):
     assert source.fingerprint() == Samples().fingerprint()
     for start, stop in ((0, 1), (1, 3), (2, 5), (4, 4)):
         assert list(source.read(start, stop, ctx)) == samples[start:stop]
-        outlined = [(one.id, one.labels) for one in source.outline(start, stop, ctx)]
-        assert outlined == [(one.id, one.labels) for one in samples[start:stop]]
     (tmp_path / "stamps" / keys[1]).write_bytes(b"no picture")
     assert [getattr(item, "reason", "") for item in Samples(photographs=False).read(0, 3, ctx)] == [
         "",
