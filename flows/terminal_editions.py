@@ -43,8 +43,7 @@ def print_requests(asked: Requests) -> None:
 def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
     """An edition for `--json`: name, digest, counts, verdicts, paths."""
     from variorum.edition.editions import folder_of
-    from variorum.edition.tables import summary_rows
-    from variorum.reports.contents import annotation_counts
+    from variorum.reports.contents import annotation_counts, summary_rows
 
     return {
         "edition": f"{manifest.dataset}@{manifest.version}",
@@ -82,7 +81,7 @@ def print_counts(manifest: Manifest) -> None:
     """One row per variant: accepted, the other statuses, and the reasons."""
     from rich.table import Table
 
-    from variorum.edition.tables import summary_rows
+    from variorum.reports.contents import summary_rows
 
     table = Table(title=cell(f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}"), title_justify="left")
     rows = summary_rows(manifest)

@@ -133,7 +133,7 @@ def watched(place, environment):
     [
         ("--help", {"pydantic", "numpy"}),
         ("plan imagenet_e", set()),  # it has an optional model that isn't in the table of the profile
-        ("show d", {"pyarrow", "variorum.models"}),
+        ("show d", {"numpy", "variorum.models"}),
         ("versions d", {"numpy", "variorum.models"}),
     ],
 )

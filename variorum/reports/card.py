@@ -16,13 +16,12 @@ import yaml
 
 from variorum.edition.editions import release_number, write_beside
 from variorum.edition.store import Store
-from variorum.edition.tables import summary_rows
 from variorum.reports.card_plots import evaluation_plots, sheet_text, shown, write_plots
 from variorum.reports.card_record import card_key, put_card
 from variorum.reports.class_plot import FILE as CLASSES
 from variorum.reports.class_plot import class_counts, class_plot, class_text
 from variorum.reports.contact_sheet import contact_sheet
-from variorum.reports.contents import Contents, contents, formats, split_table, tasks
+from variorum.reports.contents import Contents, contents, formats, split_table, summary_rows, tasks
 from variorum.reports.croissant import write_croissant
 from variorum.reports.figures import Shown, flat_figures, markdown, table_cell
 from variorum.reports.funnel import Group, funnel, plot, worst
