@@ -59,7 +59,6 @@ def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     one for these, a released unit with verdicts some for these.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     kinds = column_kinds()
     fixed = {name: kinds[name] for name in (EDITION_COLUMNS if format == 3 else (*EDITION_COLUMNS, *NEW))}
@@ -68,8 +67,33 @@ def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     if any("action" in row for row in rows):
         fixed |= {name: kinds[name] for name in JUDGED}
     schema = pa.schema([*fixed.items(), *((name, pa.float64()) for name in gates)])
+    return _written(pa.Table.from_pylist(rows, schema=schema))
+
+
+def joined_rows(tables: Sequence[Any], order: Sequence[int], starts: Sequence[int]) -> bytes:
+    """The tables of a unit's parts as the table of the unit.
+
+    Args:
+        tables: of the parts.
+        order: for each row of the result, its number among the rows of all parts.
+        starts: for each row of the result, its `start`.
+    """
+    import pyarrow as pa
+
+    table = pa.concat_tables(tables, promote_options="default").take(pa.array(order, pa.int64()))
+    gates = sorted(name for name in table.column_names if name.startswith("gate."))
+    fixed = (*EDITION_COLUMNS, *NEW, MADE_OF, LABEL_STATES)
+    table = table.select([*(name for name in fixed if name in table.column_names), *gates]).combine_chunks()
+    place = table.column_names.index("start")
+    return _written(table.set_column(place, table.field(place), pa.array(starts, table.field(place).type)))
+
+
+def _written(table: Any) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
