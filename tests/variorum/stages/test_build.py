@@ -453,6 +453,30 @@ def test_killed_builds_end_as_the_undisturbed_one(photos, tmp_path):
     assert tree(str(tmp_path / "killed")) == tree(str(tmp_path / "whole"))
 
 
+@pytest.mark.parametrize(("name", "at"), [("put_receipt", 12), ("rm_file", 0), ("rm_file", 1), ("rm_file", 11)])
+def test_a_join_that_ends_between_two_steps_is_completed(photos, tmp_path, monkeypatch, name, at):
+    """Twelve parts have receipts; then units get theirs, and each part loses its samples and its receipt."""
+    undisturbed(photos, tmp_path / "whole")
+    what = recipe(photos, {"quarantine": "coffee"}, samples_per_shard=4, samples_per_part=1)
+    store, calls = Store(str(tmp_path / "ended")), []
+    owner = store if name == "put_receipt" else store.fs
+    call = getattr(owner, name)
+
+    def ends(*args):
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        calls.append(args)
+        return call(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, ends)
+        with pytest.raises(KeyboardInterrupt):
+            made(what, store)
+    assert made(what, Store(store.url)).units
+    assert tree(store.url) == tree(str(tmp_path / "whole"))
+    assert {path.name for path in stamps(store.url)} == {path.name for path in stamps(str(tmp_path / "whole"))}
+
+
 @pytest.mark.slow
 def test_builds_killed_at_many_moments(photos, tmp_path):
     undisturbed(photos, tmp_path / "whole")
