@@ -408,16 +408,17 @@ class Store:
         return winner
 
     def drop_part(self, receipt: Receipt) -> None:
-        """Remove a part's samples and receipt, as its unit has a receipt now. Its table stays until `gc`."""
-        files = [f"{self.root}/units/{receipt.unit}.json"]
-        if receipt.part:
-            files.insert(0, self.object(receipt.part, ".part"))  # a receipt without samples is found again
-            self._intact.discard(f"{receipt.part.sha256}.part")
+        """Remove a part's files and then its receipt, as its unit has a receipt now."""
+        for info, suffix in receipt.files():
+            self._intact.discard(info.sha256 + suffix)
             if not self.local:
-                self._copy_of(f"{receipt.part.sha256}.part").unlink(missing_ok=True)
-        for path in files:
-            with self.explained(), suppress(FileNotFoundError):
-                self.fs.rm_file(path)
+                self._copy_of(info.sha256 + suffix).unlink(missing_ok=True)
+            self._remove(self.object(info, suffix))
+        self._remove(f"{self.root}/units/{receipt.unit}.json")
+
+    def _remove(self, path: str) -> None:
+        with self.explained(), suppress(FileNotFoundError):
+            self.fs.rm_file(path)
 
     def table(self, key: str) -> ShardInfo | None:
         """The table stored under a key, or None. Doesn't check that its file exists."""

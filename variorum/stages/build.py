@@ -175,7 +175,9 @@ class Build:
             kept, rows, endings = shards.kept()
         samples = kept.pop(PART, None)
         rows.extend({**failure_row(failure, index), "source": _root(failure, roots)} for failure in failures)
-        table = store.keep_bytes(rows_to_parquet(rows), ".parquet", samples=len(rows))
+        table = store.keep_bytes(
+            rows_to_parquet(rows, part=part.key if part.unit else ""), ".parquet", samples=len(rows)
+        )
         made: dict[str, Json] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
