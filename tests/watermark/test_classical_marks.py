@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
@@ -159,6 +161,19 @@ def test_flat_ground_is_changed_least(kind, most):
     assert np.sqrt(np.mean(flat**2)) < most < 1.4 < np.sqrt(np.mean(busy**2))
     assert np.abs(flat).max() <= 3
     assert right(mark, [jpeg(image, 50) for image in made], keys).min() == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "digest", "least"), [("dwtDct", "d2d67c38b50a689c", 0.8), ("dwtDctSvd", "fce888850160724a", 1)]
+)
+def test_the_marks_of_invisible_watermark_are_its_own_to_the_bit(method, digest, least):
+    """As its `WatermarkEncoder` has marked this picture."""
+    import skimage.data
+
+    mark, key = DwtDct(method=method), key_of("package")
+    (made,) = mark.embed([skimage.data.coffee()], [key], CTX)
+    assert hashlib.sha256(made.tobytes()).hexdigest()[:16] == digest
+    assert right(mark, [made], [key])[0] >= least
 
 
 # ── false alarms ─────────────────────────────────────────────────────────────────────────────────────────────────────
