@@ -27,6 +27,8 @@ STEPS = 6
 """Of power iteration."""
 WIDER = 2.0
 """Times the step that its PSNR allows, as most blocks needn't be moved all the way."""
+FLAT = 0.5
+"""Change of flat ground as a share of the change that its PSNR stands for: one level by default."""
 STEADY = 1.4
 """How many times as much a reading counts at gain 1."""
 LEAST = 1e-6
@@ -40,9 +42,9 @@ class DwtDctSvd(LatticeMark):
     leaves its singular values as they are, so it isn't computed. The largest one is moved to the next point of a
     lattice whose offset says the bit; blocks are dealt to bits by the key.
 
-    That value is nearly a block's brightness, so the mark lives through resizing and blur. What shifts brightness by
-    half a step turns its bits around: a JPEG of quality 10, or noise that black cuts off in dark pictures. It needs
-    more change than `stdm`. Scores and p-values are as those of `stdm`.
+    That value is nearly a block's brightness, so the mark lives through resizing, blur and JPEG. What shifts brightness
+    by half a step turns its bits around, such as noise that black cuts off in dark pictures. It needs more change than
+    `stdm`. Scores and p-values are as those of `stdm`.
     """
 
     revision: ClassVar[int] = 2
@@ -64,6 +66,7 @@ class DwtDctSvd(LatticeMark):
             lambda values: lattice.nearest(values, payload),
             lattice.step,
             self.decibels,
+            FLAT,
             lambda picture: bool(((self._sums(picture, key) > 0) == payload).all()),
         )
 

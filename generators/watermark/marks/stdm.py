@@ -28,6 +28,8 @@ SIDE = 16
 """Of a tile in pixels: 2 x 2 blocks, and so 12 coefficients."""
 WIDER = 1.15
 """Times the step that its PSNR allows, as most tiles needn't be moved all the way."""
+FLAT = 0.7
+"""Change of flat ground as a share of the change that its PSNR stands for: one level by default."""
 DOUBTFUL = 0.5
 """Deviation in levels of a tile that counts by half."""
 PILOT = "pilot"
@@ -66,6 +68,7 @@ class Stdm(LatticeMark):
             lambda values: lattice.nearest(values, payload),
             lattice.step,
             self.decibels,
+            FLAT,
             lambda picture: bool(((self._read(picture, signs, lattice) > 0) == payload).all()),
         )
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 BUSY, MOST = 2.0, 8.0
 """Local deviation in levels that hides as much as flat ground once more, and the most that a place hides."""
-FLAT, MORE = 0.7, 1.25
-"""Change of flat ground as a share of the wanted PSNR's, and by how much it grows where JPEG takes the mark."""
+MORE = 1.25
+"""By how much the change of flat ground grows where JPEG takes the mark."""
 QUALITY, SPARE = 50, 1.0
 """Of that JPEG, and the dB above the wanted PSNR at which a change may still grow for it."""
 PASSES, FURTHER = 3, 1.5
@@ -40,6 +40,7 @@ def hidden(
     wanted: Callable[[Floats], Floats],
     step: float,
     decibels: float,
+    flat: float,
     survives: Callable[[Pixels], bool],
 ) -> Pixels:
     """A picture whose tiles have the values that are wanted, or as near to them as its PSNR allows.
@@ -55,6 +56,7 @@ def hidden(
         wanted: the values that tiles with these values shall have.
         step: of the values' lattice.
         decibels: the wanted PSNR.
+        flat: the change of flat ground to begin with, as a share of the change that the PSNR stands for.
         survives: whether the mark is read in a picture.
     """
     unit = levels_of(pattern * np.float32(side) * hiding(image, side))
@@ -62,7 +64,7 @@ def hidden(
     moves = (wanted(before) - before) / gain
     error = error_of(decibels)
     most = ceiling(moves, _sums(unit * unit, side), error * image.shape[0] * image.shape[1])
-    limit = min(most, FLAT * float(np.sqrt(error)))
+    limit = min(most, flat * float(np.sqrt(error)))
     while True:
         marked = _settled(image, before, moves, limit, unit, side, gain, measure, step * OFF)
         spent = limit >= most and psnr(image, marked) < decibels + SPARE
