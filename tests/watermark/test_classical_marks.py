@@ -83,7 +83,7 @@ def test_the_psnr_is_the_one_asked_for(mark, worst, photographs, keys):
     found = [psnr(*pair) for pair in zip(photographs, made, strict=True)]
     assert np.median(found) == pytest.approx(mark.decibels, abs=0.3)
     assert min(found) > mark.decibels - worst
-    assert max(found) < mark.decibels + (3 if isinstance(mark, Stdm) else worst)  # flat pictures are changed less
+    assert max(found) < mark.decibels + (worst if isinstance(mark, SpreadSpectrum) else 3)  # flat ones are changed less
 
 
 @pytest.mark.parametrize("bits", [32, 64])
@@ -164,7 +164,7 @@ def test_flat_ground_is_changed_least(kind, most):
 
 
 @pytest.mark.parametrize(
-    ("method", "digest", "least"), [("dwtDct", "d2d67c38b50a689c", 0.8), ("dwtDctSvd", "fce888850160724a", 1)]
+    ("method", "digest", "least"), [("dwtDct", "d2d67c38b50a689c", 0.7), ("dwtDctSvd", "fce888850160724a", 1)]
 )
 def test_the_marks_of_invisible_watermark_are_its_own_to_the_bit(method, digest, least):
     """As its `WatermarkEncoder` has marked this picture."""
