@@ -59,6 +59,17 @@ def test_a_threshold_of_few_photographs_keeps_the_rate_on_new_ones(n, rate, seed
         assert 0 <= low < found.rank / (n + 1) < high <= 1
 
 
+@given(st.integers(1, 400), st.sampled_from([0.01, 0.05, 0.1]), st.sampled_from([0.5, 0.9]))
+def test_a_threshold_that_is_sure_keeps_the_rate_in_that_share_of_sets(n, rate, sure):
+    from scipy.stats import beta
+
+    found = conformal_threshold(np.arange(n, dtype=float), np.arange(n), rate, sure)
+    assert (found is None) == (n < needed(rate, sure)) == bool(too_few(n, rate, sure))
+    if found is not None:
+        assert beta.sf(rate, found.rank, n + 1 - found.rank) <= 1 - sure + 1e-9
+        assert beta.sf(rate, found.rank + 1, n - found.rank) > 1 - sure  # one more would promise too much
+
+
 def test_of_a_photograph_the_largest_score_sets_the_threshold():
     scores, photographs = np.array([9.0, 1, 2, 8, 3, 4]), np.array([0, 0, 1, 1, 2, 2])
     assert conformal_threshold(scores, photographs, 0.5).score == 8
@@ -68,6 +79,7 @@ def test_of_a_photograph_the_largest_score_sets_the_threshold():
 
 def test_a_rate_needs_enough_negatives():
     assert [needed(rate) for rate in (0.1, 0.05, 0.01)] == [9, 19, 99]
+    assert [needed(rate, 0.9) for rate in (0.1, 0.05, 0.01)] == [22, 45, 230]
     assert too_few(98, 0.01) == "n/a: 98 unmarked pictures, and 99 are needed"
     assert too_few(99, 0.01) == ""
     assert "3,000 are enough" in unsure(1000, 0.001)

@@ -39,7 +39,7 @@ class Conformal(NamedTuple):
 
     Attributes:
         score: the `rank`-th largest of theirs.
-        rank: the largest k with k / (n + 1) at most the promised rate.
+        rank: how many of the photographs are at the threshold or above.
         n: number of photographs.
     """
 
@@ -55,7 +55,9 @@ class Conformal(NamedTuple):
         return float(low), float(high)
 
 
-def conformal_threshold(scores: Floats, photographs: Ints, rate: float) -> Conformal | None:
+def conformal_threshold(
+    scores: Floats, photographs: Ints, rate: float, sure: float | None = None
+) -> Conformal | None:
     """The threshold that any picture of a new photograph exceeds with a probability of at most `rate`.
 
     A quantile of few scores promises too much: the .95 quantile of 20 is exceeded by 9 % of new ones, not by 5 (Vovk et
@@ -65,14 +67,16 @@ def conformal_threshold(scores: Floats, photographs: Ints, rate: float) -> Confo
         scores: of pictures that shouldn't be called, `[m]`.
         photographs: number of each picture's photograph, `[m]`; the largest score of each counts.
         rate: in (0, 1).
+        sure: in (0, 1), how likely these photographs are such that the rate holds; None for a rate that holds on
+            average over sets of photographs.
 
     Returns:
-        None with fewer than 1 / rate - 1 photographs.
+        None with fewer photographs than are `needed`.
     """
     places = np.unique(photographs, return_inverse=True)[1].reshape(-1)
     largest = np.full(places.max(initial=-1) + 1, -np.inf)
     np.maximum.at(largest, places, scores)
-    rank = allowed(len(largest), rate) + 1
+    rank = allowed(len(largest), rate) + 1 if sure is None else _sure_rank(len(largest), rate, sure)
     return Conformal(float(np.sort(largest)[::-1][rank - 1]), rank, len(largest)) if rank else None
 
 
@@ -81,14 +85,21 @@ def allowed(count: int, rate: float) -> int:
     return math.floor((count + 1) * rate + 1e-9) - 1
 
 
-def needed(rate: float) -> int:
-    """Fewest pictures from which a threshold with this rate can be set: 19 for 5 %, 99 for 1 %."""
-    return math.ceil(1 / rate - 1e-9) - 1
+def _sure_rank(count: int, rate: float, sure: float) -> int:
+    """The largest k for which the true rate, Beta(k, n + 1 - k), is above `rate` with at most 1 - `sure`; 0 for none."""
+    from scipy.stats import binom
+
+    return int((binom.cdf(np.arange(count), count, rate) <= 1 - sure).sum())
 
 
-def too_few(negatives: int, rate: float) -> str:
+def needed(rate: float, sure: float | None = None) -> int:
+    """Fewest pictures from which a threshold with this rate can be set: 19 for 5 %, 99 for 1 %; 90 % sure, 45 and 230."""
+    return math.ceil((1 / rate - 1 if sure is None else math.log(1 - sure) / math.log(1 - rate)) - 1e-9)
+
+
+def too_few(negatives: int, rate: float, sure: float | None = None) -> str:
     """Why a threshold with this false positive rate can't be set; `""` if it can."""
-    least = needed(rate)
+    least = needed(rate, sure)
     return f"n/a: {negatives} unmarked pictures, and {least:,} are needed" if negatives < least else ""
 
 
