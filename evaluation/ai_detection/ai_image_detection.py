@@ -17,7 +17,7 @@ from variorum.arrays import Array, Bools, Floats, Pixels
 from variorum.curation.ai_detection.ai_image import noise_levels, similarities
 from variorum.evaluation.ai_detection import features, fitting
 from variorum.evaluation.ai_detection.audit import Audit
-from variorum.evaluation.ai_detection.judging import LEAST, ORIGINAL, Judging, Thresholds, parts_of, thresholds
+from variorum.evaluation.ai_detection.judging import LEAST, MADE_BY_MODEL, ORIGINAL, Judging, Thresholds, parts_of, thresholds
 from variorum.evaluation.ai_detection.trivial import trivial_features
 from variorum.kit.predicted.fields import Resampled
 from variorum.kit.resampling.thresholds import needed
@@ -40,7 +40,7 @@ class AiImageDetection(Resampled):
     decides.
 
     Attributes:
-        fit: arms that detectors are fitted on, beside the originals. Other generated arms are held out.
+        fit: arms that detectors are fitted on, beside the originals. Other arms that models made are held out.
         rigid: alias of the encoder of RIGID.
         probes: aliases of encoders; each gets a linear head. One that is missing is left out, with the reason.
         classifiers: models that say of a picture whether it is generated, each with the class that means it is, such as
@@ -49,10 +49,10 @@ class AiImageDetection(Resampled):
         false_positives: share of the photographs to fit on that may be called generated; it fixes each threshold.
     """
 
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     late: ClassVar[frozenset[str]] = frozenset({"fit", "network_steps", "false_positives", "bootstrap", "confidence"})
 
-    fit: tuple[str, ...] = Field(default=("regenerated",), min_length=1)
+    fit: tuple[str, ...] = Field(default=("denoised_120",), min_length=1)
     rigid: str | None = "encoder"
     probes: tuple[str, ...] = ("encoder", "encoder_independent")
     classifiers: dict[str, str] = Field(default_factory=dict)
@@ -111,10 +111,10 @@ class AiImageDetection(Resampled):
         """By detector and arm, on the photographs that nothing was fitted on.
 
         `auroc` compares an arm with the originals; `called` is the percentage that is called generated at the fixed
-        threshold: right answers of a generated arm, false alarms of a real one. `adds` is how much higher the AUROC is
+        threshold: right answers of an arm that a model made, false alarms of a real one. `adds` is how much higher the AUROC is
         of the detector and trivial features together than of trivial features alone. `audit` in `arms` is the AUROC of
-        trivial features on all photographs, with its grade; `shortcut` whether no generated arm is better than
-        quarantined. `missing` has the reasons for what isn't there. `order` and `names` have arms and detectors in
+        trivial features on all photographs, with its grade; `shortcut` whether no arm that a model made is better
+        than quarantined. `missing` has the reasons for what isn't there. `order` and `names` have arms and detectors in
         their order.
         """
         common: dict[str, Json] = {
@@ -140,7 +140,7 @@ class AiImageDetection(Resampled):
             if arm != ORIGINAL:
                 arms[arm]["audit"] = audit.of(arm)
                 grades[arm] = arms[arm]["audit"]["grade"]
-        generated = [grades[arm] for arm, truth in parts.truths.items() if truth == "generated" and arm in grades]
+        generated = [grades[arm] for arm, truth in parts.truths.items() if truth in MADE_BY_MODEL and arm in grades]
         detectors: dict[str, dict[str, Any]] = {}
         unfitted = {"rigid", *self.classifiers}
         for name, scores in self._scores(table, parts.fitted, parts.generated, parts.enough, seed, missing):

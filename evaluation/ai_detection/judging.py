@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
 
 ORIGINAL = "original"
+MADE_BY_MODEL = ("reconstructed", "partly_generated", "generated")
+"""Truths of arms that a detector should find."""
 LEAST = 8
 """Pictures of each kind below which nothing is fitted."""
 SHARPNESS_BINS = 3
@@ -31,7 +33,7 @@ class Parts:
 
     Attributes:
         variant: name of the arm.
-        truths: by arm, `real`, `generated` or `enhanced`.
+        truths: by arm, `real`, `processed`, `reconstructed`, `partly_generated` or `generated`.
         photograph: number of the photograph.
         training: whether the picture's photograph is one to fit on or to set thresholds with.
         fitted: whether heads are fitted on the picture: originals and the chosen arms of some of those.
@@ -64,8 +66,8 @@ class Parts:
 
     @property
     def generated(self) -> Bools:
-        """Pictures that a model made."""
-        return np.isin(self.variant, [arm for arm, truth in self.truths.items() if truth == "generated"])
+        """Pictures that a model made, whole or in part."""
+        return np.isin(self.variant, [arm for arm, truth in self.truths.items() if truth in MADE_BY_MODEL])
 
     @property
     def real(self) -> Bools:

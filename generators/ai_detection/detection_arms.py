@@ -32,9 +32,15 @@ LARGER = 9 / 8
 MULTIPLE = 16
 """The larger side is rounded up to a multiple of this, as denoisers take no others."""
 
-Truth = Literal["real", "generated", "enhanced"]
-"""What an arm is: a photograph, a picture that a model made, or a photograph that an algorithm or a network changed."""
-TYPES: Mapping[Truth, str] = {"real": ENHANCED, "generated": GENERATED, "enhanced": PARTLY_GENERATED}
+Truth = Literal["real", "processed", "reconstructed", "partly_generated", "generated"]
+"""What an arm is: a photograph; one that an algorithm or a network changed; one whose content a model kept and whose
+pixels it made; one with a region that a model made; a picture that a model made from noise or text."""
+TYPES: Mapping[Truth, str] = {
+    "processed": ENHANCED,
+    "reconstructed": PARTLY_GENERATED,
+    "partly_generated": PARTLY_GENERATED,
+    "generated": GENERATED,
+}
 
 
 class Arm(BaseModel):
@@ -47,7 +53,7 @@ class Arm(BaseModel):
     truth: Truth
     """What a right detector says of it."""
     by: NestedAttack
-    """The technique, such as `purification`, which regenerates a picture from a noisy version of it."""
+    """The technique, such as `purification`, which adds noise to a picture and takes it away with a denoiser."""
     strength: float = Field(default=1.0, gt=0, le=1)
     """Of the technique, relative."""
 
@@ -55,10 +61,10 @@ class Arm(BaseModel):
 def _arms() -> tuple[Arm, ...]:
     """Made by the packaged models."""
     return (
-        Arm(name="regenerated", truth="generated", by=_named("purification", t=120)),
-        Arm(name="regenerated_faint", truth="generated", by=_named("purification", t=40)),
-        Arm(name="enhanced", truth="enhanced", by=_named("enhancement")),
-        Arm(name="restyled", truth="enhanced", by=_named("restyling"), strength=0.8),
+        Arm(name="denoised_120", truth="reconstructed", by=_named("purification", t=120)),
+        Arm(name="denoised_40", truth="reconstructed", by=_named("purification", t=40)),
+        Arm(name="enhanced", truth="processed", by=_named("enhancement")),
+        Arm(name="restyled", truth="processed", by=_named("restyling"), strength=0.8),
         Arm(name="blurred", truth="real", by=_named("distortion", kind="blur"), strength=0.04),
     )
 
@@ -74,6 +80,7 @@ class DetectionArms(Generator):
     model. An arm whose model is missing is a row with the reason.
     """
 
+    revision: ClassVar[int] = 2
     digital_source_type: ClassVar[str] = GENERATED
 
     arms: tuple[Arm, ...] = Field(default_factory=_arms)

@@ -8,7 +8,7 @@ from variorum.generators.ai_detection.detection_arms import DetectionArms
 from variorum.schemas.component import Context
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.sample import CAPTURED, GENERATED, Failure, Sample, source_id
+from variorum.schemas.sample import CAPTURED, ENHANCED, PARTLY_GENERATED, Failure, Sample, source_id
 from variorum.schemas.uses import optional_models
 from variorum.stages.job import models
 
@@ -32,20 +32,21 @@ def made(ctx, photograph):
 
 
 def test_every_arm_has_the_frame_and_its_truth(made):
-    assert list(made) == ["original", "regenerated", "regenerated_faint", "enhanced", "restyled", "blurred"]
+    assert list(made) == ["original", "denoised_120", "denoised_40", "enhanced", "restyled", "blurred"]
     assert {one.image.shape for one in made.values()} == {(128, 128, 3)}
     truths = {name: one.ops[-1]["requested"]["truth"] for name, one in made.items()}
     assert truths == {
         "original": "real",
-        "regenerated": "generated",
-        "regenerated_faint": "generated",
-        "enhanced": "enhanced",
-        "restyled": "enhanced",
+        "denoised_120": "reconstructed",
+        "denoised_40": "reconstructed",
+        "enhanced": "processed",
+        "restyled": "processed",
         "blurred": "real",
     }
     assert made["original"].digital_source_type == CAPTURED
     assert made["blurred"].digital_source_type == CAPTURED
-    assert made["regenerated"].digital_source_type == GENERATED
+    assert made["denoised_120"].digital_source_type == PARTLY_GENERATED
+    assert made["restyled"].digital_source_type == ENHANCED
 
 
 def test_arms_show_the_photograph_and_differ_from_it(made):
@@ -54,7 +55,7 @@ def test_arms_show_the_photograph_and_differ_from_it(made):
         change = np.abs(one.image - original).mean()
         assert (change == 0) == (name == "original")
         assert np.corrcoef(one.image.ravel(), original.ravel())[0, 1] > 0.85, name
-    faint, much = (np.abs(made[name].image - original).mean() for name in ("regenerated_faint", "regenerated"))
+    faint, much = (np.abs(made[name].image - original).mean() for name in ("denoised_40", "denoised_120"))
     assert faint < much
 
 
