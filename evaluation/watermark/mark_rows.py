@@ -149,5 +149,9 @@ class Threshold:
         if self._score is not None:
             return {"kind": "score", "score": self._score.score, "n": self._negatives, "sure": self._sure,
                     "warning": unsure(self._negatives, self._rate)}  # fmt: skip
-        why = too_few(self._negatives, self._rate, self._sure) if self._empirical else "the mark has neither bits nor p-values"
+        why = (
+            too_few(self._negatives, self._rate, self._sure)
+            if self._empirical
+            else "the mark has neither bits nor p-values"
+        )
         return {"kind": None, "why": why}

@@ -13,8 +13,8 @@ from variorum.evaluation.ai_detection.trivial import trivial_features
 from variorum.schemas.table import Table
 
 
-def parts(photographs, arms):
-    """Each photograph with one picture of each arm, half of the photographs for training."""
+def parts(photographs, arms, **counters):
+    """Each photograph with one picture of each arm, half of the photographs for training; `counters` by variant."""
     names = ["original", *arms]
     rows = [(str(one), arm) for one in range(photographs) for arm in names]
     data = {
@@ -22,7 +22,9 @@ def parts(photographs, arms):
         "truth": ["real" if arm == "original" else arms[arm] for _, arm in rows],
         "photograph": [one for one, _ in rows],
         "split": ["train" if int(one) % 2 else "test" for one, _ in rows],
+        "counter_of": [counters.get(arm, "") for _, arm in rows],
         "sharpness": np.zeros(len(rows)),
+        "area": np.full(len(rows), np.nan),
     }
     return parts_of(Table(pa.table(data), ""), ())
 

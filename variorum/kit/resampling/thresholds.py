@@ -55,9 +55,7 @@ class Conformal(NamedTuple):
         return float(low), float(high)
 
 
-def conformal_threshold(
-    scores: Floats, photographs: Ints, rate: float, sure: float | None = None
-) -> Conformal | None:
+def conformal_threshold(scores: Floats, photographs: Ints, rate: float, sure: float | None = None) -> Conformal | None:
     """The threshold that any picture of a new photograph exceeds with a probability of at most `rate`.
 
     A quantile of few scores promises too much: the .95 quantile of 20 is exceeded by 9 % of new ones, not by 5 (Vovk et
@@ -93,8 +91,9 @@ def _sure_rank(count: int, rate: float, sure: float) -> int:
 
 
 def needed(rate: float, sure: float | None = None) -> int:
-    """Fewest pictures from which a threshold with this rate can be set: 19 for 5 %, 99 for 1 %; 90 % sure, 45 and 230."""
-    return math.ceil((1 / rate - 1 if sure is None else math.log(1 - sure) / math.log(1 - rate)) - 1e-9)
+    """Fewest pictures that can set a threshold with this rate: 19 for 5 %, 99 for 1 %; to be .9 sure, 45 and 230."""
+    least = 1 / rate - 1 if sure is None else math.log(1 - sure) / math.log(1 - rate)
+    return math.ceil(least - 1e-9)
 
 
 def too_few(negatives: int, rate: float, sure: float | None = None) -> str:
