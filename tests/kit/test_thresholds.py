@@ -12,6 +12,7 @@ from variorum.kit.resampling.thresholds import (
     too_few,
     unsure,
 )
+from variorum.reports.figures import interval
 from variorum.statistics import clustered_interval
 
 PUBLISHED = {
@@ -98,6 +99,13 @@ def test_a_share_has_the_exact_interval_of_its_photographs():
         assert thrice["low"] == pytest.approx(found["low"], abs=2)  # alike pictures tell nothing new
         assert thrice["high"] == pytest.approx(found["high"], abs=2)
     assert share(np.zeros(0), np.zeros(0, int)) is None
+
+
+def test_few_photographs_have_a_count_and_no_percentage():
+    assert interval(share(np.ones(9), np.arange(9))) == "9 of 9"
+    assert interval(share(np.arange(18) < 4, np.arange(18) % 9)) == "4 of 18"
+    assert interval(share(np.array([0.5, 0.25]), np.arange(2))) == "0.8 of 2"
+    assert interval(share(np.ones(10), np.arange(10))) == "100.0 [69.2, 100.0]"
 
 
 @pytest.mark.parametrize(("photographs", "each", "alike"), [(20, 1, 0.0), (20, 3, 0.5), (48, 3, 0.2), (100, 2, 0.01)])

@@ -17,6 +17,8 @@ from variorum.statistics import clustered_interval
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
 
+FEW = 10
+"""Photographs below which a share is shown as a count, `9 of 9`: a percentage would say more than so few can."""
 SURE = 3
 """False positives that negatives must lead one to expect. Where none of n is seen, the rate is below 3/n with 95 %
 confidence (the rule of three; Hanley & Lippman-Hand, JAMA 1983)."""
@@ -113,6 +115,8 @@ def unsure(negatives: int, rate: float) -> str:
 def share(values: Floats | Bools, photographs: Ints, confidence: float = 0.95) -> dict[str, Json] | None:
     """The mean of values in percent with its interval: `value`, `low`, `high`; None without values.
 
+    Of fewer than 10 photographs it also has `count`, `9 of 9`, which is what cards show.
+
     Args:
         values: in [0, 1], such as whether a picture was found, `[n]`.
         photographs: number of each picture's photograph, `[n]`. Pictures of one photograph are no independent ones.
@@ -124,4 +128,7 @@ def share(values: Floats | Bools, photographs: Ints, confidence: float = 0.95) -
     sums, counts = (np.bincount(photographs, part).astype(np.float64) for part in (given, np.ones(len(given))))
     low, high = clustered_interval(sums, counts, confidence)
     shares = {"value": float(given.mean()), "low": low, "high": high}
-    return {name: round(100 * one, 4) + 0.0 for name, one in shares.items()}
+    found: dict[str, Json] = {name: round(100 * one, 4) + 0.0 for name, one in shares.items()}
+    if np.count_nonzero(counts) < FEW:
+        found["count"] = f"{round(float(given.sum()), 1):g} of {len(given)}"
+    return found
