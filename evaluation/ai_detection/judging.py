@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -122,10 +123,11 @@ def parts_of(table: Table, fit: Sequence[str]) -> Parts:
     counters = {arm: name for arm, name in countered if arm in truths and name in truths}
     names, photograph = np.unique(table["photograph"].astype(str), return_inverse=True)
     split = table["split"].astype(str)
-    drawn = np.array([list(hashlib.sha256(str(one).encode()).digest()[:2]) for one in names])[photograph]
-    training = split == "train" if (split == "train").any() else drawn[:, 0] % 2 == 0
-    few = len(np.unique(photograph[training])) <= HALVED
-    set_aside = training & (drawn[:, 1] % (2 if few else 3) == 0)
+    drawn = np.array([int.from_bytes(hashlib.sha256(str(one).encode()).digest()[:6], "big") for one in names])
+    training = split == "train" if (split == "train").any() else (drawn % 2 == 0)[photograph]
+    trained = np.unique(photograph[training])
+    number = math.ceil(len(trained) / (2 if len(trained) <= HALVED else 3))
+    set_aside = training & np.isin(photograph, trained[np.argsort(drawn[trained])][:number])
     fitted = training & ~set_aside & np.isin(variant, [ORIGINAL, *fit]) & np.isin(variant, list(truths))
     order = {arm: truths[arm] for arm in (ORIGINAL, *(one for one in truths if one != ORIGINAL)) if arm in truths}
     numbers = (np.asarray(table[name], np.float64) for name in ("sharpness", "area"))
@@ -136,7 +138,7 @@ def thresholds(scores: Floats, parts: Parts, rate: float, sure: float | None, *,
     """The scores that any real picture of a new photograph exceeds with a probability of at most `rate`.
 
     They come from the photographs in training, or for a detector that was fitted from those that were set aside. Of a
-    photograph's real pictures, such as blurred ones, the largest score counts.
+    photograph's real pictures, blurred ones and counter-arms among them, the largest score counts.
     """
     basis = parts.real & (parts.set_aside if was_fitted else parts.training)
     pooled = conformal_threshold(scores[basis], parts.photograph[basis], rate, sure)
