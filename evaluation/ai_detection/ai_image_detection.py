@@ -17,7 +17,15 @@ from variorum.arrays import Array, Bools, Floats, Pixels
 from variorum.curation.ai_detection.ai_image import noise_levels, similarities
 from variorum.evaluation.ai_detection import features, fitting
 from variorum.evaluation.ai_detection.audit import Audit
-from variorum.evaluation.ai_detection.judging import LEAST, MADE_BY_MODEL, ORIGINAL, Judging, Thresholds, parts_of, thresholds
+from variorum.evaluation.ai_detection.judging import (
+    LEAST,
+    MADE_BY_MODEL,
+    ORIGINAL,
+    Judging,
+    Thresholds,
+    parts_of,
+    thresholds,
+)
 from variorum.evaluation.ai_detection.trivial import trivial_features
 from variorum.kit.predicted.fields import Resampled
 from variorum.kit.resampling.thresholds import needed

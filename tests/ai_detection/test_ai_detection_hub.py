@@ -18,7 +18,9 @@ def test_a_latent_denoiser_makes_the_denoised_arms(hub_models, tmp_path):
         assert np.ptp(pictures[variant]) > 50
         assert np.abs(pictures[variant] - pictures["original"]).mean() > 1
     found = edition.figures["ai_image_detection"]
-    assert {arm: one["truth"] for arm, one in found["arms"].items() if one["fitted"]} == {"denoised_120": "reconstructed"}
+    assert {arm: one["truth"] for arm, one in found["arms"].items() if one["fitted"]} == {
+        "denoised_120": "reconstructed"
+    }
     assert "rigid" in found["detectors"]
     missing = {name: why for name, why in found["missing"].items() if name.startswith("probe on")}
     assert len(missing) == 2
