@@ -119,11 +119,11 @@ class AiImageDetection(Resampled):
         """By detector and arm, on the photographs that nothing was fitted on.
 
         `auroc` compares an arm with the originals; `called` is the percentage that is called generated at the fixed
-        threshold: right answers of an arm that a model made, false alarms of a real one. `adds` is how much higher the AUROC is
-        of the detector and trivial features together than of trivial features alone. `audit` in `arms` is the AUROC of
-        trivial features on all photographs, with its grade; `shortcut` whether no arm that a model made is better
-        than quarantined. `missing` has the reasons for what isn't there. `order` and `names` have arms and detectors in
-        their order.
+        threshold: right answers of an arm that a model made, false alarms of a real one. `adds` is how much higher the
+        AUROC is of the detector and trivial features together than of trivial features alone. `audit` in `arms` is the
+        AUROC of trivial features on all photographs, with its grade; `shortcut` whether no arm that a model made is
+        better than quarantined. `missing` has the reasons for what isn't there. `order` and `names` have arms and
+        detectors in their order.
         """
         common: dict[str, Json] = {
             "confidence": self.confidence,
