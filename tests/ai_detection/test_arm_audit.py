@@ -1,5 +1,7 @@
 """The audit of arms: numbers that say nothing of what a picture shows, the grades, and what a detector adds to them."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pyarrow as pa
@@ -8,13 +10,13 @@ import skimage.data
 
 from variorum.evaluation.ai_detection.ai_image_detection import AiImageDetection
 from variorum.evaluation.ai_detection.audit import Audit
-from variorum.evaluation.ai_detection.judging import parts_of
+from variorum.evaluation.ai_detection.judging import Judging, parts_of
 from variorum.evaluation.ai_detection.trivial import trivial_features
 from variorum.schemas.table import Table
 
 
-def parts(photographs, arms):
-    """Each photograph with one picture of each arm, half of the photographs for training."""
+def parts(photographs, arms, **counters):
+    """Each photograph with one picture of each arm, half of the photographs for training; `counters` by variant."""
     names = ["original", *arms]
     rows = [(str(one), arm) for one in range(photographs) for arm in names]
     data = {
@@ -22,7 +24,9 @@ def parts(photographs, arms):
         "truth": ["real" if arm == "original" else arms[arm] for _, arm in rows],
         "photograph": [one for one, _ in rows],
         "split": ["train" if int(one) % 2 else "test" for one, _ in rows],
+        "counter_of": [counters.get(arm, "") for _, arm in rows],
         "sharpness": np.zeros(len(rows)),
+        "area": np.full(len(rows), np.nan),
     }
     return parts_of(Table(pa.table(data), ""), ())
 
@@ -55,7 +59,7 @@ def test_few_photographs_have_no_grade():
     assert found["grade"] == "too few"
     assert found["auroc"]["value"] > 0.9
     fewer = Audit(parts(10, {"strong": "generated"}), features[:20], 100, 0.95, 3)
-    assert fewer.of("strong") == {"photographs": 10, "auroc": None, "grade": "too few"}
+    assert fewer.of("strong") == {"photographs": 10, "auroc": None, "auroc_counter": None, "grade": "too few"}
     assert fewer.adds("strong", features[:20, 0]) is None
 
 
@@ -66,6 +70,47 @@ def test_a_detector_adds_what_trivial_features_lack(audited):
     same = audit.adds("weak", features[:, 0])  # the feature that the arm shifts
     assert same["low"] <= 0.02
     assert same["value"] < audit.adds("weak", own)["value"]
+
+
+def test_an_arm_is_compared_with_its_counter_arm():
+    made = parts(60, {"arm": "reconstructed", "counter": "real"}, counter="arm")
+    assert made.counters == {"arm": "counter"}
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(180, 3))
+    features[:, 0] += 4 * (made.arm("arm") | made.arm("counter"))  # statistics, which both have
+    found = Audit(made, features, 100, 0.95, 3).of("arm")
+    assert found["auroc"]["low"] > 0.9
+    assert found["auroc_counter"]["high"] < 0.7
+    own = Judging(made, 100, 0.95, 1).of(features[:, 0], np.full(180, 2.0))["arms"]
+    assert own["arm"]["called"]["value"] > 90
+    assert own["counter"]["called"]["value"] > 90
+    assert own["arm"]["auroc"]["value"] > 0.9
+    assert own["arm"]["auroc_counter"]["value"] == pytest.approx(0.5, abs=0.2)
+    assert "auroc_counter" not in own["counter"]
+
+
+def test_at_equal_trivial_scores_only_what_is_more_than_trivial_counts():
+    made = parts(100, {"arm": "generated", "far": "generated"})
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(300, 2))
+    features[:, 0] += 1.5 * made.arm("arm") + 12 * made.arm("far")
+    audit = Audit(made, features, 200, 0.95, 3)
+    trivial = audit.at_equal("arm", features[:, 0])
+    assert trivial["low"] < 0.62  # it has .86 without
+    own = audit.at_equal("arm", 2.0 * made.arm("arm") + rng.normal(size=300))
+    assert own["low"] > 0.75
+    assert own["overlap"] > 0.5
+    assert audit.at_equal("far", features[:, 1]) == {"value": None, "overlap": 0.0}
+
+
+def test_arms_of_which_a_part_was_made_are_found_by_area():
+    made = replace(parts(60, {"part": "partly_generated"}), area=np.tile([np.nan, 0.05], 60))
+    made.area[1::8] = 0.3
+    scores = np.nan_to_num(made.area)
+    found = Judging(made, 100, 0.95, 1).of(scores, 0.2)["arms"]
+    small, middle, large = found["part"]["by_area"]
+    assert (small["value"], middle, large["value"]) == (0, None, 100)
+    assert "by_area" not in found["original"]
 
 
 def test_trivial_features_see_blur_and_not_the_side():

@@ -45,6 +45,8 @@ from variorum.stages.evaluate import read_figures
 
 FINDINGS = "findings"
 """A step's figure that is a list of sentences."""
+WARNINGS = "warnings"
+"""An evaluation's figure that is a list of sentences, which stand first on the card."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -97,6 +99,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         citation=own(text.citation),
         sheet=own(f"![{table_cell(sheet_text(manifest))}](contact_sheet.png)"),
         **_facts(manifest, rows),
+        warnings=warnings(evaluations(recipe, manifest, store)),
         generate=recipe.generate,
         formats=formats(manifest),
         fields=list(record(manifest)),
@@ -219,6 +222,12 @@ def findings(ledger: Ledger) -> list[tuple[str, str]]:
     """(step, sentence) for each finding of a step about the edition as a whole."""
     found = ((step, figures.get(FINDINGS)) for step, figures in ledger.figures.items())
     return [(step, str(line)) for step, lines in found if isinstance(lines, list) for line in lines]
+
+
+def warnings(found: Mapping[str, Any]) -> list[str]:
+    """What evaluations warn of that a reader should know before anything else."""
+    said = [kept["figures"].get(WARNINGS) for kept in found.values()]
+    return [str(line) for lines in said if isinstance(lines, list) for line in lines]
 
 
 def random_check(ledger: Ledger) -> str:

@@ -83,7 +83,7 @@ def _spectral(one: Singles, like: Singles) -> Singles:
 def _around(power: Floats) -> Singles:
     """The power `[H, W / 2 + 1]` around each frequency. Rows go round; beyond the last column is the mirrored side."""
     margin = round(4 * SMOOTH)
-    tall = np.concatenate([power[-margin:], power, power[:margin]]).astype(np.float32)
+    tall = np.pad(power, ((margin, margin), (0, 0)), mode="wrap").astype(np.float32)
     return np.asarray(cv2.GaussianBlur(tall, (0, 0), SMOOTH, borderType=cv2.BORDER_REFLECT_101)[margin:-margin])
 
 
