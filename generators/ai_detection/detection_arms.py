@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from variorum.arrays import Pixels
+from variorum.arrays import Bools, Pixels
 from variorum.generators.ai_detection.region import drawn, put_into
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.corrupt.frames import MIN_SIDE, Unusable, framed
@@ -37,6 +37,7 @@ MULTIPLE = 16
 Truth = Literal["real", "processed", "reconstructed", "partly_generated", "generated"]
 """What an arm is: a photograph; one that an algorithm or a network changed; one whose content a model kept and whose
 pixels it made; one with a region that a model made; a picture that a model made from noise or text."""
+MADE_BY_MODEL = ("reconstructed", "partly_generated", "generated")
 TYPES: Mapping[Truth, str] = {
     "processed": ENHANCED,
     "reconstructed": PARTLY_GENERATED,
@@ -97,10 +98,10 @@ def _named(name: str, **fields: Json) -> Any:
 class DetectionArms(Generator):
     """The photograph as variant `original`, and one variant per arm, all encoded alike.
 
-    A `counter` adds `<arm>_counter`. Arms with a `region` have it as the member `mask.png`, and its share of the frame
-    as `area`. Arms by the same technique at the same strength are made once. With `class_conditional` there is also the
-    arm `generated`: a picture of the same class, made from nothing by a model. An arm whose model is missing is a row
-    with the reason.
+    A `counter` adds `<arm>_counter`. If an arm has a `region`, all pictures have the member `mask.png`, white where a
+    model made them; the region's share of the frame is the arm's `area`. Arms by the same technique at the same
+    strength are made once. With `class_conditional` there is also the arm `generated`: a picture of the same class,
+    made from nothing by a model. An arm whose model is missing is a row with the reason.
     """
 
     revision: ClassVar[int] = 2
@@ -168,7 +169,10 @@ class DetectionArms(Generator):
                 yield of.skipped(error.reason, str(error), variant=variant, requested=requested)
             return
         kept, plain = sample.digital_source_type, self._small(image)
-        yield of.made(self._shipped(plain), variant="original", requested=first, digital_source_type=kept)
+        nothing = self._mask(np.zeros(plain.shape[:2], bool))
+        yield of.made(
+            self._shipped(plain), variant="original", requested=first, extras=nothing, digital_source_type=kept
+        )
         techniques: dict[str, Attacked | Refused] = {}
         for arm in self.arms:
             yield from self._arm(arm, common, image, plain, techniques, of)
@@ -224,24 +228,26 @@ class DetectionArms(Generator):
             pixels = with_statistics_of(pixels, plain)
         versions = [pixels, with_statistics_of(plain, pixels)] if arm.counter else [pixels]
         achieved: dict[str, Json] = {"drawn": dict(made.drawn)}
-        extras: dict[str, bytes | Pixels] = {}
+        region = np.ones(plain.shape[:2], bool)
         if arm.region:
-            region = drawn(of.rng(f"{arm.name} region"), *plain.shape[:2])
+            region = drawn(of.rng(f"{arm.name} region"), *region.shape)
             versions = [put_into(plain, version, region) for version in versions]
             achieved["area"] = round(float(region.mean()), 4)
-            extras["mask.png"] = region.astype(np.uint8) * 255
-        kept = of.sample.digital_source_type
-        kinds = [kept if arm.truth == "real" else TYPES[arm.truth], kept]
-        for (variant, requested), version, kind in zip(requests.items(), versions, kinds, strict=False):
+        truths: list[Truth] = [arm.truth, "real"]
+        for (variant, requested), version, truth in zip(requests.items(), versions, truths, strict=False):
             yield of.made(
                 self._shipped(version),
                 variant=variant,
                 requested=requested,
                 achieved=achieved,
-                extras=extras,
+                extras=self._mask(region & (truth in MADE_BY_MODEL)),
                 purpose=key,
-                digital_source_type=kind,
+                digital_source_type=TYPES.get(truth, of.sample.digital_source_type),
             )
+
+    def _mask(self, made: Bools) -> dict[str, bytes | Pixels]:
+        """The member `mask.png`, if there are regions."""
+        return {"mask.png": made.astype(np.uint8) * 255} if any(arm.region for arm in self.arms) else {}
 
     def _generated(
         self, alias: str, requested: Mapping[str, Json], sample: Sample, plain: Pixels, of: Edit
@@ -266,7 +272,10 @@ class DetectionArms(Generator):
                 )
                 return of.skipped("size_mismatch", detail, variant="generated", requested=requested)
             pixels = with_histogram_of(pixels, plain)
-        return of.made(self._shipped(pixels), variant="generated", requested=requested, purpose="generated")
+        mask = self._mask(np.ones(pixels.shape[:2], bool))
+        return of.made(
+            self._shipped(pixels), variant="generated", requested=requested, extras=mask, purpose="generated"
+        )
 
 
 class _Alone:
