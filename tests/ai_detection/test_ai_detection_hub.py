@@ -14,9 +14,8 @@ def test_a_latent_denoiser_makes_the_denoised_arms(hub_models, tmp_path):
     assert edition.manifest.models["denoiser"] == table.pin("denoiser")
     assert {counts["accepted"] for counts in edition.counts.values()} == {2}
     pictures = {sample.variant: sample.image.astype(int) for sample in edition}
-    for variant in ("denoised_120", "denoised_40"):
-        assert np.ptp(pictures[variant]) > 50
-        assert np.abs(pictures[variant] - pictures["original"]).mean() > 1
+    assert np.ptp(pictures["denoised_120"]) > 50
+    assert np.abs(pictures["denoised_120"] - pictures["original"]).mean() > 1
     found = edition.figures["ai_image_detection"]
     assert {arm: one["truth"] for arm, one in found["arms"].items() if one["fitted"]} == {
         "denoised_120": "reconstructed"
