@@ -34,11 +34,12 @@ How = Literal["between", "at most", "never"]
 
 
 class Share(Part):
-    """A share in percent with the ends of its interval."""
+    """A share in percent with the ends of its interval; of few photographs also a count, `9 of 9`."""
 
     value: Percent
     low: Percent
     high: Percent
+    count: Note | None = None
 
 
 class Area(Part):

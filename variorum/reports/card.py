@@ -43,6 +43,8 @@ from variorum.schemas.manifest import QUARANTINE, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
 
+WARNINGS = "warnings"
+"""An evaluation's figure that is a list of sentences, which stand first on the card."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -95,6 +97,7 @@ def render_card(recipe: Recipe, manifest: Manifest, store: Store, rows: Any = No
         citation=own(text.citation),
         sheet=own(f"![{table_cell(sheet_text(manifest))}](contact_sheet.png)"),
         **_facts(manifest, rows),
+        warnings=warnings(evaluations(recipe, manifest, store)),
         generate=recipe.generate,
         formats=formats(manifest),
         fields=list(record(manifest)),
@@ -211,6 +214,12 @@ def render_curation(manifest: Manifest, rows: Any, store: Store, known: Mapping[
         findings=[line for _, line in findings(manifest.ledger)],
         figures=step_figures(manifest.ledger, known),
     )
+
+
+def warnings(found: Mapping[str, Any]) -> list[str]:
+    """What evaluations warn of that a reader should know before anything else."""
+    said = [kept["figures"].get(WARNINGS) for kept in found.values()]
+    return [str(line) for lines in said if isinstance(lines, list) for line in lines]
 
 
 def render_detectors(manifest: Manifest) -> str:
