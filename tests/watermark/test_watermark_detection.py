@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from variorum.evaluation.watermark.detecting import subject_of
 from variorum.evaluation.watermark.watermark_detection import WatermarkDetection
 from variorum.generators.watermark.attacks.distortion import Distortion
 from variorum.generators.watermark.attacks.overwrite import Overwrite
@@ -14,6 +13,7 @@ from variorum.generators.watermark.marks.spread_spectrum import SpreadSpectrum
 from variorum.generators.watermark.marks.stdm import Stdm
 from variorum.generators.watermark.watermark import Watermark
 from variorum.generators.watermark.watermark_attack import WatermarkAttack
+from variorum.generators.watermark.watermarking.detecting import subject_of
 from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
 from variorum.models import ModelTable
 from variorum.reports.card import _render
