@@ -44,6 +44,7 @@ class WatermarkDetection(Resampled):
     are looked at with every mark of the edition. A picture that was changed by anything but an attack isn't looked at.
     """
 
+    revision: ClassVar[int] = 2
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "false_positive_rates"})
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
     card_pictures = staticmethod(mark_strips)

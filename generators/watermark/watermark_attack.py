@@ -27,7 +27,7 @@ from variorum.schemas.component import Context, Generator, Source, Use
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 from variorum.schemas.uses import all_models
-from variorum.schemas.watermark import Attack, Mark, NestedAttack, NestedMark
+from variorum.schemas.watermark import Attack, Mark, NestedAttack, NestedMark, checked_strengths
 
 
 class WatermarkAttack(Generator):
@@ -60,16 +60,7 @@ class WatermarkAttack(Generator):
     keys: Path | None = None
     """The file of secret keys that `watermark` has; attacks on a mark need it, and so does `keep: records`."""
 
-    @field_validator("strengths")
-    @classmethod
-    def _in_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        for strength in value:
-            if not 0 < strength <= 1:
-                raise ValueError(f"strength {strength:g} must be above 0 and at most 1")
-        named = [f"{strength:g}" for strength in value]
-        if not value or len(set(named)) < len(named):
-            raise ValueError("must be one or more strengths, each once")
-        return value
+    _in_range = field_validator("strengths")(checked_strengths)
 
     @field_validator("attacks")
     @classmethod
@@ -106,7 +97,7 @@ class WatermarkAttack(Generator):
         photographs, or there are no usable keys.
         """
         for attack in self.attacks:
-            for strength in self.strengths:
+            for strength in attack.strengths or self.strengths:
                 attack.amount(strength)
             check_settings(attack, ctx)
         check_material(self.attacks, self.material, ctx)

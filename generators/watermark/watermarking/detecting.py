@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from variorum.generators.watermark.watermarking.checked import detected
+from variorum.generators.watermark.watermarking.distortions import MOVING
 from variorum.generators.watermark.watermarking.keys import Keys, key_hash, own_file, read_keys
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import Context, Row
@@ -180,6 +181,7 @@ def row(subject: Subject, answer: Answer, *, wrong: bool = False) -> Row:
         "goal": str(asked.get("goal", "")),
         "access": str(asked.get("access", "")),
         "about_mark": asked.get("about") is not None,
+        "moved": _moves(asked.get("settings", {})),
         "score": answer.score,
         "bits": answer.bits,
         "right": answer.right,
@@ -264,6 +266,13 @@ def _answer(label: str, method: str, said: Detected, payloads: Bools, place: int
         right=0 if said.bits is None else int((said.bits[place] == payloads[place]).sum()),
         p_value=float("nan") if said.p_values is None else float(said.p_values[place]),
     )
+
+
+def _moves(settings: Mapping[str, Any]) -> bool:
+    """Return whether an attack moves the whole picture."""
+    if settings.get("name") == "combined_distortion":
+        return settings.get("group") in ("geometric", "all")
+    return settings.get("name") == "distortion" and settings.get("kind") in MOVING
 
 
 def _number(value: Any) -> float:

@@ -139,10 +139,10 @@ def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
         asked = wanted.op["requested"]
         attacks = [attack for attack in generator.attacks if attack.called == asked["attack"]]
         ctx = Context(manifest.recipe.get("seed", 0), models(manifest.profile), DiskMemo(cache_dir() / "memo"))
-        pixels = picture_pixels(f"sample {base.id}", base.image)
+        pixels = picture_pixels(f"sample {base.id}", base.image) if isinstance(base.image, bytes) else base.image
         extras = {name: value for name, value in base.extras.items() if name != MEMBER}
         subject = attackable(replace(base, image=pixels, extras=extras))
-        grid = Grid(generator, attacks, [asked["strength"]], ctx, marks=generator.marks)
+        grid = Grid(generator, attacks, (), ctx, marks=generator.marks, only=asked["strength"])
         for made in grid.attacked([subject]):
             if isinstance(made, Sample) and made.id == wanted.id:
                 image = cast("Pixels", made.image)
