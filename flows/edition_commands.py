@@ -100,6 +100,7 @@ def view(
     from variorum.edition.opening import open_edition
     from variorum.flows.browser import open_page
     from variorum.models.imagenet_classes import class_infos
+    from variorum.reports.limits import unstored
     from variorum.reports.page.phrases import check_phrases, phrases_of
     from variorum.reports.page.write import write_view
     from variorum.stages.job import models as models_of
@@ -126,6 +127,8 @@ def view(
         terminal.print_json(asdict(written))
         return
     terminal.say(f"{written.path}: {written.pictures} pictures, {written.size / 1e6:.1f} MB")
+    if said := unstored(first[0]):
+        terminal.say(said)
     if not no_open:
         open_page(written.path)
 
@@ -248,6 +251,7 @@ def verify(
     from variorum.edition.editions import find, folder_of
     from variorum.hub import signatures
     from variorum.reports.hub_types import read_back
+    from variorum.reports.limits import unstored
     from variorum.reports.verified import verify_edition
     from variorum.schemas.errors import SourceError
 
@@ -278,5 +282,7 @@ def verify(
     if not as_json:
         signed = f", signed by {who}" if who else ""
         terminal.say(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes{signed}")
+        if said := unstored(manifest):
+            terminal.say(said)
     if load:
         terminal.say(read_back(folder_of(manifest, where), manifest), err=as_json)
