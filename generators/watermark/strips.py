@@ -1,7 +1,8 @@
 """Strips of watermarked pictures: the original, marked, what the mark changed ten times enlarged, and attacked.
 
 What a picture is follows from its record, as the generators `watermark` and `watermark_attack` write it. Attacked
-pictures that aren't stored are made again, where that can be done. Editions without marks have no strips. The pictures of an edition with a content warning are blurred.
+pictures that aren't stored are made again, where that can be done. Editions without marks have no strips. The pictures
+of an edition with a content warning are blurred.
 """
 
 from __future__ import annotations

@@ -456,7 +456,11 @@ def test_progress_counts_photographs_whose_pictures_are_all_made(photos, tmp_pat
 # ── records in place of pictures ─────────────────────────────────────────────────────────────────────────────────────
 
 FEW = {
-    "attacks": [jpeg(), {"name": "overwrite", "times": 2, "strengths": [1]}, {"name": "distortion", "kind": "rotation"}],
+    "attacks": [
+        jpeg(),
+        {"name": "overwrite", "times": 2, "strengths": [1]},
+        {"name": "distortion", "kind": "rotation"},
+    ],
     "strengths": [0.05, 1],
 }
 
