@@ -136,9 +136,10 @@ def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     try:
         fields = {name: value for name, value in steps[-1].items() if name not in ("keep", "keys")}
         generator: Any = build_component("generate", fields, "generate")
-        asked = wanted.op["requested"]
+        asked: Mapping[str, Any] = wanted.op["requested"]
         attacks = [attack for attack in generator.attacks if attack.called == asked["attack"]]
-        ctx = Context(manifest.recipe.get("seed", 0), models(manifest.profile), DiskMemo(cache_dir() / "memo"))
+        table = models("hub" if manifest.profile == "hub" else "embedded")
+        ctx = Context(manifest.recipe.get("seed", 0), table, DiskMemo(cache_dir() / "memo"))
         pixels = picture_pixels(f"sample {base.id}", base.image) if isinstance(base.image, bytes) else base.image
         extras = {name: value for name, value in base.extras.items() if name != MEMBER}
         subject = attackable(replace(base, image=pixels, extras=extras))
@@ -195,9 +196,10 @@ def _read(sample: Sample) -> tuple[list[Attempt], dict[str, str]]:
         said = json.loads(bytes(data))
         pictures, marks = said["pictures"], said["marks"]
         listed = []
-        for *names, text in zip(*(pictures[name] for name in ("id", "variant", "sha256", "record")), strict=True):
+        columns = (pictures[name] for name in ("id", "variant", "sha256", "record"))
+        for key, variant, sha256, text in zip(*columns, strict=True):
             record = json.loads(text)
-            listed.append(Attempt(*map(str, names), checked_op(record["op"]), record["found"]))
+            listed.append(Attempt(str(key), str(variant), str(sha256), checked_op(record["op"]), record["found"]))
         return listed, dict(zip(marks["mark"], marks["method"], strict=True))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RecipeError(f"sample {sample.id}: its {MEMBER} can't be read ({type(error).__name__})") from None
