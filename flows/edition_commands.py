@@ -33,7 +33,6 @@ def show(
 ) -> None:
     """List the editions of a store, or summarise one and make its contact sheet."""
     from variorum.edition.editions import editions, find, read_beside, write_beside
-    from variorum.reports.contact_sheet import contact_sheet
 
     where = existing(store)
     if not edition:
@@ -47,6 +46,8 @@ def show(
         return
     manifest = find(edition, where)
     if read_beside(manifest, "contact_sheet.png", where) is None and where.can_write():
+        from variorum.reports.contact_sheet import contact_sheet
+
         write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, where), where)
     if as_json:
         terminal.print_json(terminal_editions.summary(manifest, where))

@@ -62,13 +62,18 @@ class Judge:
 
 
 def mark_figures(
-    looks: Looks, method: Mapping[str, Any], rates: tuple[float, ...], draws: Draws, confidence: float
+    looks: Looks,
+    method: Mapping[str, Any],
+    rates: tuple[float, ...],
+    draws: Draws,
+    confidence: float,
+    sure: float | None = None,
 ) -> dict[str, Json]:
-    """All figures of one mark; shares are in percent, AUROC and Q are not."""
+    """All figures of one mark; shares are in percent, AUROC and Q are not. `sure` is of thresholds, see `Threshold`."""
     clean = looks.clean
     controls = looks.where(looks.wrong_key)
     analytic = {rate: Threshold(clean, rate, empirical=False) for rate in rates}
-    empirical = {rate: Threshold(clean, rate, empirical=True) for rate in rates}
+    empirical = {rate: Threshold(clean, rate, empirical=True, sure=sure) for rate in rates}
     control = _control(controls, analytic[rates[0]], confidence)
     judge = Judge(clean, rates, analytic, empirical, draws, confidence, _no_users(method, clean, control))
     marked = clean.has_mark

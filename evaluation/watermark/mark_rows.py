@@ -119,15 +119,17 @@ class Threshold:
         clean: looks at pictures that weren't attacked.
         rate: false positive rate, in (0, 1).
         empirical: whether unmarked pictures decide.
+        sure: how likely they are such that the rate holds; None for one that holds on average.
     """
 
-    def __init__(self, clean: Looks, rate: float, *, empirical: bool) -> None:
-        self._rate, self._empirical, self._bits = rate, empirical, 0 if empirical else clean.payload
+    def __init__(self, clean: Looks, rate: float, *, empirical: bool, sure: float | None = None) -> None:
+        self._rate, self._empirical, self._sure = rate, empirical, sure
+        self._bits = 0 if empirical else clean.payload
         self._least = least_bits(self._bits, rate)
         self._by_chance = not empirical and not self._bits and clean.tells_chance
         self._negatives = len(np.unique(clean.has_none.photograph))
         unmarked = clean.has_none
-        self._score = conformal_threshold(unmarked.score, unmarked.photograph, rate) if empirical else None
+        self._score = conformal_threshold(unmarked.score, unmarked.photograph, rate, sure) if empirical else None
         self.known = self._score is not None or self._by_chance or bool(self._bits)
         self.expected = false_positive_rate(self._least, self._bits) if self._bits else rate
         """The false positive rate that it has if all is as assumed."""
@@ -147,7 +149,11 @@ class Threshold:
         if self._by_chance:
             return {"kind": "p-value", "p": self._rate, "expected": round(100 * self._rate, 4)}
         if self._score is not None:
-            return {"kind": "score", "score": self._score.score, "n": self._negatives,
+            return {"kind": "score", "score": self._score.score, "n": self._negatives, "sure": self._sure,
                     "warning": unsure(self._negatives, self._rate)}  # fmt: skip
-        why = too_few(self._negatives, self._rate) if self._empirical else "the mark has neither bits nor p-values"
+        why = (
+            too_few(self._negatives, self._rate, self._sure)
+            if self._empirical
+            else "the mark has neither bits nor p-values"
+        )
         return {"kind": None, "why": why}

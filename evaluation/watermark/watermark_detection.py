@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from variorum.evaluation.watermark.grid import mark_figures
 from variorum.evaluation.watermark.identification import USERS
@@ -45,7 +45,7 @@ class WatermarkDetection(Resampled):
     """
 
     revision: ClassVar[int] = 2
-    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "false_positive_rates"})
+    late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "false_positive_rates", "sure"})
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
     card_pictures = staticmethod(mark_strips)
     files = staticmethod(mark_results)
@@ -56,6 +56,9 @@ class WatermarkDetection(Resampled):
     """The file of secret keys that the pictures were marked with; null is the user's own file."""
     false_positive_rates: tuple[float, ...] = (0.01, 0.001)
     """Rates that thresholds are set for. The first one decides what counts as found."""
+    sure: float | None = Field(default=None, ge=0.5, lt=1)
+    """How likely the unmarked pictures that set a threshold are such that its rate holds: 0.9 takes 230 photographs for
+    1 %. With null the rate holds on average over such sets of photographs, which takes 99."""
 
     _rates = field_validator("false_positive_rates")(
         each_once("must be one or more different rates above 0 and below 0.5", lambda rate: 0 < rate < 0.5, least=1)
@@ -113,7 +116,7 @@ class WatermarkDetection(Resampled):
         marks: dict[str, Any] = {}
         for label in dict.fromkeys(labels[looks.marked & (looks.attack == "")].tolist()):
             method, mine = json.loads(methods[label]), looks.where(labels == label)
-            marks[label] = mark_figures(mine, method, self.false_positive_rates, draws, self.confidence)
+            marks[label] = mark_figures(mine, method, self.false_positive_rates, draws, self.confidence, self.sure)
         ranking: dict[str, Json] = {}
         for label, one in marks.items():
             priced = {name: found for name, found in one["attacks"].items() if found.get("mean_p") is not None}

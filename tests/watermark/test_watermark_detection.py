@@ -383,7 +383,7 @@ def test_forgeries_and_adaptive_attacks():
     assert found["ranking"]["m"] == []
     text = card(found)
     assert "Adaptive attacks, which know or learn something of the mark: copied, paste." in text
-    assert "| copied | spoofing | black box | 1 | 100.0 " in text
+    assert "| copied | spoofing | black box | 1 | 5 of 5 |" in text
 
 
 def test_the_bound_is_called_vacuous_where_it_is():

@@ -12,8 +12,7 @@ from typing import Any
 
 import yaml
 
-from variorum.edition.samples import ANNOTATIONS
-from variorum.edition.shards import PICTURES
+from variorum.edition.shards import ANNOTATIONS, PICTURES
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import QUARANTINE, Manifest, Shard, group_of, split_of
 
