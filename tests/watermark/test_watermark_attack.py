@@ -471,6 +471,8 @@ def test_records_say_of_pictures_that_are_not_stored_what_those_would_say(marked
     assert [(one.id, one.image is base.image) for one, base in zip(kept, marked, strict=True)] == [
         (base.id, True) for base in marked
     ]
+    alone = list(samples(list(attack(**FEW, keep="records").generate(marked[3:6], CTX))))
+    assert [one.extras for one in alone] == [one.extras for one in kept[3:6]]
     pictures = {one.id: one for one in stored if one.ops[-1]["name"] == "watermark_attack"}
     records = {one.id: (base, one) for base in kept for one in attempts(base)}
     assert records.keys() == pictures.keys()
