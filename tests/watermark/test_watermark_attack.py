@@ -510,6 +510,12 @@ def test_a_picture_that_is_not_stored_is_made_again_or_not_shown(photos, tmp_pat
         assert image is not None
         assert hashlib.sha256(encode_png(image)).hexdigest() == one.sha256
     assert remade(manifest, base, one._replace(sha256="0" * 64)) is None
+    step = {**manifest.recipe["generate"][1], "attacks": [{"name": str(tmp_path / "own.py")}]}
+    trace = tmp_path / "ran"
+    (tmp_path / "own.py").write_text(ATTACK + f"open({str(trace)!r}, 'w').close()\n")
+    hostile = manifest.model_copy(update={"recipe": {**manifest.recipe, "generate": [step]}})
+    assert remade(hostile, base, one) is None
+    assert not trace.exists()  # an edition never says what code is run
     with pytest.raises(RecipeError, match=r"its attacked\.json can't be read"):
         attempts(replace(base, extras={"attacked.json": b"{}"}))
 

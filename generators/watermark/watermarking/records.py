@@ -129,12 +129,14 @@ def answered(sample: Sample, methods: Mapping[str, str]) -> Iterator[tuple[Subje
 def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     """An attacked picture made again from the stored one before the attack; None where it can't be had here.
 
-    That is so without the keys or a model, for an attack from a file or with photographs of its own, and where other
-    bytes come out than the record says.
+    That is so without the keys or a model, for an attack or mark from a file or photographs of the attacker's, and
+    where other bytes come out than the record says.
     """
-    steps = [step for step in manifest.recipe["generate"] if step.get("keep") == "records"]
     try:
-        fields = {name: value for name, value in steps[-1].items() if name not in ("keep", "keys")}
+        (step,) = (one for one in manifest.recipe["generate"] if one.get("keep") == "records")
+        fields = {name: step[name] for name in ("name", "attacks", "strengths")}
+        if fields["name"] != "watermark_attack" or not all(one["name"].isidentifier() for one in fields["attacks"]):
+            return None  # the name of a file, which an edition must not choose
         generator: Any = build_component("generate", fields, "generate")
         asked: Mapping[str, Any] = wanted.op["requested"]
         attacks = [attack for attack in generator.attacks if attack.called == asked["attack"]]
@@ -143,14 +145,14 @@ def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
         pixels = picture_pixels(f"sample {base.id}", base.image) if isinstance(base.image, bytes) else base.image
         extras = {name: value for name, value in base.extras.items() if name != MEMBER}
         subject = attackable(replace(base, image=pixels, extras=extras))
-        grid = Grid(generator, attacks, (), ctx, marks=generator.marks, only=asked["strength"])
+        grid = Grid(generator, attacks, (), ctx, only=asked["strength"])
         for made in grid.attacked([subject]):
-            if isinstance(made, Sample) and made.id == wanted.id:
+            if isinstance(made, Sample) and made.variant == wanted.variant:
                 image = cast("Pixels", made.image)
                 if hashlib.sha256(encode_png(image)).hexdigest() == wanted.sha256:
                     return image
                 log.warning("%s of %s comes out with other bytes here than recorded", wanted.variant, base.id)
-    except (VariorumError, KeyError, IndexError, AttributeError) as error:
+    except (VariorumError, KeyError, ValueError, TypeError, AttributeError) as error:
         log.info("%s of %s can't be made again here: %s", wanted.variant, base.id, error)
     return None
 
