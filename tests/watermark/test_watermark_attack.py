@@ -505,17 +505,20 @@ def test_a_picture_that_is_not_stored_is_made_again_or_not_shown(photos, tmp_pat
     assert manifest.counts == {"original": {"accepted": 2}, "stdm": {"accepted": 2}}
     shard = next(iter(manifest.shards.values()))[0]
     base = next(one for one, _ in shard_samples(shard, job.store) if one.variant == "stdm")
-    for one in attempts(base):
+    records = {one.variant: one for one in attempts(base)}
+    assert remade(manifest, base, records.pop("stdm_overwrite_1")) is None  # it would take the keys
+    for one in records.values():
         image = remade(manifest, base, one)
         assert image is not None
         assert hashlib.sha256(encode_png(image)).hexdigest() == one.sha256
     assert remade(manifest, base, one._replace(sha256="0" * 64)) is None
-    step = {**manifest.recipe["generate"][1], "attacks": [{"name": str(tmp_path / "own.py")}]}
-    trace = tmp_path / "ran"
-    (tmp_path / "own.py").write_text(ATTACK + f"open({str(trace)!r}, 'w').close()\n")
-    hostile = manifest.model_copy(update={"recipe": {**manifest.recipe, "generate": [step]}})
-    assert remade(hostile, base, one) is None
-    assert not trace.exists()  # an edition never says what code is run
+    trace, file = tmp_path / "ran", tmp_path / "own.py"
+    file.write_text(ATTACK + f"open({str(trace)!r}, 'w').close()\n")
+    for name in (str(file), "own.py", "module:own"):  # an edition may be a stranger's
+        settings = {"name": name}
+        hostile = {**one.op, "requested": {**one.op["requested"], "settings": settings}}
+        assert remade(manifest, base, one._replace(op=hostile)) is None
+    assert not trace.exists()
     with pytest.raises(RecipeError, match=r"its attacked\.json can't be read"):
         attempts(replace(base, extras={"attacked.json": b"{}"}))
 

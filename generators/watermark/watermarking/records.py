@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,8 @@ MEMBER = "attacked.json"
 """Of a picture: the records of those that were made of it."""
 TOGETHER = 32
 """Attacked pictures that are looked at together."""
+PLAIN = re.compile("[a-z0-9_]{0,40}")
+"""A name of this project's."""
 DIGITS = 6
 """Of recorded scores and p-values, so that they are the same on every processor."""
 LARGEST = 1e300
@@ -129,23 +132,24 @@ def answered(sample: Sample, methods: Mapping[str, str]) -> Iterator[tuple[Subje
 def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     """An attacked picture made again from the stored one before the attack; None where it can't be had here.
 
-    That is so without the keys or a model, for an attack or mark from a file or photographs of the attacker's, and
-    where other bytes come out than the record says.
+    An edition may be a stranger's. So nothing is built from its recipe, and of a record only an attack of this project
+    whose settings are plain words and numbers, on models that are here, without keys, marks and photographs. Nor is a
+    picture given whose bytes aren't those of the record.
     """
+    from variorum.generators.watermark.watermark_attack import WatermarkAttack
+
+    asked: Mapping[str, Any] = wanted.op["requested"]
+    if asked.get("about") is not None or not _plain(asked.get("settings")):
+        return None
     try:
-        (step,) = (one for one in manifest.recipe["generate"] if one.get("keep") == "records")
-        fields = {name: step[name] for name in ("name", "attacks", "strengths")}
-        if fields["name"] != "watermark_attack" or not all(one["name"].isidentifier() for one in fields["attacks"]):
-            return None  # the name of a file, which an edition must not choose
-        generator: Any = build_component("generate", fields, "generate")
-        asked: Mapping[str, Any] = wanted.op["requested"]
-        attacks = [attack for attack in generator.attacks if attack.called == asked["attack"]]
+        attack: Any = build_component("attacks", asked["settings"], "attacks")
+        if attack.about_mark or attack.own_photographs():
+            return None
         table = models("hub" if manifest.profile == "hub" else "embedded")
         ctx = Context(manifest.recipe.get("seed", 0), table, DiskMemo(cache_dir() / "memo"))
         pixels = picture_pixels(f"sample {base.id}", base.image) if isinstance(base.image, bytes) else base.image
-        extras = {name: value for name, value in base.extras.items() if name != MEMBER}
-        subject = attackable(replace(base, image=pixels, extras=extras))
-        grid = Grid(generator, attacks, (), ctx, only=asked["strength"])
+        subject = attackable(replace(base, image=pixels, extras={}))
+        grid = Grid(WatermarkAttack(attacks=(attack,)), [attack], (), ctx, only=float(asked["strength"]))
         for made in grid.attacked([subject]):
             if isinstance(made, Sample) and made.variant == wanted.variant:
                 image = cast("Pixels", made.image)
@@ -155,6 +159,16 @@ def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     except (VariorumError, KeyError, ValueError, TypeError, AttributeError) as error:
         log.info("%s of %s can't be made again here: %s", wanted.variant, base.id, error)
     return None
+
+
+def _plain(settings: object) -> bool:
+    """Return whether an attack's settings have no text that could be a place, a file or a model from elsewhere."""
+    if not isinstance(settings, Mapping):
+        return False
+    values = [one for value in settings.values() for one in (value if isinstance(value, list) else [value])]
+    return all(
+        PLAIN.fullmatch(one) if isinstance(one, str) else one is None or isinstance(one, int | float) for one in values
+    )
 
 
 def _together(made: Iterable[Sample | Failure]) -> Iterator[list[Sample | Failure]]:
