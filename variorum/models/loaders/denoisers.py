@@ -332,7 +332,7 @@ class FixedDenoiser:
 
     def encode(self, images: Sequence[Pixels]) -> Singles:
         """`[N, 3, H, W]` in [-1, 1]."""
-        return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - 1
+        return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
 
     def predict(self, state: Singles, step: int) -> Denoised:
         """The clean picture according to the network."""
@@ -341,7 +341,7 @@ class FixedDenoiser:
 
     def preview(self, state: Singles) -> Singles:
         """`[N, 3, H, W]` about [0, 1]."""
-        return (state + 1) / 2
+        return (state + np.float32(1)) / np.float32(2)
 
     def decode(self, state: Singles) -> list[Pixels]:
         """The pictures; one with non-finite values is black."""
