@@ -2,8 +2,8 @@
 
 The pictures are 8 × 8 pixels, because the subject is everything around them. The peer is the same edition in units of
 32 photographs that aren't joined, which is how all editions were laid out before. `--photographs 50000` is ImageNet's
-validation set: it takes 20 GB of disk and 40 minutes of CPU time. `--whole 50000` seals and opens as many in a minute or
-two: units beyond those that were made are copies of their tables with other ids, and name the same shards.
+validation set: it takes 20 GB of disk and 40 minutes of CPU time. `--whole 50000` seals and opens as many in minutes:
+units beyond those that were made are copies of their tables with other ids, and name the same shards.
 """
 
 from __future__ import annotations
