@@ -15,6 +15,10 @@ panels      questions with three votes, for a fifth of which yes is right, and a
             these that are right (mean and worst run), of right labels that are found, and the largest probability of
             the mirror image, with the known answers and without. Beside it the majority, and as the limit whoever knows
             everybody's true table.
+major       the panels of honest people, who also say of each wrong label whether the mistake is major, and are right
+            about it in .65 to .85 or in .75 to .95 of the cases. Of the labels that are major mistakes by
+            `major_errors`, by another probability, or because all said no and most of them major: share that are none
+            (mean and worst run), and share of all major mistakes that are among them.
 hasty       share of them who are warned and who are paused, all being fast, at any time within 60 answers on gold, and
             after how many (median of those who are).
 """
@@ -36,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -43,9 +48,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sqlalchemy import Engine, insert
 
 from variorum.arrays import Floats, Ints
+from variorum.curation.people.major_errors import SURE
 from variorum.curation.people.panel.crowdlab import crowdlab
 from variorum.curation.people.panel.raters import BOUND, LEAST, evidence_of_clicking
-from variorum.curation.people.panel.weighing import CORRECT, WRONG, Weighing, consensus, states
+from variorum.curation.people.panel.weighing import CORRECT, WRONG, Weighing, consensus, majors, states, unanimous
 from variorum.kit.raters.dawid_skene import dawid_skene, model_votes
 from variorum.kit.raters.valid_votes import Cells
 from variorum.people.panel.dispatch import next_tasks
@@ -358,6 +364,37 @@ def panels_of(runs: int) -> dict[str, Any]:
     return report
 
 
+def major_of(runs: int) -> dict[str, Any]:
+    """What is taken for a major mistake, by how well people tell one and how many there are."""
+    report = dict[str, Any]()
+    for name, skill, share in product(("3 people", "12 people"), ((0.65, 0.85), (0.75, 0.95)), (0.2, 0.5)):
+        found: dict[str, list[tuple[float, float]]] = {}
+        for seed in range(runs):
+            cells, truth, number, tables = played(name, "honest", seed)
+            rng = np.random.default_rng([seed, 77])
+            is_major, right = rng.random(len(truth)) < share, rng.uniform(*skill, len(tables))[cells.rater]
+            said = np.where(rng.random(len(right)) < right, is_major[cells.cell], ~is_major[cells.cell])
+            said = np.where(truth[cells.cell] == 1, rng.random(len(said)) < 0.1, said)
+            severity = np.where(cells.answer == 0, np.where(said, "major", "minor"), "")
+            columns = {"cell": cells.cell, "reviewer": cells.rater.astype(str), "severity": severity}
+            cells = replace(cells, votes=pa.table({**columns, "round": ["blind"] * len(said)}))
+            p = consensus(cells, np.zeros((0, len(truth)), np.int64), Weighing(), by_label=False).found.p
+            state = states(cells, p, Weighing())
+            chance = majors(cells, p, state)[:number]
+            most = np.bincount(cells.cell, np.where(severity == "major", 1, np.where(severity == "minor", -1, 0))) > 0
+            taken = {f"probability {least}": chance >= least for least in (0.8, SURE, 0.95)}
+            taken["all said no"] = (unanimous(cells, state) & (state == WRONG) & most)[:number]
+            real = ((truth == 0) & is_major)[:number]
+            for how, chosen in taken.items():
+                wrong = float((chosen & ~real).sum() / max(chosen.sum(), 1))
+                found.setdefault(how, []).append((wrong, float((chosen & real).sum() / real.sum())))
+        report[f"{name}, right in {skill[0]} to {skill[1]}, {share} are major"] = {
+            how: [round(float(one), 3) for one in (*np.mean(rows, axis=0), np.max(rows, axis=0)[0])]
+            for how, rows in found.items()
+        }
+    return {"columns": ["wrong", "found", "wrong_worst"], **report}
+
+
 def hasty(people: int, answers: int = 60) -> dict[str, Any]:
     """Shares of fast simulated raters who are warned and paused, and when."""
     report: dict[str, Any] = {}
@@ -396,6 +433,7 @@ def main() -> None:
         "clickers": clickers(options.people),
         "hasty": hasty(options.people),
         "panels": panels_of(options.runs),
+        "major": major_of(options.runs),
     }
     print(json.dumps(report, indent=1))
 

@@ -192,7 +192,8 @@ def curate(
         columns.measured[name] = [part.tables[name] for part in found]
     scoring = [step for step in steps if scores(step)]
     for step in scoring:
-        needed = [one for one in asked if one.component_name() in step.needs()]
+        names = {step.component_name(), *step.needs()}
+        needed = [one for one in asked if one.component_name() in names]
         columns.references[step.component_name()] = measure_references(job, step, needed, runner, progress)
     table = picture_table(manifest, job.store)
     progress.start_unlike("scoring", len(scoring))

@@ -25,7 +25,7 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.schemas.vote import CATEGORIES
 
-SURE = 0.8
+SURE = 0.9
 """Least probability of a major mistake."""
 MISSES = ("wrong", "unchecked", "")
 """States of a prediction that is neither right nor unclear."""
@@ -42,7 +42,7 @@ class MajorErrors(Detector):
         numbers="missed", texts="judged missed_by prediction category", flags="in_slice problematic reviewed"
     )
     late: ClassVar[frozenset[str]] = frozenset({"least"})
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     selectors: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
     """Aliases of the models that select."""

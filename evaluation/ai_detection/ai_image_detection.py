@@ -17,7 +17,15 @@ from variorum.arrays import Array, Bools, Floats, Pixels
 from variorum.curation.ai_detection.ai_image import noise_levels, similarities
 from variorum.evaluation.ai_detection import features, fitting
 from variorum.evaluation.ai_detection.audit import Audit
-from variorum.evaluation.ai_detection.judging import LEAST, ORIGINAL, Judging, Thresholds, parts_of, thresholds
+from variorum.evaluation.ai_detection.judging import (
+    LEAST,
+    MADE_BY_MODEL,
+    ORIGINAL,
+    Judging,
+    Thresholds,
+    parts_of,
+    thresholds,
+)
 from variorum.evaluation.ai_detection.trivial import trivial_features
 from variorum.kit.predicted.fields import Resampled
 from variorum.kit.resampling.thresholds import needed
@@ -29,6 +37,10 @@ from variorum.schemas.table import Table
 
 RIGID_QUALITY, RIGID_DRAWS, RIGID_STRENGTH = 95, 4, 0.05
 NO_SCALE = "its encoder doesn't say at which side and std it takes pictures, so there is no telling how strong noise is"
+SHORTCUT = (
+    "This set can't tell detectors of generated pictures from file statistics: trivial features alone tell every arm "
+    "that a model made from its photographs. No figure here shows that a detector finds generation."
+)
 TRIVIAL, BY_SHARPNESS = "trivial features", "rigid, by sharpness"
 
 
@@ -40,24 +52,29 @@ class AiImageDetection(Resampled):
     decides.
 
     Attributes:
-        fit: arms that detectors are fitted on, beside the originals. Other generated arms are held out.
+        fit: arms that detectors are fitted on, beside the originals. Other arms that models made are held out.
         rigid: alias of the encoder of RIGID.
         probes: aliases of encoders; each gets a linear head. One that is missing is left out, with the reason.
         classifiers: models that say of a picture whether it is generated, each with the class that means it is, such as
             `{"hf:owner/name@COMMIT": "artificial"}`.
         network_steps: of the training of a small convolutional network, 32 pictures each; 0 for no network.
-        false_positives: share of the photographs to fit on that may be called generated; it fixes each threshold.
+        false_positives: share of new photographs that may be called generated; it fixes each threshold.
+        sure: how likely the photographs that set a threshold are such that this share holds: 0.9 takes 45 of them for 5
+            %. With null it holds on average over such sets of photographs, which takes 19.
     """
 
-    revision: ClassVar[int] = 2
-    late: ClassVar[frozenset[str]] = frozenset({"fit", "network_steps", "false_positives", "bootstrap", "confidence"})
+    revision: ClassVar[int] = 3
+    late: ClassVar[frozenset[str]] = frozenset(
+        {"fit", "network_steps", "false_positives", "sure", "bootstrap", "confidence"}
+    )
 
-    fit: tuple[str, ...] = Field(default=("regenerated",), min_length=1)
+    fit: tuple[str, ...] = Field(default=("denoised_120",), min_length=1)
     rigid: str | None = "encoder"
     probes: tuple[str, ...] = ("encoder", "encoder_independent")
     classifiers: dict[str, str] = Field(default_factory=dict)
     network_steps: int = Field(default=200, ge=0, le=10_000)
     false_positives: float = Field(default=0.05, gt=0, lt=1)
+    sure: float | None = Field(default=None, ge=0.5, lt=1)
 
     def uses(self) -> list[Use]:
         """Return the encoder of RIGID, the classifiers, and the encoders with linear heads, which it can do without."""
@@ -82,10 +99,13 @@ class AiImageDetection(Resampled):
             columns[f"answer_{name}"] = _answers(ctx.models.get(name), name, meaning, images).tolist()
         for place, (sample, image) in enumerate(zip(samples, images, strict=True)):
             asked = sample.ops[-1]["requested"] if sample.ops else {}
+            area = sample.ops[-1]["achieved"].get("area") if sample.ops else None
             part = features.middle(image)
             yield {
                 "variant": sample.variant,
                 "truth": str(asked.get("truth", "")),
+                "counter_of": str(asked.get("counter_of", "")),
+                "area": float(area) if isinstance(area, float | int) else float("nan"),
                 "photograph": sample.photograph or sample.parent or sample.id,
                 "split": sample.split,
                 "spectrum": features.spectrum(image),
@@ -110,26 +130,32 @@ class AiImageDetection(Resampled):
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By detector and arm, on the photographs that nothing was fitted on.
 
-        `auroc` compares an arm with the originals; `called` is the percentage that is called generated at the fixed
-        threshold: right answers of a generated arm, false alarms of a real one. `adds` is how much higher the AUROC is
-        of the detector and trivial features together than of trivial features alone. `audit` in `arms` is the AUROC of
-        trivial features on all photographs, with its grade; `shortcut` whether no generated arm is better than
-        quarantined. `missing` has the reasons for what isn't there. `order` and `names` have arms and detectors in
-        their order.
+        `called` is the percentage that is called generated at the fixed threshold: right answers of an arm that a model
+        made, false alarms of a real one. `auroc` compares an arm with the originals. `adds` is how much higher the
+        AUROC is of the detector and trivial features together than of trivial features alone, `at_equal` the AUROC at
+        equal trivial scores. In `arms`, `counter` names an arm's counter-arm, and `audit` has the AUROC of trivial
+        features on all photographs, with its grade. `warnings` says so if no arm that a model made is better than
+        quarantined, `missing` why something isn't there. `order` and `names` have arms and detectors in their order.
         """
         common: dict[str, Json] = {
             "confidence": self.confidence,
             "false_positives": self.false_positives,
+            "sure": self.sure,
             "fit": list(self.fit),
         }
         missing: dict[str, Json] = {alias: why for alias in self.probes if (why := ctx.models.why_unavailable(alias))}
         empty: dict[str, Json] = {**common, "arms": {}, "detectors": {}, "fitted": 0, "judged": 0, "missing": missing}
-        empty |= {"order": [], "names": [], "shortcut": False}
+        empty |= {"order": [], "names": [], "warnings": []}
         if not len(table):
             return empty
         parts = parts_of(table, self.fit)
         arms: dict[str, dict[str, Any]] = {
-            arm: {"truth": truth, "n": int((parts.arm(arm) & parts.judged).sum()), "fitted": arm in self.fit}
+            arm: {
+                "truth": truth,
+                "n": int((parts.arm(arm) & parts.judged).sum()),
+                "fitted": arm in self.fit,
+                "counter": parts.counters.get(arm),
+            }
             for arm, truth in parts.truths.items()
         }
         seed = derive_seed(ctx.seed, "ai_image_detection")
@@ -140,7 +166,7 @@ class AiImageDetection(Resampled):
             if arm != ORIGINAL:
                 arms[arm]["audit"] = audit.of(arm)
                 grades[arm] = arms[arm]["audit"]["grade"]
-        generated = [grades[arm] for arm, truth in parts.truths.items() if truth == "generated" and arm in grades]
+        generated = [grades[arm] for arm, truth in parts.truths.items() if truth in MADE_BY_MODEL and arm in grades]
         detectors: dict[str, dict[str, Any]] = {}
         unfitted = {"rigid", *self.classifiers}
         for name, scores in self._scores(table, parts.fitted, parts.generated, parts.enough, seed, missing):
@@ -148,17 +174,17 @@ class AiImageDetection(Resampled):
                 silent = name == "rigid" and np.isnan(scores).all()
                 missing[name] = NO_SCALE if silent else "it gives no number for some picture"
                 continue
-            limits = thresholds(scores, parts, self.false_positives, was_fitted=name not in unfitted)
+            limits = thresholds(scores, parts, self.false_positives, self.sure, was_fitted=name not in unfitted)
             one = limits.pooled
-            detectors[name] = {**judging.of(scores, one and one.score), **_promise(limits, self.false_positives)}
+            detectors[name] = {**judging.of(scores, one and one.score), **self._promise(limits)}
             if name != TRIVIAL:
                 for arm, figure in detectors[name]["arms"].items():
                     if arm != ORIGINAL and (more := audit.adds(arm, scores)):
-                        figure["adds"] = more
+                        figure |= {"adds": more, "at_equal": audit.at_equal(arm, scores)}
             if name == "rigid" and limits.by_sharpness is not None:
                 detectors[BY_SHARPNESS] = judging.of(scores, limits.by_sharpness)
         counts: dict[str, Json] = {"fitted": parts.photographs_fitted, "judged": parts.photographs_judged}
-        counts["shortcut"] = bool(generated) and set(generated) == {"quarantined"}
+        counts["warnings"] = [SHORTCUT] if generated and set(generated) == {"quarantined"} else []
         order: dict[str, Json] = {"order": list(parts.truths), "names": list(detectors)}
         return {**common, **counts, **order, "arms": dict(arms), "detectors": dict(detectors), "missing": missing}
 
@@ -195,6 +221,13 @@ class AiImageDetection(Resampled):
                 return
             yield "network", fitting.network(pictures, generated, fitted, seed, self.network_steps)
 
+    def _promise(self, limits: Thresholds) -> dict[str, Json]:
+        """How a threshold was set: the number of photographs, and what it holds in percent, or why there is none."""
+        if limits.pooled is None:
+            return {"threshold": {"n": limits.photographs, "needed": needed(self.false_positives, self.sure)}}
+        low, high = (round(100 * end, 1) for end in limits.pooled.likely())
+        return {"threshold": {"n": limits.pooled.n, "rank": limits.pooled.rank, "likely": [low, high]}}
+
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`called`: share of each arm that is called generated, by detector; without arms that are quarantined."""
         arms, detectors = figures["arms"], figures["detectors"]
@@ -212,14 +245,6 @@ class AiImageDetection(Resampled):
 def is_quarantined(arm: Mapping[str, Any]) -> bool:
     """Return whether trivial features alone tell an arm that isn't real, so that finding it shows nothing."""
     return bool(arm["truth"] != "real" and arm["audit"]["grade"] == "quarantined")
-
-
-def _promise(limits: Thresholds, rate: float) -> dict[str, Json]:
-    """How a detector's threshold was set: the number of photographs, and what it holds in percent, or why it isn't."""
-    if limits.pooled is None:
-        return {"threshold": {"n": limits.photographs, "needed": needed(rate)}}
-    low, high = (round(100 * end, 1) for end in limits.pooled.likely())
-    return {"threshold": {"n": limits.pooled.n, "rank": limits.pooled.rank, "likely": [low, high]}}
 
 
 def _answers(model: Any, name: str, meaning: str, images: Sequence[Pixels]) -> Array:

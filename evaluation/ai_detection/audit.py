@@ -14,7 +14,9 @@ from variorum.schemas.canonical import Json
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
 
-FOLDS = 5
+FOLDS, NEIGHBOURS = 5, 15
+OVERLAP = 0.3
+"""Least share of an arm whose trivial scores lie among those of the originals, for a comparison at equal ones."""
 GRADED = 48
 """Photographs of an arm from which it has a grade. With fewer, chance alone reaches an AUROC of .6."""
 MATCHED, QUARANTINED = 0.65, 0.75
@@ -37,29 +39,30 @@ class Audit:
         self._parts, self._features, self._seed = parts, features, seed
         self._fold = np.random.default_rng(seed).permutation(int(parts.photograph.max()) + 1)[parts.photograph] % FOLDS
         self._draws = Draws(int(parts.photograph.max()) + 1, bootstrap, confidence, seed)
-        self._trivial = {arm: self._scores(arm) for arm in parts.truths if arm != ORIGINAL}
+        self._trivial = {arm: self._scores(arm, ORIGINAL) for arm in parts.truths if arm != ORIGINAL}
 
     def of(self, arm: str) -> dict[str, Json]:
-        """`photographs`, `auroc` against the originals, None with too few, and `grade`.
+        """`photographs`, `auroc` against the originals, `auroc_counter` against its counter-arm, and `grade`.
 
-        The grade is `matched`, `leaky`, `quarantined`, or `too few` photographs for one.
+        An AUROC is None with too few photographs, and without a counter-arm. The grade is that against the originals:
+        `matched`, `leaky`, `quarantined`, or `too few` photographs for one.
         """
-        both, photographs = self._both(arm)
-        scores = self._trivial[arm]
-        if scores is None:
-            return {"photographs": photographs, "auroc": None, "grade": "too few"}
-        auroc = self._against(arm, both, scores).resampled_auroc(self._draws)
-        return {"photographs": photographs, "auroc": auroc, "grade": _grade(photographs, auroc)}
+        both, photographs = self._both(arm, ORIGINAL)
+        scores, counter = self._trivial[arm], self._parts.counters.get(arm)
+        auroc = None if scores is None else self._against(arm, both, scores).resampled_auroc(self._draws)
+        found: dict[str, Json] = {"photographs": photographs, "auroc": auroc, "auroc_counter": None}
+        if counter and (own := self._scores(arm, counter)) is not None:
+            against = self._against(arm, self._both(arm, counter)[0], own)
+            found["auroc_counter"] = against.resampled_auroc(self._draws)
+        return found | {"grade": "too few" if auroc is None else _grade(photographs, auroc)}
 
     def adds(self, arm: str, scores: Floats) -> dict[str, Json] | None:
         """How much higher the AUROC of trivial features and a detector's scores `[N]` together is than of the first.
 
         Both are of judged pictures: a logistic regression of two numbers, cross-fitted. None with too few.
         """
-        both = self._both(arm)[0] & self._parts.judged
-        trivial = self._trivial[arm]
-        made = self._parts.arm(arm)
-        if trivial is None or min((both & made).sum(), (both & ~made).sum()) < 2 * LEAST:
+        both, trivial, made = self._judged(arm), self._trivial[arm], self._parts.arm(arm)
+        if trivial is None or both is None:
             return None
         together, pair = np.zeros(len(scores)), np.column_stack([trivial, scores])
         for fold in range(FOLDS):
@@ -71,9 +74,50 @@ class Audit:
         samples = more.auroc_samples(self._draws) - alone.auroc_samples(self._draws)
         return self._draws.interval(more.auroc() - alone.auroc(), samples)
 
-    def _scores(self, arm: str) -> Floats | None:
-        """Out-of-fold scores, `[N]`, 0 for pictures of other arms; None with too few photographs."""
-        both, photographs = self._both(arm)
+    def at_equal(self, arm: str, scores: Floats) -> dict[str, Json] | None:
+        """The AUROC of a detector's scores `[N]` on judged pictures that trivial features find equally suspect.
+
+        It is adjusted for the trivial score (Janes & Pepe, Biometrika 2009): how many of the 15 originals with the
+        nearest one have a lower score than an arm's picture, averaged over the arm's pictures whose trivial score lies
+        among those of the originals. `overlap` is their share of the arm; under 30 % there is no `value`. None with too
+        few pictures.
+        """
+        both, trivial, of = self._judged(arm), self._trivial[arm], self._parts.photograph
+        if trivial is None or both is None:
+            return None
+        made, originals = (np.flatnonzero(both & part) for part in (self._parts.arm(arm), self._parts.arm(ORIGINAL)))
+        low, high = trivial[originals].min(), trivial[originals].max()
+        inside = made[(trivial[made] >= low) & (trivial[made] <= high)]
+        overlap = len(inside) / len(made)
+        if overlap < OVERLAP:
+            return {"value": None, "overlap": round(overlap, 4)}
+        near = originals[np.argsort(np.abs(trivial[inside, None] - trivial[originals]), axis=1, kind="stable")]
+        near = near[:, : 4 * NEIGHBOURS]  # in a resample some are there several times, others not at all
+        higher = (scores[inside, None] > scores[near]) + 0.5 * (scores[inside, None] == scores[near])
+
+        def adjusted(weights: Ints) -> Floats:
+            """The figure for photographs with these weights, `[R, photographs]`."""
+            sums, total = np.zeros(len(weights)), np.zeros(len(weights))
+            for picture, others, won in zip(inside, near, higher, strict=True):
+                times = weights[:, of[others]]
+                taken = np.clip(NEIGHBOURS - (np.cumsum(times, axis=1) - times), 0, times)
+                own = weights[:, of[picture]] * (taken.sum(axis=1) > 0)
+                sums += own * (taken @ won) / np.maximum(taken.sum(axis=1), 1)
+                total += own
+            return np.where(total > 0, sums / np.maximum(total, 1), np.nan)
+
+        value = float(adjusted(np.ones((1, self._draws.photographs), np.int64))[0])
+        samples = np.concatenate([adjusted(some) for some in self._draws.weights()])
+        return self._draws.interval(value, samples) | {"overlap": round(overlap, 4)}
+
+    def _judged(self, arm: str) -> Bools | None:
+        """Judged pictures of the arm and originals; None with too few."""
+        both, made = self._both(arm, ORIGINAL)[0] & self._parts.judged, self._parts.arm(arm)
+        return both if min((both & made).sum(), (both & ~made).sum()) >= 2 * LEAST else None
+
+    def _scores(self, arm: str, other: str) -> Floats | None:
+        """Out-of-fold scores of an arm and another, `[N]`, 0 elsewhere; None with too few photographs."""
+        both, photographs = self._both(arm, other)
         if photographs < 2 * LEAST:
             return None
         rows, scores = np.flatnonzero(both), np.zeros(len(both))
@@ -84,11 +128,11 @@ class Audit:
                 scores[rows[left]] = fitting.trivial(x, made, ~left, self._seed)[left]
         return scores
 
-    def _both(self, arm: str) -> tuple[Bools, int]:
-        """Pictures of the arm and originals, of photographs that have both; the number of photographs."""
-        of_arm, originals = self._parts.arm(arm), self._parts.arm(ORIGINAL)
-        photographs = np.intersect1d(self._parts.photograph[of_arm], self._parts.photograph[originals])
-        return (of_arm | originals) & np.isin(self._parts.photograph, photographs), len(photographs)
+    def _both(self, arm: str, other: str) -> tuple[Bools, int]:
+        """Pictures of two arms, of photographs that have both; the number of photographs."""
+        one, two = self._parts.arm(arm), self._parts.arm(other)
+        photographs = np.intersect1d(self._parts.photograph[one], self._parts.photograph[two])
+        return (one | two) & np.isin(self._parts.photograph, photographs), len(photographs)
 
     def _against(self, arm: str, both: Bools, scores: Floats) -> Separation:
         made, originals = both & self._parts.arm(arm), both & ~self._parts.arm(arm)

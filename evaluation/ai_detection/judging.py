@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
 
 ORIGINAL = "original"
+MADE_BY_MODEL = ("reconstructed", "partly_generated", "generated")
+"""Truths of arms that a detector should find."""
 LEAST = 8
 """Pictures of each kind below which nothing is fitted."""
 SHARPNESS_BINS = 3
+AREAS = 0.1, 0.25
+"""Shares of a picture between which arms are told apart of which a model made a part."""
 HALVED = 114
 """Training photographs up to which half are set aside for thresholds; of more, a third is enough."""
 
@@ -31,22 +36,26 @@ class Parts:
 
     Attributes:
         variant: name of the arm.
-        truths: by arm, `real`, `generated` or `enhanced`.
+        truths: by arm, `real`, `processed`, `reconstructed`, `partly_generated` or `generated`.
+        counters: by arm, the name of its counter-arm, photographs that were given the arm's statistics.
         photograph: number of the photograph.
         training: whether the picture's photograph is one to fit on or to set thresholds with.
         fitted: whether heads are fitted on the picture: originals and the chosen arms of some of those.
         set_aside: whether thresholds of fitted detectors come from it: the other half up to 114 photographs, a third of
             more. A detector knows the pictures that it was fitted on too well for that.
         sharpness: log variance of the Laplacian.
+        area: share of the picture that a model made, NaN where nobody says.
     """
 
     variant: Array
     truths: Mapping[str, str]
+    counters: Mapping[str, str]
     photograph: Ints
     training: Bools
     fitted: Bools
     set_aside: Bools
     sharpness: Floats
+    area: Floats
 
     def arm(self, name: str) -> Bools:
         """Pictures of an arm."""
@@ -64,8 +73,8 @@ class Parts:
 
     @property
     def generated(self) -> Bools:
-        """Pictures that a model made."""
-        return np.isin(self.variant, [arm for arm, truth in self.truths.items() if truth == "generated"])
+        """Pictures that a model made, whole or in part."""
+        return np.isin(self.variant, [arm for arm, truth in self.truths.items() if truth in MADE_BY_MODEL])
 
     @property
     def real(self) -> Bools:
@@ -110,25 +119,29 @@ def parts_of(table: Table, fit: Sequence[str]) -> Parts:
     for name, said in zip(variant.tolist(), truth.tolist(), strict=True):
         if said:
             truths.setdefault(name, said)
+    countered = zip(table["counter_of"].astype(str).tolist(), variant.tolist(), strict=True)
+    counters = {arm: name for arm, name in countered if arm in truths and name in truths}
     names, photograph = np.unique(table["photograph"].astype(str), return_inverse=True)
     split = table["split"].astype(str)
-    drawn = np.array([list(hashlib.sha256(str(one).encode()).digest()[:2]) for one in names])[photograph]
-    training = split == "train" if (split == "train").any() else drawn[:, 0] % 2 == 0
-    few = len(np.unique(photograph[training])) <= HALVED
-    set_aside = training & (drawn[:, 1] % (2 if few else 3) == 0)
+    drawn = np.array([int.from_bytes(hashlib.sha256(str(one).encode()).digest()[:6], "big") for one in names])
+    training = split == "train" if (split == "train").any() else (drawn % 2 == 0)[photograph]
+    trained = np.unique(photograph[training])
+    number = math.ceil(len(trained) / (2 if len(trained) <= HALVED else 3))
+    set_aside = training & np.isin(photograph, trained[np.argsort(drawn[trained])][:number])
     fitted = training & ~set_aside & np.isin(variant, [ORIGINAL, *fit]) & np.isin(variant, list(truths))
     order = {arm: truths[arm] for arm in (ORIGINAL, *(one for one in truths if one != ORIGINAL)) if arm in truths}
-    return Parts(variant, order, photograph, training, fitted, set_aside, np.asarray(table["sharpness"], np.float64))
+    numbers = (np.asarray(table[name], np.float64) for name in ("sharpness", "area"))
+    return Parts(variant, order, counters, photograph, training, fitted, set_aside, *numbers)
 
 
-def thresholds(scores: Floats, parts: Parts, rate: float, *, was_fitted: bool) -> Thresholds:
+def thresholds(scores: Floats, parts: Parts, rate: float, sure: float | None, *, was_fitted: bool) -> Thresholds:
     """The scores that any real picture of a new photograph exceeds with a probability of at most `rate`.
 
     They come from the photographs in training, or for a detector that was fitted from those that were set aside. Of a
-    photograph's real pictures, such as blurred ones, the largest score counts.
+    photograph's real pictures, blurred ones and counter-arms among them, the largest score counts.
     """
     basis = parts.real & (parts.set_aside if was_fitted else parts.training)
-    pooled = conformal_threshold(scores[basis], parts.photograph[basis], rate)
+    pooled = conformal_threshold(scores[basis], parts.photograph[basis], rate, sure)
     if pooled is None:
         return Thresholds(None, None, len(np.unique(parts.photograph[basis])))
     edges = np.quantile(parts.sharpness[basis], np.arange(1, SHARPNESS_BINS) / SHARPNESS_BINS)
@@ -136,7 +149,7 @@ def thresholds(scores: Floats, parts: Parts, rate: float, *, was_fitted: bool) -
     limits = np.empty(len(scores))
     for third in range(SHARPNESS_BINS):
         inside = basis & (place == third)
-        own = conformal_threshold(scores[inside], parts.photograph[inside], rate)
+        own = conformal_threshold(scores[inside], parts.photograph[inside], rate, sure)
         if own is None:
             return Thresholds(pooled, None, pooled.n)
         limits[place == third] = own.score
@@ -152,21 +165,33 @@ class Judging:
         self._draws = Draws(max(len(self._photographs), 1), bootstrap, confidence, seed)
 
     def of(self, scores: Floats, limits: Floats | float | None) -> dict[str, Json]:
-        """By arm: `called`, the percentage above the limits, if there are any, and `auroc` against the originals."""
+        """By arm: `called`, the percentage above the limits, if there are any, and `auroc` against the originals.
+
+        An arm with a counter-arm has `auroc_counter` against that, and one of which models made a part has `by_area`,
+        the percentage above the limits by the part's share of the picture.
+        """
         parts, found = self._parts, dict[str, Json]()
-        original = parts.judged & parts.arm(ORIGINAL)
-        for arm in parts.truths:
+        for arm, truth in parts.truths.items():
             mine = parts.judged & parts.arm(arm)
             if not mine.any():
                 continue
             figure: dict[str, Json] = {}
             if limits is not None:
-                figure["called"] = share((scores > limits)[mine], self._of(mine), self._confidence)
-            if arm != ORIGINAL and original.any():
-                pair = Separation(scores[mine], scores[original], self._of(mine), self._of(original))
-                figure["auroc"] = pair.resampled_auroc(self._draws)
+                figure["called"] = self._share(scores > limits, mine)
+                if truth == "partly_generated":
+                    place = np.searchsorted(AREAS, parts.area, side="right")
+                    within = (mine & (place == number) & np.isfinite(parts.area) for number in range(len(AREAS) + 1))
+                    figure["by_area"] = [self._share(scores > limits, some) for some in within]
+            for name, other in (("auroc", ORIGINAL), ("auroc_counter", parts.counters.get(arm, ""))):
+                against = parts.judged & parts.arm(other)
+                if arm != other and against.any():
+                    pair = Separation(scores[mine], scores[against], self._of(mine), self._of(against))
+                    figure[name] = pair.resampled_auroc(self._draws)
             found[arm] = figure
         return {"arms": found}
+
+    def _share(self, called: Bools, pictures: Bools) -> dict[str, Json] | None:
+        return share(called[pictures], self._of(pictures), self._confidence)
 
     def _of(self, pictures: Bools) -> Ints:
         """Numbers of the pictures' photographs among the judged ones."""

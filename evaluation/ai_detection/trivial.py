@@ -103,7 +103,8 @@ def _moments(values: Floats) -> list[float]:
     """Mean, log deviation, skew and kurtosis."""
     mean, deviation = float(values.mean()), float(values.std())
     scaled = (values - mean) / max(deviation, TINY)
-    return [mean, _log(deviation), float((scaled**3).mean()), float(np.log((scaled**4).mean() + TINY))]
+    square = scaled * scaled  # powers of floats take ten times as long
+    return [mean, _log(deviation), float((square * scaled).mean()), float(np.log((square * square).mean() + TINY))]
 
 
 def _correlation(one: Floats, other: Floats) -> float:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from variorum.edition.records import BadRecord, parse, to_json
-from variorum.edition.tables import summary_rows
+from variorum.reports.contents import summary_rows
 from variorum.reports.results import EditionName, Name, Note, Part, Percent, slug
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import SealedEdition
@@ -34,11 +34,12 @@ How = Literal["between", "at most", "never"]
 
 
 class Share(Part):
-    """A share in percent with the ends of its interval."""
+    """A share in percent with the ends of its interval; of few photographs also a count, `9 of 9`."""
 
     value: Percent
     low: Percent
     high: Percent
+    count: Note | None = None
 
 
 class Area(Part):

@@ -30,6 +30,7 @@ class Looks:
         photograph: number of each picture's photograph.
         marked: whether the mark is in the picture.
         wrong_key: whether it was looked for with a wrong key.
+        moved: whether the attack moves the whole picture.
         attack: name; `""` for none.
         strength: relative.
         score: higher means more surely marked.
@@ -49,6 +50,7 @@ class Looks:
     goal: Array
     access: Array
     about_mark: Bools
+    moved: Bools
     score: Floats
     bits: Ints
     right: Ints
@@ -117,15 +119,17 @@ class Threshold:
         clean: looks at pictures that weren't attacked.
         rate: false positive rate, in (0, 1).
         empirical: whether unmarked pictures decide.
+        sure: how likely they are such that the rate holds; None for one that holds on average.
     """
 
-    def __init__(self, clean: Looks, rate: float, *, empirical: bool) -> None:
-        self._rate, self._empirical, self._bits = rate, empirical, 0 if empirical else clean.payload
+    def __init__(self, clean: Looks, rate: float, *, empirical: bool, sure: float | None = None) -> None:
+        self._rate, self._empirical, self._sure = rate, empirical, sure
+        self._bits = 0 if empirical else clean.payload
         self._least = least_bits(self._bits, rate)
         self._by_chance = not empirical and not self._bits and clean.tells_chance
         self._negatives = len(np.unique(clean.has_none.photograph))
         unmarked = clean.has_none
-        self._score = conformal_threshold(unmarked.score, unmarked.photograph, rate) if empirical else None
+        self._score = conformal_threshold(unmarked.score, unmarked.photograph, rate, sure) if empirical else None
         self.known = self._score is not None or self._by_chance or bool(self._bits)
         self.expected = false_positive_rate(self._least, self._bits) if self._bits else rate
         """The false positive rate that it has if all is as assumed."""
@@ -145,7 +149,11 @@ class Threshold:
         if self._by_chance:
             return {"kind": "p-value", "p": self._rate, "expected": round(100 * self._rate, 4)}
         if self._score is not None:
-            return {"kind": "score", "score": self._score.score, "n": self._negatives,
+            return {"kind": "score", "score": self._score.score, "n": self._negatives, "sure": self._sure,
                     "warning": unsure(self._negatives, self._rate)}  # fmt: skip
-        why = too_few(self._negatives, self._rate) if self._empirical else "the mark has neither bits nor p-values"
+        why = (
+            too_few(self._negatives, self._rate, self._sure)
+            if self._empirical
+            else "the mark has neither bits nor p-values"
+        )
         return {"kind": None, "why": why}

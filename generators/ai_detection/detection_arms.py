@@ -8,15 +8,17 @@ compression, and are then compressed alike. The detector `format_trap` checks wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from variorum.arrays import Pixels
+from variorum.arrays import Bools, Pixels
+from variorum.generators.ai_detection.region import drawn, put_into
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.corrupt.frames import MIN_SIDE, Unusable, framed
+from variorum.kit.pictures.local_statistics import with_histogram_of, with_statistics_of
 from variorum.models.diffusion.images import LEAST_SPREAD
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator, Use
@@ -32,9 +34,16 @@ LARGER = 9 / 8
 MULTIPLE = 16
 """The larger side is rounded up to a multiple of this, as denoisers take no others."""
 
-Truth = Literal["real", "generated", "enhanced"]
-"""What an arm is: a photograph, a picture that a model made, or a photograph that an algorithm or a network changed."""
-TYPES: Mapping[Truth, str] = {"real": ENHANCED, "generated": GENERATED, "enhanced": PARTLY_GENERATED}
+Truth = Literal["real", "processed", "reconstructed", "partly_generated", "generated"]
+"""What an arm is: a photograph; one that an algorithm or a network changed; one whose content a model kept and whose
+pixels it made; one with a region that a model made; a picture that a model made from noise or text."""
+MADE_BY_MODEL = ("reconstructed", "partly_generated", "generated")
+TYPES: Mapping[Truth, str] = {
+    "processed": ENHANCED,
+    "reconstructed": PARTLY_GENERATED,
+    "partly_generated": PARTLY_GENERATED,
+    "generated": GENERATED,
+}
 
 
 class Arm(BaseModel):
@@ -47,18 +56,37 @@ class Arm(BaseModel):
     truth: Truth
     """What a right detector says of it."""
     by: NestedAttack
-    """The technique, such as `purification`, which regenerates a picture from a noisy version of it."""
+    """The technique, such as `purification`, which adds noise to a picture and takes it away with a denoiser."""
     strength: float = Field(default=1.0, gt=0, le=1)
     """Of the technique, relative."""
+    matched: bool = False
+    """Whether it gets the photograph's local contrast, spectrum and histogram."""
+    region: bool = False
+    """Whether only a region of 10 to 40 % of the frame is the technique's, and all else the photograph's."""
+    counter: bool = False
+    """Whether there is also a counter-arm, a photograph with the arm's local contrast, spectrum and histogram."""
+    counter_of: str = ""
+    """An arm to which this one is the counter-arm: a photograph that a detector shouldn't call, if it finds the arm."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.counter_of and (self.truth != "real" or self.counter):
+            raise ValueError(f"{self.name}: a counter-arm has the truth real and no counter-arm itself")
+        return self
 
 
 def _arms() -> tuple[Arm, ...]:
     """Made by the packaged models."""
+    denoising, styles = _named("purification", t=120), _named("restyling")
+    cubic = _named("super_resolution", enlarger=None)
     return (
-        Arm(name="regenerated", truth="generated", by=_named("purification", t=120)),
-        Arm(name="regenerated_faint", truth="generated", by=_named("purification", t=40)),
-        Arm(name="enhanced", truth="enhanced", by=_named("enhancement")),
-        Arm(name="restyled", truth="enhanced", by=_named("restyling"), strength=0.8),
+        Arm(name="denoised_120", truth="reconstructed", by=denoising, matched=True, counter=True),
+        Arm(name="super_resolved", truth="reconstructed", by=_named("super_resolution")),
+        Arm(name="enlarged", truth="real", by=cubic, counter_of="super_resolved"),
+        Arm(name="region_denoised", truth="partly_generated", by=denoising, matched=True, region=True),
+        Arm(name="region_restyled", truth="partly_generated", by=styles, strength=0.8, matched=True, region=True),
+        Arm(name="restyled", truth="processed", by=styles, strength=0.8),
+        Arm(name="enhanced", truth="processed", by=_named("enhancement")),
         Arm(name="blurred", truth="real", by=_named("distortion", kind="blur"), strength=0.04),
     )
 
@@ -70,10 +98,13 @@ def _named(name: str, **fields: Json) -> Any:
 class DetectionArms(Generator):
     """The photograph as variant `original`, and one variant per arm, all encoded alike.
 
-    With `class_conditional` there is also the arm `generated`: a picture of the same class, made from nothing by a
-    model. An arm whose model is missing is a row with the reason.
+    A `counter` adds `<arm>_counter`. If an arm has a `region`, all pictures have the member `mask.png`, white where a
+    model made them; the region's share of the frame is the arm's `area`. Arms by the same technique at the same
+    strength are made once. With `class_conditional` there is also the arm `generated`: a picture of the same class,
+    made from nothing by a model. An arm whose model is missing is a row with the reason.
     """
 
+    revision: ClassVar[int] = 2
     digital_source_type: ClassVar[str] = GENERATED
 
     arms: tuple[Arm, ...] = Field(default_factory=_arms)
@@ -88,16 +119,18 @@ class DetectionArms(Generator):
     """Side of all pictures; null leaves them at the size of the source, and doesn't shrink them."""
     jpeg_quality: int | None = Field(default=90, ge=1, le=100)
     """Of the JPEG that all pictures go through at the end; null for none."""
-    black: int = Field(default=0, ge=0, le=32)
-    """Grey levels up to this become 0 in all arms. Models rarely make exact black, so a source with a black ground,
-    such as Fashion-MNIST, gives itself away without it."""
+    same_tones: bool = False
+    """Whether the picture of `class_conditional` gets the histogram of its photograph. Models rarely make exact black,
+    so a source with a black ground, such as Fashion-MNIST, gives itself away without it."""
 
     @field_validator("arms")
     @classmethod
     def _told_apart(cls, value: tuple[Arm, ...]) -> tuple[Arm, ...]:
-        names = ["original", "generated", *(arm.name for arm in value)]
+        names = ["original", "generated", *(name for arm in value for name in _variants(arm))]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two arms are called {twice!r}; give one another name")
+        if lost := next((arm for arm in value if arm.counter_of and arm.counter_of not in names[2:]), None):
+            raise ValueError(f"{lost.name} is the counter-arm of {lost.counter_of!r}, and there is no such arm")
         return value
 
     def identity(self) -> dict[str, Json]:
@@ -123,10 +156,10 @@ class DetectionArms(Generator):
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The photograph and its arms, or a Failure for each."""
-        common: dict[str, Json] = {"frame": self.frame, "jpeg_quality": self.jpeg_quality, "black": self.black}
-        wanted = [(arm.name, _request(arm, common)) for arm in self.arms]
+        common: dict[str, Json] = {"frame": self.frame, "jpeg_quality": self.jpeg_quality}
+        wanted = [(variant, _request(arm, variant, common)) for arm in self.arms for variant in _variants(arm)]
         if self.class_conditional:
-            made_by: dict[str, Json] = {"guidance": self.guidance, "steps": self.steps}
+            made_by: dict[str, Json] = {"guidance": self.guidance, "steps": self.steps, "same_tones": self.same_tones}
             wanted.append(("generated", {"arm": "generated", "truth": "generated", **made_by, **common}))
         first: dict[str, Json] = {"arm": "original", "truth": "real", **common}
         try:
@@ -135,12 +168,16 @@ class DetectionArms(Generator):
             for variant, requested in [("original", first), *wanted]:
                 yield of.skipped(error.reason, str(error), variant=variant, requested=requested)
             return
-        kept = sample.digital_source_type
-        yield of.made(self._even(image), variant="original", requested=first, digital_source_type=kept)
-        for arm, (_, requested) in zip(self.arms, wanted, strict=False):
-            yield self._arm(arm, requested, image, of)
+        kept, plain = sample.digital_source_type, self._small(image)
+        nothing = self._mask(np.zeros(plain.shape[:2], bool))
+        yield of.made(
+            self._shipped(plain), variant="original", requested=first, extras=nothing, digital_source_type=kept
+        )
+        techniques: dict[str, Attacked | Refused] = {}
+        for arm in self.arms:
+            yield from self._arm(arm, common, image, plain, techniques, of)
         if self.class_conditional:
-            yield self._generated(self.class_conditional, wanted[-1][1], sample, of)
+            yield self._generated(self.class_conditional, wanted[-1][1], sample, plain, of)
 
     def _ready(self, sample: Sample) -> Pixels:
         """The photograph at the size at which arms are made."""
@@ -150,34 +187,71 @@ class DetectionArms(Generator):
             return sample.image
         return framed(sample, -(-round(self.frame * LARGER) // MULTIPLE) * MULTIPLE).image
 
-    def _even(self, image: Pixels) -> Pixels:
-        """The same last steps for all arms."""
-        if self.frame is not None:
-            image = np.asarray(cv2.resize(image, (self.frame, self.frame), interpolation=cv2.INTER_AREA))
-        if self.black:
-            image = np.where(image <= self.black, np.uint8(0), image)
+    def _small(self, image: Pixels) -> Pixels:
+        """At the size of the frame."""
+        if self.frame is None:
+            return image
+        return np.asarray(cv2.resize(image, (self.frame, self.frame), interpolation=cv2.INTER_AREA))
+
+    def _shipped(self, image: Pixels) -> Pixels:
+        """The same last step for all arms."""
         return image if self.jpeg_quality is None else as_jpeg(image, self.jpeg_quality)
 
-    def _arm(self, arm: Arm, requested: Mapping[str, Json], image: Pixels, of: Edit) -> Sample | Failure:
+    def _arm(
+        self,
+        arm: Arm,
+        common: Mapping[str, Json],
+        image: Pixels,
+        plain: Pixels,
+        techniques: dict[str, Attacked | Refused],
+        of: Edit,
+    ) -> Iterator[Sample | Failure]:
+        """The arm and its counter-arm, if it has one. `techniques` holds what was made of `image` before."""
+        requests = {variant: _request(arm, variant, common) for variant in _variants(arm)}
         for alias in required_models(arm.by):
             if why := of.ctx.models.why_unavailable(alias):
-                return of.skipped("unavailable", f"unavailable: {why}", variant=arm.name, requested=requested)
+                for variant, requested in requests.items():
+                    yield of.skipped("unavailable", f"unavailable: {why}", variant=variant, requested=requested)
+                return
             of.model(alias)
-        (found,) = arm.by.apply([image], arm.strength, [of.rng(arm.name)], _Alone(of.ctx))
-        if isinstance(found, Refused):
-            return of.skipped(found.reason, found.detail, variant=arm.name, requested=requested)
-        made = found if isinstance(found, Attacked) else Attacked(found)
-        source = of.sample.digital_source_type if arm.truth == "real" else TYPES[arm.truth]
-        return of.made(
-            self._even(made.image),
-            variant=arm.name,
-            requested=requested,
-            achieved={"drawn": dict(made.drawn)},
-            purpose=arm.name,
-            digital_source_type=source,
-        )
+        key = digest([arm.by.identity(), arm.strength])
+        if key not in techniques:
+            (found,) = arm.by.apply([image], arm.strength, [of.rng(key)], _Alone(of.ctx))
+            techniques[key] = found if isinstance(found, Attacked | Refused) else Attacked(found)
+        made = techniques[key]
+        if isinstance(made, Refused):
+            for variant, requested in requests.items():
+                yield of.skipped(made.reason, made.detail, variant=variant, requested=requested)
+            return
+        pixels = self._small(made.image)
+        if arm.matched:
+            pixels = with_statistics_of(pixels, plain)
+        versions = [pixels, with_statistics_of(plain, pixels)] if arm.counter else [pixels]
+        achieved: dict[str, Json] = {"drawn": dict(made.drawn)}
+        region = np.ones(plain.shape[:2], bool)
+        if arm.region:
+            region = drawn(of.rng(f"{arm.name} region"), *region.shape)
+            versions = [put_into(plain, version, region) for version in versions]
+            achieved["area"] = round(float(region.mean()), 4)
+        truths: list[Truth] = [arm.truth, "real"]
+        for (variant, requested), version, truth in zip(requests.items(), versions, truths, strict=False):
+            yield of.made(
+                self._shipped(version),
+                variant=variant,
+                requested=requested,
+                achieved=achieved,
+                extras=self._mask(region & (truth in MADE_BY_MODEL)),
+                purpose=key,
+                digital_source_type=TYPES.get(truth, of.sample.digital_source_type),
+            )
 
-    def _generated(self, alias: str, requested: Mapping[str, Json], sample: Sample, of: Edit) -> Sample | Failure:
+    def _mask(self, made: Bools) -> dict[str, bytes | Pixels]:
+        """The member `mask.png`, if there are regions."""
+        return {"mask.png": made.astype(np.uint8) * 255} if any(arm.region for arm in self.arms) else {}
+
+    def _generated(
+        self, alias: str, requested: Mapping[str, Json], sample: Sample, plain: Pixels, of: Edit
+    ) -> Sample | Failure:
         if why := of.ctx.models.why_unavailable(alias):
             return of.skipped("unavailable", f"unavailable: {why}", variant="generated", requested=requested)
         model = of.model(alias)
@@ -190,7 +264,18 @@ class DetectionArms(Generator):
         if image.std() < LEAST_SPREAD:
             detail = f"model {alias!r} made a picture of one colour"
             return of.skipped("blank", detail, variant="generated", requested=requested)
-        return of.made(self._even(image), variant="generated", requested=requested, purpose="generated")
+        pixels = self._small(image)
+        if self.same_tones:
+            if pixels.shape != plain.shape:
+                detail = (
+                    f"{pixels.shape[1]} x {pixels.shape[0]} pixels, the photograph {plain.shape[1]} x {plain.shape[0]}"
+                )
+                return of.skipped("size_mismatch", detail, variant="generated", requested=requested)
+            pixels = with_histogram_of(pixels, plain)
+        mask = self._mask(np.ones(pixels.shape[:2], bool))
+        return of.made(
+            self._shipped(pixels), variant="generated", requested=requested, extras=mask, purpose="generated"
+        )
 
 
 class _Alone:
@@ -214,12 +299,21 @@ class _Alone:
         return compute()
 
 
-def _request(arm: Arm, common: Mapping[str, Json]) -> dict[str, Json]:
+def _variants(arm: Arm) -> list[str]:
+    """The arm's own variant, and that of its counter-arm."""
+    return [arm.name, f"{arm.name}_counter"] if arm.counter else [arm.name]
+
+
+def _request(arm: Arm, variant: str, common: Mapping[str, Json]) -> dict[str, Json]:
+    counter_of = arm.counter_of if variant == arm.name else arm.name
     return {
-        "arm": arm.name,
-        "truth": arm.truth,
+        "arm": variant,
+        "truth": arm.truth if variant == arm.name else "real",
         "by": arm.by.identity(),
         "strength": arm.strength,
         "amount": dict(arm.by.amount(arm.strength)),
+        "matched": arm.matched,
+        "region": arm.region,
+        **({"counter_of": counter_of} if counter_of else {}),
         **common,
     }

@@ -7,18 +7,19 @@ import variorum
 
 
 @pytest.mark.slow
-def test_a_latent_denoiser_makes_the_generated_arms(hub_models, tmp_path):
+def test_a_latent_denoiser_makes_the_denoised_arms(hub_models, tmp_path):
     table = hub_models("denoiser", "latent_preview", "encoder", "encoder_independent")
     # of more photographs, format_trap finds the grid of the random decoder
     edition = variorum.run("ai_detection", profile="hub", store=tmp_path, limit=2, progress=False)
     assert edition.manifest.models["denoiser"] == table.pin("denoiser")
     assert {counts["accepted"] for counts in edition.counts.values()} == {2}
     pictures = {sample.variant: sample.image.astype(int) for sample in edition}
-    for variant in ("regenerated", "regenerated_faint"):
-        assert np.ptp(pictures[variant]) > 50
-        assert np.abs(pictures[variant] - pictures["original"]).mean() > 1
+    assert np.ptp(pictures["denoised_120"]) > 50
+    assert np.abs(pictures["denoised_120"] - pictures["original"]).mean() > 1
     found = edition.figures["ai_image_detection"]
-    assert {arm: one["truth"] for arm, one in found["arms"].items() if one["fitted"]} == {"regenerated": "generated"}
+    assert {arm: one["truth"] for arm, one in found["arms"].items() if one["fitted"]} == {
+        "denoised_120": "reconstructed"
+    }
     assert "rigid" in found["detectors"]
     missing = {name: why for name, why in found["missing"].items() if name.startswith("probe on")}
     assert len(missing) == 2

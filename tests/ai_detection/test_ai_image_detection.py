@@ -102,10 +102,12 @@ def test_a_threshold_leaves_its_share_of_real_pictures():
         "truth": ["real"] * n,
         "photograph": [str(one) for one in range(n)],
         "split": ["train" if one % 2 else "test" for one in range(n)],
+        "counter_of": [""] * n,
         "sharpness": sharp,
+        "area": np.full(n, np.nan),
     }
     parts = parts_of(Table(pa.table(data), ""), ())
-    limits = thresholds(scores, parts, 0.05, was_fitted=False)
+    limits = thresholds(scores, parts, 0.05, None, was_fitted=False)
     judged = parts.judged
 
     def called(limit, arm):
@@ -122,10 +124,10 @@ def test_a_threshold_leaves_its_share_of_real_pictures():
 
 def test_too_few_photographs_have_no_threshold(rows):
     parts = parts_of(table(rows[1]), ("made",))
-    found = thresholds(np.arange(3.0 * PHOTOGRAPHS), parts, 0.05, was_fitted=True)
+    found = thresholds(np.arange(3.0 * PHOTOGRAPHS), parts, 0.05, None, was_fitted=True)
     assert (found.pooled, found.by_sharpness) == (None, None)
     assert found.photographs < 19
-    assert thresholds(np.arange(3.0 * PHOTOGRAPHS), parts, 0.1, was_fitted=True).pooled is not None
+    assert thresholds(np.arange(3.0 * PHOTOGRAPHS), parts, 0.1, None, was_fitted=True).pooled is not None
 
 
 def test_intervals_are_over_photographs(rows):

@@ -12,6 +12,7 @@ from variorum.kit.resampling.thresholds import (
     too_few,
     unsure,
 )
+from variorum.reports.figures import interval
 from variorum.statistics import clustered_interval
 
 PUBLISHED = {
@@ -59,6 +60,17 @@ def test_a_threshold_of_few_photographs_keeps_the_rate_on_new_ones(n, rate, seed
         assert 0 <= low < found.rank / (n + 1) < high <= 1
 
 
+@given(st.integers(1, 400), st.sampled_from([0.01, 0.05, 0.1]), st.sampled_from([0.5, 0.9]))
+def test_a_threshold_that_is_sure_keeps_the_rate_in_that_share_of_sets(n, rate, sure):
+    from scipy.stats import beta
+
+    found = conformal_threshold(np.arange(n, dtype=float), np.arange(n), rate, sure)
+    assert (found is None) == (n < needed(rate, sure)) == bool(too_few(n, rate, sure))
+    if found is not None:
+        assert beta.sf(rate, found.rank, n + 1 - found.rank) <= 1 - sure + 1e-9
+        assert beta.sf(rate, found.rank + 1, n - found.rank) > 1 - sure  # one more would promise too much
+
+
 def test_of_a_photograph_the_largest_score_sets_the_threshold():
     scores, photographs = np.array([9.0, 1, 2, 8, 3, 4]), np.array([0, 0, 1, 1, 2, 2])
     assert conformal_threshold(scores, photographs, 0.5).score == 8
@@ -68,6 +80,7 @@ def test_of_a_photograph_the_largest_score_sets_the_threshold():
 
 def test_a_rate_needs_enough_negatives():
     assert [needed(rate) for rate in (0.1, 0.05, 0.01)] == [9, 19, 99]
+    assert [needed(rate, 0.9) for rate in (0.1, 0.05, 0.01)] == [22, 45, 230]
     assert too_few(98, 0.01) == "n/a: 98 unmarked pictures, and 99 are needed"
     assert too_few(99, 0.01) == ""
     assert "3,000 are enough" in unsure(1000, 0.001)
@@ -86,6 +99,13 @@ def test_a_share_has_the_exact_interval_of_its_photographs():
         assert thrice["low"] == pytest.approx(found["low"], abs=2)  # alike pictures tell nothing new
         assert thrice["high"] == pytest.approx(found["high"], abs=2)
     assert share(np.zeros(0), np.zeros(0, int)) is None
+
+
+def test_few_photographs_have_a_count_and_no_percentage():
+    assert interval(share(np.ones(9), np.arange(9))) == "9 of 9"
+    assert interval(share(np.arange(18) < 4, np.arange(18) % 9)) == "4 of 18"
+    assert interval(share(np.array([0.5, 0.25]), np.arange(2))) == "0.8 of 2"
+    assert interval(share(np.ones(10), np.arange(10))) == "100.0 [69.2, 100.0]"
 
 
 @pytest.mark.parametrize(("photographs", "each", "alike"), [(20, 1, 0.0), (20, 3, 0.5), (48, 3, 0.2), (100, 2, 0.01)])

@@ -45,8 +45,7 @@ from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.machine.retrying import hash_content, may_pass, passing
 from variorum.machine.workplace import sweep, workplace
-from variorum.schemas.errors import CorruptShard, StoreError, VariorumError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import CorruptShard, StoreError, VariorumError, cut
 from variorum.schemas.manifest import Receipt, ShardInfo
 from variorum.schemas.secrets import remember, shown
 

@@ -35,9 +35,8 @@ from variorum.edition.shards import naming
 from variorum.edition.store import Store
 from variorum.machine.parquet_pages import check_pages
 from variorum.machine.retrying import hash_content
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
+from variorum.schemas.errors import RecipeError, cut
+from variorum.schemas.manifest import FORMAT, ShardInfo
 from variorum.schemas.sample import BASELINES, LABEL_STATES, MADE_OF
 
 KEYS = ("id", "sha256")
@@ -362,27 +361,6 @@ def _column(where: str, name: str, values: Any) -> Any:
     except (ValueError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
         why = cut(" ".join(str(error).split()))
         raise RecipeError(f"{where}: column {name!r} isn't of one shape and type: {why}") from None
-
-
-def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """The edition's counts: one row per variant with the number of pictures by status, and the reasons.
-
-    `dropped` is there for a release, `withheld` where a picture is.
-    """
-    rows = []
-    withheld = any(key.startswith("withheld:") for found in manifest.counts.values() for key in found)
-    for variant, counts in manifest.counts.items():
-        totals: dict[str, int] = {"accepted": 0, "quarantined": 0, "ineligible": 0, "failed": 0}
-        if manifest.ledger:
-            totals["dropped"] = 0
-        if withheld:
-            totals["withheld"] = 0
-        for key, number in counts.items():
-            totals[key.partition(":")[0]] += number
-        reasons = sorted(((n, key.partition(":")[2]) for key, n in counts.items() if ":" in key), reverse=True)
-        why = ", ".join(f"{reason} {number}" for number, reason in reasons)
-        rows.append({"variant": variant, **totals, "reasons": why})
-    return rows
 
 
 def counts(table: Any) -> dict[str, dict[str, int]]:

@@ -516,6 +516,15 @@ class LowLightEnhancer(Protocol):
         """Each picture at its own size. It depends on that picture alone."""
 
 
+class Enlarger(Protocol):
+    """Alias `enlarger`: enlarges pictures by a whole factor and makes up their fine detail."""
+
+    factor: int
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Pixels]:
+        """Each picture at `factor` times its height and width. It depends on that picture alone."""
+
+
 BLANK = "blank"
 """The method of a picture that its inpainter couldn't fill, as it made it black."""
 

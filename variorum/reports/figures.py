@@ -96,9 +96,11 @@ def fixed(value: float | None, digits: int = 2) -> str:
 
 
 def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
-    """`value [low, high]`; `""` for None, – for an unknown value, `too few (12)` for one of so few photographs."""
+    """`value [low, high]`; of few photographs `too few (12)` or a count; `""` for None, – for an unknown value."""
     if item is None:
         return ""
+    if item.get("count"):
+        return str(item["count"])
     if too_few(item):
         return f"{TOO_FEW} ({item['photographs']})"
     if item["value"] is None:

@@ -17,6 +17,8 @@ from variorum.statistics import clustered_interval
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
 
+FEW = 10
+"""Photographs below which a share is shown as a count, `9 of 9`: a percentage would say more than so few can."""
 SURE = 3
 """False positives that negatives must lead one to expect. Where none of n is seen, the rate is below 3/n with 95 %
 confidence (the rule of three; Hanley & Lippman-Hand, JAMA 1983)."""
@@ -39,7 +41,7 @@ class Conformal(NamedTuple):
 
     Attributes:
         score: the `rank`-th largest of theirs.
-        rank: the largest k with k / (n + 1) at most the promised rate.
+        rank: how many of the photographs are at the threshold or above.
         n: number of photographs.
     """
 
@@ -55,7 +57,7 @@ class Conformal(NamedTuple):
         return float(low), float(high)
 
 
-def conformal_threshold(scores: Floats, photographs: Ints, rate: float) -> Conformal | None:
+def conformal_threshold(scores: Floats, photographs: Ints, rate: float, sure: float | None = None) -> Conformal | None:
     """The threshold that any picture of a new photograph exceeds with a probability of at most `rate`.
 
     A quantile of few scores promises too much: the .95 quantile of 20 is exceeded by 9 % of new ones, not by 5 (Vovk et
@@ -65,14 +67,16 @@ def conformal_threshold(scores: Floats, photographs: Ints, rate: float) -> Confo
         scores: of pictures that shouldn't be called, `[m]`.
         photographs: number of each picture's photograph, `[m]`; the largest score of each counts.
         rate: in (0, 1).
+        sure: in (0, 1), how likely these photographs are such that the rate holds; None for a rate that holds on
+            average over sets of photographs.
 
     Returns:
-        None with fewer than 1 / rate - 1 photographs.
+        None with fewer photographs than are `needed`.
     """
     places = np.unique(photographs, return_inverse=True)[1].reshape(-1)
     largest = np.full(places.max(initial=-1) + 1, -np.inf)
     np.maximum.at(largest, places, scores)
-    rank = allowed(len(largest), rate) + 1
+    rank = allowed(len(largest), rate) + 1 if sure is None else _sure_rank(len(largest), rate, sure)
     return Conformal(float(np.sort(largest)[::-1][rank - 1]), rank, len(largest)) if rank else None
 
 
@@ -81,14 +85,22 @@ def allowed(count: int, rate: float) -> int:
     return math.floor((count + 1) * rate + 1e-9) - 1
 
 
-def needed(rate: float) -> int:
-    """Fewest pictures from which a threshold with this rate can be set: 19 for 5 %, 99 for 1 %."""
-    return math.ceil(1 / rate - 1e-9) - 1
+def _sure_rank(count: int, rate: float, sure: float) -> int:
+    """The largest k whose true rate, Beta(k, n + 1 - k), is above `rate` with at most 1 - `sure`; 0 for none."""
+    from scipy.stats import binom
+
+    return int((binom.cdf(np.arange(count), count, rate) <= 1 - sure).sum())
 
 
-def too_few(negatives: int, rate: float) -> str:
+def needed(rate: float, sure: float | None = None) -> int:
+    """Fewest pictures that can set a threshold with this rate: 19 for 5 %, 99 for 1 %; to be .9 sure, 45 and 230."""
+    least = 1 / rate - 1 if sure is None else math.log(1 - sure) / math.log(1 - rate)
+    return math.ceil(least - 1e-9)
+
+
+def too_few(negatives: int, rate: float, sure: float | None = None) -> str:
     """Why a threshold with this false positive rate can't be set; `""` if it can."""
-    least = needed(rate)
+    least = needed(rate, sure)
     return f"n/a: {negatives} unmarked pictures, and {least:,} are needed" if negatives < least else ""
 
 
@@ -103,6 +115,8 @@ def unsure(negatives: int, rate: float) -> str:
 def share(values: Floats | Bools, photographs: Ints, confidence: float = 0.95) -> dict[str, Json] | None:
     """The mean of values in percent with its interval: `value`, `low`, `high`; None without values.
 
+    Of fewer than 10 photographs it also has `count`, `9 of 9`, which is what cards show.
+
     Args:
         values: in [0, 1], such as whether a picture was found, `[n]`.
         photographs: number of each picture's photograph, `[n]`. Pictures of one photograph are no independent ones.
@@ -114,4 +128,7 @@ def share(values: Floats | Bools, photographs: Ints, confidence: float = 0.95) -
     sums, counts = (np.bincount(photographs, part).astype(np.float64) for part in (given, np.ones(len(given))))
     low, high = clustered_interval(sums, counts, confidence)
     shares = {"value": float(given.mean()), "low": low, "high": high}
-    return {name: round(100 * one, 4) + 0.0 for name, one in shares.items()}
+    found: dict[str, Json] = {name: round(100 * one, 4) + 0.0 for name, one in shares.items()}
+    if np.count_nonzero(counts) < FEW:
+        found["count"] = f"{round(float(given.sum()), 1):g} of {len(given)}"
+    return found
