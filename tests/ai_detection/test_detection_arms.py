@@ -9,7 +9,7 @@ from variorum.generators.ai_detection import region
 from variorum.generators.ai_detection.detection_arms import DetectionArms
 from variorum.schemas.component import Context
 from variorum.schemas.edit import Edit
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.sample import CAPTURED, ENHANCED, PARTLY_GENERATED, Failure, Sample, source_id
 from variorum.schemas.uses import optional_models
 from variorum.stages.job import models
@@ -29,6 +29,10 @@ def photograph():
 
 @pytest.fixture(scope="module")
 def made(ctx, photograph):
+    try:
+        ctx.models.fetch("enlarger")
+    except ModelUnavailable as error:
+        pytest.skip(str(error))
     generator = DetectionArms(frame=128)
     return {one.variant: one for one in generator.edit(photograph, Edit(generator, photograph, ctx))}
 
