@@ -99,12 +99,13 @@ class AiImageDetection(Resampled):
             columns[f"answer_{name}"] = _answers(ctx.models.get(name), name, meaning, images).tolist()
         for place, (sample, image) in enumerate(zip(samples, images, strict=True)):
             asked = sample.ops[-1]["requested"] if sample.ops else {}
+            area = sample.ops[-1]["achieved"].get("area") if sample.ops else None
             part = features.middle(image)
             yield {
                 "variant": sample.variant,
                 "truth": str(asked.get("truth", "")),
                 "counter_of": str(asked.get("counter_of", "")),
-                "area": float(sample.ops[-1]["achieved"].get("area", "nan")) if sample.ops else float("nan"),
+                "area": float(area) if isinstance(area, float | int) else float("nan"),
                 "photograph": sample.photograph or sample.parent or sample.id,
                 "split": sample.split,
                 "spectrum": features.spectrum(image),

@@ -104,7 +104,7 @@ class Audit:
                 own = weights[:, of[picture]] * (taken.sum(axis=1) > 0)
                 sums += own * (taken @ won) / np.maximum(taken.sum(axis=1), 1)
                 total += own
-            return np.divide(sums, total, out=np.full(len(sums), np.nan), where=total > 0)
+            return np.where(total > 0, sums / np.maximum(total, 1), np.nan)
 
         value = float(adjusted(np.ones((1, self._draws.photographs), np.int64))[0])
         samples = np.concatenate([adjusted(some) for some in self._draws.weights()])

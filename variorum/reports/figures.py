@@ -96,7 +96,7 @@ def fixed(value: float | None, digits: int = 2) -> str:
 
 
 def interval(item: Mapping[str, Any] | None, digits: int = 1) -> str:
-    """`value [low, high]`; `""` for None, – for an unknown value; for one of few photographs `too few (12)` or a count."""
+    """`value [low, high]`; of few photographs `too few (12)` or a count; `""` for None, – for an unknown value."""
     if item is None:
         return ""
     if item.get("count"):

@@ -86,7 +86,7 @@ def allowed(count: int, rate: float) -> int:
 
 
 def _sure_rank(count: int, rate: float, sure: float) -> int:
-    """The largest k for which the true rate, Beta(k, n + 1 - k), is above `rate` with at most 1 - `sure`; 0 for none."""
+    """The largest k whose true rate, Beta(k, n + 1 - k), is above `rate` with at most 1 - `sure`; 0 for none."""
     from scipy.stats import binom
 
     return int((binom.cdf(np.arange(count), count, rate) <= 1 - sure).sum())
