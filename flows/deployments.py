@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import RecipeError, cut
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.secrets import holds_secret
 from variorum.stages.recipe_files import load_recipe, shipped_recipes

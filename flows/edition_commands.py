@@ -33,7 +33,6 @@ def show(
 ) -> None:
     """List the editions of a store, or summarise one and make its contact sheet."""
     from variorum.edition.editions import editions, find, read_beside, write_beside
-    from variorum.reports.contact_sheet import contact_sheet
 
     where = existing(store)
     if not edition:
@@ -47,6 +46,8 @@ def show(
         return
     manifest = find(edition, where)
     if read_beside(manifest, "contact_sheet.png", where) is None and where.can_write():
+        from variorum.reports.contact_sheet import contact_sheet
+
         write_beside(manifest, "contact_sheet.png", contact_sheet(manifest, where), where)
     if as_json:
         terminal.print_json(terminal_editions.summary(manifest, where))
@@ -99,6 +100,7 @@ def view(
     from variorum.edition.opening import open_edition
     from variorum.flows.browser import open_page
     from variorum.models.imagenet_classes import class_infos
+    from variorum.reports.limits import unstored
     from variorum.reports.page.phrases import check_phrases, phrases_of
     from variorum.reports.page.write import write_view
     from variorum.stages.job import models as models_of
@@ -125,6 +127,8 @@ def view(
         terminal.print_json(asdict(written))
         return
     terminal.say(f"{written.path}: {written.pictures} pictures, {written.size / 1e6:.1f} MB")
+    if said := unstored(first[0]):
+        terminal.say(said)
     if not no_open:
         open_page(written.path)
 
@@ -247,6 +251,7 @@ def verify(
     from variorum.edition.editions import find, folder_of
     from variorum.hub import signatures
     from variorum.reports.hub_types import read_back
+    from variorum.reports.limits import unstored
     from variorum.reports.verified import verify_edition
     from variorum.schemas.errors import SourceError
 
@@ -277,5 +282,7 @@ def verify(
     if not as_json:
         signed = f", signed by {who}" if who else ""
         terminal.say(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes{signed}")
+        if said := unstored(manifest):
+            terminal.say(said)
     if load:
         terminal.say(read_back(folder_of(manifest, where), manifest), err=as_json)

@@ -29,8 +29,7 @@ import typer
 
 from variorum.flows import terminal
 from variorum.machine.retrying import may_pass
-from variorum.schemas.errors import TemporaryError, VariorumError, causes
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import TemporaryError, VariorumError, causes, cut
 
 DONE, ERROR, USAGE, KNOWN, GUARD, BUG, LATER, STOPPED, CLOSED = 0, 1, 2, 3, 4, 70, 75, 130, 141
 LONGEST = 1000

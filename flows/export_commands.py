@@ -53,6 +53,7 @@ def export(
     from variorum.exchange.coco.export import IGNORED, export_coco
     from variorum.exchange.export import export as write
     from variorum.exchange.selection import Selection
+    from variorum.reports.limits import unstored
 
     if count_missing and form != COCO:
         raise typer.BadParameter(f"is only for --as coco, not for --as {form}", param_hint="--count-missing")
@@ -66,6 +67,8 @@ def export(
             found = write(Selection(manifest, where, tuple(variants or ()), split), folder, form, progress)
     if manifest.warning:
         terminal.say(f"content warning: {manifest.warning}; the pictures in {folder} aren't blurred", err=True)
+    if said := unstored(manifest):
+        terminal.say(said, err=True)
     if as_json:
         terminal.print_json(
             {"folder": str(folder), "as": form, "digest": manifest.digest(), "exported": [asdict(one) for one in found]}

@@ -12,8 +12,7 @@ import os
 import urllib.request
 from typing import Any
 
-from variorum.schemas.errors import TemporaryError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import TemporaryError, cut
 from variorum.schemas.secrets import without_secrets
 
 log = logging.getLogger(__name__)

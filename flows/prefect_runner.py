@@ -36,11 +36,11 @@ from prefect.utilities.annotations import quote
 
 from variorum.edition.editions import read_beside
 from variorum.edition.store import Store
-from variorum.edition.tables import summary_rows
 from variorum.flows import own_server, stale_runs
 from variorum.machine.progress import QUIET, Pace, Progress
 from variorum.models.device import has_driver
 from variorum.pipeline import Job
+from variorum.reports.contents import summary_rows
 from variorum.schemas.errors import StoreError, TemporaryError, VariorumError
 from variorum.schemas.manifest import Ledger, Manifest
 from variorum.schemas.secrets import cleaned, cleaned_errors, shown

@@ -26,7 +26,7 @@ from variorum.flows.options import (
     examples,
     on_recipe,
 )
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import cut
 
 if TYPE_CHECKING:
     from variorum.machine.progress import Progress

@@ -18,8 +18,7 @@ from variorum.flows.options import (
     Workers,
     examples,
 )
-from variorum.schemas.errors import UnknownName
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import UnknownName, cut
 
 if TYPE_CHECKING:
     from variorum.api.report_object import Report

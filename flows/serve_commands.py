@@ -27,8 +27,7 @@ from variorum.flows.options import (
     folder_settings,
 )
 from variorum.flows.versions_commands import AGE, SECONDS
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import RecipeError, cut
 
 if TYPE_CHECKING:
     from variorum.flows.deployments import Deployment

@@ -43,8 +43,7 @@ def print_requests(asked: Requests) -> None:
 def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
     """An edition for `--json`: name, digest, counts, verdicts, paths."""
     from variorum.edition.editions import folder_of
-    from variorum.edition.tables import summary_rows
-    from variorum.reports.contents import annotation_counts
+    from variorum.reports.contents import annotation_counts, summary_rows
 
     return {
         "edition": f"{manifest.dataset}@{manifest.version}",
@@ -82,7 +81,7 @@ def print_counts(manifest: Manifest) -> None:
     """One row per variant: accepted, the other statuses, and the reasons."""
     from rich.table import Table
 
-    from variorum.edition.tables import summary_rows
+    from variorum.reports.contents import summary_rows
 
     table = Table(title=cell(f"{manifest.dataset}@{manifest.version}  {manifest.digest()[:16]}"), title_justify="left")
     rows = summary_rows(manifest)
@@ -205,7 +204,7 @@ def print_ledger(number: int, ledger: Ledger, manifest: Manifest, store: Store) 
 
 def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
     """Figures of the detectors and deciders, of more than `most` only where they are; and their findings."""
-    from variorum.reports.card import findings, step_figures
+    from variorum.reports.ledger_figures import findings, step_figures
 
     rows = step_figures(ledger)
     if 0 < len(rows) <= most:
@@ -218,7 +217,7 @@ def print_step_figures(ledger: Ledger, most: int = 1000) -> None:
 
 def print_queue(number: int, ledger: Ledger, folder: str) -> None:
     """Path of the review queue, if it isn't empty, with its two parts: the questions, and the random check."""
-    from variorum.reports.card import random_check
+    from variorum.reports.ledger_figures import random_check
 
     asked, drawn = ledger.counts.get("review", {}), ledger.counts.get("audit", {})
     if asked or drawn:

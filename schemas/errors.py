@@ -25,6 +25,12 @@ from collections.abc import Iterator
 from variorum.schemas.secrets import without_secrets
 
 
+def cut(text: str) -> str:
+    """Text for a message: one line, cut off after 200 characters, and without secrets."""
+    text = " ".join(without_secrets(text[:4000]).splitlines())
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
 class VariorumError(Exception):
     """Base of the errors for users; the message needs no further context, and secrets are taken out of it."""
 

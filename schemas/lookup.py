@@ -37,8 +37,9 @@ from variorum.schemas.component import (
     stored_secrets,
 )
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import cut as cut
 from variorum.schemas.more import hook_names, warning_of
-from variorum.schemas.secrets import remember, without_secrets
+from variorum.schemas.secrets import remember
 from variorum.schemas.uses import uses_of
 
 if TYPE_CHECKING:
@@ -260,12 +261,6 @@ def explain(error: ValidationError, where: str, cls: type[BaseModel]) -> str:
         lines.append(line)
     more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
     return "\n".join([*lines[:MOST_LINES], *more])
-
-
-def cut(text: str) -> str:
-    """Text for a message: one line, cut off after 200 characters, and without secrets."""
-    text = " ".join(without_secrets(text[:4000]).splitlines())
-    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 @cache

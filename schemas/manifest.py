@@ -86,7 +86,7 @@ class Shard(ShardInfo):
 
 
 class Receipt(BaseModel):
-    """Proof that a unit is finished. Nothing but a receipt in the store marks a unit as done."""
+    """Proof that a unit, or a part of one, is finished. Nothing else in the store marks it as done."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,7 +97,9 @@ class Receipt(BaseModel):
     stop: Count
     """Position after its last sample."""
     shards: dict[Group, ShardInfo]
-    """By group, in the order of the table's rows."""
+    """By group, in the order of the table's rows; of a part, nothing."""
+    part: ShardInfo | None = None
+    """A part's samples of all groups, in the order of the table's rows; gone once its unit has a receipt."""
     members: list[Ending] = Field(max_length=100)
     """File endings of the samples, sorted; empty without samples. With several for pictures, each sample has one."""
     rows: ShardInfo
@@ -114,7 +116,13 @@ class Receipt(BaseModel):
 
     def files(self) -> list[tuple[ShardInfo, str]]:
         """All files it refers to, each with its suffix."""
-        return [(self.rows, ".parquet"), *((shard, ".tar") for shard in self.shards.values())]
+        part = [(self.part, ".part")] if self.part else []
+        return [(self.rows, ".parquet"), *part, *((shard, ".tar") for shard in self.shards.values())]
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        return {name: value for name, value in dumped.items() if value is not None}
 
 
 class Tables(BaseModel):

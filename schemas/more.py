@@ -33,7 +33,7 @@ class Checks(Protocol):
 class Refers(Protocol):
     """A generator that takes pictures from other sources, or a detector or evaluation that compares with some.
 
-    The detectors that a detector `needs` measure them too; `score` finds the columns in `table.references[name]`.
+    A detector and those that it `needs` measure them too; `score` finds the columns in `table.references[name]`.
     Evaluations measure them as they measure the edition.
     """
 

@@ -58,7 +58,10 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
     """All randomness follows from it."""
     samples_per_shard: int = Field(default=32, ge=1, le=100_000, strict=True)
-    """Number of source samples per unit; a unit writes one shard per split."""
+    """Number of source samples per unit; a unit writes one shard per split, or per configuration and split."""
+    samples_per_part: int | None = Field(default=None, ge=1, le=100_000, strict=True)
+    """Number of source samples that are made at a time, where a unit has more. With many configurations, this makes
+    few large shards without long work that a kill would cost."""
     max_failure_rate: float = Field(default=0.5, ge=0, le=1, strict=True)
     """Maximum share of a unit's source samples that may fail (bad files, broken edits); above it the unit fails."""
     limit: int | None = Field(default=None, ge=1, strict=True)
@@ -160,6 +163,11 @@ class Recipe(BaseModel):
             if holds_secret(value):
                 raise RecipeError(f"{name}: {SECRET}")
         return recipe
+
+    @property
+    def samples_at_once(self) -> int:
+        """Number of source samples that are made at a time: a unit, or a part of it."""
+        return min(self.samples_per_part or self.samples_per_shard, self.samples_per_shard)
 
     def components(self) -> tuple[Component, ...]:
         """All components, in the order in which they run."""

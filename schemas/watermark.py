@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from variorum.schemas.component import Component, Context
 from variorum.schemas.lookup import Nested
@@ -134,6 +134,16 @@ def told_apart(marks: Sequence[Mark]) -> None:
         raise ValueError(f"no mark can be called {taken!r}, which unmarked pictures are called; give it a label")
 
 
+def checked_strengths(value: tuple[float, ...]) -> tuple[float, ...]:
+    """Relative strengths of attacks. Raises ValueError unless there are some, each once, above 0 and at most 1."""
+    for strength in value:
+        if not 0 < strength <= 1:
+            raise ValueError(f"strength {strength:g} must be above 0 and at most 1")
+    if not value or len({f"{strength:g}" for strength in value}) < len(value):
+        raise ValueError("must be one or more strengths, each once")
+    return value
+
+
 class Attacked(NamedTuple):
     """An attacked picture.
 
@@ -204,6 +214,8 @@ class Attack(Component):
 
     label: str = Field(default="", pattern="^[a-z0-9_]{0,40}$")
     """Its name in variants and on cards, by default the attack's own; needed where a recipe has an attack twice."""
+    strengths: tuple[float, ...] | None = None
+    """Its own strengths, such as fewer of a slow attack; null for those of `watermark_attack`."""
 
     family: ClassVar[str] = ""
     """In a word or two, for the card: `distortion`, `regeneration`, `adversarial`, …"""
@@ -218,6 +230,18 @@ class Attack(Component):
     def called(self) -> str:
         """Its name in variants and on cards."""
         return self.label or self.component_name()
+
+    @field_validator("strengths")
+    @classmethod
+    def _strengths_in_range(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return value if value is None else checked_strengths(value)
+
+    def identity(self) -> dict[str, Json]:
+        """The fields, without `strengths` where it has none of its own."""
+        found = super().identity()
+        if self.strengths is None:
+            del found["strengths"]
+        return found
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """Return the absolute amount of a relative strength in (0, 1], such as `{"quality": 50}`."""

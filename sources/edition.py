@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from variorum.edition.editions import resolve
-from variorum.edition.samples import ANNOTATIONS, CAPTION, read_sample
-from variorum.edition.shards import read_shard
+from variorum.edition.samples import CAPTION, read_sample
+from variorum.edition.shards import ANNOTATIONS, read_shard
 from variorum.edition.store import Store
 from variorum.machine.retrying import may_pass, passing, why
 from variorum.schemas.canonical import Json

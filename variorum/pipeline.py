@@ -36,6 +36,7 @@ from variorum.stages.evaluate import (
     put_figures,
 )
 from variorum.stages.job import Job
+from variorum.stages.join import Join, drop
 from variorum.stages.listings import with_listings
 from variorum.stages.measure import Measure, measures
 from variorum.stages.pieces import Measurer, edition_pieces, reference_pieces
@@ -157,6 +158,9 @@ def build(
         return done
     requests = keep_requests(job.recipe, job.ctx, job.store, progress)
     receipts = complete(Build(job, then), runner, progress)
+    if len(job.plan.parts) > len(job.plan.units):
+        receipts = complete(Join(job), runner, progress)
+        drop([part for part in job.plan.parts if part.unit], job.store)  # a kill may have left some
     with one_step("sealing the edition", progress):
         return seal_edition(job, receipts, requests)
 
@@ -188,7 +192,8 @@ def curate(
         columns.measured[name] = [part.tables[name] for part in found]
     scoring = [step for step in steps if scores(step)]
     for step in scoring:
-        needed = [one for one in asked if one.component_name() in step.needs()]
+        names = {step.component_name(), *step.needs()}
+        needed = [one for one in asked if one.component_name() in names]
         columns.references[step.component_name()] = measure_references(job, step, needed, runner, progress)
     table = picture_table(manifest, job.store)
     progress.start_unlike("scoring", len(scoring))

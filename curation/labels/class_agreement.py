@@ -1,8 +1,9 @@
 """Asks a classifier whether a picture shows the class that it was made for: the filter of generated sets.
 
 The classifier may be zero-shot (CLIP, Radford et al., ICML 2021), one for ImageNet, or one for the dataset's own
-classes; it should have been trained on real pictures only. A low probability may mean wrong or merely rare, so the
-threshold is low: a strict filter would keep only the classifier's favourites.
+classes; it should have been trained on real pictures only. A low probability may mean wrong or merely rare. Real
+pictures of the classes say how low is too low: a threshold that drops few of them holds for any classifier and any
+classes. Without them it is a constant, a low one, as a strict filter would keep only the classifier's favourites.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from pydantic import Field, field_validator
 
 from variorum.kit.labels.classes import most_flagged
 from variorum.kit.prompts.prompts import PHOTO, Template, Words, check_templates
+from variorum.kit.resampling.thresholds import conformal_threshold, needed
 from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import ClassInfo, Context, Detector, Use, column_kinds
+from variorum.schemas.component import ClassInfo, Context, Detector, Source, Use, column_kinds
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
@@ -29,14 +33,19 @@ class ClassAgreement(Detector):
     """The label's probability and rank under a classifier, and a flag for labels that it finds very unlikely."""
 
     gives: ClassVar[Mapping[str, str]] = column_kinds(numbers="p rank proposed score", flags="flag")
-    late: ClassVar[frozenset[str]] = frozenset({"least", "top"})
+    revision: ClassVar[int] = 2
+    late: ClassVar[frozenset[str]] = frozenset({"real", "share", "least", "top"})
 
     model: str = "judge"
     """Alias of a classifier: `judge`, `classifier` or `zero_shot`. It may not evaluate the release afterwards."""
     template: str = PHOTO
     """Text for a zero-shot model, with `{name}` for the class name."""
+    real: NestedSource | None = None
+    """Real pictures of the classes, other than those that the classifier was trained on, which set the threshold."""
+    share: float = Field(default=0.05, gt=0, lt=1)
+    """At most this share of further real pictures would be flagged; needs `real`."""
     least: float = Field(default=0.05, ge=0, le=1)
-    """A label with a lower probability is flagged, unless it is among the `top` classes."""
+    """The threshold without `real`: a label with a lower probability is flagged, unless it is among the `top`."""
     top: int = Field(default=1, ge=1)
     """Number of likeliest classes that are never flagged; 5 suits a thousand classes with near synonyms."""
 
@@ -51,6 +60,18 @@ class ClassAgreement(Detector):
     def uses(self) -> list[Use]:
         """Return the classifier."""
         return [Use(self.model)]
+
+    def references(self) -> Mapping[str, Source]:
+        """`real`, if given."""
+        return {"real": self.real} if self.real else {}
+
+    def check(self, ctx: Context) -> None:
+        """Raise RecipeError if `real` has too few pictures for a threshold that flags only `share` of them."""
+        if self.real and (size := self.real.size(ctx)) < needed(self.share):
+            raise RecipeError(
+                f"class_agreement.real: {size} pictures are too few for share {self.share:g}; give at least "
+                f"{needed(self.share)}, or a larger share"
+            )
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Mapping[str, Any]]:
         """`p` of the label, its `rank` from 1, and `proposed`, the likeliest class's index in the edition's class list.
@@ -70,7 +91,16 @@ class ClassAgreement(Detector):
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """`score`, which is 1 - p, and `flag`."""
         p, rank = table["p"], table["rank"]
-        return {"score": 1 - p, "flag": (p < self.least) & (rank > self.top)}
+        return {"score": 1 - p, "flag": (p < self._threshold(table)) & (rank > self.top)}
+
+    def _threshold(self, table: Table) -> float:
+        """The probability below which a label is doubted."""
+        if not self.real:
+            return self.least
+        p = table.references["real"]["p"]
+        p = p[~np.isnan(p)]
+        found = conformal_threshold(1 - p, np.arange(len(p)), self.share)
+        return 1 - found.score if found else 0.0
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Numbers judged and flagged, the share whose label ranks first by variant, and the most flagged classes."""

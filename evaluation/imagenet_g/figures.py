@@ -5,36 +5,63 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from variorum.arrays import Bools, Floats, Ints
+from variorum.arrays import Bools, Floats, Ints, Singles
 from variorum.evaluation.imagenet_g.diversity import apart, spread, vendi_score
 from variorum.evaluation.imagenet_g.frechet import frechet_distance, too_few
 from variorum.evaluation.imagenet_g.kernel import kernel_distance
 from variorum.evaluation.imagenet_g.manifold import manifold
-from variorum.evaluation.imagenet_g.robustness import FEWEST, effective_robustness
+from variorum.evaluation.imagenet_g.robustness import FEWEST, Accuracies, effective_robustness
+from variorum.kit.sets import scaling
 from variorum.kit.sets.accuracy_score import difference, rights, share
+from variorum.kit.sets.network_score import network_rights
 from variorum.kit.sets.pictures import Pictures, matched, part_of
 from variorum.schemas.canonical import Json, derive_seed
 
-BASELINES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
-"""Shares of the real training pictures for the baseline heads of effective robustness."""
+HEADS, NETWORKS = "heads", "networks"
+"""Kinds of classifiers: linear ones on embeddings, and small networks trained from scratch."""
+TRAINED_ON = ("real", "generated", "both", "twice")
+SAME_SIZE = 2
+"""Most training sets of one size through which a line of effective robustness is drawn."""
+SHIFTED = "shifted_"
+"""What names of shifted references begin with."""
+GENERATED = "generated "
+"""What a variant's name follows where test sets are named."""
 NO_LPIPS = "no `perceptual` model is named; docs/datasets/imagenet_g.md says where to get one"
 NO_REAL = "no real pictures are named; give `train` and `test`"
+NO_TWICE = "`train` has fewer than twice as many pictures of each class as the largest variant"
+NO_LINE = "`train` has too few pictures of each class: twice as many as the largest variant, and at least 8"
+NO_SIZES = f"it takes {scaling.FEWEST} sizes; give more `fractions` or larger sets"
 
 OfClass = Mapping[str, Floats]
 """Figures by name, each `[K]`, NaN for a class without one."""
 Told = Mapping[str, Bools]
-"""By test set, `test` and `shifted`: whether a head is right on each picture."""
+"""By test set: whether a classifier is right on each picture."""
+
+
+class Part(NamedTuple):
+    """Pictures of a set to train on.
+
+    Attributes:
+        name: of the variant; None for the real training pictures.
+        first: rank `[K]` of the first picture of each class.
+        last: rank `[K]` after the last one.
+    """
+
+    name: str | None
+    first: Ints
+    last: Ints
 
 
 @dataclass
 class Comparison:
-    """Generated sets by variant, and real sets `train`, `test` and optionally `shifted`, all in the same classes.
+    """Generated sets by variant, and real sets `train`, `test` and `shifted_…`, all in the same classes.
 
-    Without real sets only recognition and diversity are measured. `names` has the classes' names for people.
+    Without real sets only recognition and diversity are measured. `names` has the classes' names for people, and
+    `steps` is how long a network is trained, 0 for none.
     """
 
     classes: Sequence[str]
@@ -47,7 +74,9 @@ class Comparison:
     bootstrap: int
     confidence: float
     seed: int
-    _heads: dict[Any, Told] = field(default_factory=dict)
+    steps: int
+    _results: dict[Any, Told] = field(default_factory=dict)
+    _weights: dict[str, Singles] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Json]:
         """All figures; shares and accuracies in percent, their differences in percentage points."""
@@ -80,14 +109,22 @@ class Comparison:
         if len(self.classes) < 2:
             missing["accuracy_score"] = "it takes two classes"
             return figures
-        figures["heads"] = {name: self._trained_on(name) for name in self.generated}
+        for kind in self._kinds():
+            figures[kind] = {name: self._trained_on(kind, name) for name in self.generated}
         figures["scaling"] = self._scaling(largest)
-        if "shifted" not in self.real:
+        figures["power_law"] = laws = self._power_laws(largest)
+        if len(laws) <= len(self.generated):
+            missing["power_law"] = NO_SIZES
+        shifts = [name for name in self.real if name.startswith(SHIFTED)]
+        whole = self._both_have(largest)
+        if not self._have_twice(whole):
+            missing["twice"] = NO_TWICE
+        if not shifts:
             missing["effective_robustness"] = "no shifted reference is named"
-        elif len(baseline := self._baselines(largest)) < FEWEST:
-            missing["effective_robustness"] = "too few training pictures for heads of different accuracy"
         else:
-            figures["robustness"] = {name: self._robustness(name, baseline) for name in self.generated}
+            figures["robustness"] = {one.removeprefix(SHIFTED): self._robustness(largest, one) for one in shifts}
+            if any(len(self._ordinary(kind, whole)) < FEWEST for kind in self._kinds()):
+                missing["effective_robustness"] = NO_LINE
         return figures
 
     # ── one set ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,33 +205,45 @@ class Comparison:
             for k in order.tolist()
         ]
 
-    # ── heads ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── classifiers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _trained_on(self, name: str) -> dict[str, Json]:
-        """Accuracies of heads trained on a set, on as many real pictures of each class, and on both."""
+    def _trained_on(self, kind: str, name: str) -> dict[str, Json]:
+        """Accuracies of classifiers trained on a set, on as many real ones of each class, on both, on twice as many.
+
+        Those by twice as many real pictures are None if there aren't so many.
+        """
         numbers = self._both_have(self.generated[name])
-        real, made, both = self._head(numbers, None), self._head(numbers, name), self._head(numbers, None, name)
-        reverse = rights([self.real["train"].first(numbers)], [self.generated[name]])[0]
+        told = {what: self._told(kind, *parts) for what, parts in self._training_sets(name, numbers).items()}
+        right = {what: one["test"] for what, one in told.items()}
+        twice = right.get("twice")
         return {
             "n": int(numbers.sum()),
-            "real_to_real": percents(share(real["test"], self.confidence)),
-            "generated_to_real": percents(share(made["test"], self.confidence)),
-            "both_to_real": percents(share(both["test"], self.confidence)),
-            "real_to_generated": percents(share(reverse, self.confidence)),
-            "generated_less_real": percents(difference(made["test"], real["test"], self.confidence)),
-            "both_less_real": percents(difference(both["test"], real["test"], self.confidence)),
+            **{f"{what}_to_real": self._share(right.get(what)) for what in TRAINED_ON},
+            "real_to_generated": self._share(told["real"][GENERATED + name]),
+            "generated_less_real": self._less(right["generated"], right["real"]),
+            "both_less_real": self._less(right["both"], right["real"]),
+            "twice_less_real": self._less(twice, right["real"]),
+            "both_less_twice": self._less(right["both"], twice),
         }
 
+    def _training_sets(self, name: str, numbers: Ints) -> dict[str, list[Part]]:
+        """By what classifiers are trained on, the parts of sets that it is made of."""
+        real, made = Part(None, 0 * numbers, numbers), Part(name, 0 * numbers, numbers)
+        found = {"real": [real], "generated": [made], "both": [real, made]}
+        return found | ({"twice": [Part(None, 0 * numbers, 2 * numbers)]} if self._have_twice(numbers) else {})
+
     def _scaling(self, largest: Pictures) -> dict[str, Json]:
-        """By variant and for `real`, one row per fraction: pictures, accuracy of a head on real pictures, KID."""
+        """By variant and for `real`, one row per size: pictures, accuracy of a head on real pictures, KID.
+
+        The real set also has twice the size of the largest variant, if there are so many pictures.
+        """
         table: dict[str, Json] = {}
         real = self._real_set(largest)
         for name in (None, *self.generated):
             whole = self._both_have(largest if name is None else self.generated[name])
             rows: list[Json] = []
-            for fraction in self.fractions:
-                numbers = part_of(whole, fraction)
-                told = self._head(numbers, name)["test"]
+            for fraction, numbers in self._sizes(name, whole):
+                told = self._told(HEADS, Part(name, 0 * numbers, numbers))["test"]
                 some = self._capped(real if name is None else self.generated[name]).first(numbers)
                 like, rng = self._capped(self._like(some)), self._rng(f"scaling {name or ''} {fraction}")
                 kid, error = kernel_distance(some.x, some.y, like.x, like.y, rng)
@@ -202,7 +251,7 @@ class Comparison:
                     {
                         "fraction": fraction,
                         "n": int(numbers.sum()),
-                        "accuracy": percents(share(told, self.confidence)),
+                        "accuracy": self._share(told),
                         "kid": number(kid, 6),
                         "kid_error": number(error, 6),
                     }
@@ -210,45 +259,157 @@ class Comparison:
             table["real" if name is None else name] = rows
         return table
 
-    def _baselines(self, largest: Pictures) -> list[Told]:
-        """Results of heads trained on parts of the real pictures, one head per accuracy."""
+    def _sizes(self, name: str | None, whole: Ints) -> list[tuple[float, Ints]]:
+        """Fractions of a set with the numbers `[K]` of pictures, and twice the whole for the real one if possible."""
+        twice = (2.0,) if name is None and self._have_twice(whole) else ()
+        return [(fraction, part_of(whole, fraction)) for fraction in (*self.fractions, *twice)]
+
+    def _power_laws(self, largest: Pictures) -> dict[str, Json]:
+        """By variant and for `real`, how a head's error falls with the size of its training set; see `scaling`.
+
+        `crossing` is how many real pictures a generated one is worth where the whole variant is, with an interval inside
+        the measured range.
+        """
+        found: dict[str, Json] = {}
+        real: tuple[scaling.Law, Floats, Floats] | None = None
+        for name in (None, *self.generated):
+            whole = self._both_have(largest if name is None else self.generated[name])
+            errors = {}
+            for _, numbers in self._sizes(name, whole):
+                told = self._told(HEADS, Part(name, 0 * numbers, numbers))["test"]
+                errors[int(numbers.sum())] = np.maximum(1 - self._resampled("test", told), 0.5 / len(told))
+            sizes, loss = np.array(list(errors), float), np.stack(list(errors.values()), axis=1)
+            if len(sizes) < scaling.FEWEST:
+                continue
+            plain, floored = scaling.power_law(sizes, loss), scaling.with_floor(sizes, loss)
+            chosen = floored if scaling.has_floor(plain, floored, len(sizes)) else plain
+            half = (len(sizes) + 1) // 2
+            ends = [scaling.power_law(sizes[part], loss[:, part]) for part in (np.s_[:half], np.s_[-half:])]
+            row: dict[str, Json] = {
+                "sizes": list(errors),
+                "k": self._figure(plain.k),
+                "a": number(float(plain.a[0]), 4),
+                "r2": number(scaling.straightness(plain, loss), 4),
+                "bend": [number(float(law.k[0]), 4) for law in ends],
+                "with_floor": None,
+            }
+            if len(sizes) >= scaling.FEWEST_WITH_FLOOR:
+                floor = percent(float(floored.floor[0]))
+                row["with_floor"] = {"k": self._figure(floored.k), "floor": floor, "chosen": chosen is floored}
+            if name is None:
+                real = chosen, sizes, loss
+            elif real is not None:
+                worth = scaling.pictures_for(real[0], loss[:, -1])
+                low, high = real[1].min(), real[1].max()
+                within = low <= worth[0] <= high
+                row["crossing"] = self._figure(np.clip(worth, low, high) / sizes[-1]) if within else None
+            found["real" if name is None else name] = row
+        return found
+
+    def _robustness(self, largest: Pictures, shift: str) -> dict[str, Json]:
+        """By kind of classifier: accuracies and effective robustness, by variant and what it is trained on.
+
+        `real` and `twice` stand for the numbers of the largest variant; they are None without so many real pictures.
+        """
+        return {kind: self._above_line(kind, largest, shift) for kind in self._kinds()}
+
+    def _above_line(self, kind: str, largest: Pictures, shift: str) -> dict[str, Json]:
+        whole = self._both_have(largest)
+        ordinary = [self._accuracies(told, shift) for told in self._ordinary(kind, whole)]
+        pictures = len(self.real["test"]), len(self.real[shift])
+
+        def figures(parts: Sequence[Part] | None) -> dict[str, Json] | None:
+            if parts is None:
+                return None
+            told = self._told(kind, *parts)
+            found: dict[str, Json] = {"accuracy": self._share(told["test"]), "shifted": self._share(told[shift])}
+            if len(ordinary) < FEWEST:
+                return found | {"effective_robustness": None}
+            model, rng = self._accuracies(told, shift), self._rng("robustness")
+            above = effective_robustness(ordinary, model, pictures, confidence=self.confidence, rng=rng)
+            return found | {"effective_robustness": percents(above)}
+
+        variants: dict[str, Json] = {}
+        for name in self.generated:
+            sets = self._training_sets(name, self._both_have(self.generated[name]))
+            variants[name] = {what: figures(sets[what]) for what in ("generated", "both")}
+        real = self._training_sets("", whole)
+        return {
+            "ordinary": len(ordinary),
+            "real": figures(real["real"]),
+            "twice": figures(real.get("twice")),
+            "variants": variants,
+        }
+
+    def _ordinary(self, kind: str, numbers: Ints) -> list[Told]:
+        """Results of classifiers trained on other real pictures, one for each accuracy."""
         found: dict[float, Told] = {}
-        for fraction in BASELINES:
-            told = self._head(part_of(self._both_have(largest), fraction), None)
+        for part in self._other_real(numbers):
+            told = self._told(kind, part)
             found.setdefault(float(told["test"].mean()), told)
         return list(found.values())
 
-    def _robustness(self, variant: str, baseline: list[Told]) -> dict[str, Json]:
-        """By training set of the head (`real`, `generated`, `both`): accuracies and effective robustness."""
-        numbers = self._both_have(self.generated[variant])
-        below = np.array([told["test"] for told in baseline]), np.array([told["shifted"] for told in baseline])
-        figures: dict[str, Json] = {"n": int(numbers.sum()), "baselines": len(baseline)}
-        trained: dict[str, list[str | None]] = {"real": [None], "generated": [variant], "both": [None, variant]}
-        for name, sets in trained.items():
-            told = self._head(numbers, *sets)
-            above = effective_robustness(
-                below,
-                (told["test"], told["shifted"]),
-                confidence=self.confidence,
-                draws=self.bootstrap,
-                rng=self._rng("robustness"),
-            )
-            figures[name] = {
-                "accuracy": percents(share(told["test"], self.confidence)),
-                "shifted": percents(share(told["shifted"], self.confidence)),
-                "effective_robustness": percents(above),
-            }
-        return figures
+    def _other_real(self, numbers: Ints) -> list[Part]:
+        """Training sets of real pictures other than the first `numbers [K]` of each class, and one twice as large.
 
-    def _head(self, numbers: Ints, *sets: str | None) -> Told:
-        """Results of a head trained on `numbers [K]` pictures per class of each set; None is the real training set."""
-        key = (numbers.tobytes(), sets)
-        if key not in self._heads:
-            pools = [self.real["train"] if name is None else self.generated[name] for name in sets]
-            names = [name for name in self.real if name != "train"]
-            told = rights([pool.first(numbers) for pool in pools], [self.real[name] for name in names])
-            self._heads[key] = dict(zip(names, told, strict=True))
-        return self._heads[key]
+        They are halves, quarters and eighths of the next `numbers`, and all of these.
+        """
+        found = [Part(None, 0 * numbers, 2 * numbers)]
+        for pieces in (1, 2, 4, 8):
+            size = numbers // pieces
+            if (size[numbers > 0] > 0).all():
+                starts = [numbers + k * size for k in range(min(pieces, SAME_SIZE))]
+                found += [Part(None, start, start + size) for start in starts]
+        return found if self._have_twice(numbers) else []
+
+    def _told(self, kind: str, *parts: Part) -> Told:
+        """Results of a classifier trained on parts of sets; None is the real training set."""
+        key = (kind, tuple((name, first.tobytes(), last.tobytes()) for name, first, last in parts))
+        if key not in self._results:
+            pools = [
+                (self.real["train"] if name is None else self.generated[name]).between(first, last)
+                for name, first, last in parts
+            ]
+            tests = {name: pictures for name, pictures in self.real.items() if name != "train"}
+            tests |= {GENERATED + name: pictures for name, pictures in self.generated.items()}
+            if kind == HEADS:
+                told = rights(pools, list(tests.values()))
+            else:
+                seed = derive_seed(self.seed, "generated_set", "network")
+                told = network_rights(pools, list(tests.values()), len(self.classes), self.steps, seed)
+            self._results[key] = dict(zip(tests, told, strict=True))
+        return self._results[key]
+
+    def _kinds(self) -> tuple[str, ...]:
+        return (HEADS, NETWORKS) if self.steps else (HEADS,)
+
+    # ── intervals ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _share(self, right: Bools | None) -> dict[str, Json] | None:
+        return None if right is None else percents(share(right, self.confidence))
+
+    def _less(self, right: Bools | None, other: Bools | None) -> dict[str, Json] | None:
+        return None if right is None or other is None else percents(difference(right, other, self.confidence))
+
+    def _figure(self, resampled: Floats) -> dict[str, Json]:
+        """A figure with its interval from its value, which comes first, and its resamples."""
+        low, high = np.quantile(resampled[1:], [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
+        return {
+            "value": number(float(resampled[0]), 4),
+            "low": number(float(low), 4),
+            "high": number(float(high), 4),
+        }
+
+    def _resampled(self, test: str, right: Bools) -> Floats:
+        """The share of right answers `[1 + R]` in a test set, then in resamples of it, the same for all classifiers."""
+        if test not in self._weights:
+            n = len(right)
+            weights = self._rng(f"resamples {test}").multinomial(n, np.full(n, 1 / n), self.bootstrap)
+            self._weights[test] = np.vstack([np.ones(n), weights]).astype(np.float32)
+        return np.asarray(self._weights[test] @ right.astype(np.float32) / len(right), float)
+
+    def _accuracies(self, told: Told, shift: str) -> Accuracies:
+        return Accuracies(self._resampled("test", told["test"]), self._resampled(shift, told[shift]))
 
     # ── draws ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -272,6 +433,10 @@ class Comparison:
         """Numbers per class `[K]` that both a generated set and the training pictures can provide."""
         k = len(self.classes)
         return np.minimum(pictures.counts(k), self.real["train"].counts(k))
+
+    def _have_twice(self, numbers: Ints) -> bool:
+        """Whether there are twice as many real training pictures of each class."""
+        return bool((self.real["train"].counts(len(self.classes)) >= 2 * numbers).all())
 
     def _capped(self, pictures: Pictures) -> Pictures:
         counts = pictures.counts(len(self.classes))

@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from variorum.evaluation.imagenet_g.figures import Comparison
+from variorum.evaluation.imagenet_g.figures import SHIFTED, Comparison
+from variorum.kit.pictures.thumbnails import averaged, luma
 from variorum.kit.predicted.answers import label_index
 from variorum.kit.predicted.pairing import UNSCORED
+from variorum.kit.sets.network_score import SIDE
 from variorum.kit.sets.pictures import Pictures, ranks
 from variorum.models.imagenet_classes import is_wnid, name_of
 from variorum.models.imagenet_classes import table as imagenet
@@ -30,17 +32,19 @@ from variorum.schemas.table import Table
 class GeneratedSet(Evaluation):
     """Each variant of an edition is one set. Only classes that the edition and all references have are counted."""
 
-    revision = 2
+    revision = 3
     late: ClassVar[frozenset[str]] = frozenset(
-        {"train", "test", "shifted", "neighbours", "fractions", "most", "bootstrap", "confidence"}
+        {"train", "test", "shifted", "neighbours", "fractions", "most", "steps", "bootstrap", "confidence"}
     )
 
     train: NestedSource | None = None
-    """Real pictures to compare the sets with and to train heads on; null for no comparison."""
+    """Real pictures to compare the sets with and to train classifiers on; null for no comparison. Twice as many of each
+    class as a variant has are needed for effective robustness, and to tell what more real pictures would give."""
     test: NestedSource | None = None
-    """Other real pictures: heads are tested on them, and they are measured as a set like the generated ones."""
-    shifted: NestedSource | None = None
-    """Real pictures under a distribution shift, for effective robustness."""
+    """Other real pictures: classifiers are tested on them, and they are measured as a set like the generated ones."""
+    shifted: tuple[NestedSource, ...] = ()
+    """Real pictures under distribution shifts, for effective robustness: a source, or a list of sources. A shift that
+    resembles the faults of generated pictures, such as noise, flatters classifiers trained on them."""
     encoder: str = "encoder"
     """Alias of the model that embeds the pictures; used by all figures except recognition and LPIPS."""
     judge: str | None = "judge"
@@ -49,18 +53,25 @@ class GeneratedSet(Evaluation):
     """Alias of the model whose embeddings have LPIPS as their squared distances; null for none."""
     neighbours: int = Field(default=5, ge=1)
     """k of the nearest-neighbour balls of precision, recall, density and coverage."""
-    fractions: tuple[float, ...] = Field(default=(0.125, 0.25, 0.5, 1.0), min_length=1)
-    """Shares of each class's pictures, for the table over set sizes."""
+    fractions: tuple[float, ...] = Field(default=(0.0625, 0.125, 0.25, 0.5, 1.0), min_length=1)
+    """Shares of each class's pictures, for the table over set sizes and the power law through it."""
     most: int = Field(default=10_000, ge=100)
     """Maximum number of pictures per set in the figures that compare all pairs."""
+    steps: int = Field(default=300, ge=0, le=100_000)
+    """Steps, of 32 pictures each, by which every small network is trained from scratch; 0 for no networks."""
     bootstrap: int = Field(default=500, ge=100, le=100_000)
-    """Number of resamples for the intervals of effective robustness."""
+    """Number of resamples for the intervals of effective robustness and power laws."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals, in (0, 1)."""
 
+    @field_validator("shifted", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else [] if value is None else [value]
+
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
-        if (self.train is None) != (self.test is None) or (self.shifted is not None and self.train is None):
+        if (self.train is None) != (self.test is None) or (self.shifted and self.train is None):
             raise ValueError("train and test go together, and shifted goes with them")
         return self
 
@@ -70,21 +81,26 @@ class GeneratedSet(Evaluation):
         return [one for one in named if one.alias]
 
     def references(self) -> Mapping[str, Source]:
-        """The given ones of `train`, `test` and `shifted`."""
-        named = {"train": self.train, "test": self.test, "shifted": self.shifted}
-        return {name: source for name, source in named.items() if source is not None}
+        """The given ones of `train` and `test`, and `shifted_<kind>` or `shifted_<source>` for each shift."""
+        named = {name: source for name, source in (("train", self.train), ("test", self.test)) if source is not None}
+        for source in self.shifted:
+            name = f"{SHIFTED}{getattr(source, 'kind', source.component_name())}"
+            named[name if name not in named else f"{name}_{len(named) - 1}"] = source
+        return named
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture: `label`, the judge's `top1`, its probability `p_label` of the label, `embedding`.
 
         `top1` is empty and `p_label` null if the label is not one of the judge's classes. `look` is the embedding by
-        `perceptual`, if that is named.
+        `perceptual`, if that is named. `grey` are the grey levels of the small picture, for networks.
         """
         images = [sample.image for sample in samples]
         embeddings = np.asarray(ctx.models.get(self.encoder)(images), dtype=np.float32)
         looks = ctx.models.get(self.perceptual)(images) if self.perceptual else [None] * len(images)
         for sample, seen, embedding, look in zip(samples, self._seen(samples, ctx), embeddings, looks, strict=True):
-            row = {"id": sample.id, "variant": sample.variant, **seen, "embedding": embedding}
+            assert not isinstance(sample.image, bytes)
+            grey = averaged(luma(sample.image), SIDE).reshape(-1)
+            row = {"id": sample.id, "variant": sample.variant, **seen, "embedding": embedding, "grey": grey}
             yield row if look is None else {**row, "look": look}
 
     def _seen(self, batch: Sequence[Sample], ctx: Context) -> list[dict[str, Json]]:
@@ -124,13 +140,13 @@ class GeneratedSet(Evaluation):
         y = np.array([index.get(name, -1) for name in label], dtype=np.int64)
         judged = table["top1"]
         right = np.where(judged == "", np.nan, judged == table["label"]).astype(float)
-        x, looks = table["embedding"], table["look"] if self.perceptual else None
+        x, grey, looks = table["embedding"], table["grey"], table["look"] if self.perceptual else None
         usable = (y >= 0) & np.isfinite(x).all(axis=1)
 
         def pictures(chosen: Any, name: str) -> Pictures:
             chosen = chosen & usable
             rng = np.random.default_rng(derive_seed(ctx.seed, "generated_set", name))
-            every = Pictures(x, y, np.zeros_like(y), right, looks).where(chosen)
+            every = Pictures(x, y, np.zeros_like(y), right, looks, grey).where(chosen)
             return replace(every, rank=ranks(every.y, rng))
 
         generated = {
@@ -148,6 +164,7 @@ class GeneratedSet(Evaluation):
             bootstrap=self.bootstrap,
             confidence=self.confidence,
             seed=ctx.seed,
+            steps=self.steps,
         )
         return {
             "n": int((belongs == "").sum()),
@@ -155,6 +172,7 @@ class GeneratedSet(Evaluation):
             "encoder": self.encoder,
             "judge": self.judge,
             "perceptual": self.perceptual,
+            "steps": self.steps,
             **comparison.figures(),
         }
 

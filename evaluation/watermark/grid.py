@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from variorum.arrays import Floats
 
 QUALITY = ("psnr", "ssim", "nmi", "lpips")
+SEEN = 30.0
+"""PSNR in dB to the picture before, below which an attack counts as one that people see."""
+LOST = 50.0
+"""Percent of the marked pictures of which fewer are found when an attack counts as a removal."""
 BIASED = 2.0
 """Half-widths of its interval that a wrong key's share of right bits may lie off one half."""
 SIMPLY = ("none", "black box")
@@ -115,7 +119,9 @@ def attack_figures(name: str, looks: Looks, judge: Judge, method: Mapping[str, A
         "goal": goal,
         "access": access,
         "adaptive": access not in SIMPLY or about,
+        "moved": bool(first.moved[0]),
         "strengths": cells,
+        "lost": _lost(cells) if goal == "removal" else None,
         "tradeoff": _separation(strongest.has_mark, strongest.has_none, lambda one: one.tradeoff()),
     }
     return found | (_price([*cells.values()], judge) if goal == "removal" else {})
@@ -137,6 +143,7 @@ def cell(looks: Looks, judge: Judge) -> dict[str, Any]:
         "n": len(marked),
         "n_unmarked": len(unmarked),
         **measured,
+        "seen": None if measured["psnr"] is None or shown.moved.any() else measured["psnr"] < SEEN,
         "q": None if loss is None else round(loss, 4),
         "q_of": list(used),
         "auroc": {
@@ -151,6 +158,14 @@ def cell(looks: Looks, judge: Judge) -> dict[str, Any]:
         "found": None if judge.fixed is None else share(judge.fixed.found(marked), marked.photograph, judge.confidence),
         "identified": _identified(marked, judge),
     }
+
+
+def _lost(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Json] | None:
+    """The weakest strength after which fewer than half are found, and what it costs; None if there is none."""
+    for strength, one in cells.items():
+        if one["found"] and one["found"]["value"] < LOST:
+            return {"strength": strength, **{name: one[name] for name in ("psnr", "ssim", "seen")}}
+    return None
 
 
 def _separation(marked: Looks, unmarked: Looks, figure: Any) -> Any:

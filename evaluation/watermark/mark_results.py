@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from variorum.edition.records import BadRecord, parse, to_json
-from variorum.edition.tables import summary_rows
+from variorum.reports.contents import summary_rows
 from variorum.reports.results import EditionName, Name, Note, Part, Percent, slug
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import SealedEdition

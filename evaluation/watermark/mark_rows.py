@@ -30,6 +30,7 @@ class Looks:
         photograph: number of each picture's photograph.
         marked: whether the mark is in the picture.
         wrong_key: whether it was looked for with a wrong key.
+        moved: whether the attack moves the whole picture.
         attack: name; `""` for none.
         strength: relative.
         score: higher means more surely marked.
@@ -49,6 +50,7 @@ class Looks:
     goal: Array
     access: Array
     about_mark: Bools
+    moved: Bools
     score: Floats
     bits: Ints
     right: Ints

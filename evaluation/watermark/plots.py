@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from variorum.evaluation.watermark.grid import SEEN
 from variorum.schemas.plot import CurvePlot, CurvePoint, Plot, RadarPlot
 
 MOST_AXES = 16
@@ -27,11 +28,11 @@ def plots_of(figures: Mapping[str, Any]) -> dict[str, Plot]:
         title = "Found against quality, mean over the attacks"
         found["quality"] = CurvePlot(title, "loss of quality Q", FOUND, means, 100.0)
     for number, attack in enumerate(_telling(marks)[:MOST_CURVES], 1):
-        lines = {name: line for name, one in marks.items() if (line := _line(one["attacks"].get(attack)))}
+        moved = any(one["attacks"].get(attack, {}).get("moved") for one in marks.values())
+        axis = ("q", "loss of quality Q") if moved else ("psnr", f"PSNR, dB; below {SEEN:g} the attack is seen")
+        lines = {name: line for name, one in marks.items() if (line := _line(one["attacks"].get(attack), axis[0]))}
         if lines:
-            found[f"quality_{number}"] = CurvePlot(
-                f"Found against quality: {attack}", "loss of quality Q", FOUND, lines, 100.0
-            )
+            found[f"quality_{number}"] = CurvePlot(f"Found against quality: {attack}", axis[1], FOUND, lines, 100.0)
     for number, (name, one) in enumerate([*marks.items()][:MOST_TRADED], 1):
         if lines := _traded(one["attacks"]):
             title = f"Both errors of {name} at the strongest attacks"
@@ -77,12 +78,12 @@ def _radar(marks: Mapping[str, Any]) -> RadarPlot | None:
     return RadarPlot(f"Robustness by {what}", f"{FOUND}, mean over the strengths", 100.0, tuple(axes), series)
 
 
-def _line(attack: Mapping[str, Any] | None) -> tuple[CurvePoint, ...]:
-    """One attack over its strengths."""
+def _line(attack: Mapping[str, Any] | None, across: str) -> tuple[CurvePoint, ...]:
+    """One attack over its strengths, against a figure of its cells."""
     if attack is None or attack["goal"] != "removal":
         return ()
-    cells = [one for one in attack["strengths"].values() if one["q"] is not None and one["found"]]
-    return tuple(CurvePoint(one["q"], *(one["found"][end] for end in ("value", "low", "high"))) for one in cells)
+    cells = [one for one in attack["strengths"].values() if one[across] is not None and one["found"]]
+    return tuple(CurvePoint(one[across], *(one["found"][end] for end in ("value", "low", "high"))) for one in cells)
 
 
 def _means(marks: Mapping[str, Any], strengths: Sequence[str]) -> dict[str, tuple[CurvePoint, ...]]:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, field_validator
 
-from variorum.evaluation.watermark.detecting import rows
 from variorum.evaluation.watermark.grid import mark_figures
 from variorum.evaluation.watermark.identification import USERS
 from variorum.evaluation.watermark.mark_results import mark_results
@@ -23,7 +22,9 @@ from variorum.evaluation.watermark.mark_rows import Looks
 from variorum.evaluation.watermark.plots import plots_of
 from variorum.evaluation.watermark.trading import ranked
 from variorum.generators.watermark.strips import mark_strips
+from variorum.generators.watermark.watermarking.detecting import looked, row
 from variorum.generators.watermark.watermarking.keys import keys_id
+from variorum.generators.watermark.watermarking.records import answered
 from variorum.kit.predicted.fields import Resampled
 from variorum.kit.resampling.separation import Draws
 from variorum.schemas.canonical import Json, derive_seed
@@ -43,6 +44,7 @@ class WatermarkDetection(Resampled):
     are looked at with every mark of the edition. A picture that was changed by anything but an attack isn't looked at.
     """
 
+    revision: ClassVar[int] = 2
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence", "false_positive_rates", "sure"})
     location: ClassVar[frozenset[str]] = frozenset({"keys"})
     card_pictures = staticmethod(mark_strips)
@@ -83,9 +85,14 @@ class WatermarkDetection(Resampled):
 
         Raises:
             SourceError: the keys are lost, or are those of another edition.
-            RecipeError: a mark can't be built again, or has other models now.
+            RecipeError: a mark can't be built again, has other models now, or another revision than the one that has
+                looked at attacked pictures that aren't stored.
         """
-        return rows(samples, {mark.called: mark for mark in self.marks}, self.keys, ctx)
+        own = {mark.called: mark for mark in self.marks}
+        found = looked(samples, own, self.keys, "evaluate.watermark_detection", ctx)
+        methods = {answer.mark: answer.method for _, answer in found}
+        of_records = [row(*one) for sample in samples for one in answered(sample, methods)]
+        return [row(look.subject, answer, wrong=look.wrong) for look, answer in found] + of_records
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By mark: its figures without an attack, and those of each attack at each strength.

@@ -17,8 +17,7 @@ from variorum.machine.progress import QUIET, Progress
 from variorum.people.panel.panel import Panel, check_name, open_panel, publish
 from variorum.people.panel.settings import Settings
 from variorum.pipeline import Job, build, check, curate
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import RecipeError, cut
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.secrets import holds_secret, remember, shown
 from variorum.stages.job import Profile

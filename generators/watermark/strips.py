@@ -1,7 +1,7 @@
 """Strips of watermarked pictures: the original, marked, what the mark changed ten times enlarged, and attacked.
 
-What a picture is follows from its record, as the generators `watermark` and `watermark_attack` write it. Editions
-without marks have no strips. The pictures of an edition with a content warning are blurred.
+What a picture is follows from its record, as the generators `watermark` and `watermark_attack` write it. Attacked
+pictures that aren't stored are made again, where that can be done. Editions without marks have no strips. The pictures of an edition with a content warning are blurred.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from variorum.edition.samples import picture_pixels
+from variorum.generators.watermark.watermarking.records import Attempt, attempts, remade
 from variorum.pixels import blurred
 from variorum.reports.figures import seen
 from variorum.schemas.component import SealedEdition
@@ -90,8 +91,12 @@ def _known(edition: SealedEdition, groups: Sequence[Mapping[str, Mapping[str, An
     found: dict[str, Made] = {}
     for group in sorted(groups, key=len, reverse=True)[:PHOTOGRAPHS]:
         for name, record in group.items():
-            if name not in found and (made := _made(edition.sample(record))) is not None:
-                found[name] = made
+            if name in found:
+                continue
+            sample = edition.sample(record)
+            for variant, one in [(name, sample), *((one.variant, one.of(sample)) for one in attempts(sample))]:
+                if (made := _made(one)) is not None:
+                    found[variant] = made
         if not any(one.mark for one in found.values()):
             break
     return found
@@ -147,13 +152,25 @@ def _strip(
             f"residual x {TIMES}" if same else "",
         ),
     ]
+    records = {one.variant: one for one in attempts(marked)}
     for name, strength in attacks:
-        attacked = group.get(variant.get((mark, name, strength), ""))
-        sample = None if attacked is None else edition.sample(attacked)
-        psnr = None if sample is None else sample.ops[-1]["achieved"].get("psnr")
+        wanted = variant.get((mark, name, strength), "")
+        shown, psnr = _attacked(edition, group.get(wanted), marked, records.get(wanted))
         said = f"{name} {strength:g}" + (f", {psnr:.1f} dB" if isinstance(psnr, int | float) else "")
-        strip.append((None if sample is None else _pixels(sample), said))
+        strip.append((shown, said))
     return strip
+
+
+def _attacked(
+    edition: SealedEdition, row: Mapping[str, Any] | None, marked: Sample, record: Attempt | None
+) -> tuple[Any, Any]:
+    """Pixels and PSNR of an attacked picture, stored or made again; None for each that isn't there."""
+    if row is not None:
+        sample = edition.sample(row)
+        return _pixels(sample), sample.ops[-1]["achieved"].get("psnr")
+    if record is not None:
+        return remade(edition.manifest, marked, record), record.op["achieved"].get("psnr")
+    return None, None
 
 
 def _pixels(sample: Sample) -> Any:

@@ -2,19 +2,23 @@
 
 It stands behind a generator that marks pictures, such as `watermark`. Unmarked pictures are attacked too, because a
 detector is judged by both sides: one that takes attacked pictures for marked ones is no better than one that is fooled.
+
+A photograph has hundreds of attacked pictures, at 110 KB each for 256 pixels. With `keep: records` they are looked at
+as they are made and not stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from variorum.generators.watermark.strips import mark_strips
 from variorum.generators.watermark.watermarking.arms import PERCEPTUAL, Grid
 from variorum.generators.watermark.watermarking.keys import keys_id, read_keys
+from variorum.generators.watermark.watermarking.records import recorded
 from variorum.generators.watermark.watermarking.subjects import batches, subject_of
 from variorum.generators.watermark.watermarking.target import check_material
 from variorum.kit.diffusion.settings import check_settings
@@ -23,7 +27,7 @@ from variorum.schemas.component import Context, Generator, Source, Use
 from variorum.schemas.lookup import NestedSource
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 from variorum.schemas.uses import all_models
-from variorum.schemas.watermark import Attack, Mark, NestedAttack, NestedMark
+from variorum.schemas.watermark import Attack, Mark, NestedAttack, NestedMark, checked_strengths
 
 
 class WatermarkAttack(Generator):
@@ -31,6 +35,10 @@ class WatermarkAttack(Generator):
 
     The strengths of an attack share their random numbers, so that they differ in strength alone. Objects and masks move
     along where pixels do. A picture that can't be attacked is a row with the reason, such as a model that is missing.
+
+    With `keep: records` each picture before the attack has the member `attacked.json` in place of the attacked ones:
+    what was asked for and measured, the seed, the sha256 of the PNG, and what each mark's detector found. The same
+    recipe with `keep: pictures` makes those very pictures.
     """
 
     keeps_objects: ClassVar[bool] = True
@@ -45,21 +53,14 @@ class WatermarkAttack(Generator):
     """Relative, above 0 and at most 1; an attack says what they mean in absolute terms."""
     marks: tuple[NestedMark, ...] = ()
     """Marks from files of your own, which attacks on a mark can't find by name."""
+    keep: Literal["pictures", "records"] = "pictures"
+    """What is stored of attacked pictures: themselves, or only their records."""
     material: NestedSource | None = None
     """Source of the photographs that an attacker has; null is half of the recipe's, which is then not attacked."""
     keys: Path | None = None
-    """The file of secret keys that `watermark` has; attacks on a mark need it."""
+    """The file of secret keys that `watermark` has; attacks on a mark need it, and so does `keep: records`."""
 
-    @field_validator("strengths")
-    @classmethod
-    def _in_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        for strength in value:
-            if not 0 < strength <= 1:
-                raise ValueError(f"strength {strength:g} must be above 0 and at most 1")
-        named = [f"{strength:g}" for strength in value]
-        if not value or len(set(named)) < len(named):
-            raise ValueError("must be one or more strengths, each once")
-        return value
+    _in_range = field_validator("strengths")(checked_strengths)
 
     @field_validator("attacks")
     @classmethod
@@ -75,7 +76,10 @@ class WatermarkAttack(Generator):
 
     def identity(self) -> dict[str, Json]:
         """The fields; where an attack is about the mark, the hash of the keys stands for their file."""
-        return {**super().identity(), **({"keys": keys_id(self.keys)} if self._about_marks() else {})}
+        found = {**super().identity(), **({"keys": keys_id(self.keys)} if self._need_keys() else {})}
+        if self.keep == "pictures":
+            del found["keep"]  # so that ids are those of editions from before there was a choice
+        return found
 
     def uses(self) -> list[Use]:
         """Return the models of its attacks and marks, and the one behind `lpips`; it does without any."""
@@ -93,25 +97,31 @@ class WatermarkAttack(Generator):
         photographs, or there are no usable keys.
         """
         for attack in self.attacks:
-            for strength in self.strengths:
+            for strength in attack.strengths or self.strengths:
                 attack.amount(strength)
             check_settings(attack, ctx)
         check_material(self.attacks, self.material, ctx)
-        if self._about_marks():
+        if self._need_keys():
             read_keys(self.keys)
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
-        """Each sample, and behind each batch its attacked pictures, attack by attack and strength by strength."""
-        grid = Grid(self, self.attacks, self.strengths, ctx, marks=self.marks, material=self.material, keys=self.keys)
+        """Each sample and, for each batch, its attacked pictures, attack by attack and strength by strength."""
+        maker = self.model_copy(update={"keep": "pictures"})
+        own = {mark.called: mark for mark in self.marks}
+        grid = Grid(maker, self.attacks, self.strengths, ctx, marks=self.marks, material=self.material, keys=self.keys)
         for batch in batches(map(subject_of, samples)):
             for subject in batch:
                 if not isinstance(subject.sample.image, bytes):
                     subject.sample.image.setflags(write=False)
-                yield subject.sample
-            yield from grid.attacked(batch)
+            before = [subject.sample for subject in batch]
+            if self.keep == "records":
+                yield from recorded(before, grid.attacked(batch), own, self.keys, ctx)
+            else:
+                yield from before
+                yield from grid.attacked(batch)
 
-    def _about_marks(self) -> bool:
-        return any(attack.about_mark for attack in self.attacks)
+    def _need_keys(self) -> bool:
+        return self.keep == "records" or any(attack.about_mark for attack in self.attacks)
 
 
 def _distortions(*kinds: str) -> tuple[Attack, ...]:

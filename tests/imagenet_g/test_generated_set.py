@@ -50,6 +50,7 @@ def rows(belongs, variant, per_class, seed, *, names=NAMES, noise=0.4, centres=N
                     "top1": seen if judged else "",
                     "p_label": 0.5 if judged else None,
                     "embedding": (centres[k] + rng.normal(0, noise, WIDTH)).astype(np.float32),
+                    "grey": np.zeros(28 * 28, np.uint8),
                     "set": belongs,
                 }
             )
@@ -57,7 +58,7 @@ def rows(belongs, variant, per_class, seed, *, names=NAMES, noise=0.4, centres=N
 
 
 def references(*, shifted=True, **changes):
-    kinds = [("train", 60, 1), ("test", 40, 2), *([("shifted", 30, 3)] if shifted else [])]
+    kinds = [("train", 60, 1), ("test", 40, 2), *([("shifted_contrast", 30, 3)] if shifted else [])]
     found = [rows(name, "original", n, seed, **changes) for name, n, seed in kinds]
     for row in found[-1] if shifted else []:
         row["embedding"] = row["embedding"] + np.float32(0.3) * np.eye(WIDTH, dtype=np.float32)[5]
@@ -66,19 +67,19 @@ def references(*, shifted=True, **changes):
 
 def evaluation(**fields):
     folder = {"name": "image_folder", "path": "x"}
-    sources = {"train": folder, "test": folder}
-    return build_component("evaluate", {"name": "generated_set", **sources, "bootstrap": 100, **fields}, "evaluate.0")
+    few = {"train": folder, "test": folder, "bootstrap": 100, "steps": 0}
+    return build_component("evaluate", {"name": "generated_set", **few, **fields}, "evaluate.0")
 
 
 def figures(*parts, shifted=True, **fields):
     if shifted:
-        fields["shifted"] = {"name": "image_folder", "path": "x"}
+        fields["shifted"] = {"name": "corrupted", "of": {"name": "image_folder", "path": "x"}, "kind": "contrast"}
     return figures_of(evaluation(**fields), [row for part in parts for row in part])
 
 
 def figures_of(evaluation, rows, seed=7):
     columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-    vectors = {name: np.stack(columns[name]) for name in ("embedding", "look") if name in columns}
+    vectors = {name: np.stack(columns[name]) for name in ("embedding", "look", "grey") if name in columns}
     arrow = pa.table({name: arrow_column(values) for name, values in {**columns, **vectors}.items()})
     ctx = Context(seed, ModelTable("embedded"), lambda key, compute: compute())
     return evaluation.figures(Table(arrow, "generated_set"), ctx)
@@ -105,7 +106,7 @@ def test_a_set_like_the_real_one_is_close_to_it_and_others_are_not():
     assert collapsed["spread"] < 0.5 * fair["spread"]
     assert fair["recognised"]["value"] == 80.0
     assert fair["recognised"]["low"] < 80 < fair["recognised"]["high"]
-    assert found["references"] == {"train": 240, "test": 160, "shifted": 120}
+    assert found["references"] == {"train": 240, "test": 160, "shifted_contrast": 120}
     assert (found["n"], found["left_out"], found["classes"], found["width"]) == (360, 0, 4, WIDTH)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -123,25 +124,69 @@ def test_heads_tell_a_good_set_from_a_mislabelled_one():
     assert heads["wrong"]["generated_less_real"]["high"] < -40
     assert heads["wrong"]["real_to_generated"]["value"] < 15 < heads["fair"]["real_to_generated"]["value"]
     assert heads["wrong"]["both_less_real"]["value"] < heads["fair"]["both_less_real"]["value"]
-    robust = found["robustness"]["fair"]
+    assert heads["fair"]["twice_to_real"]["value"] >= heads["fair"]["real_to_real"]["value"] - 3
+    assert heads["fair"]["both_less_twice"]["low"] <= 0 <= heads["fair"]["both_less_twice"]["high"]
+    assert heads["wrong"]["both_less_twice"]["high"] < 0
+    robust = found["robustness"]["contrast"]["heads"]
+    assert robust["ordinary"] >= 5
     assert robust["real"]["accuracy"] == heads["fair"]["real_to_real"]
-    assert robust["generated"]["accuracy"] == heads["fair"]["generated_to_real"]
-    assert robust["both"]["accuracy"] == heads["fair"]["both_to_real"]
-    for kind in ("real", "generated", "both"):
-        above = robust[kind]["effective_robustness"]
-        assert above["low"] <= above["value"] <= above["high"]
-    assert "effective_robustness" not in found["not_measured"]
+    assert robust["twice"]["accuracy"] == heads["fair"]["twice_to_real"]
+    assert robust["variants"]["fair"]["both"]["accuracy"] == heads["fair"]["both_to_real"]
+    for row in (robust["real"], robust["twice"], robust["variants"]["fair"]["generated"]):
+        assert row["effective_robustness"]["low"] <= 0 <= row["effective_robustness"]["high"]
+    assert robust["variants"]["wrong"]["generated"]["effective_robustness"]["value"] is None  # too far from the line
+    assert set(found["not_measured"]) == {"lpips"}
+
+
+def test_a_network_from_scratch_learns_from_pixels_alone():
+    def patterned(rows):
+        for row in rows:
+            row["grey"] = np.roll(np.repeat([250, 5, 5, 5], 196), 196 * NAMES.index(row["label"])).astype(np.uint8)
+        return rows
+
+    wrong = rows("", "wrong", 10, 12)
+    for row in patterned(wrong):
+        row["label"] = NAMES[(NAMES.index(row["label"]) + 1) % 4]
+    found = figures(patterned(references()), patterned(rows("", "fair", 10, 11, noise=9)), wrong, steps=20)
+    networks = found["networks"]
+    assert networks["fair"]["generated_to_real"]["value"] == networks["fair"]["twice_to_real"]["value"] == 100
+    assert networks["fair"]["real_to_generated"]["value"] == 100
+    assert networks["wrong"]["generated_to_real"]["value"] < 10
+    assert found["heads"]["fair"]["generated_to_real"]["value"] < 90  # their embeddings are noise
+    assert "effective_robustness" in found["not_measured"]  # all ordinary networks are alike
+    text = card_of(found, ["fair", "wrong"])
+    check_tables(text)
+    assert "Each is trained for 20 steps" in text
 
 
 def test_scaling_goes_by_fractions_of_every_class():
     found = figures(references(), rows("", "fair", 30, 11), fractions=(1.0, 0.1, 0.5))["scaling"]
     assert list(found) == ["real", "fair"]
     for name in found:
-        assert [row["fraction"] for row in found[name]] == [0.1, 0.5, 1.0]
-        assert [row["n"] for row in found[name]] == [12, 60, 120]
+        twice = ([2.0], [240]) if name == "real" else ([], [])
+        assert [row["fraction"] for row in found[name]] == [0.1, 0.5, 1.0, *twice[0]]
+        assert [row["n"] for row in found[name]] == [12, 60, 120, *twice[1]]
         assert found[name][0]["accuracy"]["value"] <= found[name][2]["accuracy"]["value"]
         assert all(abs(row["kid"]) < 4 * row["kid_error"] for row in found[name][1:])
         assert found[name][0]["kid_error"] is None  # classes of three have no halves
+
+
+def test_the_error_falls_with_size_by_a_power_law():
+    noisy = {"noise": 0.7}
+    found = figures(references(**noisy), rows("", "fair", 30, 11, **noisy), rows("", "poor", 30, 12, noise=2.5))
+    laws = found["power_law"]
+    assert laws["real"]["sizes"] == [4, 12, 28, 60, 120, 240]
+    assert laws["fair"]["sizes"] == [4, 12, 28, 60, 120]
+    for name in ("real", "fair"):
+        assert 0 < laws[name]["k"]["low"] < laws[name]["k"]["value"] < laws[name]["k"]["high"]
+        assert laws[name]["with_floor"]["k"]["value"] >= laws[name]["k"]["value"]
+        assert laws[name]["r2"] > 0.5
+    assert laws["fair"]["crossing"]["low"] < 1 < laws["fair"]["crossing"]["high"]
+    assert laws["poor"]["crossing"] is None or laws["poor"]["crossing"]["high"] < 1
+    check_tables(card_of(found, ["fair", "poor"]))
+    few = figures(references(), rows("", "fair", 30, 11), fractions=(0.5, 1.0))
+    assert few["power_law"] == {}
+    assert "4 sizes" in few["not_measured"]["power_law"]
 
 
 def test_the_order_of_rows_and_the_other_variants_change_nothing():
@@ -193,6 +238,10 @@ def test_what_cannot_be_measured_is_named():
     assert "robustness" not in found
     tiny = figures(references(), rows("", "one", 1, 11))
     assert "too few" in tiny["not_measured"]["effective_robustness"]
+    lone = figures(references(), rows("", "one", 50, 11))
+    assert "fewer than twice" in lone["not_measured"]["twice"]
+    assert lone["heads"]["one"]["twice_to_real"] is None
+    check_tables(card_of(lone, ["one"]))
     assert tiny["variants"]["one"]["precision"] is None
     assert tiny["variants"]["one"]["kid"] is not None
 
@@ -240,9 +289,9 @@ def card_of(found, order):
 def test_the_card_shows_all_figures_and_escapes_names():
     text = card_of(figures(references(), rows("", "a|b", 30, 11)), ["a|b"])
     check_tables(text)
-    assert text.count("| a&#124;b |") == 6  # a row in four tables, a column in two
-    assert "**Effective robustness.**" in text
-    assert "goes through 5 classifiers" in text or "goes through 4 classifiers" in text
+    assert text.count("| a&#124;b |") == 7  # a row in five tables, a column in two
+    assert "**Effective robustness: contrast.**" in text
+    assert "| a&#124;b and real | 240 |" in text
     assert "left out" not in text
 
 
@@ -452,6 +501,7 @@ def made(tmp_path_factory):
                     "test": test,
                     "shifted": {"name": "corrupted", "of": test, "kind": "contrast"},
                     "bootstrap": 100,
+                    "steps": 2,
                 }
             ],
         }
@@ -470,7 +520,7 @@ def test_from_class_names_to_the_card(made, monkeypatch):
     check_references(job)
     found = pipeline.evaluate(job, manifest)["generated_set"]
     assert set(found["variants"]) == {"guidance_1.5", "guidance_3"}
-    assert found["references"] == {"train": 60, "test": 40, "shifted": 40}
+    assert found["references"] == {"train": 60, "test": 40, "shifted_contrast": 40}
     assert all(row["n"] == 20 for row in found["variants"].values())
     assert found["variants"]["guidance_3"]["kid"] > found["real"]["kid"]
     assert found["heads"]["guidance_1.5"]["real_to_real"]["value"] > 20
@@ -478,10 +528,13 @@ def test_from_class_names_to_the_card(made, monkeypatch):
 
     card = render_card(job.recipe, manifest, job.store)
     tables = [line for line in card.splitlines() if line.startswith("| ")]
+    names = ["guidance_1.5", "guidance_3"]
+    shifted = [one for name in names for one in (name, f"{name} and real")]
     assert [line.split("|")[1].strip() for line in tables if "guidance" in line.split("|")[1]] == [
-        "guidance_1.5",
-        "guidance_3",
-    ] * 4
+        *(names * 4),
+        *shifted,
+        *names,
+    ]
     assert "**Read KID**" in card
     assert "- Not measured: LPIPS (no `perceptual` model is named" in card
     check_tables(card)
@@ -516,7 +569,7 @@ def test_only_a_reference_that_changed_is_measured_again(made, tmp_path, monkeyp
     assert [(piece.reference, piece.start, piece.samples) for piece in pieces] == [
         ("train", 0, 70),
         ("test", 0, 40),
-        ("shifted", 0, 40),
+        ("shifted_contrast", 0, 40),
     ]
 
 

@@ -1,13 +1,16 @@
-"""What heads learn from which pictures, and effective robustness."""
+"""What heads and networks learn from which pictures, and effective robustness."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from variorum.evaluation.imagenet_g.robustness import above_line, effective_robustness, logit
+from variorum.evaluation.imagenet_g.robustness import Accuracies, effective_robustness, logit
 from variorum.kit.sets.accuracy_score import difference, rights, share
+from variorum.kit.sets.network_score import network_rights
 from variorum.kit.sets.pictures import Pictures, matched, part_of, ranks
+from variorum.kit.sets.scaling import has_floor, pictures_for, power_law, straightness, with_floor
 
 
 def pictures(x, y, seed=0):
@@ -98,6 +101,52 @@ def test_the_difference_is_paired():
     assert found["high"] - found["low"] < 0.03  # 0.1 if it were unpaired
 
 
+# ── networks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def stripes(n, seed, turned=0):
+    """Grey pictures of two classes, bright left halves and bright upper halves, in noise."""
+    rng, y = np.random.default_rng(seed), np.arange(n) % 2
+    grey = rng.integers(0, 120, (n, 28, 28))
+    grey[y == turned, :, :14] += 90
+    grey[y != turned, :14] += 90
+    return replace(pictures(np.zeros((n, 2)), y), grey=grey.reshape(n, -1).astype(np.uint8))
+
+
+def test_a_network_learns_from_pixels_what_a_set_shows():
+    train, test = stripes(40, 0), stripes(60, 1)
+    told = network_rights([train], [test, stripes(60, 2, turned=1), test.where(np.zeros(60, bool))], 2, 30, 5)
+    assert told[0].mean() > 0.9
+    assert told[1].mean() < 0.1
+    assert len(told[2]) == 0
+    again = network_rights([train], [test], 2, 30, 5)
+    assert np.array_equal(again[0], told[0])
+    assert network_rights([train.where(train.y == 1)], [test], 2, 30, 5)[0].mean() == 0.5
+
+
+# ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_power_law_is_found_and_its_floor_only_where_there_is_one():
+    n = np.array([50, 100, 200, 400, 800, 1600])
+    for floor in (0.0, 0.05):
+        loss = (3 * n**-0.4 + floor)[None]
+        plain, floored = power_law(n, loss), with_floor(n, loss)
+        chosen = floored if floor else plain
+        assert has_floor(plain, floored, len(n)) == bool(floor)
+        assert (chosen.k[0], chosen.a[0], floored.floor[0]) == pytest.approx((0.4, 3, floor), abs=0.005)
+        assert straightness(chosen, loss) == pytest.approx(1, abs=1e-6)
+        assert pictures_for(chosen, loss[:, 2]) == pytest.approx(200, rel=0.01)
+    assert not has_floor(plain, floored, 4)
+    assert np.isinf(pictures_for(floored, np.array([0.01])))
+
+
+def test_a_flat_error_is_no_law():
+    law = power_law(np.array([10, 20, 40, 80]), np.full((1, 4), 0.3))
+    assert law.k[0] == pytest.approx(0, abs=1e-12)
+    assert np.isinf(pictures_for(law, np.array([0.2])))
+
+
 # ── robustness ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -105,44 +154,49 @@ def expit(x):
     return 1 / (1 + np.exp(-x))
 
 
-def test_effective_robustness_is_the_distance_above_the_line():
-    plain = expit(np.array([[-1.0], [0.0], [1.0], [2.0]]))
-    shifted = expit(0.8 * np.array([[-1.0], [0.0], [1.0], [2.0]]) - 0.5)
-    assert above_line(plain, shifted, 10_000, 10_000) == pytest.approx(0, abs=1e-9)
-    shifted[-1] += 0.07
-    assert above_line(plain, shifted, 10_000, 10_000) == pytest.approx(0.07)
-
-
 def test_perfect_and_hopeless_models_have_finite_logits():
     assert np.isfinite(logit(np.array([0.0, 1.0]), 100)).all()
-    assert logit(np.array([0.5]), 100) == pytest.approx(0)
+    assert logit(np.array([0.5]), 100) == pytest.approx([0])
     # half a picture of 100 away: log odds of 0.995
     assert logit(np.array([0.0, 1.0]), 100) == pytest.approx([-5.2933, 5.2933], abs=1e-4)
 
 
-def test_a_perfect_model_is_as_robust_as_the_half_picture_allows():
-    plain = np.append(expit(np.array([0.0, 1.0, 2.0])), 1.0)[:, None]
-    shifted = np.append(expit(np.array([-1.0, 0.0, 1.0])), 0.98)[:, None]
-    expected = expit(np.log(0.995 / 0.005) - 1)  # the line is one logit below
-    assert above_line(plain, shifted, 100, 1000) == pytest.approx(0.98 - expected, abs=1e-9)
-    sure = above_line(plain, np.append(shifted[:3], 1.0)[:, None], 100, 50)
-    assert sure == pytest.approx(1 - expected, abs=1e-9)  # its own accuracy, not the clipped one
+LEVELS = np.array([-0.5, 0.0, 0.5, 1.0, 1.5])
 
 
-def outcomes(accuracies, n, rng):
-    return rng.random(n) < np.asarray(accuracies)[:, None]
+def exact(plain, shifted):
+    """A model's accuracies, the same in three resamples."""
+    return Accuracies(np.full(4, plain), np.full(4, shifted))
 
 
-def test_the_interval_covers_no_robustness_and_leaves_out_a_large_one():
+def test_effective_robustness_is_the_distance_above_the_line():
+    ordinary = [exact(expit(x), expit(0.8 * x - 0.5)) for x in LEVELS]
+    settings = {"pictures": (10_000, 10_000), "confidence": 0.95}
+    for gain in (0, 0.07):
+        model = exact(expit(1.2), expit(0.8 * 1.2 - 0.5) + gain)
+        found = effective_robustness(ordinary, model, **settings, rng=np.random.default_rng(0))
+        assert list(found.values()) == pytest.approx([gain] * 3, abs=1e-6)
+    beyond = effective_robustness(ordinary, exact(expit(3), 0.9), **settings, rng=np.random.default_rng(0))
+    assert all(math.isnan(value) for value in beyond.values())
+
+
+def test_an_ordinary_model_lies_on_the_line_and_a_robust_one_above_it():
+    """Models that scatter about their line: 0 is in the interval of nearly all others like them."""
     rng = np.random.default_rng(4)
-    levels = np.array([-0.5, 0.2, 0.8, 1.3, 1.8])
-    baseline = outcomes(expit(levels), 2000, rng), outcomes(expit(levels - 1), 1500, rng)
-    settings = {"confidence": 0.95, "draws": 200}
-    ordinary = outcomes([expit(1.5)], 2000, rng)[0], outcomes([expit(0.5)], 1500, rng)[0]
-    robust = ordinary[0], outcomes([0.75], 1500, rng)[0]
-    none = effective_robustness(baseline, ordinary, **settings, rng=np.random.default_rng(0))
-    much = effective_robustness(baseline, robust, **settings, rng=np.random.default_rng(0))
-    assert none["low"] < 0 < none["high"]
-    assert much["value"] == pytest.approx(0.75 - expit(0.5), abs=0.05)
-    assert much["low"] > 0.05
-    assert none == effective_robustness(baseline, ordinary, **settings, rng=np.random.default_rng(0))
+    n, m, draws = 1000, 800, 200
+    weights = [np.vstack([np.ones(k), rng.multinomial(k, np.full(k, 1 / k), draws)]) / k for k in (n, m)]
+
+    def accuracies(level, gain=0.0):
+        """Of a model whose shifted logit is a tenth off by chance."""
+        plain, shifted = rng.random(n) < expit(level), rng.random(m) < expit(level - 1 + rng.normal(0, 0.1)) + gain
+        return Accuracies(weights[0] @ plain, weights[1] @ shifted)
+
+    ordinary, inside, above = [accuracies(x) for x in [*LEVELS, 0.2, 0.8, 1.2]], [], []
+    for _ in range(40):
+        for gain, found in ((0.0, inside), (0.25, above)):
+            figure = effective_robustness(
+                ordinary, accuracies(0.7, gain), (n, m), confidence=0.95, rng=np.random.default_rng(0)
+            )
+            found.append(figure["low"] <= 0 <= figure["high"])
+    assert np.mean(inside) >= 0.9
+    assert np.mean(above) <= 0.1

@@ -47,7 +47,8 @@ def test_a_class_becomes_a_picture_of_dit(hub_models, tmp_path):
         store=tmp_path / "store",
         **TWO_CLASSES,
         **{f"generate.class_conditional.{name}": value for name, value in dit.items()},
-        **{"curate.class_agreement.model": "zero_shot", "curate.leakage.trained_on": None},
+        **{"curate.class_agreement.model": "zero_shot", "curate.class_agreement.real": None},
+        **{"curate.leakage.trained_on": None},
         **{f"evaluate.generated_set.{name}": None for name in ("train", "test", "shifted")},
         **{"evaluate.generated_set.judge": "classifier", "source.licence": table.licence("class_conditional_imagenet")},
     )

@@ -15,7 +15,9 @@ from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.component import ClassInfo, Context
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
 from variorum.sources.class_names import ClassNames
 
 
@@ -73,6 +75,38 @@ def test_right_labels_pass_and_wrong_ones_are_flagged(pictures, ctx):
     assert not table_of(loose, wrong, ctx)["flag"].any()
 
 
+def asked(p, real):
+    """Flags of pictures whose label comes second with these probabilities, beside real ones with those of `real`."""
+    columns = {"class_agreement.p": p, "class_agreement.rank": [2] * len(p)}
+    seen = pa.table({"class_agreement.p": real, "class_agreement.rank": [1] * len(real)})
+    table = Table(pa.table(columns), "class_agreement", {"real": Table(seen, "class_agreement")})
+    step = ClassAgreement(real={"name": "fashion_mnist", "part": "test"})
+    return step.score(table, None)["flag"].tolist()
+
+
+def test_real_pictures_say_how_low_a_probability_is_too_low():
+    sure, unsure = np.linspace(0.5, 0.99, 99), np.linspace(0.01, 0.5, 99)
+    p = [0.51, 0.53, 0.02, 0.04]
+    assert asked(p, sure) == [True, False, True, True]  # the fifth of 99, as 5 of 100 are below it
+    assert asked(p, unsure) == [False, False, True, False]
+    assert asked(p, [*sure, *[float("nan")] * 50]) == asked(p, sure)
+    assert asked(p, [float("nan")] * 99) == [False] * 4
+
+
+def test_at_most_the_share_of_further_real_pictures_is_flagged():
+    rng = np.random.default_rng(0)
+    found = [np.mean(asked(rng.random(100), rng.random(199))) for _ in range(40)]
+    assert 0.03 < np.mean(found) < 0.07
+
+
+def test_too_few_real_pictures_are_refused_before_work(ctx):
+    few = {"name": "concatenated", "of": [{"name": "class_names", "table": "fashion_mnist", "per_class": 1}]}
+    with pytest.raises(RecipeError, match=r"class_agreement.real: 10 pictures are too few for share 0.05; .* least 19"):
+        ClassAgreement(real=few).check(ctx)
+    ClassAgreement(real=few, share=0.1).check(ctx)
+    ClassAgreement().check(ctx)
+
+
 def test_pictures_without_a_known_label_are_not_judged(pictures, ctx):
     image = pictures[0].image
     strange = [Sample("a" * 32, image), Sample("b" * 32, image, ("n01440764",))]
@@ -116,7 +150,9 @@ def test_a_classifier_without_a_class_list_has_imagenets():
     assert p.shape == (1, 1000)
 
 
-@pytest.mark.parametrize("fields", [{"template": "a photo"}, {"template": "{caption}"}, {"least": 2}, {"top": 0}])
+@pytest.mark.parametrize(
+    "fields", [{"template": "a photo"}, {"template": "{caption}"}, {"least": 2}, {"top": 0}, {"share": 0}]
+)
 def test_invalid_settings_are_refused(fields):
     with pytest.raises(ValidationError):
         ClassAgreement(**fields)

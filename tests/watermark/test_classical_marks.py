@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
@@ -79,8 +81,9 @@ def marked(photographs, keys):
 def test_the_psnr_is_the_one_asked_for(mark, worst, photographs, keys):
     made = mark.embed(photographs, keys, CTX)
     found = [psnr(*pair) for pair in zip(photographs, made, strict=True)]
-    assert np.mean(found) == pytest.approx(mark.decibels, abs=0.25)
-    assert np.abs(np.subtract(found, mark.decibels)).max() < worst
+    assert np.median(found) == pytest.approx(mark.decibels, abs=0.3)
+    assert min(found) > mark.decibels - worst
+    assert max(found) < mark.decibels + (worst if isinstance(mark, SpreadSpectrum) else 3)  # flat ones are changed less
 
 
 @pytest.mark.parametrize("bits", [32, 64])
@@ -89,7 +92,7 @@ def test_stdm_survives_compression_noise_and_blur(bits, photographs, keys):
     made = mark.embed(photographs, keys, CTX)
     assert right(mark, made, keys).min() == 1
     assert right(mark, [jpeg(image, 50) for image in made], keys).min() >= (1 if bits == 32 else 0.96)
-    assert right(mark, [noise(image, 0.05) for image in made], keys).min() == 1
+    assert right(mark, [noise(image, 0.05) for image in made], keys).min() >= (1 if bits == 32 else 0.96)
     blurred = right(mark, [cv2.GaussianBlur(image, (0, 0), 1) for image in made], keys)
     assert blurred.mean() >= (0.97 if bits == 32 else 0.95)
 
@@ -140,8 +143,37 @@ def test_flat_pictures_carry_bits_through_a_jpeg(kind, level):
     mark = kind()
     made = mark.embed(images, keys, CTX)
     assert right(mark, made, keys).min() == 1
-    if kind is Stdm:
-        assert right(mark, [jpeg(image, 50) for image in made], keys).min() == 1
+    assert right(mark, [jpeg(image, 50) for image in made], keys).min() == 1
+
+
+@pytest.mark.parametrize(("kind", "most"), [(Stdm, 0.8), (DwtDctSvd, 1.0)])
+def test_flat_ground_is_changed_least(kind, most):
+    """Sky of one colour above a photograph: blocks of a few levels show there, and in the photograph none does."""
+    import skimage.data
+
+    photograph = cv2.resize(skimage.data.coffee(), (256, 256), interpolation=cv2.INTER_AREA)
+    photograph[:96] = 180, 200, 230
+    keys = [key_of("sky", place) for place in range(4)]
+    mark = kind()
+    made = mark.embed([photograph] * 4, keys, CTX)
+    change = np.array(made)[..., 1].astype(float) - photograph[..., 1]
+    flat, busy = change[:, :88], change[:, 104:]
+    assert np.sqrt(np.mean(flat**2)) < most < 1.4 < np.sqrt(np.mean(busy**2))
+    assert np.abs(flat).max() <= 3
+    assert right(mark, [jpeg(image, 50) for image in made], keys).min() == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "digest", "least"), [("dwtDct", "d2d67c38b50a689c", 0.7), ("dwtDctSvd", "fce888850160724a", 1)]
+)
+def test_the_marks_of_invisible_watermark_are_its_own_to_the_bit(method, digest, least):
+    """As its `WatermarkEncoder` has marked this picture."""
+    import skimage.data
+
+    mark, key = DwtDct(method=method), key_of("package")
+    (made,) = mark.embed([skimage.data.coffee()], [key], CTX)
+    assert hashlib.sha256(made.tobytes()).hexdigest()[:16] == digest
+    assert right(mark, [made], [key])[0] >= least
 
 
 # ── false alarms ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,13 +13,18 @@ import pytest
 import skimage.data
 
 from variorum.annotations import encode_mask, region
+from variorum.evaluation.watermark.watermark_detection import WatermarkDetection
+from variorum.generators.watermark.marks.stdm import Stdm
 from variorum.generators.watermark.watermark import Watermark
 from variorum.generators.watermark.watermark_attack import WatermarkAttack
 from variorum.generators.watermark.watermarking.keys import new_keys
 from variorum.generators.watermark.watermarking.quality import Reference
+from variorum.generators.watermark.watermarking.records import attempts, remade
 from variorum.generators.watermark.watermarking.subjects import BATCH, Subject, batches, subject_of
 from variorum.machine.memo import DiskMemo
 from variorum.pipeline import Job, Threads, build
+from variorum.pixels import encode_png
+from variorum.reports.limits import unstored
 from variorum.schemas.annotations import Annotations, Object, Text
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import Context
@@ -29,6 +35,7 @@ from variorum.schemas.sample import CAPTURED, ENHANCED, GENERATED, Failure, Samp
 from variorum.schemas.uses import optional_models
 from variorum.stages.build import Build
 from variorum.stages.job import models
+from variorum.stages.measure import shard_samples
 
 CTX = Context(3, models("embedded"), None)
 PHOTOGRAPHS = [
@@ -444,3 +451,71 @@ def test_progress_counts_photographs_whose_pictures_are_all_made(photos, tmp_pat
         steps.append([])
         stage.make(stage.parts()[0], steps[-1].append)
     assert steps == [[1, 1, 1], [3]]  # an attack takes all photographs together
+
+
+# ── records in place of pictures ─────────────────────────────────────────────────────────────────────────────────────
+
+FEW = {
+    "attacks": [jpeg(), {"name": "overwrite", "times": 2, "strengths": [1]}, {"name": "distortion", "kind": "rotation"}],
+    "strengths": [0.05, 1],
+}
+
+
+def test_records_say_of_pictures_that_are_not_stored_what_those_would_say(marked):
+    stored = list(samples(list(attack(**FEW).generate(marked, CTX))))
+    kept = list(samples(list(attack(**FEW, keep="records").generate(marked, CTX))))
+    assert [(one.id, one.image is base.image) for one, base in zip(kept, marked, strict=True)] == [
+        (base.id, True) for base in marked
+    ]
+    pictures = {one.id: one for one in stored if one.ops[-1]["name"] == "watermark_attack"}
+    records = {one.id: (base, one) for base in kept for one in attempts(base)}
+    assert records.keys() == pictures.keys()
+    for key, (base, one) in records.items():
+        picture = pictures[key]
+        assert (one.variant, one.op, base.id) == (picture.variant, picture.ops[-1], picture.parent)
+        assert one.sha256 == hashlib.sha256(encode_png(picture.image)).hexdigest()
+    looks = [list(WatermarkDetection().measure(some, CTX)) for some in (stored, kept)]
+    for some in looks:
+        some.sort(key=lambda row: (row["id"], row["mark"], row["wrong_key"]))
+    rounded = ("score", "p_value")
+    for stored_row, kept_row in zip(*looks, strict=True):
+        assert [kept_row[name] for name in rounded] == pytest.approx(
+            [stored_row[name] for name in rounded], rel=1e-5, nan_ok=True
+        )
+        assert repr({**stored_row, **dict.fromkeys(rounded)}) == repr({**kept_row, **dict.fromkeys(rounded)})
+
+
+def test_a_picture_that_is_not_stored_is_made_again_or_not_shown(photos, tmp_path):
+    recipe = {
+        "dataset": "records",
+        "version": "1.0.0",
+        "limit": 2,
+        "source": {"name": "image_folder", "path": str(photos)},
+        "generate": [{"name": "watermark", "frame": 96}, {"name": "watermark_attack", "keep": "records", **FEW}],
+    }
+    job = Job(Recipe.parse(recipe), str(tmp_path / "store"))
+    manifest = build(job, Threads(1))
+    assert "aren't stored" in unstored(manifest)
+    assert manifest.counts == {"original": {"accepted": 2}, "stdm": {"accepted": 2}}
+    shard = next(iter(manifest.shards.values()))[0]
+    base = next(one for one, _ in shard_samples(shard, job.store) if one.variant == "stdm")
+    for one in attempts(base):
+        image = remade(manifest, base, one)
+        assert image is not None
+        assert hashlib.sha256(encode_png(image)).hexdigest() == one.sha256
+    assert remade(manifest, base, one._replace(sha256="0" * 64)) is None
+    with pytest.raises(RecipeError, match=r"its attacked\.json can't be read"):
+        attempts(replace(base, extras={"attacked.json": b"{}"}))
+
+
+def test_a_detector_that_has_changed_cannot_speak_for_pictures_that_are_gone(marked, monkeypatch):
+    kept = list(attack(attacks=[jpeg()], strengths=[1], keep="records").generate(marked[:3], CTX))
+    monkeypatch.setattr(Stdm, "revision", Stdm.revision + 1)
+    with pytest.raises(RecipeError, match="stdm: its detector has changed since"):
+        list(WatermarkDetection().measure(kept, CTX))
+
+
+def test_only_the_last_attacks_can_be_records(marked):
+    first = list(attack(attacks=[jpeg()], strengths=[1], keep="records").generate(marked[:1], CTX))
+    with pytest.raises(RecipeError, match="only the last one"):
+        list(attack(attacks=[jpeg()], strengths=[1], keep="records").generate(first, CTX))

@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
-from variorum.evaluation.watermark.detecting import subject_of
 from variorum.evaluation.watermark.watermark_detection import WatermarkDetection
 from variorum.generators.watermark.attacks.distortion import Distortion
 from variorum.generators.watermark.attacks.overwrite import Overwrite
@@ -14,6 +13,7 @@ from variorum.generators.watermark.marks.spread_spectrum import SpreadSpectrum
 from variorum.generators.watermark.marks.stdm import Stdm
 from variorum.generators.watermark.watermark import Watermark
 from variorum.generators.watermark.watermark_attack import WatermarkAttack
+from variorum.generators.watermark.watermarking.detecting import subject_of
 from variorum.generators.watermark.watermarking.keys import new_keys, read_keys
 from variorum.models import ModelTable
 from variorum.reports.card import _render
@@ -225,6 +225,7 @@ def row(n, *, marked, right=16, attack="", strength=1.0, wrong_key=False, mark="
         "goal": "removal" if attack else "",
         "access": "none" if attack else "",
         "about_mark": False,
+        "moved": False,
         "score": right / 32,
         "bits": 32,
         "right": right,
@@ -353,6 +354,17 @@ def test_a_mark_without_bits_goes_by_p_values():
     assert "Watermark detection" in card(figures(neither))
 
 
+def test_a_removal_says_at_what_strength_and_whether_it_is_seen():
+    attacks = {("a", 0.2): (30, 16), ("a", 0.4): (20, 16), ("b", 0.4): (28, 16), ("b", 1.0): (10, 16)}
+    found = figures(rows(5, attacks))  # a strength of 1 costs 20 dB, from 40
+    lost = {name: one["lost"] for name, one in found["marks"]["m"]["attacks"].items()}
+    assert lost["a"] == {"strength": "0.4", "psnr": 32, "ssim": 0.9, "seen": False}
+    assert lost["b"] == {"strength": "1", "psnr": 20, "ssim": 0.9, "seen": True}
+    text = card(found)
+    assert "| a | at 0.4: 32.0 dB, SSIM 0.90 |" in text
+    assert "0 (20.0 dB, seen)" in text
+
+
 def test_forgeries_and_adaptive_attacks():
     simple = figures(rows(5, {("jpeg", 1.0): (30, 16)}))
     assert simple["marks"]["m"]["adaptive"] == []
@@ -399,6 +411,8 @@ def test_figures_of_a_real_grid(looks):
         assert one["clean"]["found"]["value"] == 100
         assert one["order"] == ["jpeg", "rotation"]
         assert one["attacks"]["rotation"]["mean_p"] < one["attacks"]["jpeg"]["mean_p"]
+        assert one["attacks"]["rotation"]["lost"]["seen"] is None  # it moves the picture
+        assert one["attacks"]["jpeg"]["lost"] is None
     assert found["marks"]["firm"]["psnr"] < found["marks"]["tiles"]["psnr"]
     assert found == figures(looks)  # resamples are the same
 
@@ -425,7 +439,7 @@ def test_plots():
     assert isinstance(curve, CurvePlot)
     assert "a3" in curve.title
     assert [point.value for point in curve.series["m"]] == [0, 0]
-    assert curve.series["m"][0].x < curve.series["m"][1].x
+    assert [point.x for point in curve.series["m"]] == [30, 20]  # dB
     assert set(plots) == {"robustness", "quality", *(f"quality_{n}" for n in range(1, 5)), "tradeoff_1", "tradeoff_2"}
 
 

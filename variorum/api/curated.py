@@ -13,7 +13,7 @@ import numpy as np
 from variorum.api.arguments import from_here, whole_number
 from variorum.edition.verdicts import read_verdicts, rows_of, settle
 from variorum.machine.retrying import printable
-from variorum.reports.card import findings, random_check
+from variorum.reports.ledger_figures import findings, random_check
 from variorum.reports.rows import edition_rows
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Ledger

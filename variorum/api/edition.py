@@ -18,7 +18,7 @@ from variorum.edition.editions import editions, folder_of, read_beside, release_
 from variorum.edition.opening import open_edition
 from variorum.edition.read_at import stored_sample, with_pixels
 from variorum.edition.store import Store
-from variorum.edition.tables import summary_rows
+from variorum.reports.contents import summary_rows
 from variorum.schemas.errors import StoreError, VariorumError
 from variorum.schemas.manifest import QUARANTINE, Manifest
 

@@ -17,8 +17,8 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from variorum.annotations import decode_mask
 from variorum.api.arguments import whole_number
-from variorum.edition.samples import ANNOTATIONS, CAPTION, picture_ending, picture_pixels, read_record, read_sample
-from variorum.edition.shards import OpenShards
+from variorum.edition.samples import CAPTION, picture_ending, picture_pixels, read_record, read_sample
+from variorum.edition.shards import ANNOTATIONS, OpenShards
 from variorum.edition.store import Store
 from variorum.reports.coco_objects import Marked, categories, marked
 from variorum.schemas.annotations import Object

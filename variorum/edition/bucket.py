@@ -23,8 +23,7 @@ from typing import Any
 
 from variorum.edition.remote_errors import code_of
 from variorum.machine.together import AT_ONCE, each
-from variorum.schemas.errors import StoreError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import StoreError, cut
 from variorum.schemas.secrets import remember_values, shown
 
 S3 = ("s3", "s3a")

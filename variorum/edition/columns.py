@@ -15,9 +15,8 @@ from typing import Any, get_args
 
 from variorum.edition.store import Store
 from variorum.machine.retrying import may_pass, passing
-from variorum.schemas.errors import VariorumError
+from variorum.schemas.errors import VariorumError, cut
 from variorum.schemas.fields import CONFIG
-from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import ShardInfo
 from variorum.schemas.sample import LABEL_STATES, MADE_OF, SPLITS, Status
 

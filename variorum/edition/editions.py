@@ -26,9 +26,8 @@ from variorum.edition.records import BARE, to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
 from variorum.machine.together import each
-from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
+from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift, cut
 from variorum.schemas.fields import Number
-from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo, is_dev
 from variorum.schemas.secrets import shown
 
@@ -110,8 +109,10 @@ def current(manifest: Manifest, store: Store) -> Manifest:
 
 
 def set_current(manifest: Manifest, number: int, store: Store) -> None:
-    """Make a release of an edition the current one."""
-    store.put_record(beside(manifest, "current.json"), Current(release=number))
+    """Make a release of an edition the current one, unless it is."""
+    name, wanted = beside(manifest, "current.json"), Current(release=number)
+    if store.made_record(name, Current) != wanted:
+        store.put_record(name, wanted)
 
 
 def release_version(manifest: Manifest, number: int) -> str:

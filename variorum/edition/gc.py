@@ -33,7 +33,7 @@ from variorum.machine.together import AT_ONCE, each
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Ledger, Manifest
 
-OBJECT = re.compile(r"[0-9a-f]{64}\.(tar|parquet)")
+OBJECT = re.compile(r"[0-9a-f]{64}\.(tar|parquet|part)")
 RECORD = re.compile(r"[0-9a-f]{64}\.json")
 DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 ROOTS = ("editions/*/*/*.json", "editions/*/*/ledgers/*.json", "editions/*/*/results/*.json", "panels/*/*/*/*.json")

@@ -8,8 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from variorum.schemas.errors import StoreError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import StoreError, cut
 
 if TYPE_CHECKING:
     from variorum.edition.store import Store

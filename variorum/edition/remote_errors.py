@@ -12,8 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from variorum.machine.retrying import may_pass, passing
-from variorum.schemas.errors import StoreError, TemporaryError, VariorumError, causes
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import StoreError, TemporaryError, VariorumError, causes, cut
 
 CLIENTS = frozenset({"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "s3fs", "urllib3"})
 """Packages whose errors come from a file system on a network."""

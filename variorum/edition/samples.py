@@ -10,17 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from variorum.edition.lenders import keys_of
-from variorum.edition.shards import KEY, PICTURES
+from variorum.edition.shards import ANNOTATIONS, KEY, PICTURES
 from variorum.picture_facts import picture_facts
 from variorum.pixels import UndecodableImage, decode, decode_mask, encode_png, need_memory, upright_size
 from variorum.schemas.annotations import CHECKS, STATES, Annotations, LabelState, Object, Text
 from variorum.schemas.canonical import Json, as_json
-from variorum.schemas.errors import CorruptShard, RecipeError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import CorruptShard, RecipeError, cut
 from variorum.schemas.sample import LABEL_STATES, MADE_OF, SPLITS, Encoded, Failure, Sample, checked_op
 
-ANNOTATIONS = "annotations.json"
-"""Member with objects, texts and the states of labels, in editions whose source or generators have annotations."""
 OWN = (*PICTURES, "json", "cls", ANNOTATIONS)
 """Members that aren't extras."""
 CAPTION = "txt"

@@ -22,6 +22,8 @@ from variorum.schemas.fields import ENDING
 BLOCK = 512
 PICTURES = ("avif", "bmp", "gif", "jp2", "jpg", "png", "ppm", "tif", "webp")
 """Endings of the member with the picture; `mask.png` and other endings with a dot are further members."""
+ANNOTATIONS = "annotations.json"
+"""Member with objects, texts and the states of labels, in editions whose source or generators have annotations."""
 MAX_NAME = 100
 MAX_MEMBER = 8**11 - 1
 KEY = re.compile(r"[A-Za-z0-9_-]+")

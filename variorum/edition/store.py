@@ -1,6 +1,6 @@
 """The store of editions: a folder or fsspec URL in which finished files never change.
 
-    objects/<sha256>.tar|parquet    shards and tables, named by their content
+    objects/<sha256>.tar|parquet    shards and tables, named by their content; .part until a unit has all of its parts
     units/<unit key>.json           receipts; a unit is done if its receipt exists
     measures/<key>.json             the same for tables of measurements and scores
     editions/<name>/<version>/      manifest.json, the card, ledgers/, and data/ linking to the shards under readable
@@ -45,8 +45,7 @@ from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.machine.retrying import hash_content, may_pass, passing
 from variorum.machine.workplace import sweep, workplace
-from variorum.schemas.errors import CorruptShard, StoreError, VariorumError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import CorruptShard, StoreError, VariorumError, cut
 from variorum.schemas.manifest import Receipt, ShardInfo
 from variorum.schemas.secrets import remember, shown
 
@@ -54,7 +53,7 @@ log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=BaseModel)
 File = tuple[ShardInfo, str]
-"""An object and its suffix, `.tar` or `.parquet`."""
+"""An object and its suffix, `.tar`, `.parquet` or `.part`."""
 
 FEW = 16
 """Up to this many objects are looked up one by one; a listing takes as long as the store is large."""
@@ -406,6 +405,19 @@ class Store:
             self.put(name, data)
             return receipt
         return winner
+
+    def drop_part(self, receipt: Receipt) -> None:
+        """Remove a part's files and then its receipt, as its unit has a receipt now."""
+        for info, suffix in receipt.files():
+            self._intact.discard(info.sha256 + suffix)
+            if not self.local:
+                self._copy_of(info.sha256 + suffix).unlink(missing_ok=True)
+            self._remove(self.object(info, suffix))
+        self._remove(f"{self.root}/units/{receipt.unit}.json")
+
+    def _remove(self, path: str) -> None:
+        with self.explained(), suppress(FileNotFoundError):
+            self.fs.rm_file(path)
 
     def table(self, key: str) -> ShardInfo | None:
         """The table stored under a key, or None. Doesn't check that its file exists."""

@@ -35,9 +35,8 @@ from variorum.edition.shards import naming
 from variorum.edition.store import Store
 from variorum.machine.parquet_pages import check_pages
 from variorum.machine.retrying import hash_content
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
-from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo
+from variorum.schemas.errors import RecipeError, cut
+from variorum.schemas.manifest import FORMAT, ShardInfo
 from variorum.schemas.sample import BASELINES, LABEL_STATES, MADE_OF
 
 KEYS = ("id", "sha256")
@@ -52,14 +51,13 @@ HIDDEN = ("ops", "detail", "start", "width", "height", "captions", "states", "an
 """Columns that detectors don't get: they would fill the memory, or detectors measure them themselves."""
 
 
-def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
+def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT, *, part: str = "") -> bytes:
     """The table of a unit: fixed columns first, then one column per gate, `gate.<name>`, sorted by name.
 
     A unit in which a picture is made of others has a column for that, one that withholds pictures with states of labels
     one for these, a released unit with verdicts some for these.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     kinds = column_kinds()
     fixed = {name: kinds[name] for name in (EDITION_COLUMNS if format == 3 else (*EDITION_COLUMNS, *NEW))}
@@ -68,8 +66,36 @@ def rows_to_parquet(rows: list[dict[str, Any]], format: int = FORMAT) -> bytes:
     if any("action" in row for row in rows):
         fixed |= {name: kinds[name] for name in JUDGED}
     schema = pa.schema([*fixed.items(), *((name, pa.float64()) for name in gates)])
+    if part:  # its key makes it a file of its own, which nothing else names
+        schema = schema.with_metadata({"part": part})
+    return _written(pa.Table.from_pylist(rows, schema=schema))
+
+
+def joined_rows(tables: Sequence[Any], order: Sequence[int], starts: Sequence[int]) -> bytes:
+    """The tables of a unit's parts as the table of the unit.
+
+    Args:
+        tables: of the parts.
+        order: for each row of the result, its number among the rows of all parts.
+        starts: for each row of the result, its `start`.
+    """
+    import pyarrow as pa
+
+    table = pa.concat_tables(tables, promote_options="default").take(pa.array(order, pa.int64()))
+    gates = sorted(name for name in table.column_names if name.startswith("gate."))
+    fixed = (*EDITION_COLUMNS, *NEW, MADE_OF, LABEL_STATES)
+    table = table.select([*(name for name in fixed if name in table.column_names), *gates])
+    table = table.replace_schema_metadata(None).combine_chunks()
+    place = table.column_names.index("start")
+    return _written(table.set_column(place, table.field(place), pa.array(starts, table.field(place).type)))
+
+
+def _written(table: Any) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
@@ -335,27 +361,6 @@ def _column(where: str, name: str, values: Any) -> Any:
     except (ValueError, TypeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
         why = cut(" ".join(str(error).split()))
         raise RecipeError(f"{where}: column {name!r} isn't of one shape and type: {why}") from None
-
-
-def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """The edition's counts: one row per variant with the number of pictures by status, and the reasons.
-
-    `dropped` is there for a release, `withheld` where a picture is.
-    """
-    rows = []
-    withheld = any(key.startswith("withheld:") for found in manifest.counts.values() for key in found)
-    for variant, counts in manifest.counts.items():
-        totals: dict[str, int] = {"accepted": 0, "quarantined": 0, "ineligible": 0, "failed": 0}
-        if manifest.ledger:
-            totals["dropped"] = 0
-        if withheld:
-            totals["withheld"] = 0
-        for key, number in counts.items():
-            totals[key.partition(":")[0]] += number
-        reasons = sorted(((n, key.partition(":")[2]) for key, n in counts.items() if ":" in key), reverse=True)
-        why = ", ".join(f"{reason} {number}" for number, reason in reasons)
-        rows.append({"variant": variant, **totals, "reasons": why})
-    return rows
 
 
 def counts(table: Any) -> dict[str, dict[str, int]]:

@@ -15,8 +15,7 @@ from variorum.edition.columns import check_columns, reading
 from variorum.edition.lenders import made_of_those
 from variorum.edition.store import Store
 from variorum.edition.tables import keep_file, read_part
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
+from variorum.schemas.errors import RecipeError, cut
 from variorum.schemas.manifest import ShardInfo
 from variorum.schemas.verdict import Action, Verdict, Verdicts
 

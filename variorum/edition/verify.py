@@ -17,7 +17,6 @@ from variorum.edition.editions import check_data, files_of, folder_of, read_besi
 from variorum.edition.lenders import ITSELF, NAMING, keys_of, names_of
 from variorum.edition.pulled import without
 from variorum.edition.samples import (
-    ANNOTATIONS,
     annotation_digest,
     annotation_fields,
     encode_record,
@@ -25,7 +24,7 @@ from variorum.edition.samples import (
     read_sample,
     strict_json,
 )
-from variorum.edition.shards import PICTURES, read_shard, stored_size
+from variorum.edition.shards import ANNOTATIONS, PICTURES, read_shard, stored_size
 from variorum.edition.store import Store
 from variorum.edition.tables import COUNTED, counts, licences, read_part, read_table, read_unit
 from variorum.edition.tables import sources_edited as edited
@@ -33,9 +32,8 @@ from variorum.edition.units import edition_units, row_groups, with_splits
 from variorum.edition.verdicts import MADE_OF_WITHHELD, OUT, read_verdicts, settle
 from variorum.machine.progress import Advance
 from variorum.schemas.canonical import digest as digest_of
-from variorum.schemas.errors import CorruptShard
+from variorum.schemas.errors import CorruptShard, cut
 from variorum.schemas.licences import all_of
-from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, config_of, ordered, split_of
 from variorum.schemas.sample import MADE_OF, NOTHING, RESTRICTED, Sample
 

@@ -23,7 +23,7 @@ from variorum.hub.secret_bytes import Needle, found_in, suspicious
 from variorum.machine.progress import QUIET, Progress
 from variorum.picture_facts import has_position
 from variorum.reports.class_plot import FILE as CLASSES
-from variorum.reports.hub_types import configurations, features
+from variorum.reports.hub_types import ALL, configurations, features
 from variorum.reports.licences import combined, terms_of
 from variorum.reports.rows import edition_rows
 from variorum.reports.verified import verify_edition
@@ -253,18 +253,22 @@ def load_first(manifest: Manifest, store: Store) -> str:
     """
     from importlib.metadata import version
 
-    from datasets import load_dataset
+    from datasets.load import dataset_module_factory, get_dataset_builder_class
 
     if not store.local:
         return ""
-    folder, declared, name = folder_of(manifest, store), features(manifest), f"{manifest.dataset}@{manifest.version}"
-    for config in configurations(manifest):
-        try:
-            for split, rows in load_dataset(folder, config, streaming=True).items():
+    declared, name, config = features(manifest), f"{manifest.dataset}@{manifest.version}", ALL
+    try:
+        card = dataset_module_factory(folder_of(manifest, store))  # `load_dataset` would read it for each configuration
+        builder = get_dataset_builder_class(card)
+        for config in configurations(manifest):
+            info = card.dataset_infos.get(config)
+            made = builder(config_name=config, hash=card.hash, info=info, **card.builder_kwargs)
+            for split, rows in made.as_streaming_dataset().items():
                 row = next(iter(rows))
                 if rows.features != declared or set(row) != set(declared):
                     raise StoreError(f"{name}: {config}, {split} has other columns than its card declares")
-        except (ValueError, TypeError, LookupError, OSError, StopIteration) as error:
-            why = cut(" ".join(str(error).split()))
-            raise StoreError(f"{name}: `datasets` can't load its configuration {config} ({why})") from error
+    except (ValueError, TypeError, LookupError, OSError, StopIteration) as error:
+        why = cut(" ".join(str(error).split()))
+        raise StoreError(f"{name}: `datasets` can't load its configuration {config} ({why})") from error
     return version("datasets")

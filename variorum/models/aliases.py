@@ -85,13 +85,16 @@ class ModelTable:
             RecipeError: no such alias; a brought model has no entry either.
         """
         if alias not in self._table:
-            other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
             raise UnknownName(
-                f"no model alias {alias!r} in profile {self.profile}{other}{meant(alias)}; there are: "
-                f"{', '.join(self.aliases())}; a model that you bring has a prefix: "
-                f"{', '.join(f'{way}:' for way in PREFIXES)}"
+                f"{self._no_alias(alias)}{meant(alias)}; there are: {', '.join(self.aliases())}; a model that you "
+                f"bring has a prefix: {', '.join(f'{way}:' for way in PREFIXES)}"
             )
         return self._table[alias][0]
+
+    def _no_alias(self, alias: str) -> str:
+        """What is wrong with an alias that isn't in the table."""
+        other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
+        return f"no model alias {alias!r} in profile {self.profile}{other}"
 
     def pin(self, alias: str) -> str:
         """Pin an alias: `name@content+loader.revision`, then the options and the pins of what it uses.
@@ -398,6 +401,8 @@ class ModelTable:
 
     def why_unavailable(self, alias: str) -> str:
         """Why a model can't be had here, in a line; `""` if it can. Loads and fetches nothing."""
+        if not self._brought.knows(alias) and alias not in self._table:
+            return self._no_alias(alias)
         try:
             found = self.status(alias)
         except RecipeError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,19 @@ import yaml
 
 from variorum.edition.editions import release_number, write_beside
 from variorum.edition.store import Store
-from variorum.edition.tables import summary_rows
 from variorum.reports.card_plots import evaluation_plots, sheet_text, shown, write_plots
 from variorum.reports.card_record import card_key, put_card
 from variorum.reports.class_plot import FILE as CLASSES
 from variorum.reports.class_plot import class_counts, class_plot, class_text
 from variorum.reports.contact_sheet import contact_sheet
-from variorum.reports.contents import Contents, contents, formats, split_table, tasks
+from variorum.reports.contents import Contents, contents, formats, split_table, summary_rows, tasks
 from variorum.reports.croissant import write_croissant
-from variorum.reports.figures import Row, Shown, flat_figures, markdown, table_cell
+from variorum.reports.figures import Shown, flat_figures, markdown, table_cell
 from variorum.reports.funnel import Group, funnel, plot, worst
 from variorum.reports.given import Sealed, given_files, given_pictures
 from variorum.reports.glance import glance
 from variorum.reports.hub_types import front_matter, record
+from variorum.reports.ledger_figures import findings, step_figures
 from variorum.reports.licences import terms_of
 from variorum.reports.limits import limits
 from variorum.reports.rows import edition_rows, variants
@@ -39,12 +39,10 @@ from variorum.reports.versions import since
 from variorum.reports.warned import TAG, gate
 from variorum.reports.words import words_of_reason
 from variorum.schemas.errors import CorruptShard
-from variorum.schemas.manifest import QUARANTINE, Ledger, Manifest
+from variorum.schemas.manifest import QUARANTINE, Manifest
 from variorum.schemas.recipe import Recipe
 from variorum.stages.evaluate import read_figures
 
-FINDINGS = "findings"
-"""A step's figure that is a list of sentences."""
 WARNINGS = "warnings"
 """An evaluation's figure that is a list of sentences, which stand first on the card."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -218,35 +216,10 @@ def render_curation(manifest: Manifest, rows: Any, store: Store, known: Mapping[
     )
 
 
-def findings(ledger: Ledger) -> list[tuple[str, str]]:
-    """(step, sentence) for each finding of a step about the edition as a whole."""
-    found = ((step, figures.get(FINDINGS)) for step, figures in ledger.figures.items())
-    return [(step, str(line)) for step, lines in found if isinstance(lines, list) for line in lines]
-
-
 def warnings(found: Mapping[str, Any]) -> list[str]:
     """What evaluations warn of that a reader should know before anything else."""
     said = [kept["figures"].get(WARNINGS) for kept in found.values()]
     return [str(line) for lines in said if isinstance(lines, list) for line in lines]
-
-
-def random_check(ledger: Ledger) -> str:
-    """Say how many pictures the audit has drawn besides the questions, and how closely they tell the error rate."""
-    if not (drawn := ledger.counts.get("audit", {}).get("drawn", 0)):
-        return ""
-    line = f"random check: {drawn:,} other picture{'s' if drawn > 1 else ''}"
-    told = str(ledger.figures.get("audit", {}).get("state", "")).partition(", which ")[2]
-    return f"{line}; together they {told}" if told else line
-
-
-def step_figures(ledger: Ledger, known: Collection[str] = ()) -> list[Row]:
-    """(step, figure, value) of the detectors and deciders that have no template; `known` has the templates."""
-    return [
-        (step, name.replace("_", " "), value)
-        for step, found in ledger.figures.items()
-        if f"_{step}" not in (known or templates())
-        for name, value in flat_figures({name: found[name] for name in found if name != FINDINGS}, most=6)
-    ]
 
 
 def render_detectors(manifest: Manifest) -> str:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from variorum.edition.samples import ANNOTATIONS
-from variorum.edition.shards import PICTURES
+from variorum.edition.shards import ANNOTATIONS, PICTURES
 from variorum.edition.store import Store
-from variorum.edition.tables import read_unit
 from variorum.reports.figures import Row, Shown
 from variorum.schemas.manifest import Manifest
 
@@ -97,8 +95,31 @@ def annotation_counts(manifest: Manifest, store: Store) -> Contents:
         return Contents()
     import pyarrow as pa
 
+    from variorum.edition.tables import read_unit
+
     tables = [read_unit(store, info, ("status", *ANNOTATED).__contains__) for info in manifest.rows]
     return contents(pa.concat_tables(tables, promote_options="default"))
+
+
+def summary_rows(manifest: Manifest) -> list[dict[str, Any]]:
+    """The edition's counts: one row per variant with the number of pictures by status, and the reasons.
+
+    `dropped` is there for a release, `withheld` where a picture is.
+    """
+    rows = []
+    withheld = any(key.startswith("withheld:") for found in manifest.counts.values() for key in found)
+    for variant, counts in manifest.counts.items():
+        totals: dict[str, int] = {"accepted": 0, "quarantined": 0, "ineligible": 0, "failed": 0}
+        if manifest.ledger:
+            totals["dropped"] = 0
+        if withheld:
+            totals["withheld"] = 0
+        for key, number in counts.items():
+            totals[key.partition(":")[0]] += number
+        reasons = sorted(((n, key.partition(":")[2]) for key, n in counts.items() if ":" in key), reverse=True)
+        why = ", ".join(f"{reason} {number}" for number, reason in reasons)
+        rows.append({"variant": variant, **totals, "reasons": why})
+    return rows
 
 
 def split_table(manifest: Manifest) -> Shown | None:

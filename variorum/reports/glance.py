@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from variorum.edition.tables import summary_rows
+from variorum.reports.contents import summary_rows
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.sample import GENERATED
 

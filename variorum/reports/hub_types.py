@@ -12,8 +12,7 @@ from typing import Any
 
 import yaml
 
-from variorum.edition.samples import ANNOTATIONS
-from variorum.edition.shards import PICTURES
+from variorum.edition.shards import ANNOTATIONS, PICTURES
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import QUARANTINE, Manifest, Shard, group_of, split_of
 
@@ -27,6 +26,8 @@ SAFETY = "safety.json"
 """Member that the detector `safety` adds."""
 BOXES = "boxes.json"
 """Member that the generator `box_noise` adds."""
+ATTACKED = "attacked.json"
+"""Member that the generator `watermark_attack` adds with `keep: records`."""
 RECORD = ("id", "sha256", "parent", "variant", "labels", "origin", "licence", "reason", "ops")
 """Fields of a record of format 3."""
 
@@ -47,6 +48,8 @@ def features(manifest: Manifest) -> Any:
             columns[member] = safety_types()
         elif member == BOXES:
             columns[member] = box_types()
+        elif member == ATTACKED:
+            columns[member] = attacked_types()
         elif member == "cls":
             columns[member] = ClassLabel(names=[name for _, name in manifest.classes])
         elif member in PICTURES or member.endswith(".png"):
@@ -142,6 +145,17 @@ def box_types() -> dict[str, Any]:
         "redraws": List(Value("int32")),
     }
     return {"kind": text, "law": text, "level": number, "seed": Value("int32"), "objects": objects}
+
+
+def attacked_types() -> dict[str, Any]:
+    """The types of the `attacked.json` member: pictures that aren't stored, each with a record in JSON, and marks."""
+    from datasets import List, Value
+
+    texts = List(Value("string"))
+    return {
+        "pictures": dict.fromkeys(("id", "variant", "sha256", "record"), texts),
+        "marks": dict.fromkeys(("mark", "method"), texts),
+    }
 
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:

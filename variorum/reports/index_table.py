@@ -44,7 +44,8 @@ def index_table(manifest: Manifest, rows: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows = rows.filter(pc.is_in(rows["status"], value_set=pa.array(["accepted", "withheld"])))
+    kept = pc.is_in(rows["status"], value_set=pa.array(["accepted", "withheld"]))
+    rows = rows if pc.all(kept).as_py() else rows.filter(kept)  # a copy takes as much memory again
     withheld = pc.equal(rows["status"], "withheld")
     shards = [
         shard_name(manifest, group, number) if number >= 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from variorum.reports.hub_types import ATTACKED
 from variorum.reports.licence_facts import UNKNOWN
 from variorum.schemas.manifest import Manifest, is_dev
 
@@ -26,6 +27,8 @@ def limits(manifest: Manifest) -> list[str]:
             f"{_several(lost, 'picture')} that could have been here failed, couldn't be made or didn't pass a check; "
             "they aren't missing at random."
         )
+    if said := unstored(manifest):
+        found.append(said)
     splits = manifest.splits()
     if len(splits) == 1:
         found.append(
@@ -41,6 +44,17 @@ def limits(manifest: Manifest) -> list[str]:
             "Pictures were changed or made by programs; how models fare on them needn't be how they fare outside."
         )
     return found
+
+
+def unstored(manifest: Manifest) -> str:
+    """What was made and judged for an edition and isn't stored, and how to have it; `""` if there is nothing."""
+    if ATTACKED not in manifest.members:
+        return ""
+    return (
+        f"Attacked pictures were judged when they were made and aren't stored; the member {ATTACKED} has the record "
+        "and the sha256 of each. The same command with --set generate.watermark_attack.keep=pictures makes and stores "
+        "them, to the byte."
+    )
 
 
 def _several(number: int, what: str) -> str:

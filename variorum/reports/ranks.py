@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from variorum.edition.editions import release_number
-from variorum.edition.samples import ANNOTATIONS
-from variorum.edition.shards import PICTURES
+from variorum.edition.shards import ANNOTATIONS, PICTURES
 from variorum.reports.diff import Change
 from variorum.schemas.manifest import Manifest, is_dev
 

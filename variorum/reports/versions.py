@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from variorum.edition.editions import base_of, before, beside, editions, files_of, find, read_manifest
 from variorum.edition.pulled import read_pulled
 from variorum.edition.store import Store
-from variorum.reports.diff import diff
-from variorum.reports.ranks import Rank, rank_of
 from variorum.schemas.errors import CorruptShard, StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
+
+if TYPE_CHECKING:
+    from variorum.reports.ranks import Rank
 
 log = logging.getLogger(__name__)
 
@@ -119,12 +121,14 @@ def withheld(manifest: Manifest) -> int:
 def since(manifest: Manifest, store: Store) -> Since | None:
     """Compare an edition with the version `before` it; None without one, or if its files are damaged."""
     try:
-        earlier = before(manifest, store)
-        changes = diff(earlier, manifest, store) if earlier else []
+        if (earlier := before(manifest, store)) is None:
+            return None
+        from variorum.reports.diff import diff
+        from variorum.reports.ranks import rank_of
+
+        changes = diff(earlier, manifest, store)
     except CorruptShard as error:
         log.warning("%s@%s isn't compared with an earlier version: %s", manifest.dataset, manifest.version, error)
-        return None
-    if earlier is None:
         return None
     counts = Counter(change.kind for change in changes)
     return Since(earlier.version, rank_of(earlier, manifest, changes), dict(sorted(counts.items())))

@@ -59,6 +59,8 @@ RECORDED = (
 """Packages whose versions a receipt records."""
 MOST_GROUPS = 200
 """Shards that a unit may have: they are open at the same time, and loaders list all of them."""
+PART = "part"
+"""Stands for all groups in a part of a unit."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
 
@@ -75,12 +77,13 @@ class Build:
         self.then = then
 
     def parts(self) -> Sequence[Unit]:
-        """The plan's units."""
-        return self.job.plan.units
+        """The plan's units, or parts of them; `variorum.stages.join` makes units of parts."""
+        return self.job.plan.parts
 
     def kept(self, part: Unit) -> Receipt | None:
-        """The unit's receipt."""
-        return self.job.store.receipt(part.key)
+        """The receipt of a unit, or of a part whose unit has none yet."""
+        store = self.job.store
+        return (store.receipt(part.unit) if part.unit else None) or store.receipt(part.key)
 
     def check(self) -> None:
         """Return whether all can be made.
@@ -112,7 +115,7 @@ class Build:
 
     @running_out()
     def _make(self, part: Unit, reached: Advance) -> Receipt:
-        """Make a unit's pictures, write its shards and table, and store the receipt.
+        """Make the pictures of a unit or a part, write its shards and table, and store the receipt.
 
         Decoding, any generators, and encoding with writing each have a thread; bounded queues join them.
 
@@ -124,7 +127,7 @@ class Build:
         recipe, ctx, store = self.job.recipe, self.job.ctx, self.job.store
         used = UsedMemo(ctx.memo)
         making = replace(ctx, memo=used)
-        done = store.receipt(part.key)
+        done = self.kept(part)
         if done and store.whole(done.files()):  # another process has made it meanwhile
             return done
         if part.key not in self.job.plan.keys:  # planned in another process, from other data or models
@@ -150,7 +153,7 @@ class Build:
         values: dict[str, Json] = {}
         with (
             used.cleared_if(lambda: any(one.status == "withheld" for one in (*unused, *failures))),
-            Shards(store) as shards,
+            Shards(store, part=bool(part.unit)) as shards,
             closing(pictures),  # if a generator raises, its traceback would keep this open
             closing(prefetch(items, AHEAD) if recipe.generate else pictures) as made_items,
         ):
@@ -170,8 +173,11 @@ class Build:
             failures = unused + failures
             check_failures(recipe, part, failures, roots)
             kept, rows, endings = shards.kept()
+        samples = kept.pop(PART, None)
         rows.extend({**failure_row(failure, index), "source": _root(failure, roots)} for failure in failures)
-        table = store.keep_bytes(rows_to_parquet(rows), ".parquet", samples=len(rows))
+        table = store.keep_bytes(
+            rows_to_parquet(rows, part=part.key if part.unit else ""), ".parquet", samples=len(rows)
+        )
         made: dict[str, Json] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -189,6 +195,7 @@ class Build:
                 start=part.start,
                 stop=part.stop,
                 shards=kept,
+                part=samples,
                 members=endings,
                 rows=table,
                 made=made,
@@ -215,23 +222,27 @@ class Finished:
 
 
 class Shards:
-    """A unit's shards while they are written, one per group, and its rows."""
+    """A unit's shards while they are written, one per group, and its rows. A part has one file for all groups."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, part: bool = False) -> None:
         self.store = store
+        self._part = part
+        self._groups: set[str] = set()
         self._stack = ExitStack()
         self._writers: dict[str, ShardWriter] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
 
     def write(self, group: str, key: str, members: Mapping[str, bytes], row: Mapping[str, Any]) -> None:
         """Append a sample to the shard of its group, and its row with the place in the shard."""
+        self._groups.add(group)
+        if len(self._groups) > MOST_GROUPS:
+            raise RecipeError(
+                f"configs: more than {MOST_GROUPS} configurations and splits in one unit, the last {group!r}; "
+                f"choose a field with few values"
+            )
+        group = PART if self._part else group
         if group not in self._writers:
-            if len(self._writers) == MOST_GROUPS:
-                raise RecipeError(
-                    f"configs: more than {MOST_GROUPS} configurations and splits in one unit, the last {group!r}; "
-                    f"choose a field with few values"
-                )
-            path = self._stack.enter_context(self.store.temporary(".tar"))
+            path = self._stack.enter_context(self.store.temporary(".part" if self._part else ".tar"))
             self._writers[group] = self._stack.enter_context(ShardWriter(path))
         start = self._writers[group].write(key, members)
         self._rows.setdefault(group, []).append({**row, "start": start})
@@ -294,7 +305,7 @@ def check_failures(recipe: Recipe, unit: Unit, failures: list[Failure], roots: d
     failed = [failure for failure in failures if failure.status == "failed"]
     sources = {_root(failure, roots) for failure in failed}
     # a short last unit may have as many as a whole one: a few odd files at the end don't stop a folder
-    samples = max(unit.samples, recipe.samples_per_shard) if unit.start else unit.samples
+    samples = max(unit.samples, recipe.samples_at_once) if unit.start else unit.samples
     if len(sources) > recipe.max_failure_rate * samples:
         reasons = ", ".join(
             f"{reason} {n}" for reason, n in Counter(failure.reason for failure in failed).most_common(5)

@@ -23,8 +23,8 @@ class Estimate:
     """The cost of a run, as far as it is known before.
 
     Attributes:
-        done: number of finished units.
-        units: number of all units.
+        done: number of finished units, or of parts of them where they are made in parts.
+        units: number of all.
         measured_on: number of source samples in the earlier units; if 0, the rest is None.
         disk_bytes: size of the finished edition's shards and tables, without releases.
         peak_bytes: highest memory use of a process so far.
@@ -56,29 +56,31 @@ class Estimate:
 def estimate(job: Job) -> Estimate:
     """Size, memory and time of a run, from receipts of the dataset's editions in the store."""
     store, plan = job.store, job.plan
-    receipts = _receipts((unit.key for unit in plan.units), store)
+    wanted = dict.fromkeys(key for part in plan.parts for key in (part.unit, part.key) if key)
+    receipts = _receipts(wanted, store)
     there = store.sound((file for receipt in receipts.values() for file in receipt.files()), check=False)
     kept = {
         key: receipt
         for key, receipt in receipts.items()
         if all(info.sha256 + suffix in there for info, suffix in receipt.files())
     }
+    left = [part for part in plan.parts if part.key not in kept and part.unit not in kept]
+    done = len(plan.parts) - len(left)
     earlier = list(kept.values()) or _earlier(job.recipe.dataset, store)
     samples = sum(receipt.stop - receipt.start for receipt in earlier)
     if not samples:
-        return Estimate(len(kept), len(plan.units))
+        return Estimate(done, len(plan.parts))
     size = sum(info.size for receipt in earlier for info, _ in receipt.files()) / samples
     seconds = sum(_number(receipt, "seconds") for receipt in earlier) / samples
-    left = sum(unit.samples for unit in plan.units if unit.key not in kept)
     memory, of_gpu = (max(_number(receipt, name) for receipt in earlier) for name in ("peak_memory", "gpu_peak_memory"))
     return Estimate(
-        done=len(kept),
-        units=len(plan.units),
+        done=done,
+        units=len(plan.parts),
         measured_on=samples,
         disk_bytes=int(size * plan.size),
         peak_bytes=int(memory) or None,
         gpu_peak_bytes=int(of_gpu) or None,
-        seconds=seconds * left,
+        seconds=seconds * sum(part.samples for part in left),
     )
 
 

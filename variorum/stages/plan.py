@@ -6,6 +6,7 @@ So a receipt under a key means that the unit is finished, no matter which proces
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from variorum.models.filters import UNAVAILABLE
@@ -22,11 +23,15 @@ FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Source samples `start` to `stop - 1`, and the key of the pictures that the recipe makes of them."""
+    """Source samples `start` to `stop - 1`, and the key of the pictures that the recipe makes of them.
+
+    A part of a unit has the key of that in `unit`.
+    """
 
     start: int
     stop: int
     key: str
+    unit: str = ""
 
     @property
     def samples(self) -> int:
@@ -42,13 +47,15 @@ class Plan:
     """The units and the identity of an edition, known before any work."""
 
     units: tuple[Unit, ...]
+    parts: tuple[Unit, ...]
+    """What is made at a time: units, or parts of them."""
     size: int
     fingerprint: str
     classes: tuple[ClassInfo, ...]
     models: dict[str, str]
     filters: tuple[str, ...]
     keys: frozenset[str]
-    """Of the units."""
+    """Of the units and of the parts."""
 
 
 def plan(recipe: Recipe, ctx: Context) -> Plan:
@@ -92,12 +99,25 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     ]
     if others:
         identity["references"] = others
+    if recipe.samples_per_part:
+        identity["part"] = recipe.samples_per_part
     step = recipe.samples_per_shard
     ranges = [(start, min(start + step, size)) for start in range(0, size, step)]
     keys = digests(identity, ({"start": start, "stop": stop} for start, stop in ranges))
     units = tuple(Unit(start, stop, key) for (start, stop), key in zip(ranges, keys, strict=True))
     fingerprint = digest([recipe.fingerprint(), [unit.key for unit in units]])
-    return Plan(units, size, fingerprint, classes, models, tuple(filters), frozenset(unit.key for unit in units))
+    parts = tuple(part for unit in units for part in _parts(unit, recipe.samples_at_once))
+    all_keys = frozenset(unit.key for unit in (*units, *parts))
+    return Plan(units, parts, size, fingerprint, classes, models, tuple(filters), all_keys)
+
+
+def _parts(unit: Unit, step: int) -> Iterator[Unit]:
+    if unit.samples <= step:
+        yield unit
+        return
+    for start in range(unit.start, unit.stop, step):
+        stop = min(start + step, unit.stop)
+        yield Unit(start, stop, digest(["part", unit.key, start, stop]), unit.key)
 
 
 def optional_pins(component: Component, ctx: Context) -> dict[str, str]:

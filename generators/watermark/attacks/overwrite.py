@@ -1,7 +1,8 @@
 """Overwriting: pictures are marked again with other keys, by the mark's public algorithm.
 
 The attacker has the algorithm and not the key. He doesn't know where the bits lie, so to the first mark his own one is
-noise in the same places and frequencies.
+noise in the same places and frequencies. Each new mark costs about as much as the first one did, so the strength is
+their number: 16 marks of 45 dB leave 33 dB.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Overwrite(Attack):
     access: ClassVar[Access] = "grey box"
     about_mark: ClassVar[bool] = True
 
-    times: int = Field(default=5, ge=1, le=50)
-    """How often at full strength; at least once."""
+    times: int = Field(default=16, ge=1, le=50)
+    """How often at full strength; at least once. The default gives 1, 3, 8 and 16 at .05, .2, .5 and 1."""
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """Return the number of times."""

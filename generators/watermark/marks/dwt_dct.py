@@ -1,12 +1,12 @@
-"""The mark `dwtDct` of the package invisible-watermark, to compare with: weak, and marked so on purpose.
+"""The marks `dwtDct` and `dwtDctSvd` of the package invisible-watermark, to compare with.
 
 Behaviour and constants are those of invisible-watermark 0.2.0 (MIT licence), to the bit; the code is this project's
-own and works on all blocks at once.
+own, and that of `dwtDct` works on all blocks at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import cv2
@@ -29,23 +29,26 @@ HAAR = float(np.sqrt(0.5))
 class DwtDct(Mark):
     """A payload of 32 or 64 bits in the chroma channel U, block by block: an old mark as many tools still apply it.
 
-    It keeps the package's faults, so that results can be compared with those of papers: in spite of its name it has no
-    cosine transform; two detail bands are swapped on the way back, which costs about 4 dB; values are cut off instead
-    of rounded; and there is no key but the payload. Where a block's largest value changes, its bit is lost. JPEG with
-    subsampled chroma ends it, and already without any attack about a fifth of the bits are wrong. Use `stdm` to mark
-    pictures.
+    It keeps the package's faults, so that results can be compared with those of papers: two detail bands are swapped
+    on the way back, which costs about 4 dB; values are cut off instead of rounded; and there is no key but the payload.
+    `dwtDct` has no cosine transform in spite of its name; where a block's largest value changes, its bit is lost. JPEG
+    with subsampled chroma ends it, and already without any attack about a fifth of the bits are wrong. Use `stdm` to
+    mark pictures.
     """
 
+    method: Literal["dwtDct", "dwtDctSvd"] = "dwtDct"
+    """Of the package: `dwtDct` moves a block's largest value but the first, `dwtDctSvd` its largest singular value."""
     bits: Literal[32, 64] = 32
     """Of the payload."""
 
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
-        """The marked pictures, as the package's `WatermarkEncoder` with `dwtDct` makes them."""
-        return [_embedded(image, payload) for image, payload in zip(images, self.payloads(keys), strict=True)]
+        """The marked pictures, as the package's `WatermarkEncoder` makes them."""
+        move = _moved if self.method == "dwtDct" else _singular_moved
+        return [_embedded(image, payload, move) for image, payload in zip(images, self.payloads(keys), strict=True)]
 
     def detect(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Detected:
         """The share of right bits, the bits, and how often chance gives as many right ones."""
-        found = [_bits(image, self.bits) for image in images]
+        found = [_bits(image, self.bits, _largest if self.method == "dwtDct" else _singular) for image in images]
         bits, payloads = np.array(found, bool).reshape(-1, self.bits), self.payloads(keys)
         return Detected((bits == payloads).mean(1), bits, bits_p_values(bits, payloads))
 
@@ -57,29 +60,49 @@ class DwtDct(Mark):
         return super().refusal(image)
 
 
-def _embedded(image: Pixels, payload: Bools) -> Pixels:
+def _embedded(image: Pixels, payload: Bools, move: Callable[[Floats, Bools], None]) -> Pixels:
     yuv = cv2.cvtColor(image, cv2.COLOR_RGB2YUV)
     high, wide = (length // 4 * 4 for length in image.shape[:2])
     low, rows, columns, both = _haar(yuv[:high, :wide, 1])
     blocks = _blocks(low)
-    place, value = _strongest(blocks)
-    wanted = payload[np.arange(len(blocks)) % len(payload)]
-    moved = (np.abs(value) // SCALE + 0.25 + 0.5 * wanted) * SCALE
-    blocks[np.arange(len(blocks)), place] = np.where(value >= 0, moved, -moved)
+    move(blocks, payload[np.arange(len(blocks)) % len(payload)])
     _put(low, blocks)
     whole = _back(low, columns, rows, both)  # two bands swapped, as in the package
     yuv[:high, :wide, 1] = whole.astype(np.int64).astype(np.uint8)  # cut off, and wrapped beyond 0 and 255
     return np.asarray(cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB), np.uint8)
 
 
-def _bits(image: Pixels, bits: int) -> Bools:
+def _moved(blocks: Floats, wanted: Bools) -> None:
+    place, value = _strongest(blocks)
+    moved = (np.abs(value) // SCALE + 0.25 + 0.5 * wanted) * SCALE
+    blocks[np.arange(len(blocks)), place] = np.where(value >= 0, moved, -moved)
+
+
+def _singular_moved(blocks: Floats, wanted: Bools) -> None:
+    for block, one in zip(blocks, wanted, strict=True):
+        left, values, right = np.linalg.svd(cv2.dct(block.reshape(4, 4)))
+        values[0] = (values[0] // SCALE + 0.25 + 0.5 * one) * SCALE
+        block[:] = cv2.idct(np.dot(left, np.dot(np.diag(values), right))).ravel()
+
+
+def _bits(image: Pixels, bits: int, measure: Callable[[Floats], Floats]) -> Bools:
     high, wide = (length // 4 * 4 for length in image.shape[:2])
     blocks = _blocks(_haar(cv2.cvtColor(image, cv2.COLOR_RGB2YUV)[:high, :wide, 1])[0])
-    said = np.abs(_strongest(blocks)[1]) % SCALE > 0.5 * SCALE
+    said = measure(blocks) % SCALE > 0.5 * SCALE
     which = np.arange(len(blocks)) % bits
     count = np.bincount(which, minlength=bits)
     share = np.bincount(which, weights=said, minlength=bits) / np.maximum(count, 1)
     return np.asarray(share * 255 > 127)
+
+
+def _largest(blocks: Floats) -> Floats:
+    return np.asarray(np.abs(_strongest(blocks)[1]))
+
+
+def _singular(blocks: Floats) -> Floats:
+    """The largest singular value of each block, which its cosine transform leaves as it is."""
+    turned = [cv2.dct(block.reshape(4, 4)) for block in blocks]
+    return np.asarray(np.linalg.svd(np.array(turned).reshape(-1, 4, 4), compute_uv=False)[:, 0])
 
 
 def _haar(channel: Pixels) -> tuple[Floats, Floats, Floats, Floats]:

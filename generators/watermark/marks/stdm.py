@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.generators.watermark.watermarking.blocks import add_low_band, cosines, low_band
-from variorum.generators.watermark.watermarking.lattice import Lattice, settled, step_of
+from variorum.generators.watermark.watermarking.blocks import cosines, low_band
+from variorum.generators.watermark.watermarking.lattice import Lattice, step_of
 from variorum.generators.watermark.watermarking.lattice_mark import LatticeMark
+from variorum.generators.watermark.watermarking.masking import hidden
 from variorum.generators.watermark.watermarking.spread import accepted, add_chips, align, chips_of, correlation, placed
 from variorum.schemas.watermark import random_of
 
@@ -25,6 +26,12 @@ FREQUENCIES = ((0, 1), (1, 0), (1, 1))
 """Of the 4 x 4 cosine transform, vertical first."""
 SIDE = 16
 """Of a tile in pixels: 2 x 2 blocks, and so 12 coefficients."""
+WIDER = 1.15
+"""Times the step that its PSNR allows, as most tiles needn't be moved all the way."""
+FLAT = 0.7
+"""Change of flat ground as a share of the change that its PSNR stands for: one level by default."""
+DOUBTFUL = 0.5
+"""Deviation in levels of a tile that counts by half."""
 PILOT = "pilot"
 """What the key's chips are drawn for."""
 
@@ -40,6 +47,7 @@ class Stdm(LatticeMark):
     the bits unless the picture has a pilot; turns by 1° and more lose them in any case.
     """
 
+    revision: ClassVar[int] = 2
     tile: ClassVar[int] = SIDE
 
     decibels: float = Field(default=45, ge=30, le=50)
@@ -52,15 +60,17 @@ class Stdm(LatticeMark):
         if self.pilot is not None:
             image = add_chips(image, chips_of(key, PILOT, image.shape), self.pilot)
         signs, lattice = self._secrets(key, image)
-
-        def measure(picture: Pixels) -> Floats:
-            return _projected(low_band(picture, SIDE), signs)
-
-        def moved(change: Floats) -> Pixels:
-            return add_low_band(image, _pattern(change, signs, image.shape))
-
-        values = measure(image)
-        return settled(values, lattice.nearest(values, payload), lattice.step, measure, moved)
+        return hidden(
+            image,
+            _pattern(signs, image.shape),
+            SIDE,
+            lambda band: _projected(band, signs),
+            lambda values: lattice.nearest(values, payload),
+            lattice.step,
+            self.decibels,
+            FLAT,
+            lambda picture: bool(((self._read(picture, signs, lattice) > 0) == payload).all()),
+        )
 
     def _sums(self, image: Pixels, key: bytes) -> Floats:
         """Sum up what the picture's tiles say of each bit.
@@ -69,7 +79,7 @@ class Stdm(LatticeMark):
         reading counts. That choice knows nothing of the payload, so p-values stay exact.
         """
         signs, lattice = self._secrets(key, image)
-        sums = lattice.sums(_projected(low_band(image, SIDE), signs), self.bits)
+        sums = self._read(image, signs, lattice)
         if self.pilot is None:
             return sums
         chips = chips_of(key, PILOT, image.shape)
@@ -78,10 +88,18 @@ class Stdm(LatticeMark):
         whole, visible = placed(image, align(image, chips))
         high, wide = (length // SIDE for length in image.shape[:2])
         shares = visible[: high * SIDE, : wide * SIDE].reshape(high, SIDE, wide, SIDE).mean((1, 3)).ravel()
-        weights = np.asarray(shares**4, np.float64)
-        other = lattice.sums(_projected(low_band(whole, SIDE), signs), self.bits, weights)
-        spread = np.sqrt(np.mean(weights**2))  # so that both are as large by chance
-        return max(sums, other / spread, key=lambda one: float(np.abs(one).sum()))
+        other = self._read(whole, signs, lattice, shares**4)
+        return max(sums, other, key=lambda one: float(np.abs(one).sum()))
+
+    def _read(self, picture: Pixels, signs: Singles, lattice: Lattice, shares: Floats | float = 1.0) -> Floats:
+        """Sum up what tiles say. Flat ones count little, as JPEG leaves nothing there.
+
+        Weights have one length, so that sums of different weights can be compared.
+        """
+        band = low_band(picture, SIDE)
+        weights = _trust(band) * shares
+        length = float(np.sqrt(np.mean(weights**2)))
+        return lattice.sums(_projected(band, signs), self.bits, weights / length if length else weights)
 
     def _secrets(self, key: bytes, image: Pixels) -> tuple[Singles, Lattice]:
         """The signs of the tiles' coefficients, `[tiles, 12]`, and their lattice."""
@@ -89,7 +107,7 @@ class Stdm(LatticeMark):
         drawn = np.unpackbits(np.frombuffer(rng.bytes(tiles * 2), np.uint8)).reshape(tiles, 16)[:, :12]
         signs = drawn.astype(np.float32) * 2 - 1
         bit = rng.permutation(tiles) % self.bits
-        return signs, Lattice(step_of(self.decibels, tiles, image.shape), rng.random(tiles), bit)
+        return signs, Lattice(WIDER * step_of(self.decibels, tiles, image.shape), rng.random(tiles), bit)
 
 
 def _projected(band: Singles, signs: Singles) -> Floats:
@@ -101,10 +119,18 @@ def _projected(band: Singles, signs: Singles) -> Floats:
     return np.asarray((tiles * signs).sum(1) / np.sqrt(12), np.float64)
 
 
-def _pattern(change: Floats, signs: Singles, shape: tuple[int, ...]) -> Singles:
-    """The change of the low band that moves the tiles' sums by `change`."""
+def _trust(band: Singles) -> Floats:
+    """How much each tile counts, `[tiles]`, from 0 for one that is quite flat to nearly 1, by its blocks' deviation."""
+    high, wide = (length // 8 for length in band.shape)
+    blocks = band.reshape(high, 2, 4, wide, 2, 4)
+    deviation = np.sqrt(blocks.var((2, 5), dtype=np.float64)).mean((1, 3)).ravel() / 2
+    return np.asarray(deviation / (deviation + DOUBTFUL))
+
+
+def _pattern(signs: Singles, shape: tuple[int, ...]) -> Singles:
+    """The change of the low band that moves each tile's sum by 1."""
     (high, wide), basis = (length // SIDE * 2 for length in shape[:2]), cosines()
-    each = (change[:, None] / np.sqrt(12)).astype(np.float32) * signs
+    each = signs / np.float32(np.sqrt(12))
     found = each.reshape(high // 2, wide // 2, 3, 2, 2).transpose(2, 0, 3, 1, 4).reshape(3, high, wide)
     rows = np.zeros((2, high, wide, 4), np.float32)
     for values, (u, v) in zip(found, FREQUENCIES, strict=True):

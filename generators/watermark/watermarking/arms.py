@@ -82,7 +82,7 @@ class Impossible(Exception):
 
 
 class Grid:
-    """A generator's attacks and strengths, at work on a stream of batches."""
+    """A generator's attacks and strengths, or `only` one strength, at work on a stream of batches."""
 
     def __init__(
         self,
@@ -94,10 +94,11 @@ class Grid:
         marks: Sequence[Mark] = (),
         material: Source | None = None,
         keys: Path | None = None,
+        only: float | None = None,
     ) -> None:
         self.generator, self.attacks, self.strengths, self.ctx = generator, attacks, strengths, ctx
         self.own = {mark.called: mark for mark in marks}
-        self.material, self.keys = material, keys
+        self.material, self.keys, self.only = material, keys, only
         self._services: dict[bytes, Service] = {}
         self._photographs: dict[int | None, Iterator[tuple[Sample, Pixels]]] = {}
         self._measured = PERCEPTUAL if not self._lacking(PERCEPTUAL) else ""
@@ -109,7 +110,7 @@ class Grid:
         references = {subject.sample.id: Reference(subject.pixels) for subject in batch if 0 < area(subject) <= LARGE}
         for attack in self.attacks:
             for about, subjects in by_mark(attack, batch):
-                for strength in self.strengths:
+                for strength in [self.only] if self.only else attack.strengths or self.strengths:
                     requested: dict[str, Json] = {
                         "attack": attack.called,
                         "settings": attack.identity(),

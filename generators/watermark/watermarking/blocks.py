@@ -1,7 +1,7 @@
 """Blocks of 8 x 8 pixels, seen as 4 x 4 values of Haar's low band, and the cosine transform of these.
 
-Means of 2 x 2 pixels, times 2, are the low band of an orthonormal Haar transform. What is added to it is added to all
-four pixels alike, halved.
+Means of 2 x 2 pixels, times 2, are the low band of an orthonormal Haar transform. What is added to it is added to the
+pixels without steps between them, halved.
 """
 
 from __future__ import annotations
@@ -33,13 +33,25 @@ def low_band(image: Pixels, side: int) -> Singles:
     return np.asarray((rows[:, 0::2] + rows[:, 1::2]) * HALF, np.float32)
 
 
-def add_low_band(image: Pixels, change: Singles) -> Pixels:
-    """A picture whose luminance has this change `[h, w]` of its low band, from its first pixel on.
+def levels_of(change: Singles) -> Singles:
+    """The change of luminance `[2h, 2w]` in levels, without steps, for a change of the low band `[h, w]`."""
+    high, wide = change.shape
+    return np.asarray(cv2.resize(change * HALF, (wide * 2, high * 2), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def low_band_of(levels: Singles) -> Singles:
+    """The low band `[h, w]` of a change of luminance `[2h, 2w]`."""
+    rows = levels[0::2] + levels[1::2]
+    return np.asarray((rows[:, 0::2] + rows[:, 1::2]) * HALF, np.float32)
+
+
+def added(image: Pixels, levels: Singles) -> Pixels:
+    """A picture whose luminance has this change `[h, w]`, from its first pixel on.
 
     Red, green and blue move alike, so luminance moves by just as much and colours stay. Values end at 0 and 255.
     """
-    high, wide = change.shape[0] * 2, change.shape[1] * 2
-    levels = cv2.resize(np.rint(change * HALF).astype(np.int16), (wide, high), interpolation=cv2.INTER_NEAREST)
+    high, wide = levels.shape
+    whole = np.rint(levels).astype(np.int16)
     out = image.copy()
-    out[:high, :wide] = cv2.add(image[:high, :wide], cv2.merge([levels] * 3), dtype=cv2.CV_8U)
+    out[:high, :wide] = cv2.add(image[:high, :wide], cv2.merge([whole] * 3), dtype=cv2.CV_8U)
     return out

@@ -143,6 +143,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """WAVES' combinations, each in the order in which they are applied."""
 
 
+MOVING = frozenset({"rotation", "resized_crop", "centre_crop", "stretch", "flip", "shift"})
+"""Kinds that move the whole picture: PSNR to the picture before says nothing of how such a one looks."""
+
+
 def followed(first: Singles | None, second: Singles | None) -> Singles | None:
     """Where pixels come from after two steps, from the origins of each; None if neither moved any."""
     if first is None or second is None:

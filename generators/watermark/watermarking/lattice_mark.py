@@ -28,7 +28,10 @@ class LatticeMark(Mark):
     """Of the payload."""
 
     def embed(self, images: Sequence[Pixels], keys: Sequence[bytes], ctx: Context) -> Sequence[Pixels]:
-        """The marked pictures. Black and white parts are marked in up to three passes."""
+        """The marked pictures. Busy places are changed most, flat ones least; black and white take up to three passes.
+
+        A picture that is flat all over is changed as much as its bits need to be read after JPEG 50.
+        """
         payloads = self.payloads(keys)
         return [self._embedded(*one) for one in zip(images, keys, payloads, strict=True)]
 

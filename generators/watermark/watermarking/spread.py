@@ -72,8 +72,8 @@ def chips_of(key: bytes, purpose: str, shape: tuple[int, ...]) -> Singles:
 def add_chips(image: Pixels, chips: Singles, decibels: float) -> Pixels:
     """The picture with the chips in its luminance, at this PSNR but for what black and white take."""
     high, wide = chips.shape[0] * CHIP, chips.shape[1] * CHIP
-    light = _light(image)[:high, :wide]
-    pattern = _soft(cv2.resize(chips, (wide, high), interpolation=cv2.INTER_NEAREST)) * _activity(light)
+    busy = np.clip(deviation(image[:high, :wide]), *ACTIVITY)
+    pattern = _soft(cv2.resize(chips, (wide, high), interpolation=cv2.INTER_NEAREST)) * busy
     error = 255**2 * 10 ** (-decibels / 10) * image[..., 0].size - high * wide / 12  # rounding adds 1/12 a pixel
     strength = np.sqrt(error / float(np.sum(pattern.astype(np.float64) ** 2)))
     levels = np.rint(pattern * np.float32(strength)).astype(np.int16)
@@ -149,11 +149,12 @@ def _soft(values: Singles) -> Singles:
     return np.asarray(cv2.GaussianBlur(values, (3, 3), 0), np.float32)
 
 
-def _activity(light: Singles) -> Singles:
-    """The deviation of 7 x 7 pixels around each, within its limits."""
+def deviation(image: Pixels) -> Singles:
+    """The deviation of luminance in the 7 x 7 pixels around each, `[H, W]`."""
+    light = _light(image)
     mean = np.asarray(cv2.blur(light, (7, 7)))
     variance = np.asarray(cv2.blur(light * light, (7, 7)) - mean * mean)
-    return np.asarray(np.clip(np.sqrt(np.maximum(variance, 0)), *ACTIVITY), np.float32)
+    return np.asarray(np.sqrt(np.maximum(variance, 0)), np.float32)
 
 
 def _flattened(image: Pixels) -> Singles:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.edition.samples import ANNOTATIONS, encode_sample, picture_pixels, read_sample
+from variorum.edition.samples import encode_sample, picture_pixels, read_sample
+from variorum.edition.shards import ANNOTATIONS
 from variorum.schemas.annotations import STATES, Annotations, LabelState, Object, Text
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.sample import Sample

@@ -145,9 +145,9 @@ def test_a_host_that_sends_next_to_nothing(web, tmp_path, monkeypatch):
                 time.sleep(0.02)
         return True
 
-    monkeypatch.setattr(pull_web, "PATIENCE", 0.4)
+    monkeypatch.setattr(pull_web, "PATIENCE", 0.2)
     web.faults["file"] = trickle
-    with pytest.raises(TemporaryError, match=r"it sent [0-9]+ bytes in [0-9] seconds"):
+    with pytest.raises(TemporaryError, match=r"it sent [0-9]+ bytes in 0 seconds"):
         fetched(web, tmp_path)
     assert len(web.asked) == 3
 
@@ -203,7 +203,7 @@ def test_a_handshake_that_never_ends(tmp_path, monkeypatch):
 
         thread = threading.Thread(target=drip)
         thread.start()
-        with pytest.raises(TemporaryError, match=r"its headers didn't come|handshake operation timed out"):
+        with pytest.raises(TemporaryError, match="its headers didn't come|handshake operation timed out"):
             fetch_small(web_file(f"https://127.0.0.1:{server.getsockname()[1]}/file"), wanted())
         thread.join()
 

@@ -343,6 +343,45 @@ def test_the_links_of_a_dev_version_are_those_of_its_manifest_after_a_race(photo
     assert verify(there, store) == []
 
 
+def test_a_unit_made_in_parts_is_the_same_as_in_one_go(photos, store, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "copy")
+    (folder / "coffee" / "0.jpg").write_bytes(b"")
+    fields = {"samples_per_shard": 8, "configs": "variant", "splits": {"test": 0.5}}
+    probe = {"quarantine": "astronaut/1", "fail": "chelsea/0"}
+    whole = made(recipe(folder, probe, **fields), Store(str(tmp_path / "whole")))
+    parts = made(recipe(folder, probe, **fields, samples_per_part=3), store, workers=2)
+    assert len(parts.units) == 2
+    assert parts.shards == whole.shards
+    assert verify(parts, store) == []
+    there = [sorted(rows(one, of), key=str) for one, of in ((parts, store), (whole, Store(str(tmp_path / "whole"))))]
+    assert there[0] == there[1]
+    assert len(list(Path(store.root, "objects").iterdir())) == 2 + sum(map(len, parts.shards.values()))
+    assert {path.stem for path in Path(store.root, "units").iterdir()} == set(parts.units)
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_only_what_is_lost_of_a_unit_in_parts_is_made_again(photos, tmp_path, kind, monkeypatch):
+    store = Store(str(tmp_path / "s") if kind == "folder" else f"memory://{uuid.uuid4().hex}")
+    what = recipe(photos, {}, samples_per_shard=6, samples_per_part=2, configs="variant")
+    job, again = Job(what, store), []
+    parts = Build(job).parts()
+    assert [(part.start, part.stop) for part in parts] == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10), (10, 12)]
+    receipts = [Build(job).make(part, nothing) for part in parts]
+    store.fs.rm_file(store.object(receipts[1].part, ".part"))
+    make = Build.make
+    monkeypatch.setattr(
+        Build, "make", lambda self, part, advance: again.append(part.start) or make(self, part, advance)
+    )
+    manifest = made(what, Store(store.url))
+    assert again == [2]
+    assert verify(manifest, store) == []
+    lost = manifest.shards["original/test"][1]
+    store.fs.rm_file(store.object(lost, ".tar"))
+    assert made(what, Store(store.url)) == manifest
+    assert again == [2, 6, 8, 10]
+    assert verify(manifest, Store(store.url)) == []
+
+
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SCRIPT = """
@@ -352,7 +391,8 @@ sys.path.append(sys.argv[3])
 from variorum.schemas.recipe import Recipe
 from variorum.pipeline import Job, Threads, build
 recipe = Recipe.parse({
-    "dataset": "d", "version": "1.0.0", "samples_per_shard": 1, "source": {"name": "image_folder", "path": sys.argv[1]},
+    "dataset": "d", "version": "1.0.0", "samples_per_shard": 4, "samples_per_part": 1,
+    "source": {"name": "image_folder", "path": sys.argv[1]},
     "generate": [{"name": "probe", "quarantine": "coffee"}],
 })
 print("ready", flush=True)
@@ -392,24 +432,51 @@ def killed_at(photos: Path, url: str, times: list[float], seconds: float) -> int
         process.wait()
         process.stdout.close()
         now = stamps(url)
-        assert all(now[path] == stamp for path, stamp in before.items()), "a finished unit was done again"
+        assert all(now.get(path, stamp) == stamp for path, stamp in before.items()), "a finished part was done again"
         done = len(now)
     before = stamps(url)
     finish(start(photos, url, seconds))
     now = stamps(url)
-    assert all(now[path] == stamp for path, stamp in before.items()), "a finished unit was done again"
+    assert all(now.get(path, stamp) == stamp for path, stamp in before.items()), "a finished part was done again"
     assert list(Path(url, "tmp").iterdir()) == []
     return done
 
 
 def undisturbed(photos: Path, store: Path) -> None:
-    build(Job(recipe(photos, {"quarantine": "coffee"}, samples_per_shard=1), str(store)))
+    in_parts = {"samples_per_shard": 4, "samples_per_part": 1}
+    build(Job(recipe(photos, {"quarantine": "coffee"}, **in_parts), str(store)))
 
 
 def test_killed_builds_end_as_the_undisturbed_one(photos, tmp_path):
     undisturbed(photos, tmp_path / "whole")
     killed_at(photos, str(tmp_path / "killed"), [0.1, 0.3], 0.05)
     assert tree(str(tmp_path / "killed")) == tree(str(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    ("name", "at"), [("put_receipt", 12), ("rm_file", 0), ("rm_file", 1), ("rm_file", 2), ("rm_file", 5)]
+)
+def test_a_join_that_ends_between_two_steps_is_completed(photos, tmp_path, monkeypatch, name, at):
+    """Twelve parts have receipts; then units get theirs, and each part loses its table, its samples and its receipt."""
+    undisturbed(photos, tmp_path / "whole")
+    what = recipe(photos, {"quarantine": "coffee"}, samples_per_shard=4, samples_per_part=1)
+    store, calls = Store(str(tmp_path / "ended")), []
+    owner = store if name == "put_receipt" else store.fs
+    call = getattr(owner, name)
+
+    def ends(*args):
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        calls.append(args)
+        return call(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, ends)
+        with pytest.raises(KeyboardInterrupt):
+            made(what, store)
+    assert made(what, Store(store.url)).units
+    assert tree(store.url) == tree(str(tmp_path / "whole"))
+    assert {path.name for path in stamps(store.url)} == {path.name for path in stamps(str(tmp_path / "whole"))}
 
 
 @pytest.mark.slow

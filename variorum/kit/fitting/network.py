@@ -43,7 +43,9 @@ class Trained(NamedTuple):
     auroc: float
 
 
-def train(marked: Sequence[Pixels], unmarked: Sequence[Pixels], *, seed: int, steps: int) -> Trained:
+def train(
+    marked: Sequence[Pixels], unmarked: Sequence[Pixels], *, seed: int, steps: int, crop: int = CROP
+) -> Trained:
     """A detector of what sets two classes of pictures apart, all of one size.
 
     Args:
@@ -51,13 +53,14 @@ def train(marked: Sequence[Pixels], unmarked: Sequence[Pixels], *, seed: int, st
         unmarked: pictures without it, as many; they may be the same ones before they were marked.
         seed: of the weights, the crops and the noise.
         steps: of Adam on `BATCH` pictures of each class.
+        crop: side in pixels of the crops that the network is trained on.
     """
     held = [n for n in range(len(marked)) if n % HELD_OUT == HELD_OUT - 1]
     kept = [n for n in range(len(marked)) if n % HELD_OUT != HELD_OUT - 1]
     with one_thread():
         classes = [np.stack([_halves(images[n]) for n in kept]) for images in (unmarked, marked)]
         template, scores = _template(classes)
-        arrays = _fitted(classes, template, scores, seed, steps)
+        arrays = _fitted(classes, template, scores, seed, steps, crop)
     detector = Detector(arrays)
     answers = [[detector.answer(images[n]) for n in held] for images in (unmarked, marked)]
     return Trained(arrays, _auroc(*map(np.array, answers)))
@@ -115,7 +118,7 @@ def _template(classes: Sequence[Halves]) -> tuple[Singles, list[Singles]]:
 
 
 def _fitted(
-    classes: Sequence[Halves], template: Singles, scores: Sequence[Singles], seed: int, steps: int
+    classes: Sequence[Halves], template: Singles, scores: Sequence[Singles], seed: int, steps: int, most: int
 ) -> dict[str, np.ndarray[Any, Any]]:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as entropy
@@ -125,7 +128,7 @@ def _fitted(
     middle, spread = _middle(scores)
     slope, offset = (torch.tensor(value).requires_grad_(True) for value in (1 / spread, -middle / spread))
     optimiser = torch.optim.Adam([*network.parameters(), slope, offset], lr=RATE)
-    number, crop = len(classes[0]), min(CROP, *classes[0].shape[2:])
+    number, crop = len(classes[0]), min(most, *classes[0].shape[2:])
     labels = torch.cat([torch.zeros(BATCH), torch.ones(BATCH)])
     for step in range(steps):
         for group in optimiser.param_groups:

@@ -21,6 +21,7 @@ class Pictures:
         rank: position `[n]` of each picture in a random order of its class, from 0. Draws by rank are nested.
         right: whether a classifier recognises the class `[n]`, 1 or 0; NaN if unknown.
         looks: embeddings `[n, d]` with LPIPS as their squared distances; None if LPIPS isn't measured.
+        grey: grey levels `[n, p]` of small pictures, for networks that learn from pixels; None if none learns.
     """
 
     x: Array
@@ -28,6 +29,7 @@ class Pictures:
     rank: Ints
     right: Floats
     looks: Array | None = None
+    grey: Array | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -40,10 +42,14 @@ class Pictures:
         """Up to `numbers[k]` pictures of each class k, the first by rank."""
         return self.where(self.rank < numbers[self.y])
 
+    def between(self, first: Ints, last: Ints) -> Pictures:
+        """The pictures of each class k whose rank is in `first[k]` … `last[k] - 1`."""
+        return self.where((self.rank >= first[self.y]) & (self.rank < last[self.y]))
+
     def where(self, chosen: Bools) -> Pictures:
         """The pictures chosen by a mask `[n]`."""
-        looks = None if self.looks is None else self.looks[chosen]
-        return Pictures(self.x[chosen], self.y[chosen], self.rank[chosen], self.right[chosen], looks)
+        looks, grey = (None if part is None else part[chosen] for part in (self.looks, self.grey))
+        return Pictures(self.x[chosen], self.y[chosen], self.rank[chosen], self.right[chosen], looks, grey)
 
 
 def ranks(y: Ints, rng: np.random.Generator) -> Ints:

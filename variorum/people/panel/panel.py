@@ -150,7 +150,7 @@ def publish(
 def notes(record: PanelRecord, manifest: Manifest, store: Store) -> list[str]:
     """What an organiser should know of a panel's questions: its random check, and which pictures aren't asked about."""
     from variorum.people.panel.queue import LEFT
-    from variorum.reports.card import random_check
+    from variorum.reports.ledger_figures import random_check
 
     found = []
     if number := record.counts.get("drawn", 0):

@@ -9,9 +9,9 @@ import yaml
 
 from variorum.edition.editions import read_beside
 from variorum.edition.store import Store
-from variorum.edition.tables import summary_rows
-from variorum.reports.card import findings
+from variorum.reports.contents import summary_rows
 from variorum.reports.figures import seen
+from variorum.reports.ledger_figures import findings
 from variorum.reports.page.parts import name_of
 from variorum.reports.page.plots import funnel_plot, plots
 from variorum.schemas.canonical import Json

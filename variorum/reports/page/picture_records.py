@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from variorum.edition.samples import ANNOTATIONS, read_record, read_sample, strict_json
-from variorum.edition.shards import sample_at
+from variorum.edition.samples import read_record, read_sample, strict_json
+from variorum.edition.shards import ANNOTATIONS, sample_at
 from variorum.machine.prefetch import batched
 from variorum.machine.progress import Progress
 from variorum.pixels import UndecodableImage

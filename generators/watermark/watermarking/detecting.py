@@ -2,6 +2,8 @@
 
 A picture's record says which mark is in it, or which marks unmarked pictures are compared with, and how it was
 attacked. Keys come from the secret file. Rows hold numbers and shares; no key, payload or bit is in them.
+
+Attacked pictures that aren't stored were looked at when they were made; `records` has what was found in them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from variorum.generators.watermark.watermarking.checked import detected
+from variorum.generators.watermark.watermarking.distortions import MOVING
 from variorum.generators.watermark.watermarking.keys import Keys, key_hash, own_file, read_keys
 from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import Context, Row
@@ -60,6 +63,26 @@ class Look(NamedTuple):
     wrong: bool
 
 
+class Answer(NamedTuple):
+    """What a look finds.
+
+    Attributes:
+        mark: label of the mark.
+        method: JSON of what decides the answer besides picture and key: the mark's fields, revision and models.
+        score: higher means more surely marked.
+        bits: of the payload; 0 without one.
+        right: bits that are right.
+        p_value: NaN if the mark has none.
+    """
+
+    mark: str
+    method: str
+    score: float
+    bits: int
+    right: int
+    p_value: float
+
+
 def subject_of(sample: Sample) -> Subject | None:
     """Read a picture's record; None for one that isn't part of a grid of marks and attacks."""
     ops = list(sample.ops)
@@ -77,7 +100,7 @@ def subject_of(sample: Sample) -> Subject | None:
     return Subject(sample, picture, label, marks, achieved, attack)
 
 
-def looks(subjects: Sequence[Subject], keys: Keys, place: Path | None) -> Iterator[Look]:
+def looks(subjects: Sequence[Subject], keys: Keys, place: Path | None, field: str) -> Iterator[Look]:
     """The looks at each picture, in order. Marked pictures that weren't attacked are looked at with a wrong key too.
 
     Raises:
@@ -90,20 +113,23 @@ def looks(subjects: Sequence[Subject], keys: Keys, place: Path | None) -> Iterat
             if subject.mark and said != key_hash(key):
                 raise SourceError(
                     f"{place or own_file()}: these keys are not those of this edition, whose {label} has other keys; "
-                    "name the right file: --set evaluate.watermark_detection.keys=FILE"
+                    f"name the right file: --set {field}.keys=FILE"
                 )
             yield Look(subject, label, key, wrong=False)
             if subject.mark and subject.attack is None:
                 yield Look(subject, label, keys.wrong(label, subject.picture), wrong=True)
 
 
-def rows(samples: Sequence[Sample], own: Mapping[str, Mark], place: Path | None, ctx: Context) -> list[Row]:
-    """A row for each look at these pictures.
+def looked(
+    samples: Sequence[Sample], own: Mapping[str, Mark], place: Path | None, field: str, ctx: Context
+) -> list[tuple[Look, Answer]]:
+    """The looks at these pictures, and what each finds.
 
     Args:
         samples: a batch with decoded pixels.
         own: marks from files of the user's own, by label.
         place: the file of keys; None for the user's own file.
+        field: of the recipe that names the file of keys, for errors.
         ctx: has the models.
 
     Raises:
@@ -114,8 +140,8 @@ def rows(samples: Sequence[Sample], own: Mapping[str, Mark], place: Path | None,
     subjects = [subject for sample in samples if (subject := subject_of(sample)) is not None]
     if not subjects:
         return []
-    wanted = [*looks(subjects, read_keys(place), place)]
-    found: dict[int, Row] = {}
+    wanted = [*looks(subjects, read_keys(place), place, field)]
+    found: dict[int, Answer] = {}
     for label in dict.fromkeys(look.label for look in wanted):
         mine = [number for number, look in enumerate(wanted) if look.label == label]
         mark = _mark(label, wanted[mine[0]].subject.marks[label], own)
@@ -124,15 +150,47 @@ def rows(samples: Sequence[Sample], own: Mapping[str, Mark], place: Path | None,
             if any(wanted[number].subject.mark for number in mine):
                 ctx.models.check(missing)
             continue  # then there are no pictures with this mark
-        facts = _facts(mark, label, [wanted[number].subject for number in mine], ctx)
+        method = _method(mark, label, [wanted[number].subject for number in mine], ctx)
         able = [number for number in mine if _can_have(mark, wanted[number].subject)]
         for same in _alike(wanted, able):
             images = [_pixels(wanted[number].subject.sample) for number in same]
             secret = [wanted[number].key for number in same]
             said, payloads = detected(mark, images, secret, ctx), mark.payloads(secret)
             for place_in, number in enumerate(same):
-                found[number] = _row(wanted[number], facts, said, payloads, place_in)
-    return [found[number] for number in sorted(found)]
+                found[number] = _answer(label, method, said, payloads, place_in)
+    return [(wanted[number], found[number]) for number in sorted(found)]
+
+
+def row(subject: Subject, answer: Answer, *, wrong: bool = False) -> Row:
+    """A row of the table: one look at one picture."""
+    sample, attack = subject.sample, subject.attack
+    asked: Mapping[str, Any] = attack["requested"] if attack else {}
+    measured: Mapping[str, Any] = attack["achieved"] if attack else {}
+    return {
+        "id": sample.id,
+        "photograph": sample.photograph or subject.picture,
+        "mark": answer.mark,
+        "method": answer.method,
+        "marked": bool(subject.mark),
+        "wrong_key": wrong,
+        "attack": str(asked.get("attack", "")),
+        "component": str(asked.get("settings", {}).get("name", "")),
+        "strength": float(asked.get("strength", 0)),
+        "amount": json.dumps(asked.get("amount", {}), sort_keys=True),
+        "family": str(asked.get("family", "")),
+        "goal": str(asked.get("goal", "")),
+        "access": str(asked.get("access", "")),
+        "about_mark": asked.get("about") is not None,
+        "moved": _moves(asked.get("settings", {})),
+        "score": answer.score,
+        "bits": answer.bits,
+        "right": answer.right,
+        "p_value": answer.p_value,
+        "values": int(np.prod(_pixels(sample).shape)),
+        "mark_psnr": _number(subject.made.get("psnr")),
+        "mark_ssim": _number(subject.made.get("ssim")),
+        **{name: _number(measured.get(name)) for name in MEASURES},
+    }
 
 
 def _mark(label: str, facts: Mapping[str, Any], own: Mapping[str, Mark]) -> Mark:
@@ -159,7 +217,7 @@ def _built(settings: bytes) -> Mark:
     return mark
 
 
-def _facts(mark: Mark, label: str, subjects: Sequence[Subject], ctx: Context) -> dict[str, Any]:
+def _method(mark: Mark, label: str, subjects: Sequence[Subject], ctx: Context) -> str:
     """Return what all rows of a mark share. Raises RecipeError if it has other models than when it marked."""
     pins = {alias: ctx.models.pin(alias) for alias in required_models(mark)}
     for subject in (one for one in subjects if one.mark):
@@ -178,7 +236,7 @@ def _facts(mark: Mark, label: str, subjects: Sequence[Subject], ctx: Context) ->
         "visible": mark.visible,
         "made_with": mark.made_with,
     }
-    return {"mark": label, "method": json.dumps(method, sort_keys=True)}
+    return json.dumps(method, sort_keys=True)
 
 
 def _can_have(mark: Mark, subject: Subject) -> bool:
@@ -199,36 +257,22 @@ def _pixels(sample: Sample) -> Pixels:
     return sample.image
 
 
-def _row(look: Look, facts: Mapping[str, Any], said: Detected, payloads: Bools, place: int) -> Row:
-    subject = look.subject
-    sample, attack = subject.sample, subject.attack
-    asked: Mapping[str, Any] = attack["requested"] if attack else {}
-    measured: Mapping[str, Any] = attack["achieved"] if attack else {}
-    bits = 0 if said.bits is None else said.bits.shape[1]
-    right = 0 if said.bits is None else int((said.bits[place] == payloads[place]).sum())
-    return {
-        "id": sample.id,
-        "photograph": sample.photograph or subject.picture,
-        **facts,
-        "marked": bool(subject.mark),
-        "wrong_key": look.wrong,
-        "attack": str(asked.get("attack", "")),
-        "component": str(asked.get("settings", {}).get("name", "")),
-        "strength": float(asked.get("strength", 0)),
-        "amount": json.dumps(asked.get("amount", {}), sort_keys=True),
-        "family": str(asked.get("family", "")),
-        "goal": str(asked.get("goal", "")),
-        "access": str(asked.get("access", "")),
-        "about_mark": asked.get("about") is not None,
-        "score": float(said.scores[place]),
-        "bits": bits,
-        "right": right,
-        "p_value": float("nan") if said.p_values is None else float(said.p_values[place]),
-        "values": int(np.prod(_pixels(sample).shape)),
-        "mark_psnr": _number(subject.made.get("psnr")),
-        "mark_ssim": _number(subject.made.get("ssim")),
-        **{name: _number(measured.get(name)) for name in MEASURES},
-    }
+def _answer(label: str, method: str, said: Detected, payloads: Bools, place: int) -> Answer:
+    return Answer(
+        mark=label,
+        method=method,
+        score=float(said.scores[place]),
+        bits=0 if said.bits is None else said.bits.shape[1],
+        right=0 if said.bits is None else int((said.bits[place] == payloads[place]).sum()),
+        p_value=float("nan") if said.p_values is None else float(said.p_values[place]),
+    )
+
+
+def _moves(settings: Mapping[str, Any]) -> bool:
+    """Return whether an attack moves the whole picture."""
+    if settings.get("name") == "combined_distortion":
+        return settings.get("group") in ("geometric", "all")
+    return settings.get("name") == "distortion" and settings.get("kind") in MOVING
 
 
 def _number(value: Any) -> float:

@@ -1,0 +1,144 @@
+"""Joining: the parts of a unit become its shards and its table. Members are copied; no picture is decoded.
+
+So the work of a unit can be shared and resumed in parts, and yet each configuration has few, large shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from variorum.edition.shards import read_shard
+from variorum.edition.store import Store
+from variorum.edition.tables import joined_rows, read_unit
+from variorum.edition.units import row_groups
+from variorum.machine.progress import Advance
+from variorum.machine.retrying import changed
+from variorum.machine.together import AT_ONCE, each
+from variorum.schemas.canonical import Json
+from variorum.schemas.errors import CorruptShard
+from variorum.schemas.manifest import Receipt
+from variorum.stages.build import Shards
+from variorum.stages.job import Job
+from variorum.stages.plan import Unit
+
+
+class Join:
+    """The units of a recipe of which some are made in parts."""
+
+    name = "join"
+    doing = "joining parts"
+    uses_models = False
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def parts(self) -> Sequence[Unit]:
+        """The plan's units."""
+        return self.job.plan.units
+
+    def kept(self, part: Unit) -> Receipt | None:
+        """The unit's receipt."""
+        return self.job.store.receipt(part.key)
+
+    def check(self) -> None:
+        """Does nothing, because no model is needed."""
+
+    def make(self, part: Unit, advance: Advance) -> Receipt:
+        """Join a unit's parts, store its receipt, and remove them.
+
+        Raises:
+            SourceChanged: this process plans other units.
+            CorruptShard: a part is missing or damaged; the next run makes it again.
+        """
+        store = self.job.store
+        if part.key not in self.job.plan.keys:
+            raise changed(f"source {self.job.recipe.source.component_name()}", "this process plans other units")
+        try:
+            done = self._done(part) or self._joined(part)
+        except CorruptShard:
+            if not (found := self._done(part)):  # another process has joined them meanwhile, and removed them
+                raise
+            done = found
+        drop(self._parts(part), store)
+        advance(part.samples)
+        return done
+
+    def _done(self, unit: Unit) -> Receipt | None:
+        done = self.job.store.receipt(unit.key)
+        return done if done and self.job.store.whole(done.files()) else None
+
+    def _parts(self, unit: Unit) -> list[Unit]:
+        return [part for part in self.job.plan.parts if part.unit == unit.key]
+
+    def _joined(self, unit: Unit) -> Receipt:
+        """Write a unit's shards and table, and store its receipt."""
+        store, classes = self.job.store, len(self.job.plan.classes)
+        receipts, tables, failures = list[Receipt](), list[Any](), list[int]()
+        with Shards(store) as shards:
+            for part in self._parts(unit):
+                receipt = store.receipt(part.key)
+                if receipt is None:
+                    raise CorruptShard(f"{part}: they aren't made yet, or were removed; run the recipe again")
+                receipts.append(receipt)
+                before = sum(map(len, tables))
+                tables.append(read_unit(store, receipt.rows, classes=classes))
+                failures += _copy(receipt, tables[-1], before, shards, store)
+            kept, places, endings = shards.kept()
+        order = [*(row["place"] for row in places), *failures]
+        starts = [*(row["start"] for row in places), *(-1 for _ in failures)]
+        rows = store.keep_bytes(joined_rows(tables, order, starts), ".parquet", samples=len(order))
+        return store.put_receipt(
+            Receipt(
+                unit=unit.key,
+                start=unit.start,
+                stop=unit.stop,
+                shards=kept,
+                members=endings,
+                rows=rows,
+                made=_made(receipts),
+            )
+        )
+
+
+def drop(parts: Sequence[Unit], store: Store) -> None:
+    """Remove what is left of parts whose units have receipts."""
+    there = each(lambda part: store.receipt(part.key), parts, at_once=1 if store.local else AT_ONCE)
+    for receipt in filter(None, there):
+        store.drop_part(receipt)
+
+
+def _copy(receipt: Receipt, table: Any, before: int, shards: Shards, store: Store) -> list[int]:
+    """Copy a part's samples into the shards of their groups; returns the places of its rows without a sample.
+
+    Args:
+        receipt: of the part.
+        table: its rows.
+        before: number of rows in the parts before it; places count from the first of them.
+        shards: of the unit.
+        store: has the part.
+    """
+    failures = []
+    samples = read_shard(store.path(receipt.part, ".part")) if receipt.part else iter(())
+    there = zip(row_groups(table).to_pylist(), table["id"].to_pylist(), strict=True)
+    for place, (group, identity) in enumerate(there, before):
+        if not group:
+            failures.append(place)
+            continue
+        key, members = next(samples, ("", {}))
+        if key != identity:
+            raise CorruptShard(f"part {receipt.unit[:12]}: its table has {identity} where its samples have {key!r}")
+        shards.write(group, key, members, {"place": place})
+    if next(samples, None):
+        raise CorruptShard(f"part {receipt.unit[:12]}: it has more samples than its table has rows")
+    return failures
+
+
+def _made(receipts: Sequence[Receipt]) -> dict[str, Json]:
+    """What the receipts of parts note: the sum of their seconds, the most memory, and the last one's versions."""
+    found: dict[str, Json] = {name: value for receipt in receipts for name, value in receipt.made.items()}
+    for combined, names in ((sum, ("seconds", "cpu_seconds")), (max, ("peak_memory", "gpu_peak_memory"))):
+        for name in names:
+            if name in found:
+                found[name] = combined(receipt.made.get(name, 0) for receipt in receipts)
+    return found
