@@ -219,6 +219,8 @@ class DetectionArms(Generator):
             (found,) = arm.by.apply([image], arm.strength, [of.rng(key)], _Alone(of.ctx))
             techniques[key] = found if isinstance(found, Attacked | Refused) else Attacked(found)
         made = techniques[key]
+        if isinstance(made, Attacked) and (arm.matched or arm.region or arm.counter):
+            made = _alike(self._small(made.image), plain) or made
         if isinstance(made, Refused):
             for variant, requested in requests.items():
                 yield of.skipped(made.reason, made.detail, variant=variant, requested=requested)
@@ -228,9 +230,10 @@ class DetectionArms(Generator):
             pixels = with_statistics_of(pixels, plain)
         versions = [pixels, with_statistics_of(plain, pixels)] if arm.counter else [pixels]
         achieved: dict[str, Json] = {"drawn": dict(made.drawn)}
-        region = np.ones(plain.shape[:2], bool)
+        height, width = plain.shape[:2]
+        region = np.ones((height, width), bool)
         if arm.region:
-            region = drawn(of.rng(f"{arm.name} region"), *region.shape)
+            region = drawn(of.rng(f"{arm.name} region"), height, width)
             versions = [put_into(plain, version, region) for version in versions]
             achieved["area"] = round(float(region.mean()), 4)
         truths: list[Truth] = [arm.truth, "real"]
@@ -266,11 +269,8 @@ class DetectionArms(Generator):
             return of.skipped("blank", detail, variant="generated", requested=requested)
         pixels = self._small(image)
         if self.same_tones:
-            if pixels.shape != plain.shape:
-                detail = (
-                    f"{pixels.shape[1]} x {pixels.shape[0]} pixels, the photograph {plain.shape[1]} x {plain.shape[0]}"
-                )
-                return of.skipped("size_mismatch", detail, variant="generated", requested=requested)
+            if wrong := _alike(pixels, plain):
+                return of.skipped(wrong.reason, wrong.detail, variant="generated", requested=requested)
             pixels = with_histogram_of(pixels, plain)
         mask = self._mask(np.ones(pixels.shape[:2], bool))
         return of.made(
@@ -302,6 +302,14 @@ class _Alone:
 def _variants(arm: Arm) -> list[str]:
     """The arm's own variant, and that of its counter-arm."""
     return [arm.name, f"{arm.name}_counter"] if arm.counter else [arm.name]
+
+
+def _alike(made: Pixels, plain: Pixels) -> Refused | None:
+    """Why a picture can't be compared with the photograph pixel by pixel; None if it can."""
+    if made.shape == plain.shape:
+        return None
+    (height, width), (tall, wide) = made.shape[:2], plain.shape[:2]
+    return Refused("size_mismatch", f"{width} x {height} pixels; the photograph has {wide} x {tall}")
 
 
 def _request(arm: Arm, variant: str, common: Mapping[str, Json]) -> dict[str, Json]:

@@ -6,12 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from variorum.generators.ai_detection import region
-from variorum.generators.ai_detection.detection_arms import DetectionArms
+from variorum.generators.ai_detection.detection_arms import Arm, DetectionArms
 from variorum.schemas.component import Context
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import ModelUnavailable, RecipeError
 from variorum.schemas.sample import CAPTURED, ENHANCED, PARTLY_GENERATED, Failure, Sample, source_id
 from variorum.schemas.uses import optional_models
+from variorum.schemas.watermark import Attack
 from variorum.stages.job import models
 
 
@@ -161,6 +162,23 @@ def test_a_missing_model_is_a_row_with_the_reason(ctx, photograph):
     assert failure.reason == "unavailable"
     assert "denoiser_nowhere" in failure.detail
     assert optional_models(generator) == ("denoiser_nowhere",)
+
+
+class Cropped(Attack):
+    """The upper left quarter."""
+
+    family = "distortion"
+
+    def apply(self, images, strength, rngs, target):
+        return [image[: len(image) // 2, : image.shape[1] // 2] for image in images]
+
+
+def test_a_technique_that_changes_the_size_has_no_region(ctx, photograph):
+    arm = Arm(name="cut", truth="processed", by=Cropped(), region=True, counter=True)
+    generator = DetectionArms(arms=(arm,), frame=None)
+    found = list(generator.edit(photograph, Edit(generator, photograph, ctx)))
+    assert [one.variant for one in found] == ["original", "cut", "cut_counter"]
+    assert [one.reason for one in found[1:]] == ["size_mismatch", "size_mismatch"]
 
 
 def test_a_small_picture_is_a_row_for_each_arm(ctx):
