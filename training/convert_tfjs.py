@@ -27,7 +27,7 @@ from onnx import ModelProto, TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 
-from variorum.models.loaders.coco_detectors import GRAPHS
+from variorum.models.onnx import GRAPHS
 
 OPSET, IR = 18, 9
 """Versions of ONNX's operators and file format."""

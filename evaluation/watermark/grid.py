@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 QUALITY = ("psnr", "ssim", "nmi", "lpips")
 SEEN = 30.0
-"""PSNR in dB to the picture before, below which an attack counts as one that people see."""
+"""PSNR in dB to the picture before, below which an attack counts as one that people see. It was judged by eye."""
 LOST = 50.0
 """Percent of the marked pictures of which fewer are found when an attack counts as a removal."""
 BIASED = 2.0

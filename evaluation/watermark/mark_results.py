@@ -183,10 +183,11 @@ def parse_mark_result(name: str, data: bytes) -> MarkResult:
 
 
 def grid_of(manifest: Manifest, photographs: Sequence[str]) -> str:
-    """Digest of what marks are compared on: photographs, seed, and all generators without marks and keys."""
+    """Digest of what marks are compared on: photographs, seed, and all generators without marks, keys and `keep`."""
     recipe: Mapping[str, Any] = manifest.recipe
     steps: list[Json] = [
-        {name: value for name, value in step.items() if name not in ("marks", "keys")} for step in recipe["generate"]
+        {name: value for name, value in step.items() if name not in ("marks", "keys", "keep")}
+        for step in recipe["generate"]
     ]
     return digest([list[Json](sorted(set(photographs))), recipe.get("seed", 0), steps])
 

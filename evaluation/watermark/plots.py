@@ -75,7 +75,7 @@ def _radar(marks: Mapping[str, Any]) -> RadarPlot | None:
     if len(axes) < FEWEST_AXES:
         return None
     series = {name: tuple(radar_values(one, axes)) for name, one in marks.items()}
-    return RadarPlot(f"Robustness by {what}", f"{FOUND}, mean over the strengths", 100.0, tuple(axes), series)
+    return RadarPlot(f"Robustness by {what}", f"{FOUND}, mean over its strengths", 100.0, tuple(axes), series)
 
 
 def _line(attack: Mapping[str, Any] | None, across: str) -> tuple[CurvePoint, ...]:

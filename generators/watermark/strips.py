@@ -1,7 +1,8 @@
 """Strips of watermarked pictures: the original, marked, what the mark changed ten times enlarged, and attacked.
 
 What a picture is follows from its record, as the generators `watermark` and `watermark_attack` write it. Attacked
-pictures that aren't stored are made again, where that can be done. Editions without marks have no strips. The pictures of an edition with a content warning are blurred.
+pictures that aren't stored are made again, where that can be done. Editions without marks have no strips. The pictures
+of an edition with a content warning are blurred.
 """
 
 from __future__ import annotations
@@ -94,12 +95,18 @@ def _known(edition: SealedEdition, groups: Sequence[Mapping[str, Mapping[str, An
             if name in found:
                 continue
             sample = edition.sample(record)
-            for variant, one in [(name, sample), *((one.variant, one.of(sample)) for one in attempts(sample))]:
+            for variant, one in [(name, sample), *_records(sample)]:
                 if (made := _made(one)) is not None:
                     found[variant] = made
         if not any(one.mark for one in found.values()):
             break
     return found
+
+
+def _records(sample: Sample) -> list[tuple[str, Sample]]:
+    """Attacked pictures that aren't stored; of attacks on a mark, none can be made again without the keys."""
+    made = [(one.variant, one.of(sample)) for one in attempts(sample)]
+    return [one for one in made if one[1].ops[-1]["requested"].get("about") is None]
 
 
 def _made(sample: Sample) -> Made | None:

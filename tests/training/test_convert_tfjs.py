@@ -6,7 +6,7 @@ import pytest
 
 from training import convert_tfjs
 from variorum.models import ModelTable
-from variorum.models.loaders.coco_detectors import GRAPHS
+from variorum.models.onnx import GRAPHS
 
 
 @pytest.mark.parametrize(("alias", "name"), [("detector", "nanodet"), ("detector_gate", "centernet")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -15,6 +17,7 @@ from variorum.generators.watermark.attacks.purification import Purification
 from variorum.generators.watermark.marks.stdm import Stdm
 from variorum.generators.watermark.watermarking.regenerating import purified
 from variorum.models import ModelTable
+from variorum.models.device import has_driver
 from variorum.models.diffusion.images import fitted, restored
 from variorum.models.roles import Denoised
 from variorum.schemas.component import Context
@@ -49,6 +52,24 @@ def right(mark, images, keys, target):
 
 
 # ── photographs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_it_needs_no_pytorch_on_a_machine_without_a_gpu():
+    if has_driver():
+        pytest.skip("on a GPU the model is PyTorch's")
+    code = """
+import sys
+from types import SimpleNamespace
+import numpy as np
+from variorum.generators.watermark.attacks.purification import Purification
+from variorum.models import ModelTable
+from variorum.schemas.component import Context
+target = SimpleNamespace(ctx=Context(seed=0, models=ModelTable("embedded"), memo=None))
+(made,) = Purification().apply([np.full((24, 32, 3), 99, np.uint8)], 0.1, [np.random.default_rng(0)], target)
+print(*{"torch", "diffusers", "transformers"} & set(sys.modules), np.shape(made))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(24, 32, 3)\n"
 
 
 def test_more_noise_leaves_less_of_picture_and_mark(target):
@@ -104,7 +125,7 @@ class Oracle:
     """A denoiser that knows the clean picture, and notes how much noise there is at each step that it is asked for."""
 
     signal = np.linspace(0.999, 0.1, 100)
-    known, shrink, multiple, size, tf32, device = 100, 1, 8, 1, False, "cpu"
+    known, shrink, multiple, size, tf32, device, fixed = 100, 1, 8, 1, False, "cpu", None
 
     def __init__(self):
         self.seen = []

@@ -456,7 +456,11 @@ def test_progress_counts_photographs_whose_pictures_are_all_made(photos, tmp_pat
 # ── records in place of pictures ─────────────────────────────────────────────────────────────────────────────────────
 
 FEW = {
-    "attacks": [jpeg(), {"name": "overwrite", "times": 2, "strengths": [1]}, {"name": "distortion", "kind": "rotation"}],
+    "attacks": [
+        jpeg(),
+        {"name": "overwrite", "times": 2, "strengths": [1]},
+        {"name": "distortion", "kind": "rotation"},
+    ],
     "strengths": [0.05, 1],
 }
 
@@ -467,6 +471,8 @@ def test_records_say_of_pictures_that_are_not_stored_what_those_would_say(marked
     assert [(one.id, one.image is base.image) for one, base in zip(kept, marked, strict=True)] == [
         (base.id, True) for base in marked
     ]
+    alone = list(samples(list(attack(**FEW, keep="records").generate(marked[3:6], CTX))))
+    assert [one.extras for one in alone] == [one.extras for one in kept[3:6]]
     pictures = {one.id: one for one in stored if one.ops[-1]["name"] == "watermark_attack"}
     records = {one.id: (base, one) for base in kept for one in attempts(base)}
     assert records.keys() == pictures.keys()
@@ -499,11 +505,20 @@ def test_a_picture_that_is_not_stored_is_made_again_or_not_shown(photos, tmp_pat
     assert manifest.counts == {"original": {"accepted": 2}, "stdm": {"accepted": 2}}
     shard = next(iter(manifest.shards.values()))[0]
     base = next(one for one, _ in shard_samples(shard, job.store) if one.variant == "stdm")
-    for one in attempts(base):
+    records = {one.variant: one for one in attempts(base)}
+    assert remade(manifest, base, records.pop("stdm_overwrite_1")) is None  # it would take the keys
+    for one in records.values():
         image = remade(manifest, base, one)
         assert image is not None
         assert hashlib.sha256(encode_png(image)).hexdigest() == one.sha256
     assert remade(manifest, base, one._replace(sha256="0" * 64)) is None
+    trace, file = tmp_path / "ran", tmp_path / "own.py"
+    file.write_text(ATTACK + f"open({str(trace)!r}, 'w').close()\n")
+    for name in (str(file), "own.py", "module:own"):  # an edition may be a stranger's
+        settings = {"name": name}
+        hostile = {**one.op, "requested": {**one.op["requested"], "settings": settings}}
+        assert remade(manifest, base, one._replace(op=hostile)) is None
+    assert not trace.exists()
     with pytest.raises(RecipeError, match=r"its attacked\.json can't be read"):
         attempts(replace(base, extras={"attacked.json": b"{}"}))
 

@@ -356,7 +356,7 @@ def test_a_mark_without_bits_goes_by_p_values():
 
 def test_a_removal_says_at_what_strength_and_whether_it_is_seen():
     attacks = {("a", 0.2): (30, 16), ("a", 0.4): (20, 16), ("b", 0.4): (28, 16), ("b", 1.0): (10, 16)}
-    found = figures(rows(5, attacks))  # a strength of 1 costs 20 dB, from 40
+    found = figures(rows(12, attacks))  # a strength of 1 costs 20 dB, from 40
     lost = {name: one["lost"] for name, one in found["marks"]["m"]["attacks"].items()}
     assert lost["a"] == {"strength": "0.4", "psnr": 32, "ssim": 0.9, "seen": False}
     assert lost["b"] == {"strength": "1", "psnr": 20, "ssim": 0.9, "seen": True}

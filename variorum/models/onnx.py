@@ -30,6 +30,8 @@ from variorum.schemas.lookup import cut
 
 log = logging.getLogger(__name__)
 
+GRAPHS = Path(__file__).parent / "graphs"
+"""Written by scripts in training/, without weights: those are read at their places in the files of models."""
 PACKAGES = ("torch", "onnx")
 """Their versions decide what an export is."""
 OLD = 30 * 24 * 3600
@@ -119,6 +121,24 @@ def read_model(model: Path | bytes, name: object) -> Any:
                 "inside: onnx.save(onnx.load(FILE), FILE, save_as_external_data=False)"
             )
     return parsed
+
+
+def graph_with_weights(name: str, folder: Path) -> bytes:
+    """The content of an ONNX file: the graph of this name with the weights of a folder.
+
+    Raises:
+        ModelUnavailable: the folder has other files than those that the graph was made for.
+    """
+    import onnx
+    from onnx.external_data_helper import load_external_data_for_model
+
+    model = onnx.load_model_from_string((GRAPHS / f"{name}.onnx").read_bytes())
+    try:
+        load_external_data_for_model(model, str(folder))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ModelUnavailable(f"{folder} doesn't have the weights of {name} ({why})") from error
+    return bytes(model.SerializeToString())
 
 
 def _tensors(message: Any, node: Any) -> Iterator[tuple[Any, Any]]:

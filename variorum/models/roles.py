@@ -599,6 +599,9 @@ class Denoiser(Protocol):
     tf32: bool
     """Whether float32 may be computed as TF32; whoever calls it uses `device.float32`, gradients included."""
     device: Any
+    fixed: Denoiser | None
+    """The same model without gradients, whose states are NumPy arrays: faster on a CPU, and without PyTorch. None if it
+    has no such form here."""
 
     def encode(self, images: Sequence[Pixels]) -> Any:
         """The noiseless state of pictures, all of one size.

@@ -30,6 +30,7 @@ class Purification(Attack):
     linear schedule of 1000 steps, 100, 200 and 300 are the 0.1, 0.2 and 0.3 of the papers.
     """
 
+    revision: ClassVar[int] = 2
     family: ClassVar[str] = "regeneration"
     goal: ClassVar[Goal] = "removal"
     access: ClassVar[Access] = "none"

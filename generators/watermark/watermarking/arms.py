@@ -254,7 +254,7 @@ def takes_long(attack: Attack) -> bool:
 def _built(settings: bytes) -> Mark:
     """The mark with this identity. Raises RecipeError for one of a file, which `marks` must list."""
     fields = json.loads(settings)
-    if fields.pop("file", ""):
+    if fields.pop("file", "") or not str(fields.get("name")).isidentifier():
         raise RecipeError(f"the mark {fields.get('name')!r} is from a file of your own; list it in `marks` too")
     mark = build_component("marks", fields, "marks")
     assert isinstance(mark, Mark)

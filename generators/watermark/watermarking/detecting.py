@@ -202,7 +202,7 @@ def _mark(label: str, facts: Mapping[str, Any], own: Mapping[str, Mark]) -> Mark
                 "changed; mark the pictures again, or bring the old ones back"
             )
         return own[label]
-    if settings.pop("file", ""):
+    if settings.pop("file", "") or not str(settings.get("name")).isidentifier():
         name = settings.get("name")
         raise RecipeError(
             f"the mark {label!r} is from a file of your own, {name}.py; list it in watermark_detection's `marks`"

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,8 @@ MEMBER = "attacked.json"
 """Of a picture: the records of those that were made of it."""
 TOGETHER = 32
 """Attacked pictures that are looked at together."""
+PLAIN = re.compile("[a-z0-9_]{0,40}")
+"""A name of this project's."""
 DIGITS = 6
 """Of recorded scores and p-values, so that they are the same on every processor."""
 LARGEST = 1e300
@@ -129,29 +132,43 @@ def answered(sample: Sample, methods: Mapping[str, str]) -> Iterator[tuple[Subje
 def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     """An attacked picture made again from the stored one before the attack; None where it can't be had here.
 
-    That is so without the keys or a model, for an attack from a file or with photographs of its own, and where other
-    bytes come out than the record says.
+    An edition may be a stranger's. So nothing is built from its recipe, and of a record only an attack of this project
+    whose settings are plain words and numbers, on models that are here, without keys, marks and photographs. Nor is a
+    picture given whose bytes aren't those of the record.
     """
-    steps = [step for step in manifest.recipe["generate"] if step.get("keep") == "records"]
+    from variorum.generators.watermark.watermark_attack import WatermarkAttack
+
+    asked: Mapping[str, Any] = wanted.op["requested"]
+    if asked.get("about") is not None or not _plain(asked.get("settings")):
+        return None
     try:
-        fields = {name: value for name, value in steps[-1].items() if name not in ("keep", "keys")}
-        generator: Any = build_component("generate", fields, "generate")
-        asked = wanted.op["requested"]
-        attacks = [attack for attack in generator.attacks if attack.called == asked["attack"]]
-        ctx = Context(manifest.recipe.get("seed", 0), models(manifest.profile), DiskMemo(cache_dir() / "memo"))
+        attack: Any = build_component("attacks", asked["settings"], "attacks")
+        if attack.about_mark or attack.own_photographs():
+            return None
+        table = models("hub" if manifest.profile == "hub" else "embedded")
+        ctx = Context(manifest.recipe.get("seed", 0), table, DiskMemo(cache_dir() / "memo"))
         pixels = picture_pixels(f"sample {base.id}", base.image) if isinstance(base.image, bytes) else base.image
-        extras = {name: value for name, value in base.extras.items() if name != MEMBER}
-        subject = attackable(replace(base, image=pixels, extras=extras))
-        grid = Grid(generator, attacks, (), ctx, marks=generator.marks, only=asked["strength"])
+        subject = attackable(replace(base, image=pixels, extras={}))
+        grid = Grid(WatermarkAttack(attacks=(attack,)), [attack], (), ctx, only=float(asked["strength"]))
         for made in grid.attacked([subject]):
-            if isinstance(made, Sample) and made.id == wanted.id:
+            if isinstance(made, Sample) and made.variant == wanted.variant:
                 image = cast("Pixels", made.image)
                 if hashlib.sha256(encode_png(image)).hexdigest() == wanted.sha256:
                     return image
                 log.warning("%s of %s comes out with other bytes here than recorded", wanted.variant, base.id)
-    except (VariorumError, KeyError, IndexError, AttributeError) as error:
+    except (VariorumError, KeyError, ValueError, TypeError, AttributeError) as error:
         log.info("%s of %s can't be made again here: %s", wanted.variant, base.id, error)
     return None
+
+
+def _plain(settings: object) -> bool:
+    """Return whether an attack's settings have no text that could be a place, a file or a model from elsewhere."""
+    if not isinstance(settings, Mapping):
+        return False
+    values = [one for value in settings.values() for one in (value if isinstance(value, list) else [value])]
+    return all(
+        PLAIN.fullmatch(one) if isinstance(one, str) else one is None or isinstance(one, int | float) for one in values
+    )
 
 
 def _together(made: Iterable[Sample | Failure]) -> Iterator[list[Sample | Failure]]:
@@ -195,9 +212,10 @@ def _read(sample: Sample) -> tuple[list[Attempt], dict[str, str]]:
         said = json.loads(bytes(data))
         pictures, marks = said["pictures"], said["marks"]
         listed = []
-        for *names, text in zip(*(pictures[name] for name in ("id", "variant", "sha256", "record")), strict=True):
+        columns = (pictures[name] for name in ("id", "variant", "sha256", "record"))
+        for key, variant, sha256, text in zip(*columns, strict=True):
             record = json.loads(text)
-            listed.append(Attempt(*map(str, names), checked_op(record["op"]), record["found"]))
+            listed.append(Attempt(str(key), str(variant), str(sha256), checked_op(record["op"]), record["found"]))
         return listed, dict(zip(marks["mark"], marks["method"], strict=True))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RecipeError(f"sample {sample.id}: its {MEMBER} can't be read ({type(error).__name__})") from None

@@ -6,6 +6,8 @@ the pictures. On a CPU that costs next to nothing; a GPU could make several smal
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,31 +47,42 @@ def purified(
         RecipeError: the model doesn't know so much noise.
         ValueError: the model can't work on such a picture.
     """
-    import torch
-
     if t >= denoiser.known:
         raise RecipeError(
             f"purification: the denoiser knows only the first {denoiser.known} of its {len(denoiser.signal)} steps; "
             f"t {t} is too much noise, take less than {denoiser.known}"
         )
 
+    model = denoiser.fixed or denoiser
+
     def noise() -> object:
-        return torch.from_numpy(rng.standard_normal(tuple(clean.shape), np.float32)).to(clean)
+        values = rng.standard_normal(tuple(clean.shape), np.float32)
+        if denoiser.fixed:
+            return values
+        import torch
+
+        return torch.from_numpy(values).to(clean)
 
     path = sorted({round(t * number / steps) for number in range(1, steps + 1)} - {0}, reverse=True)
     shares = [float(denoiser.signal[step]) for step in path]
-    with one_thread(), inference(denoiser.tf32):
-        clean = denoiser.encode([fitted(image, denoiser.multiple, denoiser.size)])
+    with nullcontext() if denoiser.fixed else _in_torch(denoiser):
+        clean = model.encode([fitted(image, denoiser.multiple, denoiser.size)])
         state = shares[0] ** 0.5 * clean + (1 - shares[0]) ** 0.5 * noise()
         for place, (step, share) in enumerate(zip(path, shares, strict=True)):
-            clean = denoiser.predict(state, step).clean
+            clean = model.predict(state, step).clean
             if place == len(path) - 1:
                 break
             after = shares[place + 1]
             spread = eta * ((1 - after) / (1 - share) * (1 - share / after)) ** 0.5
             rest = (state - share**0.5 * clean) / (1 - share) ** 0.5
             state = after**0.5 * clean + (1 - after - spread**2) ** 0.5 * rest + spread * noise()
-        return restored(denoiser.decode(clean)[0], image.shape[:2], denoiser.size)
+        return restored(model.decode(clean)[0], image.shape[:2], denoiser.size)
+
+
+@contextmanager
+def _in_torch(denoiser: Denoiser) -> Iterator[None]:
+    with one_thread(), inference(denoiser.tf32):
+        yield
 
 
 def recoded(image: Pixels, autoencoder: Autoencoder, rng: np.random.Generator, noise: float) -> Pixels:

@@ -8,12 +8,14 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from training import evaluate_photo_denoiser as measure
 from training.photographs import held_out
 from variorum.generators.imagenet_e.guided_diffusion import Guidance, Wish, guided
 from variorum.kit.pictures import complexity
 from variorum.models import ModelTable, doctor, weights
+from variorum.models.device import inference
 from variorum.models.loaders.class_conditional import FOLDED_UNET
 from variorum.models.loaders.classifiers import WEIGHTS, grey_input
 from variorum.models.table_entries import Entry
@@ -167,6 +169,26 @@ def test_it_takes_out_more_noise_than_classical_filters(denoiser, pictures, leve
         best = max(measure.psnr(item, clean) for item in found)
         gains.append(measure.psnr(measure.denoised(denoiser, noisy, sigma), clean) - best)
     assert np.mean(gains) > ahead
+
+
+def test_without_gradients_it_is_the_same_network(denoiser, pictures):
+    fixed, images = denoiser.fixed, [(one[:64, :96] * 255).round().astype(np.uint8) for one in pictures[:2]]
+    clean = fixed.encode(images)
+    np.testing.assert_allclose(clean, denoiser.encode(images).numpy(), atol=1e-6)
+    np.testing.assert_array_equal(fixed.decode(clean), images)
+    np.testing.assert_array_equal(fixed.signal, denoiser._whole.signal)
+    assert (fixed.shrink, fixed.multiple, fixed.size) == (1, denoiser._whole.multiple, denoiser._whole.size)
+    state = np.float32(0.8) * clean + np.float32(0.6) * np.random.default_rng(0).standard_normal(
+        clean.shape, np.float32
+    )
+    for step in (1, 150, 319):
+        with inference():
+            wanted = denoiser.predict(torch.from_numpy(state), step).clean.numpy()
+        np.testing.assert_allclose(fixed.predict(state, step).clean, wanted, atol=1e-5)
+        alone = fixed.predict(state[:1], step).clean
+        np.testing.assert_allclose(fixed.predict(state, step).clean[:1], alone, atol=1e-5)
+    state[0, 0, 0, 0] = np.nan
+    assert [one.any() for one in fixed.decode(state)] == [False, True]
 
 
 @pytest.mark.slow

@@ -43,9 +43,7 @@ class Trained(NamedTuple):
     auroc: float
 
 
-def train(
-    marked: Sequence[Pixels], unmarked: Sequence[Pixels], *, seed: int, steps: int, crop: int = CROP
-) -> Trained:
+def train(marked: Sequence[Pixels], unmarked: Sequence[Pixels], *, seed: int, steps: int, crop: int = CROP) -> Trained:
     """A detector of what sets two classes of pictures apart, all of one size.
 
     Args:

@@ -18,16 +18,13 @@ from pydantic import Field
 
 from variorum.models.coco import CATEGORIES
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.onnx import open_session
+from variorum.models.onnx import graph_with_weights, open_session
 from variorum.models.roles import Detected
 from variorum.models.table_entries import Entry, StrictModel
-from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints, Pixels, Singles
 
-GRAPHS = Path(__file__).parents[1] / "graphs"
-"""Written by `training/convert_tfjs.py`, without weights: those are read at their places in the fetched files."""
 MOST = 100
 """Boxes per picture, as COCO counts them."""
 NANODET_SIDE, CENTERNET_SIDE = 416, 512
@@ -233,18 +230,8 @@ def _load(
     network: type[NanoDet | CenterNet], entry: Entry, folder: Path, options: CocoOptions, _used: Mapping[str, Any]
 ) -> CocoDetector:
     """The detector with the weights of a folder."""
-    import onnx
-    from onnx.external_data_helper import load_external_data_for_model
-
-    model = onnx.load_model_from_string((GRAPHS / f"{network.__name__.lower()}.onnx").read_bytes())
-    try:
-        load_external_data_for_model(model, str(folder))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise ModelUnavailable(f"{folder} doesn't have the weights of {network.__name__} ({why})") from error
-    return CocoDetector(
-        network(open_session(model.SerializeToString(), options.threads, entry.name)), options.threshold
-    )
+    model = graph_with_weights(network.__name__.lower(), folder)
+    return CocoDetector(network(open_session(model, options.threads, entry.name)), options.threshold)
 
 
 NANODET = Loader(

@@ -6,22 +6,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from variorum.models.device import best_device
+import numpy as np
+
+from variorum.models.device import best_device, has_driver
 from variorum.models.diffusion.images import to_pixels, to_tensor
 from variorum.models.diffusion.schedule import Schedule
 from variorum.models.loaders.class_conditional import FOLD
 from variorum.models.loaders.loader import Loader
+from variorum.models.onnx import GRAPHS, graph_with_weights, open_session
 from variorum.models.pretrained import load_pretrained, one_error, pipeline_index, with_vocabulary
 from variorum.models.roles import Denoised
 from variorum.models.table_entries import Entry, StrictModel
+from variorum.models.weights import damaged
 from variorum.schemas.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels
+    from variorum.arrays import Floats, Pixels, Singles
 
 
 # ── latent_denoiser ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -104,7 +109,7 @@ class LatentDenoiser:
         ModelUnavailable: the network needs more than latents and a prompt, as SDXL and inpainting models do.
     """
 
-    tf32 = False
+    tf32, fixed = False, None
 
     def __init__(self, network: Any, autoencoder: Any, config: Any, prompt: Any, tiny: Any = None) -> None:
         channels = autoencoder.config.latent_channels
@@ -198,12 +203,18 @@ class PixelDenoiserOptions(StrictModel):
 
 def load_pixel_denoiser(
     entry: Entry, folder: Path, options: PixelDenoiserOptions, _used: Mapping[str, Any]
-) -> PixelDenoiser:
+) -> PixelDenoiser | GraphedDenoiser:
     """The denoiser of a folder with `config.json`, safetensors and `scheduler_config.json`.
 
     Raises:
         ModelUnavailable: no safetensors, or not an unconditional network of RGB pictures.
     """
+    if entry.packaged and (GRAPHS / f"{folder.name}.onnx").is_file() and entry.dtype == "float32" and not has_driver():
+        return GraphedDenoiser(entry, folder, options)
+    return _pixel_denoiser(entry, folder, options)
+
+
+def _pixel_denoiser(entry: Entry, folder: Path, options: PixelDenoiserOptions) -> PixelDenoiser:
     from diffusers import DDPMScheduler, UNet2DModel
 
     if not list(folder.glob("*.safetensors")):
@@ -235,7 +246,7 @@ class PixelDenoiser:
         ModelUnavailable: the network is class-conditional, or its channels aren't those of RGB pictures.
     """
 
-    tf32 = False
+    tf32, fixed = False, None
 
     def __init__(self, network: Any, config: Any, known: int | None = None) -> None:
         channels = network.config.in_channels
@@ -279,6 +290,69 @@ class PixelDenoiser:
         return to_pixels(state)
 
 
+class GraphedDenoiser:
+    """A packaged `PixelDenoiser` that PyTorch loads once its states are asked for; `fixed` needs no PyTorch."""
+
+    def __init__(self, entry: Entry, folder: Path, options: PixelDenoiserOptions) -> None:
+        session = open_session(graph_with_weights(folder.name, folder), 1, entry.name)
+        self.fixed = FixedDenoiser(session, options.known)
+        self.signal, self.known, self.tf32 = self.fixed.signal, self.fixed.known, options.tf32
+        self.shrink, self.multiple, self.size = self.fixed.shrink, self.fixed.multiple, self.fixed.size
+        self._of = entry, folder, options
+
+    @cached_property
+    def _whole(self) -> PixelDenoiser:
+        entry, folder, _ = self._of
+        if changed := damaged(entry, folder):
+            raise ModelUnavailable(f"{folder}: {', '.join(changed)} has changed since this model was opened")
+        return _pixel_denoiser(*self._of)
+
+    def __getattr__(self, name: str) -> Any:
+        """What works on PyTorch's tensors: `encode`, `predict`, `preview`, `decode`, `device`."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._whole, name)
+
+
+class FixedDenoiser:
+    """A `roles.Denoiser` on ONNX Runtime, without gradients. Its states are NumPy arrays `[N, 3, H, W]` in [-1, 1].
+
+    Args:
+        session: of a graph by `training/graph_of_denoiser.py`.
+        known: number of steps that it was trained for, None for all.
+    """
+
+    shrink, size, tf32, device, fixed = 1, 1, False, None, None
+    multiple = 8
+
+    def __init__(self, session: Any, known: int | None) -> None:
+        self._session = session
+        self.signal: Floats = self._run("signal", np.zeros((1, 3, self.multiple, self.multiple), np.float32), 0)
+        self.known = known or len(self.signal)
+
+    def encode(self, images: Sequence[Pixels]) -> Singles:
+        """`[N, 3, H, W]` in [-1, 1]."""
+        return np.stack(images).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+    def predict(self, state: Singles, step: int) -> Denoised:
+        """The clean picture according to the network."""
+        share, rest = float(self.signal[step]) ** 0.5, float(1 - self.signal[step]) ** 0.5
+        return Denoised(share * state - rest * self._run("v", state, step), None)
+
+    def preview(self, state: Singles) -> Singles:
+        """`[N, 3, H, W]` about [0, 1]."""
+        return (state + np.float32(1)) / np.float32(2)
+
+    def decode(self, state: Singles) -> list[Pixels]:
+        """The pictures; one with non-finite values is black."""
+        sound = np.isfinite(state).all((1, 2, 3), keepdims=True)
+        levels = ((np.where(sound, state, -1).clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+        return list(levels.transpose(0, 2, 3, 1))
+
+    def _run(self, output: str, state: Singles, step: int) -> Any:
+        return self._session.run([output], {"state": state, "step": np.array([step])})[0]
+
+
 def _looks_around(config: Any) -> bool:
     """Whether a network has attention, which learns the number of cells of its training; convolutions know any."""
     blocks = (*config.down_block_types, *config.up_block_types)
@@ -286,7 +360,10 @@ def _looks_around(config: Any) -> bool:
 
 
 PIXEL_DENOISER = Loader(
-    revision=1, make=load_pixel_denoiser, options=PixelDenoiserOptions, packages=("diffusers", "torch")
+    revision=1,
+    make=load_pixel_denoiser,
+    options=PixelDenoiserOptions,
+    packages=("diffusers", "torch", "onnx", "onnxruntime"),
 )
 
 
@@ -317,7 +394,7 @@ class FoldedDenoiser:
         config: of its scheduler.
     """
 
-    tf32 = False
+    tf32, fixed = False, None
 
     def __init__(self, network: Any, config: Any) -> None:
         self._network = network
