@@ -366,9 +366,10 @@ def _column(where: str, name: str, values: Any) -> Any:
 def counts(table: Any) -> dict[str, dict[str, int]]:
     """Number of rows by variant and status (with `:reason` if it has one)."""
     found: dict[str, Counter[str]] = {}
-    columns = (table.column(name).to_pylist() for name in ("variant", "status", "reason"))
-    for variant, status, reason in zip(*columns, strict=True):
-        found.setdefault(variant, Counter())[f"{status}:{reason}" if reason else status] += 1
+    kinds = table.group_by(["variant", "status", "reason"], use_threads=False).aggregate([([], "count_all")])
+    for kind in kinds.to_pylist():
+        status, reason = kind["status"], kind["reason"]
+        found.setdefault(kind["variant"], Counter())[f"{status}:{reason}" if reason else status] += kind["count_all"]
     # in the order of making, but rows of configurations are in the order of their names
     order = sorted(found, key=lambda variant: variant != "original")
     return {variant: dict(sorted(found[variant].items())) for variant in order}
@@ -376,12 +377,17 @@ def counts(table: Any) -> dict[str, dict[str, int]]:
 
 def sources_edited(table: Any) -> int:
     """Number of source samples with an accepted picture that isn't a baseline."""
-    columns = (table.column(name).to_pylist() for name in ("source", "variant", "status"))
-    rows = zip(*columns, strict=True)
-    return len({source for source, variant, status in rows if status == "accepted" and variant not in BASELINES})
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    edited = pc.invert(pc.is_in(table["variant"], value_set=pa.array(BASELINES)))
+    kept = table["source"].filter(pc.and_(edited, pc.equal(table["status"], "accepted")))
+    return int(pc.count_distinct(kept).as_py())
 
 
 def licences(table: Any) -> dict[str, int]:
     """Number of accepted pictures by licence."""
-    columns = (table.column(name).to_pylist() for name in ("licence", "status"))
-    return dict(sorted(Counter(lic for lic, status in zip(*columns, strict=True) if status == "accepted").items()))
+    import pyarrow.compute as pc
+
+    found = table["licence"].filter(pc.equal(table["status"], "accepted")).value_counts()
+    return dict(sorted((one["values"], one["counts"]) for one in found.to_pylist()))

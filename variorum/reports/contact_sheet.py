@@ -111,7 +111,7 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     lines = -(-len(titles) // WIDEST) or 1
     wide = -(-len(titles) // lines)
     most = max(1, min(rows // lines, MAX_CELLS // max(1, len(titles) * across)))
-    chosen = _chosen(_groups(manifest, table), most, across)
+    chosen = _chosen(_groups(manifest, table, columns), most, across)
     width = max((len(groups) for groups in chosen), default=1)
     named = across > 1 and any(_label(group) != _label(groups[0]) for groups in chosen for group in groups)
     top, left, gap, between = 44, 8 if named else 128, 4, 10
@@ -156,12 +156,16 @@ def shown_variants(names: Sequence[str]) -> list[str]:
     return [same[len(same) // 2] for same in alike.values()][:MOST_VARIANTS]
 
 
-def _groups(manifest: Manifest, table: Any) -> list[Group]:
-    """The pictures made from each source picture, if there are any."""
+def _groups(manifest: Manifest, table: Any, shown: Sequence[str]) -> list[Group]:
+    """The pictures of the shown variants that were made from each source picture, if there are any."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     columns = ["id", "sha256", "source", "variant", "status", "reason", "labels", "origin", "split", "start"]
     columns += ["group", "shard"]
     family: dict[str, Group] = {}
-    for record in table.select(columns).to_pylist():
+    among = pc.is_in(table["variant"], value_set=pa.array(shown, pa.string()))
+    for record in table.select(columns).filter(among).to_pylist():
         place = record["shard"]
         record["shard"] = manifest.shards[record["group"]][place] if place >= 0 else None
         family.setdefault(record["source"], {}).setdefault(record["variant"], record)

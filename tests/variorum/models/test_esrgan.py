@@ -25,7 +25,7 @@ def layer(kind, name, *inputs, **config):
 
 
 def tiny(folder, last="Conv2D"):
-    """Each pixel three times as wide and high: relu(x / 2) and x / 2, added up by a 1 × 1 kernel, and relu(x / 2) again."""
+    """Each pixel three times as wide and high, by way of three halves of it that are added up in two ways."""
     conv = {"padding": "same", "activation": "linear", "strides": [1, 1]}
     layers = [
         layer("InputLayer", "LR"),

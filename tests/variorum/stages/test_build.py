@@ -23,6 +23,7 @@ from variorum.pipeline import Job, Threads, build
 from variorum.schemas.errors import CorruptShard, SourceChanged, SourceError, StoreError, TooManyFailures, VersionDrift
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build, seal_edition
+from variorum.stages.estimate import estimate
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -368,12 +369,14 @@ def test_only_what_is_lost_of_a_unit_in_parts_is_made_again(photos, tmp_path, ki
     assert [(part.start, part.stop) for part in parts] == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10), (10, 12)]
     receipts = [Build(job).make(part, nothing) for part in parts]
     store.fs.rm_file(store.object(receipts[1].part, ".part"))
+    assert (estimate(Job(what, Store(store.url))).done, estimate(job).units) == (5, 6)
     make = Build.make
     monkeypatch.setattr(
         Build, "make", lambda self, part, advance: again.append(part.start) or make(self, part, advance)
     )
     manifest = made(what, Store(store.url))
     assert again == [2]
+    assert estimate(job).done == 6
     assert verify(manifest, store) == []
     lost = manifest.shards["original/test"][1]
     store.fs.rm_file(store.object(lost, ".tar"))
