@@ -234,7 +234,8 @@ class AiImageDetection(Resampled):
         order = [arm for arm in figures["order"] if not is_quarantined(arms[arm])]
         if not detectors:
             return {}
-        rows = tuple(f"{arm} ({arms[arm]['truth']})" for arm in order)
+        short = {"partly_generated": "in part"}  # longer labels are cut
+        rows = tuple(f"{arm} ({short.get(arms[arm]['truth'], arms[arm]['truth'])})" for arm in order)
         series = {
             name: tuple(_point(detectors[name]["arms"].get(arm, {}).get("called")) for arm in order)
             for name in figures["names"]
