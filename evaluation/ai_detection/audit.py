@@ -8,7 +8,7 @@ import numpy as np
 
 from variorum.evaluation.ai_detection import fitting
 from variorum.evaluation.ai_detection.judging import LEAST, ORIGINAL, Parts
-from variorum.kit.resampling.separation import Draws, Separation
+from variorum.kit.resampling.separation import CLEAR, NO_REACH, Draws, Separation
 from variorum.schemas.canonical import Json
 
 if TYPE_CHECKING:
@@ -110,8 +110,11 @@ class Audit:
             return np.where(total > 0, sums / np.maximum(total, 1), np.nan)
 
         value = float(adjusted(np.ones((1, self._draws.photographs), np.int64))[0])
-        wins = higher[:, :NEIGHBOURS].mean(axis=1)
-        reach = self._draws.least_reach(value, *(np.bincount(of[inside], one) for one in (wins, np.ones(len(inside)))))
+        reach = NO_REACH
+        if min(value, 1 - value) < CLEAR:
+            wins = higher[:, :NEIGHBOURS].mean(axis=1)
+            sums, counts = (np.bincount(of[inside], one).astype(np.float64) for one in (wins, np.ones(len(wins))))
+            reach = self._draws.exact(sums, counts)
         samples = np.concatenate([adjusted(some) for some in self._draws.weights()])
         return self._draws.interval(value, samples, reach=reach) | {"overlap": round(overlap, 4)}
 

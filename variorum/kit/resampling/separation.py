@@ -48,14 +48,6 @@ class Draws:
         """The exact interval of a share, see `statistics.clustered_interval`."""
         return clustered_interval(sums, counts, self._tails[1] - self._tails[0])
 
-    def least_reach(self, value: float, sums: Floats, counts: Floats) -> tuple[float, float]:
-        """How far an interval has to reach where resamples show too little spread: near 0 or 1, or of few photographs.
-
-        There it is the exact one of the share of wins, with `sums` wins of `counts` by photograph.
-        """
-        few = np.count_nonzero(counts) < ENOUGH
-        return self.exact(sums, counts) if few or min(value, 1 - value) < CLEAR else NO_REACH
-
     def interval(
         self, value: float, samples: Floats, digits: int = 4, reach: tuple[float, float] = NO_REACH
     ) -> dict[str, Json]:
@@ -100,7 +92,7 @@ class Separation:
         """
         value, reach = self.auroc(), NO_REACH
         if min(value, 1 - value) < CLEAR or len(np.unique(self._of_marked)) < ENOUGH:
-            reach = draws.least_reach(value, *self._won())
+            reach = draws.exact(*self._won())
         return draws.interval(value, self.auroc_samples(draws), reach=reach)
 
     def auroc_samples(self, draws: Draws) -> Floats:
