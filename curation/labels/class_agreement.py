@@ -99,8 +99,8 @@ class ClassAgreement(Detector):
             return self.least
         p = table.references["real"]["p"]
         p = p[~np.isnan(p)]
-        found = conformal_threshold(1 - p, np.arange(len(p)), self.share)
-        return 1 - found.score if found else 0.0
+        found = conformal_threshold(-p, np.arange(len(p)), self.share)  # 1 - p has no digits left for a tiny p
+        return -found.score if found else 0.0
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Numbers judged and flagged, the share whose label ranks first by variant, and the most flagged classes."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from variorum.evaluation.ai_detection import fitting
 from variorum.evaluation.ai_detection.judging import LEAST, ORIGINAL, Parts
-from variorum.kit.resampling.separation import Draws, Separation
+from variorum.kit.resampling.separation import CLEAR, NO_REACH, Draws, Separation
 from variorum.schemas.canonical import Json
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Audit:
     def adds(self, arm: str, scores: Floats) -> dict[str, Json] | None:
         """How much higher the AUROC of trivial features and a detector's scores `[N]` together is than of the first.
 
-        Both are of judged pictures: a logistic regression of two numbers, cross-fitted. None with too few.
+        Both are of judged pictures: a logistic regression of two numbers, cross-fitted. It may turn trivial scores
+        around, so those alone are turned around too where their AUROC is below .5. None with too few.
         """
         both, trivial, made = self._judged(arm), self._trivial[arm], self._parts.arm(arm)
         if trivial is None or both is None:
@@ -71,6 +72,8 @@ class Audit:
                 continue
             together[left] = fitting.regression(pair, made, both & ~left, penalty=1.0)[left]
         more, alone = (self._against(arm, both, one) for one in (together, trivial))
+        if alone.auroc() < 0.5:
+            alone = self._against(arm, both, -trivial)
         samples = more.auroc_samples(self._draws) - alone.auroc_samples(self._draws)
         return self._draws.interval(more.auroc() - alone.auroc(), samples)
 
@@ -107,8 +110,13 @@ class Audit:
             return np.where(total > 0, sums / np.maximum(total, 1), np.nan)
 
         value = float(adjusted(np.ones((1, self._draws.photographs), np.int64))[0])
+        reach = NO_REACH
+        if min(value, 1 - value) < CLEAR:
+            wins = higher[:, :NEIGHBOURS].mean(axis=1)
+            sums, counts = (np.bincount(of[inside], one).astype(np.float64) for one in (wins, np.ones(len(wins))))
+            reach = self._draws.exact(sums, counts)
         samples = np.concatenate([adjusted(some) for some in self._draws.weights()])
-        return self._draws.interval(value, samples) | {"overlap": round(overlap, 4)}
+        return self._draws.interval(value, samples, reach=reach) | {"overlap": round(overlap, 4)}
 
     def _judged(self, arm: str) -> Bools | None:
         """Judged pictures of the arm and originals; None with too few."""

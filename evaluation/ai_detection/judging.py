@@ -26,6 +26,8 @@ LEAST = 8
 SHARPNESS_BINS = 3
 AREAS = 0.1, 0.25
 """Shares of a picture at which regions are divided into small, middle and large ones."""
+ASIDE = 19
+"""Photographs that are set aside for thresholds at least, if `LEAST` remain to fit on: so many a rate of 5 % takes."""
 HALVED = 114
 """Training photographs up to which half are set aside for thresholds; of more, a third is enough."""
 
@@ -41,8 +43,8 @@ class Parts:
         photograph: number of the photograph.
         training: whether the picture's photograph is one to fit on or to set thresholds with.
         fitted: whether heads are fitted on the picture: originals and the chosen arms of some of those.
-        set_aside: whether thresholds of fitted detectors come from it: the other half up to 114 photographs, a third of
-            more. A detector knows the pictures that it was fitted on too well for that.
+        set_aside: whether thresholds of fitted detectors come from it: half up to 114 photographs, but 19 at least, a
+            third of more. A detector knows the pictures that it was fitted on too well for that.
         sharpness: log variance of the Laplacian.
         area: share of the picture that a model made, NaN where nobody says.
     """
@@ -127,6 +129,7 @@ def parts_of(table: Table, fit: Sequence[str]) -> Parts:
     training = split == "train" if (split == "train").any() else (drawn % 2 == 0)[photograph]
     trained = np.unique(photograph[training])
     number = math.ceil(len(trained) / (2 if len(trained) <= HALVED else 3))
+    number = max(number, ASIDE) if len(trained) >= ASIDE + LEAST else number
     set_aside = training & np.isin(photograph, trained[np.argsort(drawn[trained])][:number])
     fitted = training & ~set_aside & np.isin(variant, [ORIGINAL, *fit]) & np.isin(variant, list(truths))
     order = {arm: truths[arm] for arm in (ORIGINAL, *(one for one in truths if one != ORIGINAL)) if arm in truths}

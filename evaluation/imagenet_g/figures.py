@@ -292,6 +292,7 @@ class Comparison:
                 "r2": number(scaling.straightness(plain, loss), 4),
                 "bend": [number(float(law.k[0]), 4) for law in ends],
                 "with_floor": None,
+                "crossing": None,
             }
             if len(sizes) >= scaling.FEWEST_WITH_FLOOR:
                 floor = percent(float(floored.floor[0]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -53,7 +53,9 @@ class GeneratedSet(Evaluation):
     """Alias of the model whose embeddings have LPIPS as their squared distances; null for none."""
     neighbours: int = Field(default=5, ge=1)
     """k of the nearest-neighbour balls of precision, recall, density and coverage."""
-    fractions: tuple[float, ...] = Field(default=(0.0625, 0.125, 0.25, 0.5, 1.0), min_length=1)
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(0.0625, 0.125, 0.25, 0.5, 1.0), min_length=1
+    )
     """Shares of each class's pictures, for the table over set sizes and the power law through it."""
     most: int = Field(default=10_000, ge=100)
     """Maximum number of pictures per set in the figures that compare all pairs."""

@@ -2,7 +2,8 @@
 
 Taori et al., NeurIPS 2020, arXiv 2007.00644: the logits of ordinary models' two accuracies lie on a line, and a model's
 effective robustness is its distance above that line. Models of different kinds may share no line. So here the ordinary
-models are classifiers of the same kind, trained on other real pictures: fewer, as many, and twice as many.
+models are classifiers of the same kind, trained on real pictures: on fewer other ones, on as many others, and on twice
+as many.
 """
 
 from __future__ import annotations

@@ -150,14 +150,18 @@ def cell(looks: Looks, judge: Judge) -> dict[str, Any]:
             setup: _separation(*sides, lambda one: one.resampled_auroc(draws)) for setup, sides in setups.items()
         },
         "tpr": {f"{rate:g}": _tpr(marked, unmarked, rate, draws) for rate in judge.rates},
-        "bit_accuracy": share(marked.right / np.maximum(marked.bits, 1), marked.photograph, judge.confidence)
-        if clean.payload
-        else None,
+        "bit_accuracy": _right_bits(marked, judge.confidence) if clean.payload else None,
         "analytic": _errors(marked, unmarked, judge.analytic, judge),
         "empirical": _errors(marked, unmarked, judge.empirical, judge),
         "found": None if judge.fixed is None else share(judge.fixed.found(marked), marked.photograph, judge.confidence),
         "identified": _identified(marked, judge),
     }
+
+
+def _right_bits(looks: Looks, confidence: float) -> dict[str, Json] | None:
+    """The share of right bits among all bits, in percent; bits of one photograph may be alike."""
+    bits = np.maximum(looks.bits, 1)
+    return share(looks.right / bits, looks.photograph, confidence, bits)
 
 
 def _lost(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Json] | None:
@@ -220,7 +224,7 @@ def _control(controls: Looks, threshold: Threshold, confidence: float) -> dict[s
     """Measure what a wrong key finds in marked pictures: half of the bits, and false positives as often as promised."""
     bits, found = None, None
     if controls.payload:
-        bits = share(controls.right / controls.payload, controls.photograph, confidence)
+        bits = _right_bits(controls, confidence)
     if threshold.known:
         found = share(threshold.found(controls), controls.photograph, confidence)
     as_expected = True

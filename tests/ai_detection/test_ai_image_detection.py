@@ -151,7 +151,11 @@ def test_few_pictures_and_other_editions():
     card = _render("_ai_image_detection", figures=found, plots={}, models={}, order=[], counts=())
     assert "none: 19 photographs are needed" in card
     plain = [Sample(source_id("t", "x"), crops(1)[0])]
-    assert detection.figures(table(list(detection.measure(plain, CTX))), CTX)["arms"] == {}
+    none = detection.figures(table(list(detection.measure(plain, CTX))), CTX)
+    assert none["arms"] == {}
+    assert "There are no pictures" in _render(
+        "_ai_image_detection", figures=none, plots={}, models={}, order=[], counts=()
+    )
     assert list(detection.measure([], CTX)) == []
 
 

@@ -76,6 +76,22 @@ def test_a_detector_adds_what_trivial_features_lack(audited):
     assert same["value"] < audit.adds("weak", own)["value"]
 
 
+def test_noise_adds_nothing_where_trivial_scores_are_the_wrong_way_round():
+    made = parts(120, {"arm": "generated"})
+    rng = np.random.default_rng(4)
+    audit = Audit(made, rng.normal(size=(240, 2)), 200, 0.95, 3)
+    audit._trivial["arm"] = rng.normal(size=240) - 0.6 * made.arm("arm")
+    assert audit.adds("arm", rng.normal(size=240))["low"] <= 0
+
+
+def test_intervals_of_perfect_scores_reach_as_far_as_exact_ones():
+    made = parts(60, {"arm": "generated"})
+    audit = Audit(made, np.random.default_rng(5).normal(size=(120, 2)), 200, 0.95, 3)
+    found = audit.at_equal("arm", made.arm("arm").astype(float))
+    assert found["value"] == 1
+    assert 0.8 < found["low"] < 0.95
+
+
 def test_at_equal_trivial_scores_only_what_is_more_than_trivial_counts():
     made, rng = parts(80, {"arm": "generated"}), np.random.default_rng(5)
     features = rng.normal(size=(160, 1)) + 1.5 * made.arm("arm")[:, None]

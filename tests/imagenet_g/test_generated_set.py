@@ -409,6 +409,11 @@ def test_references_go_together(fields):
         evaluation(**fields)
 
 
+def test_a_fraction_is_a_part_of_the_set():
+    with pytest.raises(RecipeError, match="fractions"):
+        evaluation(fractions=(1.0, 3.0))
+
+
 def test_the_card_of_figures_that_are_missing_reads_as_well():
     for found in (
         figures(references(), rows("", "v", 10, 11, label="", judged=False)),

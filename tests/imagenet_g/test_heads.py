@@ -99,6 +99,8 @@ def test_the_difference_is_paired():
     found = difference(right, other, 0.95)
     assert found["value"] == pytest.approx(right.mean() - other.mean())
     assert found["high"] - found["low"] < 0.03  # 0.1 if it were unpaired
+    alike = difference(right[:20], right[:20], 0.95)
+    assert alike["low"] < -0.1 < alike["value"] == 0 < 0.1 < alike["high"]
 
 
 # ── networks ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -108,6 +108,16 @@ def test_few_photographs_have_a_count_and_no_percentage():
     assert interval(share(np.ones(10), np.arange(10))) == "100.0 [69.2, 100.0]"
 
 
+def test_a_share_of_bits_has_the_interval_of_independent_bits_unless_those_of_a_photograph_are_alike():
+    rng, photographs, bits = np.random.default_rng(0), np.arange(20), np.full(20, 64)
+    told, alike = (
+        share(hits / 64, photographs, parts=bits) for hits in (rng.binomial(64, 0.6, 20), 64 * (photographs < 12))
+    )
+    assert 4 < told["high"] - told["low"] < 12
+    assert alike == share(photographs < 12, photographs)
+    assert interval(share(np.array([0.5, 1]), np.arange(2), parts=np.full(2, 64))) == "96 of 128"
+
+
 @pytest.mark.parametrize(("photographs", "each", "alike"), [(20, 1, 0.0), (20, 3, 0.5), (48, 3, 0.2), (100, 2, 0.01)])
 @pytest.mark.parametrize("truth", [0.5, 0.95, 1.0])
 def test_intervals_of_shares_cover_the_truth(photographs, each, alike, truth):

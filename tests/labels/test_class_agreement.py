@@ -91,6 +91,7 @@ def test_real_pictures_say_how_low_a_probability_is_too_low():
     assert asked(p, unsure) == [False, False, True, False]
     assert asked(p, [*sure, *[float("nan")] * 50]) == asked(p, sure)
     assert asked(p, [float("nan")] * 99) == [False] * 4
+    assert asked([1e-25, 1e-30], [*sure[:90], *[1e-27] * 9]) == [False, True]
 
 
 def test_at_most_the_share_of_further_real_pictures_is_flagged():

@@ -112,23 +112,26 @@ def unsure(negatives: int, rate: float) -> str:
     return f"{negatives} unmarked pictures are few for a false positive rate of {100 * rate:g} %; {enough:,} are enough"
 
 
-def share(values: Floats | Bools, photographs: Ints, confidence: float = 0.95) -> dict[str, Json] | None:
+def share(
+    values: Floats | Bools, photographs: Ints, confidence: float = 0.95, parts: Ints | None = None
+) -> dict[str, Json] | None:
     """The mean of values in percent with its interval: `value`, `low`, `high`; None without values.
 
-    Where yes and no were counted on fewer than 10 photographs it also has `count`, `9 of 9`, which is what cards show.
+    Where something was counted on fewer than 10 photographs it also has `count`, `9 of 9`, which is what cards show.
 
     Args:
         values: whether a picture was found, or numbers in [0, 1], `[n]`.
         photographs: number of each picture's photograph, `[n]`. Pictures of one photograph are no independent ones.
         confidence: level of the interval, in (0, 1).
+        parts: of how many parts each value is the share, such as the bits of each picture, `[n]`; None for one each.
     """
     if not len(values):
         return None
-    given = np.asarray(values, np.float64)
-    sums, counts = (np.bincount(photographs, part).astype(np.float64) for part in (given, np.ones(len(given))))
+    whole = np.ones(len(values)) if parts is None else np.asarray(parts, np.float64)
+    sums, counts = (np.bincount(photographs, part).astype(np.float64) for part in (values * whole, whole))
     low, high = clustered_interval(sums, counts, confidence)
-    shares = {"value": float(given.mean()), "low": low, "high": high}
+    shares = {"value": float(sums.sum() / counts.sum()), "low": low, "high": high}
     found: dict[str, Json] = {name: round(100 * one, 4) + 0.0 for name, one in shares.items()}
-    if np.count_nonzero(counts) < FEW and np.asarray(values).dtype == bool:
-        found["count"] = f"{given.sum():.0f} of {len(given)}"
+    if np.count_nonzero(counts) < FEW and (parts is not None or np.asarray(values).dtype == bool):
+        found["count"] = f"{sums.sum():.0f} of {counts.sum():.0f}"
     return found

@@ -14,6 +14,7 @@ import numpy as np
 
 from variorum.kit.embeddings.rows import normalised, standardised
 from variorum.kit.sets.pictures import Pictures
+from variorum.statistics import few_interval
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Singles
@@ -66,7 +67,10 @@ def share(right: Array, confidence: float) -> dict[str, float]:
 
 
 def difference(right: Array, other: Array, confidence: float) -> dict[str, float]:
-    """Difference of two classifiers' accuracies on the same pictures `[n]`, with its normal interval over them."""
+    """Difference of two classifiers' accuracies on the same pictures `[n]`, with its interval over them.
+
+    The interval is the normal one, or the exact one where the two differ on few pictures.
+    """
     from scipy.special import ndtri
 
     gained = right.astype(float) - other
@@ -75,4 +79,5 @@ def difference(right: Array, other: Array, confidence: float) -> dict[str, float
         return dict.fromkeys(("value", "low", "high"), float("nan"))
     half = float(ndtri((1 + confidence) / 2)) * float(gained.std(ddof=1)) / np.sqrt(n)
     value = float(gained.mean())
-    return {"value": value, "low": value - half, "high": value + half}
+    low, high = few_interval(gained[:, None], np.ones((n, 1)), True, (value - half, value + half), confidence)
+    return {"value": value, "low": low, "high": high}

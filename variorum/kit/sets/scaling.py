@@ -66,7 +66,10 @@ def with_floor(n: Array, loss: Array) -> Law:
 
 
 def has_floor(plain: Law, floored: Law, sizes: int) -> bool:
-    """Whether a floor is worth its parameter, by Akaike's criterion for few points (Hurvich & Tsai 1989)."""
+    """Whether a floor is worth its parameter, by Akaike's criterion for few points (after Hurvich & Tsai 1989).
+
+    Unlike theirs it doesn't count the variance of the residuals, with which five sizes could never show a floor.
+    """
     if sizes < FEWEST_WITH_FLOOR:
         return False
     one, other = (
