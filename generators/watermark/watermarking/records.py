@@ -25,9 +25,10 @@ from variorum.machine.memo import DiskMemo
 from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, canonical_json
 from variorum.schemas.component import Context
-from variorum.schemas.errors import RecipeError, VariorumError
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Op, Sample, checked_op
+from variorum.schemas.watermark import checked_strengths
 from variorum.stages.job import models
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ DIGITS = 6
 """Of recorded scores and p-values, so that they are the same on every processor."""
 LARGEST = 1e300
 """Score in place of an infinite one, which JSON can't hold."""
+MOST_BITS = 1 << 31
+"""Of a payload in a record."""
 
 
 class Attempt(NamedTuple):
@@ -57,14 +60,14 @@ class Attempt(NamedTuple):
         variant: its name.
         sha256: of its PNG.
         op: the attack.
-        found: mark, score, bits, right bits and p-value of each look at it.
+        found: of each look at it.
     """
 
     id: str
     variant: str
     sha256: str
     op: Op
-    found: Sequence[Sequence[Any]]
+    found: Sequence[Answer]
 
     def of(self, base: Sample) -> Sample:
         """Its sample, with the pixels of the picture before the attack."""
@@ -124,17 +127,16 @@ def answered(sample: Sample, methods: Mapping[str, str]) -> Iterator[tuple[Subje
     for one in listed:
         subject = subject_of(one.of(sample))
         if subject is not None:
-            for mark, score, bits, right, p_value in one.found:
-                p = math.nan if p_value is None else float(p_value)
-                yield subject, Answer(mark, before[mark], float(score), bits, right, p)
+            for answer in one.found:
+                yield subject, answer
 
 
 def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     """An attacked picture made again from the stored one before the attack; None where it can't be had here.
 
-    An edition may be a stranger's. So nothing is built from its recipe, and of a record only an attack of this project
-    whose settings are plain words and numbers, on models that are here, without keys, marks and photographs. Nor is a
-    picture given whose bytes aren't those of the record.
+    An edition may be a stranger's. So nothing is built from its recipe, and of a record only an installed attack whose
+    settings are plain words and numbers, on models that are here, without keys, marks and photographs. Nor is a picture
+    given whose bytes aren't those of the record.
     """
     from variorum.generators.watermark.watermark_attack import WatermarkAttack
 
@@ -149,14 +151,15 @@ def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
         ctx = Context(manifest.recipe.get("seed", 0), table, DiskMemo(cache_dir() / "memo"))
         pixels = picture_pixels(f"sample {base.id}", base.image) if isinstance(base.image, bytes) else base.image
         subject = attackable(replace(base, image=pixels, extras={}))
-        grid = Grid(WatermarkAttack(attacks=(attack,)), [attack], (), ctx, only=float(asked["strength"]))
+        (strength,) = checked_strengths((float(asked["strength"]),))
+        grid = Grid(WatermarkAttack(attacks=(attack,)), [attack], (), ctx, only=strength)
         for made in grid.attacked([subject]):
             if isinstance(made, Sample) and made.variant == wanted.variant:
                 image = cast("Pixels", made.image)
                 if hashlib.sha256(encode_png(image)).hexdigest() == wanted.sha256:
                     return image
                 log.warning("%s of %s comes out with other bytes here than recorded", wanted.variant, base.id)
-    except (VariorumError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except Exception as error:  # a record may ask for anything, at which an attack may fail in any way
         log.info("%s of %s can't be made again here: %s", wanted.variant, base.id, error)
     return None
 
@@ -211,11 +214,22 @@ def _read(sample: Sample) -> tuple[list[Attempt], dict[str, str]]:
     try:
         said = json.loads(bytes(data))
         pictures, marks = said["pictures"], said["marks"]
+        methods = dict(zip(map(str, marks["mark"]), map(str, marks["method"]), strict=True))
         listed = []
         columns = (pictures[name] for name in ("id", "variant", "sha256", "record"))
         for key, variant, sha256, text in zip(*columns, strict=True):
             record = json.loads(text)
-            listed.append(Attempt(str(key), str(variant), str(sha256), checked_op(record["op"]), record["found"]))
-        return listed, dict(zip(marks["mark"], marks["method"], strict=True))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+            found = [_answer(methods, *look) for look in record["found"]]
+            listed.append(Attempt(str(key), str(variant), str(sha256), checked_op(record["op"]), found))
+        return listed, methods
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RecipeError(f"sample {sample.id}: its {MEMBER} can't be read ({type(error).__name__})") from None
+
+
+def _answer(
+    methods: Mapping[str, str], mark: str, score: float, bits: int, right: int, p_value: float | None
+) -> Answer:
+    """A recorded look. Raises an error of Python unless it is one."""
+    if not (type(bits) is type(right) is int and 0 <= right <= bits <= MOST_BITS):
+        raise ValueError(f"{right} of {bits} bits")
+    return Answer(mark, methods[mark], float(score), bits, right, math.nan if p_value is None else float(p_value))
