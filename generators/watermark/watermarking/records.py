@@ -49,7 +49,7 @@ DIGITS = 6
 LARGEST = 1e300
 """Score in place of an infinite one, which JSON can't hold."""
 MOST_BITS = 1 << 31
-"""Of a payload in a record."""
+"""Of a payload, at most."""
 
 
 class Attempt(NamedTuple):
@@ -60,7 +60,7 @@ class Attempt(NamedTuple):
         variant: its name.
         sha256: of its PNG.
         op: the attack.
-        found: of each look at it.
+        found: the answer of each look at it.
     """
 
     id: str
