@@ -63,8 +63,8 @@ class Recipe(BaseModel):
     """Number of source samples that are made at a time, where a unit has more. With many configurations, this makes
     few large shards without long work that a kill would cost."""
     max_failure_rate: float = Field(default=0.5, ge=0, le=1, strict=True)
-    """Maximum share of the source samples of a unit, or of a part of one, that may fail (bad files, broken edits); above
-    it the unit fails."""
+    """Maximum share of the source samples of a unit, or of a part of one, that may fail (bad files, broken edits);
+    above it the unit fails."""
     limit: int | None = Field(default=None, ge=1, strict=True)
     """Maximum number of source samples to read."""
     splits: dict[Split, Annotated[float, Field(ge=0, le=1, strict=True)]] = {}

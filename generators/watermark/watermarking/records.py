@@ -28,7 +28,6 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Op, Sample, checked_op
-from variorum.schemas.watermark import checked_strengths
 from variorum.stages.job import models
 
 if TYPE_CHECKING:
@@ -151,8 +150,7 @@ def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
         ctx = Context(manifest.recipe.get("seed", 0), table, DiskMemo(cache_dir() / "memo"))
         pixels = picture_pixels(f"sample {base.id}", base.image) if isinstance(base.image, bytes) else base.image
         subject = attackable(replace(base, image=pixels, extras={}))
-        (strength,) = checked_strengths((float(asked["strength"]),))
-        grid = Grid(WatermarkAttack(attacks=(attack,)), [attack], (), ctx, only=strength)
+        grid = Grid(WatermarkAttack(attacks=(attack,)), [attack], (), ctx, only=float(asked["strength"]))
         for made in grid.attacked([subject]):
             if isinstance(made, Sample) and made.variant == wanted.variant:
                 image = cast("Pixels", made.image)
@@ -220,10 +218,19 @@ def _read(sample: Sample) -> tuple[list[Attempt], dict[str, str]]:
         for key, variant, sha256, text in zip(*columns, strict=True):
             record = json.loads(text)
             found = [_answer(methods, *look) for look in record["found"]]
-            listed.append(Attempt(str(key), str(variant), str(sha256), checked_op(record["op"]), found))
+            listed.append(Attempt(str(key), str(variant), str(sha256), _attack(record["op"]), found))
         return listed, methods
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RecipeError(f"sample {sample.id}: its {MEMBER} can't be read ({type(error).__name__})") from None
+
+
+def _attack(op: Op) -> Op:
+    """A recorded attack. Raises RecipeError or an error of Python unless it is one."""
+    checked = checked_op(op)
+    asked: Mapping[str, Any] = checked["requested"]
+    if not (isinstance(asked["settings"], Mapping) and 0 < asked["strength"] <= 1):
+        raise ValueError("no attack with settings and a strength")
+    return checked
 
 
 def _answer(
