@@ -120,8 +120,8 @@ def answered(sample: Sample, methods: Mapping[str, str]) -> Iterator[tuple[Subje
     for mark, method in before.items():
         if methods.get(mark, method) != method:
             raise RecipeError(
-                f"{mark}: its detector has changed since it looked at the attacked pictures, which aren't stored; make "
-                "the edition again, as a new version"
+                f"{mark}: its detector has changed since it looked at the attacked pictures, which aren't stored; mark "
+                "and attack the pictures again, as new versions"
             )
     for one in listed:
         subject = subject_of(one.of(sample))
