@@ -60,8 +60,8 @@ class Recipe(BaseModel):
     samples_per_shard: int = Field(default=32, ge=1, le=100_000, strict=True)
     """Number of source samples per unit; a unit writes one shard per split, or per configuration and split."""
     samples_per_part: int | None = Field(default=None, ge=1, le=100_000, strict=True)
-    """Number of source samples that are made at a time, where a unit has more. With many configurations, this makes
-    few large shards without long work that a kill would cost."""
+    """Number of source samples that are made at a time, where a unit has more. With many configurations, units can so
+    be large and shards few, and a killed run loses no more than these for each worker."""
     max_failure_rate: float = Field(default=0.5, ge=0, le=1, strict=True)
     """Maximum share of the source samples of a unit, or of a part of one, that may fail (bad files, broken edits);
     above it the unit fails."""

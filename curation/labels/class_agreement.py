@@ -3,7 +3,7 @@
 The classifier may be zero-shot (CLIP, Radford et al., ICML 2021), one for ImageNet, or one for the dataset's own
 classes; it should have been trained on real pictures only. A low probability may mean wrong or merely rare. Real
 pictures of the classes say how low is too low: a threshold that drops few of them holds for any classifier and any
-classes. Without them it is a constant, a low one, as a strict filter would keep only the classifier's favourites.
+classes. Without them the threshold is a low constant, as a strict filter would keep only the classifier's favourites.
 """
 
 from __future__ import annotations

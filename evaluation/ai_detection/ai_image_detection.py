@@ -45,11 +45,11 @@ TRIVIAL, BY_SHARPNESS = "trivial features", "rigid, by sharpness"
 
 
 class AiImageDetection(Resampled):
-    """AUROC and the share found at a fixed threshold, by detector and arm, with bootstrap intervals over photographs.
+    """AUROC and the share found at a fixed threshold, by detector and arm, with intervals over photographs.
 
-    It reads editions of the generator `detection_arms`. Of the photographs in the split `train`, two thirds
-    are fitted on and a third sets the thresholds; all others are judged. Without such a split a hash of the photograph
-    decides.
+    It reads editions of the generator `detection_arms`. Of the photographs in the split `train`, half are fitted on
+    (two thirds, if there are more than 114) and the others set the thresholds; all other photographs are judged.
+    Without such a split a hash of the photograph decides.
 
     Attributes:
         fit: arms that detectors are fitted on, beside the originals. Other arms that models made are held out.
@@ -59,8 +59,8 @@ class AiImageDetection(Resampled):
             `{"hf:owner/name@COMMIT": "artificial"}`.
         network_steps: of the training of a small convolutional network, 32 pictures each; 0 for no network.
         false_positives: share of new photographs that may be called generated; it fixes each threshold.
-        sure: how likely the photographs that set a threshold are such that this share holds: 0.9 takes 45 of them for 5
-            %. With null it holds on average over such sets of photographs, which takes 19.
+        sure: probability with which this share holds for the photographs that happen to set a threshold: 0.9 takes 45
+            of them for 5 %. With null it holds on average over such sets of photographs, which takes 19.
     """
 
     revision: ClassVar[int] = 3
@@ -134,8 +134,8 @@ class AiImageDetection(Resampled):
         made, false alarms of a real one. `auroc` compares an arm with the originals. `adds` is how much higher the
         AUROC is of the detector and trivial features together than of trivial features alone, `at_equal` the AUROC at
         equal trivial scores. In `arms`, `counter` names an arm's counter-arm, and `audit` has the AUROC of trivial
-        features on all photographs, with its grade. `warnings` says so if no arm that a model made is better than
-        quarantined, `missing` why something isn't there. `order` and `names` have arms and detectors in their order.
+        features on all photographs, with its grade. `warnings` has a sentence if all arms that a model made are
+        quarantined, `missing` says why something isn't there. `order` and `names` have arms and detectors in order.
         """
         common: dict[str, Json] = {
             "confidence": self.confidence,

@@ -25,7 +25,7 @@ LEAST = 8
 """Pictures of each kind below which nothing is fitted."""
 SHARPNESS_BINS = 3
 AREAS = 0.1, 0.25
-"""Shares of a picture between which arms are told apart of which a model made a part."""
+"""Shares of a picture at which regions are divided into small, middle and large ones."""
 HALVED = 114
 """Training photographs up to which half are set aside for thresholds; of more, a third is enough."""
 

@@ -38,8 +38,8 @@ class GeneratedSet(Evaluation):
     )
 
     train: NestedSource | None = None
-    """Real pictures to compare the sets with and to train classifiers on; null for no comparison. Twice as many of each
-    class as a variant has are needed for effective robustness, and to tell what more real pictures would give."""
+    """Real pictures to compare the sets with and to train classifiers on; null for no comparison. Effective robustness,
+    and what more real pictures would give, need twice as many of each class as a variant has."""
     test: NestedSource | None = None
     """Other real pictures: classifiers are tested on them, and they are measured as a set like the generated ones."""
     shifted: tuple[NestedSource, ...] = ()
@@ -58,7 +58,7 @@ class GeneratedSet(Evaluation):
     most: int = Field(default=10_000, ge=100)
     """Maximum number of pictures per set in the figures that compare all pairs."""
     steps: int = Field(default=200, ge=0, le=100_000)
-    """Steps, of 32 pictures each, by which every small network is trained from scratch; 0 for no networks."""
+    """Number of steps, of 32 pictures each, for which small networks are trained from scratch; 0 for no networks."""
     bootstrap: int = Field(default=500, ge=100, le=100_000)
     """Number of resamples for the intervals of effective robustness and power laws."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
@@ -92,7 +92,7 @@ class GeneratedSet(Evaluation):
         """One row per picture: `label`, the judge's `top1`, its probability `p_label` of the label, `embedding`.
 
         `top1` is empty and `p_label` null if the label is not one of the judge's classes. `look` is the embedding by
-        `perceptual`, if that is named. `grey` are the grey levels of the small picture, for networks.
+        `perceptual`, if that is named. `grey` has the grey levels of the small picture, for networks.
         """
         images = [sample.image for sample in samples]
         embeddings = np.asarray(ctx.models.get(self.encoder)(images), dtype=np.float32)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 QUALITY = ("psnr", "ssim", "nmi", "lpips")
 SEEN = 30.0
-"""PSNR in dB to the picture before, below which an attack counts as one that people see. It was judged by eye."""
+"""PSNR in dB to the picture before the attack, below which people are said to see it. It was judged by eye."""
 LOST = 50.0
-"""Percent of the marked pictures of which fewer are found when an attack counts as a removal."""
+"""Percent of the marked pictures; a mark of which fewer are found counts as lost."""
 BIASED = 2.0
 """Half-widths of its interval that a wrong key's share of right bits may lie off one half."""
 SIMPLY = ("none", "black box")

@@ -57,8 +57,8 @@ class WatermarkDetection(Resampled):
     false_positive_rates: tuple[float, ...] = (0.01, 0.001)
     """Rates that thresholds are set for. The first one decides what counts as found."""
     sure: float | None = Field(default=None, ge=0.5, lt=1)
-    """How likely the unmarked pictures that set a threshold are such that its rate holds: 0.9 takes 230 photographs for
-    1 %. With null the rate holds on average over such sets of photographs, which takes 99."""
+    """Probability with which the rate holds for the unmarked pictures that happen to set a threshold: 0.9 takes 230
+    photographs for 1 %. With null it holds on average over such sets of photographs, which takes 99."""
 
     _rates = field_validator("false_positive_rates")(
         each_once("must be one or more different rates above 0 and below 0.5", lambda rate: 0 < rate < 0.5, least=1)

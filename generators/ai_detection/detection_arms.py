@@ -1,4 +1,4 @@
-"""Photographs beside versions that models made or improved, as sets for judging detectors of generated pictures.
+"""Photographs beside versions that models made or processed, as sets for judging detectors of generated pictures.
 
 A detector must not be able to tell the arms by their files: a JPEG against a PNG is found by anybody. So all arms of a
 photograph show the same thing in the same frame, are shrunk by the same factor, which wipes out the grid of earlier
@@ -54,7 +54,7 @@ class Arm(BaseModel):
     name: str = Field(pattern="^[a-z0-9_]{1,40}$")
     """Its variant."""
     truth: Truth
-    """What a right detector says of it."""
+    """What it is."""
     by: NestedAttack
     """The technique, such as `purification`, which adds noise to a picture and takes it away with a denoiser."""
     strength: float = Field(default=1.0, gt=0, le=1)
@@ -71,7 +71,7 @@ class Arm(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.counter_of and (self.truth != "real" or self.counter):
-            raise ValueError(f"{self.name}: a counter-arm has the truth real and no counter-arm itself")
+            raise ValueError(f"{self.name}: a counter-arm must have `truth: real` and no `counter`")
         return self
 
 
@@ -98,10 +98,19 @@ def _named(name: str, **fields: Json) -> Any:
 class DetectionArms(Generator):
     """The photograph as variant `original`, and one variant per arm, all encoded alike.
 
-    A `counter` adds `<arm>_counter`. If an arm has a `region`, all pictures have the member `mask.png`, white where a
-    model made them; the region's share of the frame is the arm's `area`. Arms by the same technique at the same
-    strength are made once. With `class_conditional` there is also the arm `generated`: a picture of the same class,
-    made from nothing by a model. An arm whose model is missing is a row with the reason.
+    An arm has a `name`, the technique that makes it (`by`, `strength`) and a `truth`: `real`; `processed`, if an
+    algorithm or a network changed the photograph; `reconstructed`, if a model made all pixels, but not what they show;
+    `partly_generated`, if a model made a region; or `generated`, if it made all from noise or text.
+
+    `matched` gives an arm its photograph's local contrast, spectrum and histogram. A counter-arm is a real picture
+    that looks like an arm to whoever goes by such statistics: `counter` adds one, `<arm>_counter`, the photograph with
+    the arm's statistics, and `counter_of` names the arm to which an arm of your own is the counter-arm. With `region`
+    only a region of 10 to 40 % of the frame is the technique's; its share is recorded as `area`, and all pictures have
+    the member `mask.png`, white where a model made the pixels.
+
+    With `class_conditional` there is also the arm `generated`: a picture of the same class, made from nothing by a
+    model. Arms by the same technique at the same strength are made once. An arm whose model is missing is a row with
+    the reason.
     """
 
     revision: ClassVar[int] = 2
@@ -130,7 +139,7 @@ class DetectionArms(Generator):
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two arms are called {twice!r}; give one another name")
         if lost := next((arm for arm in value if arm.counter_of and arm.counter_of not in names[2:]), None):
-            raise ValueError(f"{lost.name} is the counter-arm of {lost.counter_of!r}, and there is no such arm")
+            raise ValueError(f"{lost.name}: counter_of names {lost.counter_of!r}, and there is no such arm; name one")
         return value
 
     def identity(self) -> dict[str, Json]:

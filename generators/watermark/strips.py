@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from variorum.edition.samples import picture_pixels
+from variorum.generators.watermark.watermarking.detecting import moves
 from variorum.generators.watermark.watermarking.records import Attempt, attempts, remade
 from variorum.pixels import blurred
 from variorum.reports.figures import seen
@@ -171,13 +172,16 @@ def _strip(
 def _attacked(
     edition: SealedEdition, row: Mapping[str, Any] | None, marked: Sample, record: Attempt | None
 ) -> tuple[Any, Any]:
-    """Pixels and PSNR of an attacked picture, stored or made again; None for each that isn't there."""
+    """Pixels and PSNR of an attacked picture, stored or made again; None for each that isn't there or says nothing."""
     if row is not None:
         sample = edition.sample(row)
-        return _pixels(sample), sample.ops[-1]["achieved"].get("psnr")
-    if record is not None:
-        return remade(edition.manifest, marked, record), record.op["achieved"].get("psnr")
-    return None, None
+        op, pixels = sample.ops[-1], _pixels(sample)
+    elif record is not None:
+        op, pixels = record.op, remade(edition.manifest, marked, record)
+    else:
+        return None, None
+    settings = op["requested"].get("settings")
+    return pixels, None if isinstance(settings, dict) and moves(settings) else op["achieved"].get("psnr")
 
 
 def _pixels(sample: Sample) -> Any:

@@ -3,8 +3,8 @@
 It stands behind a generator that marks pictures, such as `watermark`. Unmarked pictures are attacked too, because a
 detector is judged by both sides: one that takes attacked pictures for marked ones is no better than one that is fooled.
 
-A photograph has hundreds of attacked pictures, at 110 KB each for 256 pixels. With `keep: records` they are looked at
-as they are made and not stored.
+A photograph has hundreds of attacked pictures, at 110 KB each for 256 pixels. With `keep: records` they are judged as
+they are made, and not stored.
 """
 
 from __future__ import annotations

@@ -197,9 +197,9 @@ def test_bad_settings(ctx):
         DetectionArms(
             arms=({"name": "a", "truth": "processed", "by": by, "counter": True}, {**arm, "name": "a_counter"})
         )
-    with pytest.raises(ValidationError, match="counter-arm of 'b', and there is no such arm"):
+    with pytest.raises(ValidationError, match="counter_of names 'b', and there is no such arm"):
         DetectionArms(arms=({**arm, "name": "a", "counter_of": "b"},))
-    with pytest.raises(ValidationError, match="a counter-arm has the truth real"):
+    with pytest.raises(ValidationError, match="a counter-arm must have `truth: real`"):
         DetectionArms(arms=({"name": "a", "truth": "processed", "by": by, "counter_of": "b"},))
     about_a_mark = {"name": "a", "truth": "real", "by": {"name": "overwrite"}}
     with pytest.raises(RecipeError, match="works on watermarks"):

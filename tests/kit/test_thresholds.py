@@ -102,9 +102,9 @@ def test_a_share_has_the_exact_interval_of_its_photographs():
 
 
 def test_few_photographs_have_a_count_and_no_percentage():
-    assert interval(share(np.ones(9), np.arange(9))) == "9 of 9"
+    assert interval(share(np.ones(9, bool), np.arange(9))) == "9 of 9"
     assert interval(share(np.arange(18) < 4, np.arange(18) % 9)) == "4 of 18"
-    assert interval(share(np.array([0.5, 0.25]), np.arange(2))) == "0.8 of 2"
+    assert "count" not in share(np.array([0.5, 0.25]), np.arange(2))  # such as right bits, which aren't pictures
     assert interval(share(np.ones(10), np.arange(10))) == "100.0 [69.2, 100.0]"
 
 

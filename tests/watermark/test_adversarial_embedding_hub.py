@@ -16,5 +16,6 @@ def test_siglip_is_attacked_by_its_gradient(hub_models, tmp_path):
         "generate.watermark.marks=[{name: stdm}]",
         "generate.watermark_attack.attacks=[{name: adversarial_embedding, model: zero_shot_siglip2, steps: 3}]",
         "generate.watermark_attack.strengths=[1.0]",
+        "generate.watermark_attack.keep=pictures",
     )
     assert any("embedding_moved" in str(row["ops"]) for row in rows)

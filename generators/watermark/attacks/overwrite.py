@@ -1,7 +1,7 @@
 """Overwriting: pictures are marked again with other keys, by the mark's public algorithm.
 
 The attacker has the algorithm and not the key. He doesn't know where the bits lie, so to the first mark his own one is
-noise in the same places and frequencies. Each new mark costs about as much as the first one did, so the strength is
+noise in the same places and frequencies. Each new mark costs about as much as the first one did, so the strength sets
 their number: 16 marks of 45 dB leave 33 dB.
 """
 

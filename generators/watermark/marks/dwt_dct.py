@@ -31,9 +31,9 @@ class DwtDct(Mark):
 
     It keeps the package's faults, so that results can be compared with those of papers: two detail bands are swapped
     on the way back, which costs about 4 dB; values are cut off instead of rounded; and there is no key but the payload.
-    `dwtDct` has no cosine transform in spite of its name; where a block's largest value changes, its bit is lost. JPEG
-    with subsampled chroma ends it, and already without any attack about a fifth of the bits are wrong. Use `stdm` to
-    mark pictures.
+    `dwtDct` has no cosine transform in spite of its name. Where a block's largest value changes, its bit is lost. About
+    a fifth of the bits are wrong even without an attack, and JPEG with subsampled chroma ends it. `dwtDctSvd` is
+    read without mistakes until brightness or a strong JPEG changes it. Use `stdm` to mark pictures.
     """
 
     method: Literal["dwtDct", "dwtDctSvd"] = "dwtDct"

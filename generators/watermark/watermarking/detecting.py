@@ -181,7 +181,7 @@ def row(subject: Subject, answer: Answer, *, wrong: bool = False) -> Row:
         "goal": str(asked.get("goal", "")),
         "access": str(asked.get("access", "")),
         "about_mark": asked.get("about") is not None,
-        "moved": _moves(asked.get("settings", {})),
+        "moved": moves(asked.get("settings", {})),
         "score": answer.score,
         "bits": answer.bits,
         "right": answer.right,
@@ -266,7 +266,7 @@ def _answer(label: str, method: str, said: Detected, payloads: Bools, place: int
     )
 
 
-def _moves(settings: Mapping[str, Any]) -> bool:
+def moves(settings: Mapping[str, Any]) -> bool:
     """Return whether an attack moves the whole picture."""
     if settings.get("name") == "combined_distortion":
         return settings.get("group") in ("geometric", "all")

@@ -1,4 +1,4 @@
-"""Attacked pictures that are looked at when they are made, and not stored: the picture before the attack has a record.
+"""Judge attacked pictures when they are made instead of storing them: the picture before the attack gets a record.
 
 The record has what was asked for and measured, the seed, the sha256 of the PNG, and what each mark's detector found.
 With the stored picture before the attack, that is enough to make the attacked one again, to the byte.
@@ -55,9 +55,9 @@ class Attempt(NamedTuple):
     """One attacked picture that isn't stored.
 
     Attributes:
-        id: as a row of the edition would have it, as the next two.
-        variant: its name.
-        sha256: of its PNG.
+        id: which its row would have if it were stored.
+        variant: likewise.
+        sha256: of the PNG that would be stored.
         op: the attack.
         found: the answer of each look at it.
     """

@@ -115,10 +115,10 @@ def unsure(negatives: int, rate: float) -> str:
 def share(values: Floats | Bools, photographs: Ints, confidence: float = 0.95) -> dict[str, Json] | None:
     """The mean of values in percent with its interval: `value`, `low`, `high`; None without values.
 
-    Of fewer than 10 photographs it also has `count`, `9 of 9`, which is what cards show.
+    Where yes and no were counted on fewer than 10 photographs it also has `count`, `9 of 9`, which is what cards show.
 
     Args:
-        values: in [0, 1], such as whether a picture was found, `[n]`.
+        values: whether a picture was found, or numbers in [0, 1], `[n]`.
         photographs: number of each picture's photograph, `[n]`. Pictures of one photograph are no independent ones.
         confidence: level of the interval, in (0, 1).
     """
@@ -129,6 +129,6 @@ def share(values: Floats | Bools, photographs: Ints, confidence: float = 0.95) -
     low, high = clustered_interval(sums, counts, confidence)
     shares = {"value": float(given.mean()), "low": low, "high": high}
     found: dict[str, Json] = {name: round(100 * one, 4) + 0.0 for name, one in shares.items()}
-    if np.count_nonzero(counts) < FEW:
-        found["count"] = f"{round(float(given.sum()), 1):g} of {len(given)}"
+    if np.count_nonzero(counts) < FEW and np.asarray(values).dtype == bool:
+        found["count"] = f"{given.sum():.0f} of {len(given)}"
     return found
