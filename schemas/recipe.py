@@ -63,7 +63,8 @@ class Recipe(BaseModel):
     """Number of source samples that are made at a time, where a unit has more. With many configurations, units can so
     be large and shards few, and a killed run loses no more than these for each worker."""
     max_failure_rate: float = Field(default=0.5, ge=0, le=1, strict=True)
-    """Maximum share of a unit's source samples that may fail (bad files, broken edits); above it the unit fails."""
+    """Maximum share of the source samples of a unit, or of a part of one, that may fail (bad files, broken edits);
+    above it the unit fails."""
     limit: int | None = Field(default=None, ge=1, strict=True)
     """Maximum number of source samples to read."""
     splits: dict[Split, Annotated[float, Field(ge=0, le=1, strict=True)]] = {}

@@ -52,7 +52,7 @@ class WatermarkAttack(Generator):
     strengths: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     """Relative, above 0 and at most 1; an attack says what they mean in absolute terms."""
     marks: tuple[NestedMark, ...] = ()
-    """Marks from files of your own, which attacks on a mark can't find by name."""
+    """Marks from files of your own, which attacks on a mark and `keep: records` can't find by name."""
     keep: Literal["pictures", "records"] = "pictures"
     """What is stored of attacked pictures: themselves, or only their records."""
     material: NestedSource | None = None

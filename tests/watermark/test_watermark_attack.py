@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -519,8 +520,40 @@ def test_a_picture_that_is_not_stored_is_made_again_or_not_shown(photos, tmp_pat
         hostile = {**one.op, "requested": {**one.op["requested"], "settings": settings}}
         assert remade(manifest, base, one._replace(op=hostile)) is None
     assert not trace.exists()
-    with pytest.raises(RecipeError, match=r"its attacked\.json can't be read"):
-        attempts(replace(base, extras={"attacked.json": b"{}"}))
+    for asked in ({"strength": 10**400}, {"strength": None}, {"settings": {"name": "stdm"}}):
+        hostile = {**one.op, "requested": {**one.op["requested"], **asked}}
+        assert remade(manifest, base, one._replace(op=hostile)) is None
+
+
+HOSTILE = (
+    "{}",
+    "[" * 100_000,
+    '{"mark": "stdm"}',
+    '["stdm", 1, 2, 3, null]',
+    '["stdm", 1, "8", 3, null]',
+    '["own", 1, 8, 3, null]',
+)
+
+
+@pytest.mark.parametrize("look", [*HOSTILE, '["stdm", "much", 8, 3, null]', f'["stdm", 1{"0" * 400}, 8, 3, null]', "7"])
+def test_a_damaged_record_says_whose_it_is(marked, look):
+    (base,) = samples(list(attack(attacks=[jpeg()], strengths=[1], keep="records").generate(marked[:1], CTX)))
+    said = json.loads(base.extras["attacked.json"])
+    record = json.loads(said["pictures"]["record"][0])
+    said["pictures"]["record"][0] = f'{{"found": [{look}], "op": {json.dumps(record["op"])}}}'
+    with pytest.raises(RecipeError, match=rf"sample {base.id}: its attacked\.json can't be read"):
+        attempts(replace(base, extras={"attacked.json": json.dumps(said).encode()}))
+
+
+@pytest.mark.parametrize("asked", [{"strength": "1"}, {"strength": 10**400}, {"strength": -1}, {"settings": "jpeg"}])
+def test_a_damaged_attack_in_a_record_says_whose_it_is(marked, asked):
+    (base,) = samples(list(attack(attacks=[jpeg()], strengths=[1], keep="records").generate(marked[:1], CTX)))
+    said = json.loads(base.extras["attacked.json"])
+    record = json.loads(said["pictures"]["record"][0])
+    record["op"]["requested"] |= asked
+    said["pictures"]["record"][0] = json.dumps(record)
+    with pytest.raises(RecipeError, match=rf"sample {base.id}: its attacked\.json can't be read"):
+        attempts(replace(base, extras={"attacked.json": json.dumps(said).encode()}))
 
 
 def test_a_detector_that_has_changed_cannot_speak_for_pictures_that_are_gone(marked, monkeypatch):

@@ -52,8 +52,8 @@ def unstored(manifest: Manifest) -> str:
         return ""
     return (
         f"Attacked pictures were judged when they were made and aren't stored; the member {ATTACKED} has the record "
-        "and the sha256 of each. The same command with --set generate.watermark_attack.keep=pictures makes and stores "
-        "them, to the byte."
+        "and the sha256 of each. Whoever has the edition's keys can store them, to the byte: the same command with "
+        "--set generate.watermark_attack.keep=pictures."
     )
 
 

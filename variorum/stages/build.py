@@ -127,9 +127,11 @@ class Build:
         recipe, ctx, store = self.job.recipe, self.job.ctx, self.job.store
         used = UsedMemo(ctx.memo)
         making = replace(ctx, memo=used)
-        done = self.kept(part)
-        if done and store.whole(done.files()):  # another process has made it meanwhile
-            return done
+        # another process may have made it meanwhile, and even joined the unit between two of these looks
+        for key in (part.unit, part.key, part.unit) if part.unit else (part.key,):
+            done = store.receipt(key)
+            if done and store.whole(done.files()):
+                return done
         if part.key not in self.job.plan.keys:  # planned in another process, from other data or models
             raise changed(f"source {recipe.source.component_name()}", "this process plans other units")
         began = time.time(), time.process_time()

@@ -19,7 +19,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Receipt
 from variorum.stages.build import Shards
-from variorum.stages.job import Job
+from variorum.stages.job import Job, reopened
 from variorum.stages.plan import Unit
 
 
@@ -53,14 +53,17 @@ class Join:
         """
         store = self.job.store
         if part.key not in self.job.plan.keys:
+            reopened.cache_clear()  # a worker that lives on looks at the data again
             raise changed(f"source {self.job.recipe.source.component_name()}", "this process plans other units")
+        receipts = _receipts(self._parts(part), store)
         try:
-            done = self._done(part) or self._joined(part)
-        except CorruptShard:
+            done = self._done(part) or self._joined(part, receipts)
+        except (CorruptShard, FileNotFoundError):
             if not (found := self._done(part)):  # another process has joined them meanwhile, and removed them
                 raise
             done = found
-        drop(self._parts(part), store)
+        for receipt in receipts:
+            store.drop_part(receipt)
         advance(part.samples)
         return done
 
@@ -71,16 +74,15 @@ class Join:
     def _parts(self, unit: Unit) -> list[Unit]:
         return [part for part in self.job.plan.parts if part.unit == unit.key]
 
-    def _joined(self, unit: Unit) -> Receipt:
-        """Write a unit's shards and table, and store its receipt."""
+    def _joined(self, unit: Unit, receipts: Sequence[Receipt]) -> Receipt:
+        """Write a unit's shards and table from its parts, and store its receipt."""
         store, classes = self.job.store, len(self.job.plan.classes)
-        receipts, tables, failures = list[Receipt](), list[Any](), list[int]()
+        there = {receipt.unit for receipt in receipts}
+        if lost := [part for part in self._parts(unit) or [unit] if part.key not in there]:
+            raise CorruptShard(f"{lost[0]}: they aren't made yet, or were removed; run the recipe again")
+        tables, failures = list[Any](), list[int]()
         with Shards(store) as shards:
-            for part in self._parts(unit):
-                receipt = store.receipt(part.key)
-                if receipt is None:
-                    raise CorruptShard(f"{part}: they aren't made yet, or were removed; run the recipe again")
-                receipts.append(receipt)
+            for receipt in receipts:
                 before = sum(map(len, tables))
                 tables.append(read_unit(store, receipt.rows, classes=classes))
                 failures += _copy(receipt, tables[-1], before, shards, store)
@@ -103,9 +105,14 @@ class Join:
 
 def drop(parts: Sequence[Unit], store: Store) -> None:
     """Remove what is left of parts whose units have receipts."""
-    there = each(lambda part: store.receipt(part.key), parts, at_once=1 if store.local else AT_ONCE)
-    for receipt in filter(None, there):
+    for receipt in _receipts(parts, store):
         store.drop_part(receipt)
+
+
+def _receipts(parts: Sequence[Unit], store: Store) -> list[Receipt]:
+    """The receipts of those parts that have one, in order."""
+    found = each(lambda part: store.receipt(part.key), parts, at_once=1 if store.local else AT_ONCE)
+    return [receipt for receipt in found if receipt]
 
 
 def _copy(receipt: Receipt, table: Any, before: int, shards: Shards, store: Store) -> list[int]:

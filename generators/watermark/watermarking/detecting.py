@@ -129,7 +129,7 @@ def looked(
         samples: a batch with decoded pixels.
         own: marks from files of the user's own, by label.
         place: the file of keys; None for the user's own file.
-        field: of the recipe that names the file of keys, for errors.
+        field: of the recipe that has `marks` and `keys`, for errors.
         ctx: has the models.
 
     Raises:
@@ -144,7 +144,7 @@ def looked(
     found: dict[int, Answer] = {}
     for label in dict.fromkeys(look.label for look in wanted):
         mine = [number for number, look in enumerate(wanted) if look.label == label]
-        mark = _mark(label, wanted[mine[0]].subject.marks[label], own)
+        mark = _mark(label, wanted[mine[0]].subject.marks[label], own, field)
         missing = [alias for alias in required_models(mark) if ctx.models.why_unavailable(alias)]
         if missing:
             if any(wanted[number].subject.mark for number in mine):
@@ -193,20 +193,18 @@ def row(subject: Subject, answer: Answer, *, wrong: bool = False) -> Row:
     }
 
 
-def _mark(label: str, facts: Mapping[str, Any], own: Mapping[str, Mark]) -> Mark:
+def _mark(label: str, facts: Mapping[str, Any], own: Mapping[str, Mark], field: str) -> Mark:
     settings = dict(facts["settings"])
     if label in own:
         if own[label].identity() != settings:
             raise RecipeError(
-                f"watermark_detection.marks: {label} isn't the mark of this edition: its file or its fields have "
+                f"{field}.marks: {label} isn't the mark of this edition: its file or its fields have "
                 "changed; mark the pictures again, or bring the old ones back"
             )
         return own[label]
     if settings.pop("file", "") or not str(settings.get("name")).isidentifier():
-        name = settings.get("name")
-        raise RecipeError(
-            f"the mark {label!r} is from a file of your own, {name}.py; list it in watermark_detection's `marks`"
-        )
+        name, part = settings.get("name"), field.rpartition(".")[2]
+        raise RecipeError(f"the mark {label!r} is from a file of your own, {name}.py; list it in {part}'s `marks`")
     return _built(canonical_json(settings))
 
 

@@ -25,7 +25,7 @@ from variorum.machine.memo import DiskMemo
 from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, canonical_json
 from variorum.schemas.component import Context
-from variorum.schemas.errors import RecipeError, VariorumError
+from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Failure, Op, Sample, checked_op
 from variorum.stages.job import models
@@ -47,6 +47,8 @@ DIGITS = 6
 """Of recorded scores and p-values, so that they are the same on every processor."""
 LARGEST = 1e300
 """Score in place of an infinite one, which JSON can't hold."""
+MOST_BITS = 1 << 31
+"""Of a payload, at most."""
 
 
 class Attempt(NamedTuple):
@@ -57,14 +59,14 @@ class Attempt(NamedTuple):
         variant: likewise.
         sha256: of the PNG that would be stored.
         op: the attack.
-        found: mark, score, bits, right bits and p-value of each look at it.
+        found: the answer of each look at it.
     """
 
     id: str
     variant: str
     sha256: str
     op: Op
-    found: Sequence[Sequence[Any]]
+    found: Sequence[Answer]
 
     def of(self, base: Sample) -> Sample:
         """Its sample, with the pixels of the picture before the attack."""
@@ -118,23 +120,22 @@ def answered(sample: Sample, methods: Mapping[str, str]) -> Iterator[tuple[Subje
     for mark, method in before.items():
         if methods.get(mark, method) != method:
             raise RecipeError(
-                f"{mark}: its detector has changed since it looked at the attacked pictures, which aren't stored; make "
-                "the edition again, as a new version"
+                f"{mark}: its detector has changed since it looked at the attacked pictures, which aren't stored; mark "
+                "and attack the pictures again, as new versions"
             )
     for one in listed:
         subject = subject_of(one.of(sample))
         if subject is not None:
-            for mark, score, bits, right, p_value in one.found:
-                p = math.nan if p_value is None else float(p_value)
-                yield subject, Answer(mark, before[mark], float(score), bits, right, p)
+            for answer in one.found:
+                yield subject, answer
 
 
 def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     """An attacked picture made again from the stored one before the attack; None where it can't be had here.
 
-    An edition may be a stranger's. So nothing is built from its recipe, and of a record only an attack of this project
-    whose settings are plain words and numbers, on models that are here, without keys, marks and photographs. Nor is a
-    picture given whose bytes aren't those of the record.
+    An edition may be a stranger's. So nothing is built from its recipe, and of a record only an installed attack whose
+    settings are plain words and numbers, on models that are here, without keys, marks and photographs. Nor is a picture
+    given whose bytes aren't those of the record.
     """
     from variorum.generators.watermark.watermark_attack import WatermarkAttack
 
@@ -156,7 +157,7 @@ def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
                 if hashlib.sha256(encode_png(image)).hexdigest() == wanted.sha256:
                     return image
                 log.warning("%s of %s comes out with other bytes here than recorded", wanted.variant, base.id)
-    except (VariorumError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except Exception as error:  # a record may ask for anything, at which an attack may fail in any way
         log.info("%s of %s can't be made again here: %s", wanted.variant, base.id, error)
     return None
 
@@ -211,11 +212,31 @@ def _read(sample: Sample) -> tuple[list[Attempt], dict[str, str]]:
     try:
         said = json.loads(bytes(data))
         pictures, marks = said["pictures"], said["marks"]
+        methods = dict(zip(map(str, marks["mark"]), map(str, marks["method"]), strict=True))
         listed = []
         columns = (pictures[name] for name in ("id", "variant", "sha256", "record"))
         for key, variant, sha256, text in zip(*columns, strict=True):
             record = json.loads(text)
-            listed.append(Attempt(str(key), str(variant), str(sha256), checked_op(record["op"]), record["found"]))
-        return listed, dict(zip(marks["mark"], marks["method"], strict=True))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+            found = [_answer(methods, *look) for look in record["found"]]
+            listed.append(Attempt(str(key), str(variant), str(sha256), _attack(record["op"]), found))
+        return listed, methods
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RecipeError(f"sample {sample.id}: its {MEMBER} can't be read ({type(error).__name__})") from None
+
+
+def _attack(op: Op) -> Op:
+    """A recorded attack. Raises RecipeError or an error of Python unless it is one."""
+    checked = checked_op(op)
+    asked: Mapping[str, Any] = checked["requested"]
+    if not (isinstance(asked["settings"], Mapping) and 0 < asked["strength"] <= 1):
+        raise ValueError("no attack with settings and a strength")
+    return checked
+
+
+def _answer(
+    methods: Mapping[str, str], mark: str, score: float, bits: int, right: int, p_value: float | None
+) -> Answer:
+    """A recorded look. Raises an error of Python unless it is one."""
+    if not (type(bits) is type(right) is int and 0 <= right <= bits <= MOST_BITS):
+        raise ValueError(f"{right} of {bits} bits")
+    return Answer(mark, methods[mark], float(score), bits, right, math.nan if p_value is None else float(p_value))

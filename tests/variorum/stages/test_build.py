@@ -24,6 +24,7 @@ from variorum.schemas.errors import CorruptShard, SourceChanged, SourceError, St
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build, seal_edition
 from variorum.stages.estimate import estimate
+from variorum.stages.join import Join
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -383,6 +384,65 @@ def test_only_what_is_lost_of_a_unit_in_parts_is_made_again(photos, tmp_path, ki
     assert made(what, Store(store.url)) == manifest
     assert again == [2, 6, 8, 10]
     assert verify(manifest, Store(store.url)) == []
+
+
+def test_a_part_of_a_damaged_unit_is_made_again_once(photos, store):
+    what = recipe(photos, {}, samples_per_shard=6, samples_per_part=2)
+    lost = next(iter(made(what, store).shards.values()))[0]
+    store.fs.rm_file(store.object(lost, ".tar"))
+    stage = Build(Job(what, Store(store.url)))
+    part = stage.parts()[0]
+    file = Path(store.object(stage.make(part, nothing).part, ".part"))
+    before = file.stat().st_ino
+    stage.make(part, nothing)
+    assert file.stat().st_ino == before
+
+
+@pytest.mark.parametrize("seen", ["unit", "part"])
+def test_a_part_that_another_process_joins_meanwhile_is_not_made_again(photos, store, monkeypatch, seen):
+    what = recipe(photos, {}, samples_per_shard=6, samples_per_part=2)
+    stage = Build(Job(what, store))
+    part = stage.parts()[0]
+    stage.make(part, nothing)
+    look = store.receipt
+
+    def joined_meanwhile(key):
+        found = look(key)
+        if key == getattr(part, {"unit": "unit", "part": "key"}[seen]):
+            made(what, Store(store.url))
+        return found
+
+    monkeypatch.setattr(store, "receipt", joined_meanwhile)
+    assert stage.make(part, nothing).unit == part.unit
+
+
+def test_parts_that_another_process_joins_while_they_are_read(photos, store, monkeypatch):
+    what = recipe(photos, {}, samples_per_shard=6, samples_per_part=2)
+    job, place = Job(what, store), store.path
+    for part in Build(job).parts():
+        Build(job).make(part, nothing)
+
+    def joined_meanwhile(info, suffix=".tar", **options):
+        path = place(info, suffix, **options)
+        if suffix == ".part":
+            made(what, Store(store.url))
+        return path
+
+    monkeypatch.setattr(store, "path", joined_meanwhile)
+    assert Join(job).make(job.plan.units[0], nothing) == store.receipt(job.plan.units[0].key)
+
+
+def test_a_short_unit_without_parts_is_lost_before_the_others_are_joined(photos, store):
+    what = recipe(photos, {}, samples_per_shard=5, samples_per_part=2)
+    job = Job(what, store)
+    for part in Build(job).parts():
+        Build(job).make(part, nothing)
+    last = job.plan.units[-1]
+    assert last in job.plan.parts
+    store.fs.rm_file(f"{store.root}/units/{last.key}.json")
+    with pytest.raises(CorruptShard, match="run the recipe again"):
+        Join(job).make(last, nothing)
+    assert verify(made(what, Store(store.url)), store) == []
 
 
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
