@@ -103,7 +103,7 @@ demo: $(VENV)/.base ## the main job on real photographs: build, evaluate, card, 
 	$(BIN)/variorum demo --workers $(WORKERS)
 
 test: setup fashion ## the default tests (CPU, offline, a few minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 25 --durations-min 5
 
 test-browser: setup chromium ## the tests of pages in a real browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser $(AGAIN)

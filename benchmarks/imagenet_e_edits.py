@@ -47,10 +47,10 @@ def pictures() -> list[Sample]:
 
 def ours(samples: list[Sample]) -> int:
     """Make and encode size, position and direction edits of each sample; returns their number."""
-    edit = AttributeEdit(attributes=("size", "position", "direction"), classifier=None)
+    edit = AttributeEdit(attributes=("size", "position", "direction"), classifier=None, batch=1)
     made = 0
     for item in edit.generate(samples, Context(0, NoModels(), lambda key, compute: compute())):
-        if isinstance(item, Sample) and item.variant not in ("original", "control"):
+        if isinstance(item, Sample) and item.variant not in ("original", "control", "plate"):
             for pixels in (item.image, item.extras["mask.png"]):
                 assert not isinstance(pixels, bytes)
                 encode_png(pixels)

@@ -2,7 +2,8 @@
 
 The peer makes nothing but the thumbnails, in a plain loop: Pillow opens each JPEG, `thumbnail`, `save` as WebP with
 Pillow's defaults. The limit is the least that a page with thumbnails takes: each JPEG decoded by libjpeg-turbo at the
-smallest fraction of its size that suffices, resized and encoded once, with the same settings as the page's.
+smallest fraction of its size that suffices, resized and encoded once, with the same settings as the page's. An edition
+with embeddings has a map, too; it is timed apart, on the pixels of tiny versions, and made once for each edition.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import simplejpeg
 from many_pictures import many_pictures
 from PIL import Image
 from timing import peak_mb
 
+from variorum.arrays import Reals
 from variorum.edition.editions import find
 from variorum.edition.store import Store
+from variorum.machine.progress import Progress
+from variorum.reports.page.embedding_map import places
 from variorum.reports.page.thumbnails import METHOD, QUALITY, thumbnail_side
 from variorum.reports.page.write import write_view
 
@@ -55,6 +60,12 @@ def limit(files: list[Path], side: int) -> int:
         small.save(out, "WEBP", quality=QUALITY, method=METHOD)
         total += len(out.getvalue())
     return total
+
+
+def tiny(files: list[Path]) -> Reals:
+    """The pixels of each picture at 16 × 16, `[N, 768]`, as embeddings."""
+    rows = [np.asarray(Image.open(file).convert("RGB").resize((16, 16))).ravel() for file in files]
+    return np.stack(rows).astype(np.float32)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -91,6 +102,8 @@ def main() -> None:
             "pillow_loop": lambda: peer(files, side),
             "limit": lambda: limit(files, side),
         }
+        vectors = tiny(files)
+        arranging = timed(lambda: places(vectors, Progress()))
         seconds = {kind: list[float]() for kind in work}
         kinds = list(work)
         for turn in range(options.rounds):
@@ -108,6 +121,7 @@ def main() -> None:
                 "what": f"page of a release of {options.pictures} photographs, thumbnails of {side} pixels",
                 "rounds": options.rounds,
                 "cpu_seconds": {kind: round(median(found), 2) for kind, found in seconds.items()},
+                "map_cpu_seconds": round(arranging, 2),
                 "ratio_to_pillow_loop": _ratio(seconds, "pillow_loop"),
                 "ratio_to_limit": _ratio(seconds, "limit"),
                 "mb": round(len(made) / 1e6, 1),

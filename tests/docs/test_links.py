@@ -28,3 +28,9 @@ def test_links_lead_somewhere(page):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_benchmarks_that_are_named_exist():
+    named = re.findall(r"`(?:benchmarks/)?(\w+\.py)[` ]", (ROOT / "docs/operate/benchmarks.md").read_text("utf-8"))
+    assert named
+    assert [name for name in named if not (ROOT / "benchmarks" / name).exists()] == []
