@@ -204,6 +204,7 @@ def test_real_pictures_held_out_are_suspect_as_often_as_asked(seed):
     assert (percentile[calibrates] <= 0.05).mean() == pytest.approx(0.05, abs=0.001)
 
 
+@pytest.mark.slow
 def test_strata_make_blurred_photographs_hardly_more_suspect_than_sharp_ones():
     """Pooled, 0.100 of the blurred and 0.000 of the sharp pictures are suspect; with strata 0.067 and 0.033."""
     native = crops(450)
