@@ -13,11 +13,10 @@ The categories were assigned by eye, by COCO's use of the words: a penguin is a 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -36,9 +35,6 @@ from variorum.sources.exports.cutouts import PLATES, read_stamp
 from variorum.sources.exports.packaged_source import StampedSource
 from variorum.sources.exports.stamps import stamps_there
 from variorum.sources.folders.packaged_photographs import Photograph, objects, outlines, photographs
-
-if TYPE_CHECKING:
-    from variorum.arrays import Pixels
 
 MOST = 4
 """Cut-outs of a composite."""
@@ -114,31 +110,6 @@ class SampleScenes(StampedSource):
                 yield self._photograph(self._photographs[position])
             else:
                 yield self._composite(position - len(self._photographs))
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The same samples without pictures and objects. Composites are made once, to see what is visible in them."""
-        outlined = super().outline
-
-        def seen() -> dict[str, Pixels]:
-            found = [
-                (one.id, one.labels, one.origin, one.licence, one.annotations.caption(), one.digital_source_type)
-                for one in outlined(start, stop, ctx)
-            ]
-            return {"seen": np.frombuffer(json.dumps(found).encode(), np.uint8)}
-
-        key = digest(["sample_scenes", self.fingerprint(), self.pin(ctx), start, stop])
-        variant = "cartoon" if self.pictures == "drawings" else "original"
-        for identity, labels, origin, licence, caption, kind in json.loads(ctx.memo(key, seen)["seen"].tobytes()):
-            yield Sample(
-                identity,
-                b"",
-                tuple(labels),
-                origin=origin,
-                licence=licence,
-                variant=variant,
-                annotations=Annotations((), self._texts(caption) if caption else ()),
-                digital_source_type=kind,
-            )
 
     def _photograph(self, item: Photograph) -> Sample | Failure:
         identity = source_id("sample_scenes", item.name)

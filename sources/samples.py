@@ -20,7 +20,7 @@ from variorum.machine.retrying import read_pinned
 from variorum.models.imagenet_classes import class_infos
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import ClassInfo, Context
-from variorum.schemas.sample import CAPTURED, COMPOSITE, Failure, Sample, source_id
+from variorum.schemas.sample import CAPTURED, Failure, Sample, source_id
 from variorum.sources.exports.cutouts import package_file
 from variorum.sources.exports.packaged_source import StampedSource
 from variorum.sources.exports.stamps import stamps_there
@@ -88,18 +88,6 @@ class Samples(StampedSource):
                 )
                 continue
             yield self.stamped(key, wnid, FRAME, SCALE, masks=self.masks)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The same samples without pictures, from the tables alone."""
-        for key, wnid in [*self._photographs.items(), *self._stamps.items()][start:stop]:
-            photograph = key in self._photographs
-            yield Sample(
-                source_id("samples", key),
-                b"",
-                (wnid,),
-                origin=f"{'scikit-image' if photograph else 'tuxpaint-stamps'} {key}",
-                digital_source_type=CAPTURED if photograph else COMPOSITE,
-            )
 
     @cached_property
     def _photographs(self) -> dict[str, str]:
