@@ -7,10 +7,10 @@ filters. Weights are read from files and networks are never run.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -28,6 +28,7 @@ from variorum.sources.tables.filter_sheets import sheet
 if TYPE_CHECKING:
     from variorum.arrays import Singles
 
+T = TypeVar("T")
 FILTERS = "filters.npy"
 """The member with a layer's filters: `[n, k²]` float32, all of the first output channel first."""
 DRAWN = "dataDrivenMedia"
@@ -97,14 +98,14 @@ class CnnFilters(Source):
         Raises:
             SourceError: there is no layer at all, or weights can't be read.
         """
-        found = self._networks(ctx)
-        if not any(network.layers for network in found):
+        found = self._numbers(ctx)
+        if not any(found.values()):
             sizes = ", ".join(f"{side} x {side}" for side in self.kernels)
             raise SourceError(
-                f"cnn_filters: no layer of {', '.join(network.name for network in found)} has filters of {sizes}; name "
+                f"cnn_filters: no layer of {', '.join(found)} has filters of {sizes}; name "
                 "other models, or other kernels"
             )
-        return sum(max(1, len(network.layers)) for network in found)
+        return sum(max(1, number) for number in found.values())
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """None."""
@@ -126,11 +127,36 @@ class CnnFilters(Source):
 
     def _networks(self, ctx: Context) -> list[Network]:
         """All networks; each is read once."""
-        return [self._alias(alias, ctx) for alias in self.models] + [self._file(file) for file in self.files]
+        licences = {alias: ctx.models.licence(alias) for alias in self.models}
+        return [
+            Network(name, sha256, licences.get(name, "unknown"), layers)
+            for name, (sha256, layers) in self._each(self._layers, ctx).items()
+        ]
+
+    def _numbers(self, ctx: Context) -> dict[str, int]:
+        """Number of layers of each network by its name, counted once for its content."""
+
+        def count(path: Path) -> int:
+            key = digest(["cnn_filters", self.revision, path.suffix, tree_sha256(path), [*self.kernels]])
+            return int(ctx.memo(key, lambda: {"layers": np.array(len(self._layers(path)[1]))})["layers"])
+
+        return self._each(count, ctx)
+
+    def _each(self, read: Callable[[Path], T], ctx: Context) -> dict[str, T]:
+        """Call a function with each network's weights, which are verified first; by the network's name."""
+        try:
+            found = {alias: ctx.models.read_weights(alias, read) for alias in self.models}
+            for file in self.files:
+                self._sha256(file)
+                with untouched(file):
+                    found[file.name] = read(file)
+        except ModelUnavailable as error:
+            raise SourceError(f"cnn_filters: {error}") from None
+        return found
 
     @cached_property
-    def _read(self) -> dict[tuple[str, str], Network]:
-        """Networks by name and pin."""
+    def _read(self) -> dict[tuple[Path, str], tuple[Convolution, ...]]:
+        """Layers by path and sha256."""
         return {}
 
     @cached_property
@@ -145,30 +171,13 @@ class CnnFilters(Source):
             raise changed(file, "other content")
         return found
 
-    def _alias(self, alias: str, ctx: Context) -> Network:
-        key = alias, ctx.models.pin(alias)
-        if key not in self._read:
-            try:
-                sha256, layers = ctx.models.read_weights(alias, self._layers)
-            except ModelUnavailable as error:
-                raise SourceError(f"cnn_filters: {error}") from None
-            self._read[key] = Network(alias, sha256, ctx.models.licence(alias), layers)
-        return self._read[key]
-
-    def _file(self, file: Path) -> Network:
-        key = file.name, self._sha256(file)
-        if key not in self._read:
-            try:
-                with untouched(file):
-                    sha256, layers = self._layers(file)
-            except ModelUnavailable as error:
-                raise SourceError(f"cnn_filters: {error}") from None
-            self._read[key] = Network(file.name, sha256, "unknown", layers)
-        return self._read[key]
-
     def _layers(self, path: Path) -> tuple[str, tuple[Convolution, ...]]:
-        found = read_convolutions(path)
-        return tree_sha256(path), tuple(item for item in found if item.weights.shape[2] in self.kernels)
+        """Return sha256 and layers."""
+        sha256 = tree_sha256(path)
+        if (path, sha256) not in self._read:
+            found = read_convolutions(path)
+            self._read[path, sha256] = tuple(item for item in found if item.weights.shape[2] in self.kernels)
+        return sha256, self._read[path, sha256]
 
 
 def _hashed(file: Path) -> str:

@@ -50,7 +50,7 @@ class FashionMnist(Source):
 
     def size(self, ctx: Context) -> int:
         """Pictures of the part, limited by `per_class`."""
-        return len(self._chosen)
+        return len(self._chosen(ctx))
 
     def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:
         """The ten classes in the order of the labels."""
@@ -60,7 +60,7 @@ class FashionMnist(Source):
         """Samples with RGB pixels `[28, 28, 3]` of three equal channels."""
         images, labels = self._data
         infos = self.classes(ctx)
-        for number in self._chosen[start:stop]:
+        for number in self._chosen(ctx)[start:stop]:
             key = f"{self.part}/{number}"
             yield Sample(
                 source_id("fashion_mnist", key),
@@ -98,10 +98,10 @@ class FashionMnist(Source):
             raise SourceError(f"fashion_mnist: the files in {self.path} don't match each other; download them again")
         return images, labels.astype(np.int64)
 
-    @cached_property
-    def _chosen(self) -> Ints:
-        """Positions of the samples in the files."""
-        labels = self._data[1]
+    def _chosen(self, ctx: Context) -> Ints:
+        """Positions of the samples in the files, which are unpacked and checked once for their content."""
+        key = digest(["fashion_mnist", [pinned.sha256 for pinned in self._pins]])
+        labels = ctx.memo(key, lambda: {"labels": self._data[1]})["labels"]
         if self.per_class is None:
             return np.arange(len(labels))
         return np.sort(np.concatenate([np.flatnonzero(labels == k)[: self.per_class] for k in np.unique(labels)]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ import numpy as np
 from variorum.machine.file_hashes import pin_files
 from variorum.machine.retrying import Pinned, check_pinned
 from variorum.pixels import encode_png
-from variorum.schemas.canonical import derive_seed
-from variorum.schemas.component import Source, place_of
+from variorum.schemas.annotations import Annotations, Text
+from variorum.schemas.canonical import derive_seed, digest
+from variorum.schemas.component import Context, Source, place_of
 from variorum.schemas.sample import COMPOSITE, Failure, Sample, source_id
 from variorum.sources.exports.cutouts import PLATES, as_bytes, cut_out, package_file, plate_crop, read_stamp, resized
 from variorum.sources.exports.stamps import stamps_folder
@@ -69,6 +71,33 @@ class StampedSource(PackagedSource):
         """Raise SourceChanged if one isn't what was pinned."""
         for file in self._plates:
             check_pinned(file, self._pins[file], file)
+
+    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
+        """The same samples without pictures and objects. They are made once, and what is said of them is kept."""
+        outlined = super().outline
+
+        def said() -> dict[str, Pixels]:
+            rows = [
+                (
+                    *(one.id, one.labels, one.origin, one.licence, one.variant, one.digital_source_type),
+                    [(text.text, text.role) for text in one.annotations.texts],
+                )
+                for one in outlined(start, stop, ctx)
+            ]
+            return {"rows": np.frombuffer(json.dumps(rows).encode(), np.uint8)}
+
+        kept = ctx.memo(digest(["outline", self.fingerprint(), self.pin(ctx), start, stop]), said)
+        for identity, labels, origin, licence, variant, kind, texts in json.loads(kept["rows"].tobytes()):
+            yield Sample(
+                identity,
+                b"",
+                tuple(labels),
+                origin=origin,
+                licence=licence,
+                variant=variant,
+                annotations=Annotations(texts=tuple(Text(*text) for text in texts)),
+                digital_source_type=kind,
+            )
 
     def stamped(
         self, key: str, label: str, side: int, scale: tuple[float, float], *, masks: bool = True

@@ -32,6 +32,7 @@ from variorum.sources.tables.filter_sheets import LEAST, sheet
 from variorum.stages.job import models
 
 RNG = np.random.default_rng(7)
+CTX = Context(0, None, lambda key, compute: compute())
 
 
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -100,7 +101,7 @@ def test_a_row_is_what_plain_numpy_says(side):
     told = {"alias": "a", "layer": "l", "depth_norm": 0, "depthwise": False, "quantised": False, "outputs": 6}
     told |= {"kernel": side}
     given = Sample(source_id("t", "x"), b"", metadata=told, extras={"filters.npy": member.getvalue()})
-    (row,) = FilterStatistics().measure([given], Context(0, None, None))
+    (row,) = FilterStatistics().measure([given], CTX)
     kept = np.delete(filters, 3, axis=0).astype(np.float64)
     shares = np.linalg.eigvalsh(np.cov(kept.T))
     shares = shares[shares > 1e-12] / shares.sum()
@@ -195,7 +196,7 @@ def test_quantised_weights_are_dequantised_and_marked(tmp_path):
     (layer,) = read_convolutions(tmp_path / "q.onnx")
     assert layer.quantised
     np.testing.assert_allclose(layer.weights, weights, atol=scale.max() / 2 + 1e-6)
-    (sample,) = CnnFilters(models=(), files=(tmp_path / "q.onnx",)).read(0, 1, Context(0, None, None))
+    (sample,) = CnnFilters(models=(), files=(tmp_path / "q.onnx",)).read(0, 1, CTX)
     assert sample.metadata["quantised"] is True
 
 
@@ -243,10 +244,10 @@ def test_no_pickle_is_opened(tmp_path):
 def test_other_files_are_one_line_before_work(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x80\x02nothing of the kind")
     with pytest.raises(SourceError, match="cnn_filters: ") as caught:
-        CnnFilters(models=(), files=(tmp_path / name,)).size(Context(0, None, None))
+        CnnFilters(models=(), files=(tmp_path / name,)).size(CTX)
     assert "\n" not in str(caught.value)
     with pytest.raises(SourceError, match="isn't a file"):
-        CnnFilters(models=(), files=(tmp_path / "gone.pth",)).pin(Context(0, None, None))
+        CnnFilters(models=(), files=(tmp_path / "gone.pth",)).pin(CTX)
 
 
 def test_weights_in_another_file_are_refused(files, tmp_path):
@@ -291,7 +292,7 @@ def damaged(kind: str, path: Path) -> None:
 def test_layers_that_cannot_be_read_are_one_line(tmp_path, kind):
     damaged(kind, tmp_path / "bad.onnx")
     with pytest.raises(SourceError, match=r"cnn_filters: bad\.onnx (isn't valid ONNX|has a layer)") as caught:
-        CnnFilters(models=(), files=(tmp_path / "bad.onnx",)).size(Context(0, None, None))
+        CnnFilters(models=(), files=(tmp_path / "bad.onnx",)).size(CTX)
     assert "\n" not in str(caught.value)
 
 
@@ -346,7 +347,7 @@ def test_layers_have_names_of_their_own_and_shared_weights_are_there_once(tmp_pa
 
 
 def test_a_sample_a_layer(files):
-    source, ctx = CnnFilters(models=(), files=(files / "state.pth",)), Context(0, None, None)
+    source, ctx = CnnFilters(models=(), files=(files / "state.pth",)), CTX
     found = list(source.read(0, source.size(ctx), ctx))
     assert [sample.metadata["kernel"] for sample in found] == [3, 3, 5]
     assert [sample.metadata["n"] for sample in found] == [24, 8, 8]
@@ -371,7 +372,7 @@ def test_a_network_without_such_filters_is_a_row_and_none_at_all_is_refused(file
     save_file(
         {"conv.weight": torch.ones(4, 3, 1, 1), "fc.weight": torch.ones(2, 4)}, str(tmp_path / "flat.safetensors")
     )
-    ctx = Context(0, None, None)
+    ctx = CTX
     both = CnnFilters(models=(), files=(tmp_path / "flat.safetensors", files / "state.pth"))
     found = list(both.read(0, both.size(ctx), ctx))
     assert isinstance(found[0], Failure)
@@ -382,7 +383,7 @@ def test_a_network_without_such_filters_is_a_row_and_none_at_all_is_refused(file
 
 
 def test_files_that_change_are_another_source_or_an_error(tmp_path):
-    ctx, path = Context(0, None, None), tmp_path / "mine.safetensors"
+    ctx, path = CTX, tmp_path / "mine.safetensors"
     source = CnnFilters(models=(), files=(path,))
     save_file({"w": torch.ones(4, 3, 3, 3)}, str(path))
     first = source.pin(ctx)
@@ -399,7 +400,7 @@ def test_layers_with_odd_numbers_are_rows(tmp_path):
     odd = {"nan": fine * math.nan, "inf": fine.clone(), "large": fine.double() * 1e300}
     odd["inf"][0, 0, 0, 0] = math.inf
     torch.save({**odd, "none": torch.zeros(0, 3, 3, 3), "fine": fine}, tmp_path / "odd.pth")
-    source, ctx = CnnFilters(models=(), files=(tmp_path / "odd.pth",)), Context(0, None, None)
+    source, ctx = CnnFilters(models=(), files=(tmp_path / "odd.pth",)), CTX
     *rows, last = source.read(0, source.size(ctx), ctx)
     assert [(row.reason, row.origin, row.detail.split()[0]) for row in rows] == [
         ("not_finite", "odd.pth nan", "108"),
@@ -411,7 +412,7 @@ def test_layers_with_odd_numbers_are_rows(tmp_path):
 
 
 def test_a_model_that_a_user_brings_is_read(files, tmp_path):
-    ctx = Context(0, models("embedded"), None)
+    ctx = Context(0, models("embedded"), CTX.memo)
     source = CnnFilters(models=(f"onnx:{files / 'graph.onnx'}",))
     assert [sample.metadata["n"] for sample in source.read(0, source.size(ctx), ctx)] == [24, 8, 8]
     (tmp_path / "mine.py").write_text("def load():\n    return lambda images: [[1.0, 0.0] for _ in images]\n")
@@ -421,7 +422,7 @@ def test_a_model_that_a_user_brings_is_read(files, tmp_path):
 
 def test_a_packaged_model_is_read_by_its_alias():
     table = models("embedded")
-    source, ctx = CnnFilters(models=("judge",), kernels=(3,)), Context(0, table, None)
+    source, ctx = CnnFilters(models=("judge",), kernels=(3,)), Context(0, table, CTX.memo)
     found = list(source.read(0, source.size(ctx), ctx))
     assert [sample.metadata["n"] for sample in found] == [2048, 8192, 16384]
     assert {sample.licence for sample in found} == {"MIT"}
@@ -516,7 +517,7 @@ def test_what_is_not_a_layer_is_one_line(filters, changed):
     told = {name: value for name, value in {**told, "kernel": 3, **changed}.items() if value is not None}
     odd = Sample(source_id("t", "x"), b"", metadata=told, extras={"filters.npy": member.getvalue()}, origin="here")
     with pytest.raises(RecipeError, match=r"filters\.npy of here isn't a layer's filters"):
-        list(FilterStatistics().measure([odd], Context(0, None, None)))
+        list(FilterStatistics().measure([odd], CTX))
 
 
 def test_other_editions_have_no_figures():
@@ -524,5 +525,5 @@ def test_other_editions_have_no_figures():
         def __len__(self):
             return 0
 
-    assert FilterStatistics().figures(Empty(), Context(0, None, None)) == {"kernels": {}}
+    assert FilterStatistics().figures(Empty(), CTX) == {"kernels": {}}
     assert FilterStatistics().plots({"kernels": {}}) == {}

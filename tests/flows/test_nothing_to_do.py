@@ -14,9 +14,13 @@ from reviewed_set import kept, votes
 from warm_command import MAIN, run_command
 
 from variorum.edition.editions import folder_of
+from variorum.machine.memo import DiskMemo
 from variorum.pipeline import Job, finished, run
+from variorum.schemas.component import Context
 from variorum.schemas.errors import StoreError
 from variorum.schemas.recipe import Recipe
+from variorum.sources.cnn_filters import CnnFilters
+from variorum.stages.job import models
 
 VOTES = "votes.parquet"
 HEAVY = {"prefect", "torch", "torchvision", "diffusers", "matplotlib", "datasets", "onnxruntime", "jinja2"}
@@ -141,6 +145,13 @@ def test_a_look_imports_nothing_that_works(watched, command, unused):
     _, imported = watched(*command.split())
     assert "variorum.flows.cli" in imported
     assert not imported & (HEAVY | unused)
+
+
+def test_a_plan_does_not_read_weights_that_were_counted_before(watched, own_cache):
+    number = CnnFilters(models=("judge",)).size(Context(0, models("embedded"), DiskMemo(own_cache / "memo")))
+    said, imported = watched("plan", "cnn_filters", "--set", "source.models=[judge]")
+    assert f"cnn_filters, {number} samples" in said
+    assert not imported & HEAVY
 
 
 def test_a_finished_recipe_starts_no_server_and_loads_nothing(place, words, watched, environment, finished_one):

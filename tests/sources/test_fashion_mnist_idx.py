@@ -1,9 +1,11 @@
 import gzip
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from variorum.machine.memo import DiskMemo
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
@@ -91,6 +93,20 @@ def test_files_that_do_not_fit_are_refused(folder, ctx):
     write_part(folder, "t10k", np.zeros((2, 28, 28), np.uint8), [1, 17])
     with pytest.raises(SourceError, match="don't match"):
         FashionMnist(path=folder, part="test").size(ctx)
+
+
+def test_files_are_unpacked_once_for_their_content(folder, tmp_path, ctx, monkeypatch):
+    def sizes():
+        return [FashionMnist(path=folder, per_class=number).size(kept) for number in (1, 3)]
+
+    kept = replace(ctx, memo=DiskMemo(tmp_path / "memo"))
+    assert sizes() == [10, 30]
+    with monkeypatch.context() as patch:
+        patch.setattr(gzip, "decompress", lambda _: pytest.fail("it is unpacked again"))
+        assert sizes() == [10, 30]
+    write_part(folder, "train", np.zeros((4, 28, 28), np.uint8), [1, 2, 3])
+    with pytest.raises(SourceError, match="don't match"):
+        sizes()
 
 
 @pytest.mark.parametrize(

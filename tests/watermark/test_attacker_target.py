@@ -17,6 +17,7 @@ from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Sample
+from variorum.sources.image_folder import ImageFolder
 from variorum.stages.job import models
 from variorum.stages.lending import let_through
 from variorum.stages.plan import plan
@@ -124,6 +125,21 @@ def test_too_few_photographs_are_refused_before_work(folder, others, tmp_path):
         check_material([attack], source(others), target.ctx)
     check_material([target.attack], None, target.ctx)
     check_material([build_component("attacks", {"name": "random_signs"}, "here")], None, target.ctx)
+
+
+def test_no_more_is_listed_than_is_wanted(folder, tmp_path, monkeypatch):
+    target, listed = service(folder, tmp_path), []
+    ctx, outline = replace(target.ctx, source=source(folder)), ImageFolder.outline
+
+    def noted(*given):
+        for sample in outline(*given):
+            listed.append(attackers(sample.id, 1))
+            yield sample
+
+    monkeypatch.setattr(ImageFolder, "outline", noted)
+    check_material([target.attack], None, ctx)
+    assert sum(listed) == target.attack.photographs
+    assert len(listed) < ctx.source.size(ctx)
 
 
 def test_a_mark_that_is_made_with_the_picture_has_no_service(folder, tmp_path):

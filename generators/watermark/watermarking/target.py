@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,7 +168,8 @@ def check_material(attacks: Iterable[Attack], material: Source | None, ctx: Cont
     wanted, size = most.own_photographs(), source.size(ctx)
     there = size if material else size // 2
     if not material and there < CERTAIN * wanted:
-        there = sum(attackers(sample.id, ctx.seed) for sample in source.outline(0, size, ctx))
+        own = (sample for sample in source.outline(0, size, ctx) if attackers(sample.id, ctx.seed))
+        there = sum(1 for _ in islice(own, wanted))
     if there < wanted:
         raise RecipeError(_too_few(most, wanted, there, material))
 

@@ -134,6 +134,7 @@ def test_a_source_picture_that_cannot_be_read_is_asked_for_and_fails(tmp_path, p
 SOURCES = [
     {"name": "class_names", "table": "fashion_mnist", "per_class": 2},
     {"name": "samples"},
+    {"name": "sample_scenes", "composites": 2, "captions": True},
     {"name": "image_folder"},
     {"name": "image_folder", "labels": "none"},
     {"name": "huggingface", "dataset": "imagefolder", "label": "label"},
@@ -164,4 +165,5 @@ def test_an_outline_is_what_is_read_but_for_the_pictures(fields, photos, tmp_pat
             return pytest.fail(f"{path} was opened") if path.suffix == ".jpg" else read_bytes(path)
 
         monkeypatch.setattr(Path, "read_bytes", no_picture)
+        monkeypatch.setattr(type(made.source), "read", lambda *_: pytest.fail("pictures are made again"))
         assert list(made.source.outline(1, size, ctx)) == outlined
