@@ -19,7 +19,6 @@ from variorum.evaluation.ai_detection import features, fitting
 from variorum.evaluation.ai_detection.audit import Audit
 from variorum.evaluation.ai_detection.judging import (
     LEAST,
-    MADE_BY_MODEL,
     ORIGINAL,
     Judging,
     Thresholds,
@@ -32,7 +31,7 @@ from variorum.kit.resampling.thresholds import needed
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, Point
-from variorum.schemas.sample import Sample
+from variorum.schemas.sample import MADE_BY_MODEL, Sample
 from variorum.schemas.table import Table
 
 RIGID_QUALITY, RIGID_DRAWS, RIGID_STRENGTH = 95, 4, 0.05

@@ -13,14 +13,13 @@ import numpy as np
 from variorum.kit.resampling.separation import Draws, Separation
 from variorum.kit.resampling.thresholds import Conformal, conformal_threshold, share
 from variorum.schemas.canonical import Json
+from variorum.schemas.sample import MADE_BY_MODEL
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
 
 ORIGINAL = "original"
-MADE_BY_MODEL = ("reconstructed", "partly_generated", "generated")
-"""Truths of arms that a detector should find."""
 LEAST = 8
 """Pictures of each kind below which nothing is fitted."""
 SHARPNESS_BINS = 3

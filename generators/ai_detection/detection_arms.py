@@ -25,7 +25,7 @@ from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
-from variorum.schemas.sample import ENHANCED, GENERATED, PARTLY_GENERATED, Failure, Sample
+from variorum.schemas.sample import ENHANCED, GENERATED, MADE_BY_MODEL, PARTLY_GENERATED, Failure, Sample
 from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import Attacked, Mark, NestedAttack, Refused
 
@@ -37,7 +37,6 @@ MULTIPLE = 16
 Truth = Literal["real", "processed", "reconstructed", "partly_generated", "generated"]
 """What an arm is: a photograph; one that an algorithm or a network changed; one whose content a model kept and whose
 pixels it made; one with a region that a model made; a picture that a model made from noise or text."""
-MADE_BY_MODEL = ("reconstructed", "partly_generated", "generated")
 TYPES: Mapping[Truth, str] = {
     "processed": ENHANCED,
     "reconstructed": PARTLY_GENERATED,
