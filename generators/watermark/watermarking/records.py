@@ -133,9 +133,9 @@ def answered(sample: Sample, methods: Mapping[str, str]) -> Iterator[tuple[Subje
 def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     """An attacked picture made again from the stored one before the attack; None where it can't be had here.
 
-    An edition may be a stranger's, so its recipe isn't used. Only installed attacks are run, with settings that are plain
-    words and numbers, on models that are here, without keys, marks and photographs. The picture is given only if its
-    bytes are those of the record.
+    An edition may be a stranger's, so its recipe isn't used. Only installed attacks are run, with settings that are
+    plain words and numbers, on models that are here, without keys, marks and photographs. The picture is given only if
+    its bytes are those of the record.
     """
     from variorum.generators.watermark.watermark_attack import WatermarkAttack
 
