@@ -40,7 +40,7 @@ class ShapeBias(OfFamilies):
     different categories, the second of all.
     """
 
-    revision = 2
+    revision = 3
     offers: ClassVar[Mapping[str, Figure]] = {
         "shape": Figure("decisions for the shape, of those for shape or texture", better="none"),
         "cover": Figure("decisions for shape or texture", better="none"),
@@ -57,16 +57,18 @@ class ShapeBias(OfFamilies):
             RecipeError: a model is a detector, or a picture's class is no output of a classifier that says what its
                 outputs are.
         """
-        asked = [(sample, cues) for sample in samples if (cues := cues_of(sample)) is not None]
-        if not asked:
+        found = {place: cues for place, sample in enumerate(samples) if (cues := cues_of(sample)) is not None}
+        if not found:
             return
+        places, asked = list(found), [(samples[place], cues) for place, cues in found.items()]
         # a folder called `cat` has a category, and need be no output
         occurring = {label for _, cues in asked for label in cues if category_of(label) != label.casefold()}
         for alias in self.asked(ctx):
             model = ctx.models.get(alias)
             if hasattr(model, "knows"):
                 raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
-            probabilities = model([sample.image for sample, _ in asked])
+            # of all pictures, so that a model that another evaluation asks sees each once
+            probabilities = model([sample.image for sample in samples])[places]
             outputs = probabilities.shape[1]
             output_of = outputs_of(alias, model, ctx, occurring, outputs)
             means = by_category(model, probabilities)

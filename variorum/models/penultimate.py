@@ -6,33 +6,43 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
+
+import numpy as np
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
+T = TypeVar("T")
 SAMPLED = 8
 """Of so many rows of a picture, one is looked at to see that it is still the same."""
 
 
 class LastBatch(threading.local):
-    """What a model's last call in a thread found out besides its answers, so that no picture is seen twice for it."""
+    """What a model found out about the pictures of its last call in a thread, so that it sees no picture twice.
+
+    Evaluations and detectors of one stage get the same batches, so those that name one model share its passes.
+    """
 
     def __init__(self) -> None:
         self._pictures: list[Any] = []
         self._found: Any = None
 
-    def keep(self, images: Sequence[Pixels], found: Any) -> None:
-        """Keep what a call with these pictures found out; they themselves aren't kept."""
-        self._pictures = [(ref(image), _sum(image)) for image in images]
-        self._found = found
+    def of(self, images: Sequence[Pixels], see: Callable[[Sequence[Pixels]], T]) -> T:
+        """What the last call found out if it saw these pictures, else what `see` finds out. Nobody may write into it.
 
-    def of(self, images: Sequence[Pixels], call: Callable[[Sequence[Pixels]], object]) -> Any:
-        """What the last call found out if it saw these pictures, else what `call` finds out."""
+        The pictures themselves aren't kept. A batch is the same if it has the same pictures in the same order: a model's
+        last bits depend on the batch.
+        """
+        if not images:
+            return see(images)
         if not self._has(images):
-            call(images)
-        return self._found
+            self._found = read_only(see(images))
+            self._pictures = [(ref(image), _sum(image)) for image in images]
+        found: T = self._found
+        return found
 
     def _has(self, images: Sequence[Pixels]) -> bool:
         """Return whether these are the pictures of the last call: the same arrays, which nobody wrote into."""
@@ -40,6 +50,27 @@ class LastBatch(threading.local):
             return False
         pairs = zip(images, self._pictures, strict=True)
         return all(of() is image and _sum(image) == found for image, (of, found) in pairs)
+
+
+def once(see: Callable[[Any, Sequence[Pixels]], T]) -> Callable[[Any, Sequence[Pixels]], T]:
+    """Let a model's method see a batch once: if it is asked about the same pictures again, it gives what it gave."""
+
+    name = f"_last_of_{see.__name__}"
+
+    @wraps(see)
+    def seen(model: Any, images: Sequence[Pixels]) -> T:
+        last: LastBatch = vars(model).setdefault(name, LastBatch())
+        return last.of(images, lambda batch: see(model, batch))
+
+    return seen
+
+
+def read_only(found: T) -> T:
+    """The same, with arrays that nobody can write into."""
+    for one in found if isinstance(found, tuple) else (found,):
+        if isinstance(one, np.ndarray):
+            one.setflags(write=False)
+    return found
 
 
 def _sum(image: Pixels) -> int:
@@ -61,7 +92,6 @@ class Penultimate:
         self._network, self._ask = network, ask
         self._layers: list[Any] | None = None
         """None before the first call, which shows how many scores there are."""
-        self._last = LastBatch()
 
     def scores(self, images: Sequence[Pixels]) -> Any:
         """The scores `[N, K]`."""
@@ -69,16 +99,19 @@ class Penultimate:
             scores = self._ask(images)
             self._layers = _with_outputs(self._network, getattr(scores, "shape", ())[1:])
             return scores
-        with _seen(self._layers) as seen:
-            scores = self._ask(images)
-        self._last.keep(images, _embedding(seen, scores))
-        return scores
+        return self._both(images)[0]
 
     def features(self, images: Sequence[Pixels]) -> Any:
         """The embeddings `[N, d]` as a float32 tensor; None if no such layer gives the scores."""
         if self._layers is None and len(images):
             self.scores(images[:1])
-        return self._last.of(images, self.scores)
+        return self._both(images)[1]
+
+    @once
+    def _both(self, images: Sequence[Pixels]) -> tuple[Any, Any]:
+        with _seen(self._layers or ()) as seen:
+            scores = self._ask(images)
+        return scores, _embedding(seen, scores)
 
 
 def _with_outputs(network: Any, outputs: Sequence[int]) -> list[Any]:

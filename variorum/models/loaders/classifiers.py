@@ -11,7 +11,7 @@ import numpy as np
 
 from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.penultimate import LastBatch, Penultimate
+from variorum.models.penultimate import Penultimate, once
 from variorum.models.preprocessing import centre, normalised, sentence, shorter_side, stretched
 from variorum.models.pretrained import load_pretrained, one_error, state_of
 from variorum.models.roles import Encoder
@@ -93,17 +93,22 @@ class ImageClassification:
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, 1000]` in ImageNet index order, which is the order of these checkpoints' labels."""
-        parts = [self._probabilities(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
-        return np.concatenate(parts) if parts else np.zeros((0, IMAGENET_CLASSES), np.float32)
-
-    def _probabilities(self, images: Sequence[Pixels]) -> Singles:
-        probabilities: Singles = self.logits(images).softmax(-1).cpu().numpy()
-        return probabilities
+        return self._both(images)[0]
 
     def features(self, images: Sequence[Pixels]) -> Singles | None:
         """Embeddings `[N, d]`: what the last linear layer gets; None if that doesn't give the logits."""
-        parts = [self.embed(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]
-        return None if not parts or parts[0] is None else np.concatenate([part.cpu().numpy() for part in parts])
+        return self._both(images)[1]
+
+    @once
+    def _both(self, images: Sequence[Pixels]) -> tuple[Singles, Singles | None]:
+        probabilities, embeddings = [np.zeros((0, IMAGENET_CLASSES), np.float32)], []
+        for start in range(0, len(images), self._batch):
+            batch = images[start : start + self._batch]
+            probabilities.append(self.logits(batch).softmax(-1).cpu().numpy())
+            embeddings.append(self.embed(batch))  # of the same pass
+        gives = embeddings and embeddings[0] is not None
+        found = np.concatenate([part.cpu().numpy() for part in embeddings]) if gives else None
+        return np.concatenate(probabilities), found
 
     def embed(self, images: Sequence[Pixels]) -> Any:
         """Embeddings `[N, d]` of one batch, a float32 tensor, or None."""
@@ -275,19 +280,21 @@ class GreyCNN:
         self._module = module
         self._options = options
         self.classes = options.classes
-        self._last = LastBatch()
         self.preprocessing = sentence("grey", stretched(options.size, options.size, "area"), "values x / 127.5 - 1")
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, K]` in the order of `classes`."""
-        classes = len(self.classes)
-        both = outputs(self._both, self._options, images, classes + self._module[-1].in_features)
-        self._last.keep(images, both[:, classes:].copy())
-        return both[:, :classes].copy()
+        return self._parts(images)[0]
 
     def features(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 128]`, non-negative: what the last layer gets."""
-        return np.asarray(self._last.of(images, self))
+        return self._parts(images)[1]
+
+    @once
+    def _parts(self, images: Sequence[Pixels]) -> tuple[Singles, Singles]:
+        classes = len(self.classes)
+        both = outputs(self._both, self._options, images, classes + self._module[-1].in_features)
+        return both[:, :classes].copy(), both[:, classes:].copy()
 
     def _both(self, batch: Any) -> Any:
         import torch
@@ -304,6 +311,7 @@ class GreyCNNEncoder(Encoder):
         self._options = options
         self._width = module[-1].in_features
 
+    @once
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 128]`, non-negative."""
         return outputs(self._module, self._options, images, self._width)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
+from variorum.models.penultimate import once
 from variorum.models.pretrained import load_pretrained, one_error, side_of, std_of
 from variorum.models.roles import Encoder, Prepares
 from variorum.models.table_entries import Entry, StrictModel
@@ -49,6 +50,7 @@ class ClipEmbedding(Encoder, Prepares):
         self._processor, self._model, self._batch = processor, model, batch
         self.side, self.std = side_of(processor), std_of(processor)
 
+    @once
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]`, not normalised."""
         parts = []

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import open_session, read_model
+from variorum.models.penultimate import once
 from variorum.models.roles import Encoder, Prepares
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
@@ -70,6 +71,7 @@ class ClipTower(Encoder, Prepares):
         self._session = session
         self._input = session.get_inputs()[0].name
 
+    @once
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 512]`, not normalised."""
         rows = [self._session.run([OUTPUT], {self._input: network_input(image)})[0] for image in images]

@@ -19,7 +19,7 @@ import numpy as np
 from variorum.models.device import best_device
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import Device, exported, open_session
-from variorum.models.penultimate import LastBatch
+from variorum.models.penultimate import once
 from variorum.models.preprocessing import sentence
 from variorum.models.pretrained import state_of
 from variorum.models.roles import Encoder, Prepares
@@ -86,17 +86,19 @@ class EfficientNetLite:
             f"resized to {options.size} × {options.size} px (area, or bicubic where that enlarges)",
             "values (x - 127) / 128",
         )
-        self._last = LastBatch()
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, 1000]` in ImageNet index order."""
-        logits, embeddings = outputs(self._session, self._options, images, *WIDTHS)
-        self._last.keep(images, embeddings)
-        return softmax(logits)
+        return self._both(images)[0]
 
     def features(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 1280]`, non-negative: what the last layer gets."""
-        return np.asarray(self._last.of(images, self))
+        return self._both(images)[1]
+
+    @once
+    def _both(self, images: Sequence[Pixels]) -> tuple[Singles, Singles]:
+        logits, embeddings = outputs(self._session, self._options, images, *WIDTHS)
+        return softmax(logits), embeddings
 
 
 class EfficientNetLiteEncoder(Encoder, Prepares):
@@ -107,6 +109,7 @@ class EfficientNetLiteEncoder(Encoder, Prepares):
         self._options = options
         self.side, self.std = options.size + BORDER, (128 / 255, 128 / 255, 128 / 255)
 
+    @once
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, 1280]`, non-negative."""
         return outputs(self._session, self._options, images, "embedding")[0]

@@ -12,6 +12,7 @@ from pydantic import Field
 from variorum.models.content import content_hash
 from variorum.models.device import best_device, inference
 from variorum.models.loaders.loader import Loader
+from variorum.models.penultimate import once
 from variorum.models.pretrained import load_pretrained, one_error, side_of, state_of, std_of
 from variorum.models.roles import Encoder, Prepares
 from variorum.models.table_entries import Entry, StrictModel
@@ -73,6 +74,7 @@ class ImageEmbedding(Encoder, Prepares):
         self._pooled = pooled
         self.side, self.std = side_of(processor), std_of(processor)
 
+    @once
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]`, d the network's hidden size."""
         parts = [self._tokens(images[i : i + self._batch]) for i in range(0, len(images), self._batch)]

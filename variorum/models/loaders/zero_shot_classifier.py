@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from variorum.models.imagenet_classes import table
 from variorum.models.loaders.loader import Loader, no_obstacle
-from variorum.models.penultimate import LastBatch
+from variorum.models.penultimate import once
 from variorum.models.table_entries import Entry, StrictModel
 from variorum.schemas.errors import ModelUnavailable
 
@@ -78,22 +78,21 @@ class ZeroShotClassifier:
             for template in templates
         )
         self._directions = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
-        self._last = LastBatch()
 
     def __call__(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, 1000]`: the softmax of the cosines, times the model's own temperature."""
-        if not images:
-            return np.zeros((0, len(table())), np.float32)
-        embedded = self._model.embed_pictures(images)
-        self._last.keep(images, embedded)
-        logits = embedded @ self._directions.T * np.float32(self._model.temperature)
-        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: Singles = raised / raised.sum(axis=1, keepdims=True)
-        return probabilities
+        return self._both(images)[0] if images else np.zeros((0, len(table())), np.float32)
 
     def features(self, images: Sequence[Pixels]) -> Singles:
         """Embeddings `[N, d]` of length 1: what the classes' directions are multiplied with."""
-        return np.asarray(self._last.of(images, self))
+        return self._both(images)[1]
+
+    @once
+    def _both(self, images: Sequence[Pixels]) -> tuple[Singles, Singles]:
+        embedded = self._model.embed_pictures(images)
+        logits = embedded @ self._directions.T * np.float32(self._model.temperature)
+        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return raised / raised.sum(axis=1, keepdims=True), embedded
 
 
 ZERO_SHOT_CLASSIFIER = Loader(
