@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 Attribute = Literal["background", "size", "position", "direction", "mirror"]
 Background = Literal["random", "texture_up", "texture_down", "guided_up", "guided_down", "guided_adversarial"]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+NEAR = 8
 AT_ONCE = 4
 """Windows at work at the same time: one on the GPU, one waiting for it, and two of which the CPU prepares or edits."""
 Result: TypeAlias = tuple[WantedEdit, Draft] | Failure
@@ -130,7 +131,7 @@ class AttributeEdit(Generator):
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
-        pool = Pool(setup, ctx, self.lenders, self.text_detector)
+        pool = Pool(setup, ctx, self.lenders, self.text_detector, NEAR)
 
         def make(group: list[Sample]) -> list[list[Sample | Failure]]:
             results: list[list[Result]] = []

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 import skimage.data
 
+from variorum.edition.store import Store
 from variorum.evaluation.imagenet_c.corruption_error import CorruptionError, corruption_of
 from variorum.generators.imagenet_c.corruption import Corruption
 from variorum.kit.corrupt.kinds import COMMON
@@ -13,11 +14,14 @@ from variorum.kit.predicted.corrupted import ALEXNET, ALEXNET_CLEAN
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.models.imagenet_classes import class_infos
+from variorum.models.loaders import efficientnet_lite
+from variorum.pipeline import Job, build, evaluate
 from variorum.reports.card import _render
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.edit import Edit
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.stages.recipe_files import load_recipe
 
 RIGHT, WRONG = 3, 7
 
@@ -242,3 +246,19 @@ def test_the_card_says_why_there_is_no_mce():
 
 def test_the_card_of_an_edition_without_corruptions():
     assert "nothing to measure" in card(figures([row("p0", right=True)])[0])
+
+
+def test_the_recipe_s_evaluations_look_at_a_picture_once(photos, tmp_path, monkeypatch):
+    """And say of it what each of them says alone."""
+    seen, kept = [], efficientnet_lite.network_input
+    monkeypatch.setattr(efficientnet_lite, "network_input", lambda image, side: seen.append(side) or kept(image, side))
+    settings = ["source.name=image_folder", f"source.path={photos}", "limit=2", "generate.corruption.kinds=[fog]"]
+    shipped = load_recipe("imagenet_c", [*settings, "evaluate.intrinsic_properties=null"])
+    found = {}
+    for number, asked in enumerate((shipped.evaluate, *([one] for one in shipped.evaluate))):
+        job = Job(shipped.model_copy(update={"evaluate": tuple(asked)}), Store(str(tmp_path / str(number))))
+        seen.clear()
+        figures = evaluate(job, build(job))
+        assert seen == [240] * 12  # two photographs and five severities of each; Lite1 reads 240 pixels
+        found = found or figures
+        assert figures.items() <= found.items()

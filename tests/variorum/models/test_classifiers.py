@@ -60,6 +60,24 @@ def test_the_embedding_is_what_the_classifier_sees(table, cat):
     np.testing.assert_array_equal(table.get("classifier_gate").features(pictures), embedding)
 
 
+def test_a_model_sees_a_batch_once_unless_a_picture_changed(table, cat, monkeypatch):
+    seen, kept = [], efficientnet_lite.network_input
+    monkeypatch.setattr(efficientnet_lite, "network_input", lambda image, side: seen.append(side) or kept(image, side))
+    pictures = [cat[:150, :200].copy(), cat[50:200, :200].copy()]
+    classifier, encoder = table.get("classifier_gate"), table.get("encoder")
+    answers, embeddings = classifier(pictures), encoder(pictures)
+    classifier.features(pictures), classifier(list(pictures)), encoder.features(pictures)
+    assert len(seen) == 4
+    with pytest.raises(ValueError, match="read-only"):
+        answers[0] = 0
+    pictures[1][75, 100] ^= 255  # a single pixel
+    assert (classifier(pictures)[1] != answers[1]).any()
+    assert (encoder(pictures)[1] != embeddings[1]).any()
+    assert len(seen) == 8
+    classifier(pictures[:1])
+    assert len(seen) == 9
+
+
 def test_the_judges_embedding_is_that_of_its_encoder(table, cat):
     pictures = [cat, cat[:150, :200]]
     np.testing.assert_array_equal(table.get("judge").features(pictures), table.get("judge_encoder")(pictures))

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import numpy as np
 
-from variorum.models.penultimate import LastBatch
 from variorum.schemas.errors import ModelFailed
 
 if TYPE_CHECKING:
@@ -28,14 +27,12 @@ class Answers:
         kind: `logits` or `probabilities`, `""` before it was called.
         most: pictures per call that memory suffices for; 0 if it never ran out.
         nonce: text that no other model's answers have.
-        last: those to the pictures of the last call.
     """
 
     width: int = 0
     kind: str = ""
     most: int = 0
     nonce: str = field(default_factory=lambda: uuid4().hex)
-    last: LastBatch = field(default_factory=LastBatch)
 
     def checked(self, answer: object, pictures: int, classes: int, name: str) -> Singles:
         """The scores `[N, K]` of a batch as float32.

@@ -81,9 +81,6 @@ class BroughtModel:
             ModelFailed: the model raised, or gave anything but a finite score per picture and class.
             ModelUnavailable: memory doesn't suffice for one picture.
         """
-        return self._answers.last.of(images, self._probabilities)
-
-    def _probabilities(self, images: Sequence[Pixels]) -> Singles:
         expected = len(self.classes) or self.outputs
         parts = self._in_parts(images, lambda part: self._scores(part, expected))
         if not parts:

@@ -23,6 +23,7 @@ from variorum.models.brought.onnx_facts import ASSUMED, Facts, preparation
 from variorum.models.brought.places import local, read_json
 from variorum.models.brought.steps import Steps
 from variorum.models.onnx import open_session, read_model
+from variorum.models.penultimate import once
 from variorum.models.weights import tree_sha256
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import ModelUnavailable, RecipeError
@@ -156,6 +157,7 @@ class _Scores:
         self._session, self._source, self._output = session, source, output
         self._prepare, self._fixed = prepare, fixed
 
+    @once
     def __call__(self, images: Sequence[Pixels]) -> Array:
         from PIL import Image
 
