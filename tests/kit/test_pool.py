@@ -140,6 +140,23 @@ def test_lenders_are_the_next_ones_of_the_split_in_the_ring(shares: dict[Any, fl
         assert sum(map(len, lent.values())) > len(side)
 
 
+def test_those_beside_a_picture_in_the_source_come_before_the_ring() -> None:
+    ctx = context()
+    for split in ("test", "train"):
+        for n, borrower in ((n, one) for n in range(SIZE) for one in samples(n) if one.split == split):
+            asked, ring = (
+                [position for position, _ in Lenders(ctx, 3, near).to(borrower, RNG) if position != BROKEN]
+                for near in (8, 1)
+            )
+            start = n - n % 8
+            beside = {m for m in range(start, start + 8) if m % 4 != n % 4 and (m % 10 == 0) == (n % 10 == 0)} - {
+                BROKEN
+            }
+            assert set(asked[: len(beside)]) == beside
+            assert set(asked) == beside | set(ring)
+            assert len(set(asked)) == len(asked)
+
+
 def test_labels_of_a_source_with_one_class_rule_nobody_out() -> None:
     class One(Crowd):
         def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:

@@ -1,8 +1,8 @@
 """Measuring: detectors and evaluations look at pictures, one piece at a time.
 
-A piece is read and decoded once for all components that haven't measured it yet. They get the same batches one after the
-other, so a model that several of them ask sees a batch once (`models/penultimate.py`). The results are stored by
-everything that they depend on.
+A piece is read and decoded once for all components that haven't measured it yet. They get the same batches in turn, so
+a model that several of them ask sees a batch once (`models/penultimate.py`). The results are stored by everything that
+they depend on.
 """
 
 from __future__ import annotations
