@@ -37,8 +37,8 @@ Attribute = Literal["background", "size", "position", "direction", "mirror"]
 Background = Literal["random", "texture_up", "texture_down", "guided_up", "guided_down", "guided_adversarial"]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 NEAR = 8
-"""Pictures beside each other in the source, which ask each other for a plate first: their masks are found anyway. A unit
-of the recipe has as many, but who asks whom doesn't depend on units."""
+"""Pictures beside each other in the source, which ask each other for a plate first: their masks are found anyway. It is
+the recipe's number of a unit, but who asks whom doesn't depend on units."""
 AT_ONCE = 4
 """Windows at work at the same time: one on the GPU, one waiting for it, and two of which the CPU prepares or edits."""
 Result: TypeAlias = tuple[WantedEdit, Draft] | Failure

@@ -30,7 +30,7 @@ class LastBatch(threading.local):
     def of(self, images: Sequence[Pixels], see: Callable[[Sequence[Pixels]], T]) -> T:
         """What the last call found out if it saw these pictures, else what `see` finds out. Nobody may write into it.
 
-        The pictures themselves aren't kept. Only a whole batch is looked up, as a model's last bits depend on the batch.
+        The pictures themselves aren't kept. Batches are looked up as a whole: a model's last bits depend on the batch.
         """
         if not images:
             return see(images)

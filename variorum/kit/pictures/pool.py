@@ -63,13 +63,13 @@ class Lenders:
     """The pictures of a source that may lend something to others.
 
     A permutation drawn from the seed puts them in a ring. A picture borrows from the next ones of its split, so none
-    lends to more than `tried` others, and more pictures have more lenders. Who lends to whom depends on seed, source
-    and splits alone. Threads may share it.
+    lends to more than `tried` others beside its own block of `near`, and more pictures have more lenders. Who lends to
+    whom depends on seed, source and splits alone. Threads may share it.
 
     Attributes:
         ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         tried: how many pictures may lend to one.
-        near: pictures that lie together in the source, and ask each other first; 1 for none.
+        near: length of the blocks of the source in which pictures ask each other first; 1 for none.
     """
 
     ctx: Context
@@ -108,7 +108,7 @@ class Lenders:
         return len(self._source.classes(self.ctx)) > 1
 
     def _beside(self, borrower: Sample) -> list[int]:
-        """The positions of the borrower's split that lie in the source with its own."""
+        """The other positions of its block in the source that are of the borrower's split."""
         if self.near == 1 or self.ctx.source is None:
             return []
         source, ctx = self._source, self.ctx
