@@ -32,7 +32,7 @@ class LastBatch(threading.local):
 
         The pictures themselves aren't kept. Batches are looked up as a whole: a model's last bits depend on the batch.
         """
-        if not images:
+        if not len(images):  # an array of pictures has no truth value
             return see(images)
         if not self._has(images):
             fresh = read_only(see(images))
