@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 Attribute = Literal["background", "size", "position", "direction", "mirror"]
 Background = Literal["random", "texture_up", "texture_down", "guided_up", "guided_down", "guided_adversarial"]
 Rate = Annotated[float, Field(gt=0, lt=1)]
-NEAR = 8
-"""Pictures beside each other in the source, which ask each other for a plate first: their masks are found anyway. It is
-the recipe's number of a unit, but who asks whom doesn't depend on units."""
 AT_ONCE = 4
 """Windows at work at the same time: one on the GPU, one waiting for it, and two of which the CPU prepares or edits."""
 Result: TypeAlias = tuple[WantedEdit, Draft] | Failure
@@ -54,7 +51,7 @@ class AttributeEdit(Generator):
     the picture to compare with in `requested["reference"]`.
     """
 
-    revision: ClassVar[int] = 6
+    revision: ClassVar[int] = 5
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = COMPOSITE
 
@@ -133,7 +130,7 @@ class AttributeEdit(Generator):
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """For each sample its `original`, `plate`, `control` and edits, in this order, or a Failure for each."""
         setup = Setup(self.frame, self.framing, self.segmenter, self.inpainter, self.classifier, self.gates)
-        pool = Pool(setup, ctx, self.lenders, self.text_detector, NEAR)
+        pool = Pool(setup, ctx, self.lenders, self.text_detector)
 
         def make(group: list[Sample]) -> list[list[Sample | Failure]]:
             results: list[list[Result]] = []

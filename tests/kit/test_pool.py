@@ -140,21 +140,6 @@ def test_lenders_are_the_next_ones_of_the_split_in_the_ring(shares: dict[Any, fl
         assert sum(map(len, lent.values())) > len(side)
 
 
-def test_those_beside_a_picture_in_the_source_come_before_the_ring() -> None:
-    ctx = context()
-    for n in range(SIZE):
-        block = range(n - n % 8, n - n % 8 + 8)
-        for borrower in samples(n):
-            asked, ring = (
-                [position for position, _ in Lenders(ctx, 3, near).to(borrower, RNG) if position != BROKEN]
-                for near in (8, 1)
-            )
-            of_split = {m for m in block if (m % 10 == 0) == (n % 10 == 0)}
-            beside = {m for m in of_split if m % 4 != n % 4 and m != BROKEN}
-            assert set(asked[: len(beside)]) == beside
-            assert sorted(asked) == sorted(beside | set(ring))
-
-
 def test_labels_of_a_source_with_one_class_rule_nobody_out() -> None:
     class One(Crowd):
         def classes(self, ctx: Context) -> tuple[ClassInfo, ...]:

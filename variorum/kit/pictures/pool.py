@@ -63,34 +63,30 @@ class Lenders:
     """The pictures of a source that may lend something to others.
 
     A permutation drawn from the seed puts them in a ring. A picture borrows from the next ones of its split, so none
-    lends to more than `tried` others beside its own block of `near`, and more pictures have more lenders. Who lends to
-    whom depends on seed, source and splits alone. Threads may share it.
+    lends to more than `tried` others, and more pictures have more lenders. Who lends to whom depends on seed, source
+    and splits alone. Threads may share it.
 
     Attributes:
         ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         tried: how many pictures may lend to one.
-        near: length of the blocks of the source in which pictures ask each other first; 1 for none.
     """
 
     ctx: Context
     tried: int
-    near: int = 1
     _ring: tuple[Array, Array] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def to(self, borrower: Sample, rng: np.random.Generator) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Positions and labels of pictures that may lend to this one; none is opened. `rng` draws their order.
+        """Positions and labels of pictures that may lend to this one, in an order drawn by `rng`; none is opened.
 
         Where the source has several classes, pictures with a label of the borrower are left out.
         """
-        tried = set[int]()
-        for some in (self._beside(borrower), self._following(borrower)):
-            for place in rng.permutation(len(some)):
-                labels = self._source.labels(some[place], self.ctx)
-                if some[place] in tried or (self._told_apart and set(labels) & set(borrower.labels)):
-                    continue
-                tried.add(some[place])
-                yield some[place], labels
+        following = self._following(borrower)
+        for place in rng.permutation(len(following)):
+            labels = self._source.labels(following[place], self.ctx)
+            if self._told_apart and set(labels) & set(borrower.labels):
+                continue
+            yield following[place], labels
 
     def read(self, position: int) -> Sample | None:
         """The picture at this position; None if there is none that may be used."""
@@ -106,18 +102,6 @@ class Lenders:
     @property
     def _told_apart(self) -> bool:
         return len(self._source.classes(self.ctx)) > 1
-
-    def _beside(self, borrower: Sample) -> list[int]:
-        """The other positions of its block in the source that are of the borrower's split."""
-        if self.near == 1 or self.ctx.source is None:
-            return []
-        source, ctx = self._source, self.ctx
-        own = source.position(borrower.root, ctx)
-        if own is None:
-            return []
-        start = own - own % self.near
-        beside = (one for one in range(start, min(start + self.near, source.size(ctx))) if one != own)
-        return [one for one in beside if borrower.split in ("", source.split(one, ctx))]
 
     def _following(self, borrower: Sample) -> list[int]:
         """The next positions of the borrower's split in the ring; none without a source."""
@@ -192,12 +176,11 @@ class Pool:
     ctx: Context
     tried: int
     text: str | None = None
-    near: int = 1
     _plates: dict[int, Future[Lent | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._lenders = Lenders(self.ctx, self.tried, self.near)
+        self._lenders = Lenders(self.ctx, self.tried)
 
     def draw(self, sample: Sample, scene: Scene, index: int | None, rng: np.random.Generator) -> Lent | None:
         """The plate of another picture, which doesn't show this sample's class; None if no lender has one.
