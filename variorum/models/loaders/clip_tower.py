@@ -119,9 +119,7 @@ def resample(model: Any, side: int) -> None:
     graph, was, now = model.graph, SIDE // PATCH, side // PATCH
     found = [tensor for tensor in graph.initializer if tensor.name == POSITIONS]
     if not found or found[0].dims[0] != 1 + was**2:
-        raise ModelUnavailable(
-            f"the file has no table {POSITIONS} of {1 + was**2} rows, so {side} pixels can't be taken"
-        )
+        raise ModelUnavailable(f"only {SIDE} pixels can be taken: there is no table {POSITIONS} of {1 + was**2} rows")
     of_class, of_patches = np.split(to_array(found[0]), [1])
     of_each = cv2.resize(np.eye(was, dtype=np.float32), (was, now), interpolation=cv2.INTER_CUBIC)
     small = np.einsum("ai,bj,ijd->abd", of_each, of_each, of_patches.reshape(was, was, -1)).reshape(now**2, -1)
@@ -162,9 +160,8 @@ def quantise_by_blocks(model: Any) -> None:
         product = _product(node, makers, users)
         removed.update(product.removed)
         try:
-            weights, scale, *zero = (
-                to_array(constants[name]) for name in (node.input[1], product.scale, *node.input[3:])
-            )
+            names = node.input[1], product.scale, *node.input[3:]
+            weights, scale, *zero = (to_array(constants[name]) for name in names)
         except KeyError as error:
             raise ModelUnavailable(f"the quantised product {node.output[0]} has no constant {error}") from None
         if weights.dtype != np.int8 or len(weights) % BLOCK or scale.shape != weights.shape[1:] or np.any(zero):
@@ -173,13 +170,13 @@ def quantise_by_blocks(model: Any) -> None:
                 f"column and a multiple of {BLOCK} rows; it has {weights.dtype} {weights.shape}, scales {scale.shape}"
             )
         rows, columns = weights.shape
-        names = [f"{product.output}/{part}" for part in ("weights", "scales")]
+        added = [f"{product.output}/{part}" for part in ("weights", "scales")]
         size = {"K": rows, "N": columns, "bits": 8, "block_size": BLOCK, "accuracy_level": 4}  # 4: in 8-bit integers
         blocked[product.output] = make_node(
-            "MatMulNBits", [product.x, *names], [product.output], domain="com.microsoft", **size
+            "MatMulNBits", [product.x, *added], [product.output], domain="com.microsoft", **size
         )
         tables = unsigned_blocks(weights), np.repeat(scale, rows // BLOCK)
-        graph.initializer.extend(map(from_array, tables, names))
+        graph.initializer.extend(map(from_array, tables, added))
     if blocked:
         model.opset_import.append(make_opsetid("com.microsoft", 1))
     nodes = [blocked.get(node.output[0], node) for node in graph.node if removed.isdisjoint(node.output)]
