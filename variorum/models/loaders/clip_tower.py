@@ -3,7 +3,8 @@
 Such a file quantises the input of each matrix product too, to one range for the whole batch. A vector then depends on
 the other pictures, and on a CPU without VNNI instructions the products saturate. So only the weights are used as they
 are: when the file is loaded, each product becomes ONNX Runtime's `MatMulNBits`, which quantises every 128 numbers of
-each row to a range of their own. That is faster than products in float32, and vectors stay as close as .9996 to theirs.
+each row to a range of their own. That takes 0.6 of the time of products in float32. On 40 photographs the mean cosine
+to their vectors is .9995, the lowest .9990.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ WIDTH = 512
 SIDE, PATCH = 224, 16
 """Of the input that the network was trained with, and of its square patches, pixels."""
 BLOCK = 128
-"""Numbers of a row that share a range: 256 are 1.1 times as fast and twice as far from float32, 32 a quarter slower."""
+"""Numbers of a row that share a range. With 256 it is 1.1 times as fast and twice as far from float32; with 32 it is a
+quarter slower and a third as far."""
 POSITIONS = "vision_model.embeddings.position_embedding.weight"
 """`[1 + patches, d]`: a vector for the class token, then one for each patch, row by row."""
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -118,7 +120,7 @@ def resample(model: Any, side: int) -> None:
 
     graph, was, now = model.graph, SIDE // PATCH, side // PATCH
     found = [tensor for tensor in graph.initializer if tensor.name == POSITIONS]
-    if not found or found[0].dims[0] != 1 + was**2:
+    if not found or found[0].dims[:1] != [1 + was**2]:
         raise ModelUnavailable(f"only {SIDE} pixels can be taken: there is no table {POSITIONS} of {1 + was**2} rows")
     of_class, of_patches = np.split(to_array(found[0]), [1])
     of_each = cv2.resize(np.eye(was, dtype=np.float32), (was, now), interpolation=cv2.INTER_CUBIC)
