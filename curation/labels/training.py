@@ -7,6 +7,7 @@ network's early predictions and keeps it close to them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,8 +78,8 @@ def train(
     from torch.nn.functional import cross_entropy
 
     randomness = torch.Generator().manual_seed(seed)
-    network = _network([x.shape[1], hidden, hidden, k], randomness)
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
+    layers = _layers([x.shape[1], hidden, hidden, k], randomness)
+    step = _adam(layers, learning_rate)
     inputs, labels = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)
     labelled = torch.nonzero(labels >= 0)[:, 0]
     target = torch.zeros(len(y), k)
@@ -93,7 +94,7 @@ def train(
         for epoch in range(epochs):
             order = torch.randperm(len(labelled), generator=randomness)
             for rows in labelled[order].split(batch) if len(order) else ():
-                logits = network(inputs[rows])
+                logits = _logits(inputs[rows], layers)
                 loss = cross_entropy(logits, labels[rows])
                 if elr:
                     p = logits.softmax(1).clamp(CLIP, 1 - CLIP)
@@ -101,12 +102,10 @@ def train(
                     target[rows] = elr_momentum * target[rows] + (1 - elr_momentum) * said
                     agreement = (p * target[rows]).sum(1).clamp(max=1 - CLIP)
                     loss = loss + elr * torch.log(1 - agreement).mean()
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
+                step(torch.autograd.grad(loss, layers))
             with torch.inference_mode():
                 for start in range(0, len(y), CHUNK):
-                    _record(network(inputs[start : start + CHUNK]).numpy(), y, start, epoch, record)
+                    _record(_logits(inputs[start : start + CHUNK], layers).numpy(), y, start, epoch, record)
     record.margin[:] = record.margin / epochs if k > 1 else np.nan
     record.margin[y < 0] = np.nan
     return record
@@ -128,14 +127,39 @@ def _record(logits: Singles, y: Ints, start: int, epoch: int, record: Dynamics) 
         record.margin[rows] += own - logits.max(axis=1, initial=-np.inf)
 
 
-def _network(widths: list[int], randomness: Any) -> Any:
-    """Linear layers with ReLU between them; initial weights are uniform in ±1/√(width of the layer before)."""
+def _adam(weights: list[Any], learning_rate: float) -> Callable[[Sequence[Any]], None]:
+    """A step of Adam, given the gradients: that of `torch.optim.Adam`, whose class takes a second to import Dynamo."""
+    import torch
+    from torch.optim.adam import adam
+
+    first, second = ([torch.zeros_like(one) for one in weights] for _ in range(2))
+    steps = [torch.zeros(()) for _ in weights]
+    off = dict.fromkeys(("amsgrad", "maximize", "capturable", "differentiable", "has_complex"), False)
+    settings = {"lr": learning_rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "fused": True}
+
+    def step(gradients: Sequence[Any]) -> None:
+        with torch.no_grad():
+            adam(weights, list(gradients), first, second, [], steps, **off, **settings)
+
+    return step
+
+
+def _layers(widths: list[int], randomness: Any) -> list[Any]:
+    """Weights and biases of linear layers in turn, uniform in ±1/√(width of the layer before)."""
     import torch
 
-    layers: list[Any] = []
-    for before, after in pairwise(widths):
-        layer = torch.nn.utils.skip_init(torch.nn.Linear, before, after)
-        for values in (layer.weight, layer.bias):
-            torch.nn.init.uniform_(values, -(before**-0.5), before**-0.5, generator=randomness)
-        layers += [layer, torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers[:-1])
+    sizes = [size for before, after in pairwise(widths) for size in ((after, before), (after,))]
+    bounds = np.repeat(np.array(widths[:-1]) ** -0.5, 2).tolist()
+    layers = [torch.empty(size) for size in sizes]
+    for layer, bound in zip(layers, bounds, strict=True):
+        layer.uniform_(-bound, bound, generator=randomness).requires_grad_()
+    return layers
+
+
+def _logits(x: Any, layers: Sequence[Any]) -> Any:
+    """The network's output: linear layers with ReLU between them. A `torch.nn.Module` would import more."""
+    from torch.nn.functional import linear, relu
+
+    for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+        x = relu(linear(x, weight, bias))
+    return linear(x, *layers[-2:])

@@ -1,4 +1,5 @@
 import functools
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -104,6 +105,36 @@ def small_problem(n=60, k=3):
     rng = np.random.default_rng(0)
     y = np.arange(n) % k
     return (np.eye(k)[y] * 3 + rng.normal(size=(n, k))).astype(np.float32), y
+
+
+def test_the_network_is_one_of_linear_layers_trained_by_adam():
+    import torch
+
+    x = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    y = np.arange(40) % 3
+    seen = train(x, y, 3, seed=5, epochs=3, hidden=16, batch=16, learning_rate=0.01)
+
+    randomness, sizes = torch.Generator().manual_seed(5), [8, 16, 16, 3]
+    layers = [torch.nn.Linear(before, after) for before, after in pairwise(sizes)]
+    for layer in layers:
+        for values in layer.parameters():
+            torch.nn.init.uniform_(values, -(layer.in_features**-0.5), layer.in_features**-0.5, generator=randomness)
+    network = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
+    weights, step = list(network.parameters()), 0
+    first, second = [0.0] * len(weights), [0.0] * len(weights)
+    inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
+    for epoch in range(3):
+        for rows in torch.randperm(40, generator=randomness).split(16):
+            step += 1
+            loss = torch.nn.functional.cross_entropy(network(inputs[rows]), labels[rows])
+            for k, slope in enumerate(torch.autograd.grad(loss, weights)):
+                first[k] = 0.9 * first[k] + 0.1 * slope
+                second[k] = 0.999 * second[k] + 0.001 * slope**2
+                root = (second[k] / (1 - 0.999**step)).sqrt() + 1e-8
+                weights[k].data -= 0.01 * first[k] / (1 - 0.9**step) / root
+        with torch.no_grad():
+            loss = torch.nn.functional.cross_entropy(network(inputs), labels, reduction="none")
+        assert seen.loss[:, epoch] == pytest.approx(loss.numpy(), abs=1e-5)
 
 
 def test_the_same_seed_gives_the_same_history_and_the_global_random_state_is_left_alone():
