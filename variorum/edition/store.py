@@ -488,14 +488,30 @@ class Store:
                     return False
                 bucket.put(self.fs, path, data)
                 return True
-        final = Path(path)
         with self.temporary(".json") as temp:
-            self.make_folder(str(final.parent))
             _write_synced(temp, data)
-            try:
-                os.link(temp, final)
-            except FileExistsError:
+            return self._linked(temp, Path(path))
+
+    def put_file_if_absent(self, name: str, file: Path) -> bool:
+        """Copy a file of any size to the store unless there is one of this name; returns whether it was copied."""
+        path = f"{self.root}/{name}"
+        if self.local:
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+            return self._linked(file, Path(path))
+        with self.explained():
+            if bucket.size(self.fs, path) is not None:
                 return False
+            bucket.upload(self.fs, file, path)
+            return True
+
+    def _linked(self, file: Path, final: Path) -> bool:
+        """Give a file in the store another name unless something has it; returns whether it got the name."""
+        self.make_folder(str(final.parent))
+        try:
+            os.link(file, final)
+        except FileExistsError:
+            return False
         _sync_folder(final.parent)
         return True
 
