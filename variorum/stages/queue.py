@@ -91,11 +91,11 @@ class _Lines:
         found, start = list[Any](), 0
         for block in blocks:
             mine = wanted[slice(*np.searchsorted(wanted, (start, start + len(block))))]
-            found.append(block.take(pa.array(mine - start)))
+            found.append(taken(block, mine - start))
             start += len(block)
         relabelled = pc.fill_null(pc.index_in(asked["id"], value_set=new["id"]), -1).to_numpy().astype(np.int64)
         asked = asked.append_column("new", taken(new.select(["labels"]), relabelled)["labels"])
-        return cls(asked, pa.concat_tables(found).combine_chunks(), place)
+        return cls(asked, pa.concat_tables(found), place)
 
     def piece(self, start: int) -> list[dict[str, Any]]:
         """Up to `PIECE` lines from `start` on."""
