@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def step(name: str, folder: Path) -> dict[str, Any]:
 
 
 def kept(folder: Path) -> Counter[str]:
-    """Files of the store by kind. Links of an edition name files that are counted already."""
+    """Number and bytes of the store's files. An edition's links to its shards are no files of their own."""
     files = [file for file in (folder / "store").rglob("*") if file.is_file() and not file.is_symlink()]
     found = Counter[str]()
     for file in {file.stat().st_ino: file for file in files}.values():
@@ -172,7 +173,7 @@ def sized(number: int, folder: Path, fashion: Path) -> dict[str, Any]:
 def grown(sizes: list[tuple[int, dict[str, Any]]]) -> list[dict[str, Any]]:
     """What a further picture and a further unit cost from each size to the next."""
     found = list[dict[str, Any]]()
-    for (few, small), (many, large) in zip(sizes, sizes[1:], strict=False):
+    for (few, small), (many, large) in pairwise(sizes):
         more, units = many - few, large["build"]["units"] - small["build"]["units"]
         steps = {
             name: {

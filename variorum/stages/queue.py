@@ -103,7 +103,8 @@ class _Lines:
         pictures = taken(self.pictures, some).to_pylist()
         said = self.asked.slice(start, PIECE).to_pylist()
         return [
-            {**verdict, "proposed": verdict["labels"], **picture} for verdict, picture in zip(said, pictures, strict=True)
+            {**verdict, "proposed": verdict["labels"], **picture}
+            for verdict, picture in zip(said, pictures, strict=True)
         ]
 
 
