@@ -22,6 +22,7 @@ from variorum.edition.verdicts import VERDICT, keep_verdicts, rows_of, settle, v
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Verdicts
+from variorum.stages.queue import review_queue
 
 UNITS = (3, 5, 1, 4)
 
@@ -272,3 +273,15 @@ def test_a_column_of_verdicts_may_have_more_text_than_arrow_joins():
     (last,) = settle(said.select(VERDICT)).to_pylist()
     assert last["action"] == "drop"
     assert last["reason"] == "\0" * 1_000_000
+
+
+def test_the_review_queue_is_of_an_edition_with_more_text_than_arrow_joins():
+    origins = huge_column()
+    ids = pa.array([f"{number:04}" for number in range(len(origins))])
+    columns = {"id": ids, "sha256": ids, "variant": ids, "labels": [["x"]] * len(ids), "origin": origins}
+    rows, missing = np.array([2399, 0]), np.full(2, np.nan)
+    asked = Verdicts(rows, "review", "policy", "odd", None, np.array([0.1, 0.2]), missing)
+    table = pa.table(columns)
+    _, *lines = "".join(review_queue(verdict_table([asked], table), table)).splitlines()
+    assert [line.split(",")[0] for line in lines] == ["0000", "2399"]
+    assert lines[0].split(",")[4] == "\0" * 1_000_000
