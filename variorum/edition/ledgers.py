@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from variorum.edition.editions import beside
 from variorum.edition.records import BARE, to_json
+from variorum.edition.shards import naming
 from variorum.edition.store import Store
 from variorum.schemas.errors import StoreError
 from variorum.schemas.fields import Number, Sha256
@@ -78,7 +79,7 @@ def put_queue(manifest: Manifest, number: int, queue: Iterable[str], store: Stor
     if store.fs.exists(f"{store.root}/{name}"):
         return
     with store.temporary(".csv") as path:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with naming(path), path.open("w", encoding="utf-8", newline="") as file:
             file.writelines(queue)
         store.put_file_if_absent(name, path)
 
