@@ -137,6 +137,15 @@ class Tables(BaseModel):
         return [(info, ".parquet") for info in self.tables.values()]
 
 
+class Measured(BaseModel):
+    """The tables that several detectors made of one shard; see `Store.put_tables`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tables: dict[Sha256, ShardInfo]
+    """By key."""
+
+
 class Ledger(BaseModel):
     """Result of curating an edition: measurements, verdicts, and the steps and models behind them.
 

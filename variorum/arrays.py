@@ -53,6 +53,33 @@ def arrow_column(values: Any) -> pa.Array:
     return pa.array(list(values))
 
 
+TAKEN = 1 << 18
+"""Rows that `taken` takes at a time."""
+
+
+def taken(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """Rows of a table in any order; -1 stands for a row of nulls.
+
+    Arrow's own `take` joins the chunks of a column before it takes from them, which needs memory for a copy and fails
+    where a column has more than 2 GiB of text.
+    """
+    import pyarrow as pa
+
+    batches = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+    ends = np.cumsum([len(batch) for batch in batches])
+    found = [table.schema.empty_table()]
+    for start in range(0, len(rows), TAKEN):
+        some = rows[start : start + TAKEN]
+        home = np.searchsorted(ends[:-1], some, side="right")
+        order, pieces = np.argsort(home, kind="stable"), []
+        for place in np.unique(home).tolist():
+            local = some[home == place] - (ends[place] - len(batches[place]))
+            pieces.append(batches[place].take(pa.array(local, mask=some[home == place] < 0)))
+        block = pa.Table.from_batches(pieces)
+        found.append(block if len(pieces) == 1 else block.combine_chunks().take(pa.array(np.argsort(order))))
+    return pa.concat_tables(found)
+
+
 def scalar_columns(schema: pa.Schema) -> list[str]:
     """Names of the columns that are neither vectors nor raw bytes; these are what `decide` gets."""
     import pyarrow as pa

@@ -94,12 +94,13 @@ def objects(store: Path, dataset: str) -> dict[str, str]:
         found["quarantine shard"] = f"{shards[0]['quarantine'][0]}.tar"
     found["shard of the release"] = next(f"{one}.tar" for one in shards[1]["test"] if one not in shards[0]["test"])
     for path in sorted((store / "measures").iterdir()):
-        info = json.loads(path.read_bytes())
-        sha256 = info.get("sha256") or info["table"]["sha256"]
-        columns = pq.read_schema(store / "objects" / f"{sha256}.parquet").names
-        if any(column.startswith("quality.") for column in columns):
-            scored = any(column.endswith("_excess") for column in columns)
-            found["table of scores" if scored else "table of measurements"] = f"{sha256}.parquet"
+        record = json.loads(path.read_bytes())
+        for info in record["tables"].values() if "tables" in record else [record.get("table", record)]:
+            name = f"{info['sha256']}.parquet"
+            columns = pq.read_schema(store / "objects" / name).names
+            if any(column.startswith("quality.") for column in columns):
+                scored = any(column.endswith("_excess") for column in columns)
+                found["table of scores" if scored else "table of measurements"] = name
     return {what: f"objects/{name}" for what, name in found.items()}
 
 

@@ -96,7 +96,7 @@ def test_what_is_answered_is_not_asked_again_but_may_be_a_control(tmp_path):
     controls = [one.id for one in verdicts_of(said) if one.reason == "gold"]
     assert len(controls) == figures["controls"] == 2  # a tenth of 16, rounded up: one of each answer
     assert sum(name in ("0038", "0039") for name in controls) == 1
-    lines = review_queue(said, table).splitlines()[1:]
+    lines = "".join(review_queue(said, table)).splitlines()[1:]
     places = [place for place, line in enumerate(lines) if line[:4] in controls]
     assert len(lines) == 18
     assert 0 < places[0] < places[1] < 17  # spread over the queue
@@ -108,7 +108,7 @@ def test_what_was_drawn_and_is_answered_leaves_the_queue(tmp_path):
     rules = pa.concat_tables([rules, verdict_table(drawn, table)])
     rows = [{"id": "0001", "sha256": "hash 0001", "wrong": 0}]
     _, _, said = reviewed(table, rules, gold=0, answers=write(tmp_path / "a.csv", rows))
-    assert [line[:4] for line in review_queue(said, table).splitlines()[1:]] == ["0009", "0002"]
+    assert [line[:4] for line in "".join(review_queue(said, table)).splitlines()[1:]] == ["0009", "0002"]
 
 
 def test_answers_calibrate_the_chances_once_there_are_enough(tmp_path):

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
 from variorum.api.arguments import whole_number
-from variorum.arrays import scalar_columns
+from variorum.arrays import scalar_columns, taken
 from variorum.edition.columns import EDITION_COLUMNS, JUDGED, NEW, column_kinds, reading
 from variorum.edition.editions import base_of
 from variorum.edition.ledgers import read_ledger
@@ -123,9 +125,10 @@ def _judged(ledger: Ledger, store: Store, table: Any) -> Mapping[str, Any]:
 
     said = settle(read_verdicts(ledger.verdicts, store))
     said = said.filter(pc.invert(pc.is_in(said["action"], value_set=pa.array(SILENT))))
-    place = pc.index_in(table.column("id"), value_set=said["id"].combine_chunks())
+    place = pc.index_in(table.column("id"), value_set=said["id"])
     names = {"action": "action", "by": "by", "why": "reason", "value": "value"}
-    found = {name: said[other].take(place) for name, other in names.items()}
+    rows = taken(said.select(list(names.values())), pc.fill_null(place, -1).to_numpy().astype(np.int64))
+    found = {name: rows[other] for name, other in names.items()}
     given = table.column("labels")
     return {**found, "given": pc.if_else(place.is_valid(), given, pa.scalar(None, given.type))}
 

@@ -8,11 +8,13 @@ curations/<key>.json                                the ledger of a curation, so
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from pydantic import BaseModel
 
 from variorum.edition.editions import beside
 from variorum.edition.records import BARE, to_json
+from variorum.edition.shards import naming
 from variorum.edition.store import Store
 from variorum.schemas.errors import StoreError
 from variorum.schemas.fields import Number, Sha256
@@ -71,9 +73,15 @@ def ledger_numbers(manifest: Manifest, store: Store) -> list[int]:
     return sorted(int(name[:-5]) for name in names if re.fullmatch(r"[0-9]{4,9}\.json", name))
 
 
-def put_queue(manifest: Manifest, number: int, queue: str, store: Store) -> None:
-    """Store the review queue of a ledger, but never replace one, because it may have answers in it."""
-    store.put_if_absent(_queue_name(manifest, number), queue.encode())
+def put_queue(manifest: Manifest, number: int, queue: Iterable[str], store: Store) -> None:
+    """Store the review queue of a ledger, given in pieces, but never replace one: it may have answers in it."""
+    name = _queue_name(manifest, number)
+    if store.fs.exists(f"{store.root}/{name}"):
+        return
+    with store.temporary(".csv") as path:
+        with naming(path), path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(queue)
+        store.put_file_if_absent(name, path)
 
 
 def put_curation(key: str, number: int, ledger: Ledger, store: Store) -> None:

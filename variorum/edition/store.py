@@ -2,7 +2,7 @@
 
     objects/<sha256>.tar|parquet    shards and tables, named by their content; .part until a unit has all of its parts
     units/<unit key>.json           receipts; a unit is done if its receipt exists
-    measures/<key>.json             the same for tables of measurements and scores
+    measures/<key>.json             the same for tables of measurements and scores; one record may name several
     editions/<name>/<version>/      manifest.json, the card, ledgers/, and data/ linking to the shards under readable
                                     names; see `variorum.edition.editions`
     tmp/                            files being written; `variorum.machine.workplace` says when they are swept
@@ -29,7 +29,7 @@ import pwd
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,7 +46,7 @@ from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.machine.retrying import hash_content, may_pass, passing
 from variorum.machine.workplace import sweep, workplace
 from variorum.schemas.errors import CorruptShard, StoreError, VariorumError, cut
-from variorum.schemas.manifest import Receipt, ShardInfo
+from variorum.schemas.manifest import Measured, Receipt, ShardInfo
 from variorum.schemas.secrets import remember, shown
 
 log = logging.getLogger(__name__)
@@ -427,6 +427,31 @@ class Store:
         """Store under a key which table belongs to it."""
         self.put_record(f"measures/{key}.json", info)
 
+    def tables(self, shard: str) -> Mapping[str, ShardInfo]:
+        """By key, the tables that `put_tables` stored together first. Doesn't check that their files exist."""
+        found = self.made_record(f"measures/{shard}.json", Measured)
+        return found.tables if found else {}
+
+    def put_tables(self, shard: str, tables: Mapping[str, ShardInfo]) -> None:
+        """Store which tables belong to these keys, in one record instead of one for each.
+
+        The record is written once, so that of two processes neither undoes what the other did; tables that are made
+        later have records of their own. It is replaced only where it names another table for one of the keys, because
+        that one was damaged or missing, or made on a machine that rounds differently.
+
+        Args:
+            shard: key of the record.
+            tables: by key.
+        """
+        if self.put_if_absent(f"measures/{shard}.json", to_json(Measured(tables=dict(tables)))):
+            return
+        there = self.tables(shard)
+        if not there or any(there.get(key, info) != info for key, info in tables.items()):
+            self.put_record(f"measures/{shard}.json", Measured(tables={**there, **tables}))
+            return
+        for key in tables.keys() - there.keys():
+            self.put_table(key, tables[key])
+
     # ── small files ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def put_record(self, name: str, record: BaseModel) -> None:
@@ -488,14 +513,30 @@ class Store:
                     return False
                 bucket.put(self.fs, path, data)
                 return True
-        final = Path(path)
         with self.temporary(".json") as temp:
-            self.make_folder(str(final.parent))
             _write_synced(temp, data)
-            try:
-                os.link(temp, final)
-            except FileExistsError:
+            return self._linked(temp, Path(path))
+
+    def put_file_if_absent(self, name: str, file: Path) -> bool:
+        """Copy a file of any size to the store unless there is one of this name; returns whether it was copied."""
+        path = f"{self.root}/{name}"
+        if self.local:
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+            return self._linked(file, Path(path))
+        with self.explained():
+            if bucket.size(self.fs, path) is not None:
                 return False
+            bucket.upload(self.fs, file, path)
+            return True
+
+    def _linked(self, file: Path, final: Path) -> bool:
+        """Give a file in the store another name unless something has it; returns whether it got the name."""
+        self.make_folder(str(final.parent))
+        try:
+            os.link(file, final)
+        except FileExistsError:
+            return False
         _sync_folder(final.parent)
         return True
 

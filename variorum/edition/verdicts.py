@@ -5,12 +5,12 @@ They are columns from end to end, so that a million verdicts are no million Pyth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
-from variorum.arrays import Floats, Ints
+from variorum.arrays import Floats, Ints, taken
 from variorum.edition.columns import check_columns, reading
 from variorum.edition.lenders import made_of_those
 from variorum.edition.store import Store
@@ -71,8 +71,9 @@ def _of_singles(single: list[Verdict], pictures: Any) -> list[Any]:
     if not single:
         return []
     table = pa.table({name: [getattr(one, name) for one in single] for name in VERDICT}, schema=_schema())
-    known = pictures["sha256"].take(rows_of(pictures["id"], table["id"]))
-    same = pc.fill_null(pc.equal(known, table["sha256"]), False).to_numpy(zero_copy_only=False)
+    rows = rows_of(pictures["id"], table["id"]).fill_null(-1).to_numpy()
+    known = taken(_columns(pictures, ["sha256"]), rows)
+    same = pc.fill_null(pc.equal(known["sha256"], table["sha256"]), False).to_numpy(zero_copy_only=False)
     if not same.all():
         odd = single[int(np.argmin(same))]
         raise RecipeError(f"curate.{odd.by}: gave a verdict on {odd.id}, which isn't a picture of the edition")
@@ -87,15 +88,22 @@ def _of_many(one: Verdicts, pictures: Any) -> Any:
         raise RecipeError(f"curate.{one.by}: gave a verdict on row {rows.max()} of an edition of {number} pictures")
     labels = pa.array(one.labels or [], pa.string())
     ends = np.arange(len(rows) + 1, dtype=np.int32) if one.labels is not None else np.zeros(len(rows) + 1, np.int32)
+    keys = taken(_columns(pictures, ["id", "sha256"]), rows)
     columns = {
-        "id": pictures["id"].take(rows),
-        "sha256": pictures["sha256"].take(rows),
+        "id": keys["id"],
+        "sha256": keys["sha256"],
         **{name: pa.repeat(pa.scalar(getattr(one, name)), len(rows)) for name in ("action", "by", "reason")},
         "labels": pa.ListArray.from_arrays(pa.array(ends), labels),
         "value": pa.array(one.value),
         "worth": pa.array(one.worth),
     }
     return pa.table(columns, schema=_schema())
+
+
+def _columns(pictures: Any, names: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.table({name: pictures[name] for name in names})
 
 
 def rows_of(ids: Any, wanted: Any) -> Any:
@@ -143,9 +151,13 @@ def settle(said: Any) -> Any:
     winner = order[np.unique(group[order], return_index=True)[1]]
     won = strength[winner]
     relabels, weighs = (strength == STRENGTH[action] for action in ("relabel", "weight"))
-    text = pc.fill_null(pc.binary_join(said["labels"], "\x1f"), "")
+    labels = said.select(["labels"])
     proposals = np.flatnonzero(relabels & (won[group] == STRENGTH["relabel"]))
-    other = pc.not_equal(text.take(proposals), text.take(winner[group[proposals]])).to_numpy()
+    one, first = (
+        pc.fill_null(pc.binary_join(taken(labels, rows)["labels"], "\x1f"), "")
+        for rows in (proposals, winner[group[proposals]])
+    )
+    other = pc.not_equal(one, first).to_numpy()
     differ = np.zeros(len(winner), bool)
     differ[group[proposals[other]]] = True
     value, worth = said["value"].to_numpy(), said["worth"].to_numpy()
@@ -154,7 +166,7 @@ def settle(said: Any) -> Any:
     asks = np.flatnonzero((strength == STRENGTH["review"]) & ~np.isnan(worth))
     most[group[asks]] = worth[asks]  # the last one counts
     asked = np.isin(won, (STRENGTH["review"], STRENGTH["unasked"]))
-    found, differs = said.take(winner), pa.array(differ)
+    found, differs = taken(said, winner), pa.array(differ)
     new = {
         "action": pc.if_else(differs, "review", found["action"]),
         "reason": pc.if_else(differs, "labels_differ", found["reason"]),
@@ -176,7 +188,7 @@ def with_what_follows(said: Any, pictures: Any) -> Any:
     said = _with_same_content(said, pictures)
     for by in pc.unique(first["by"]).to_pylist():
         mine = said.filter(pc.and_(pc.equal(said["action"], "withhold"), pc.equal(said["by"], by)))
-        gone = pc.is_in(pictures["id"], value_set=mine["id"].combine_chunks()).to_numpy()
+        gone = pc.is_in(pictures["id"], value_set=mine["id"]).to_numpy()
         rows = np.flatnonzero(made_of_those(pictures, gone) & ~gone)
         missing = np.full(len(rows), np.nan)
         follow = Verdicts(rows, "withhold", by, MADE_OF_WITHHELD, None, missing, missing)
@@ -190,10 +202,10 @@ def _with_same_content(said: Any, pictures: Any) -> Any:
     import pyarrow.compute as pc
 
     first = said.filter(pc.and_(pc.equal(said["action"], "withhold"), pc.not_equal(said["reason"], MADE_OF_WITHHELD)))
-    alike = pc.is_in(pictures["sha256"], value_set=first["sha256"].combine_chunks())
-    judged = pc.is_in(pictures["id"], value_set=first["id"].combine_chunks())
+    alike = pc.is_in(pictures["sha256"], value_set=first["sha256"])
+    judged = pc.is_in(pictures["id"], value_set=first["id"])
     others = {name: pictures[name].filter(pc.and_not(alike, judged)) for name in ("id", "sha256")}
-    which = first.take(pc.index_in(others["sha256"], value_set=first["sha256"].combine_chunks()))
+    which = first.take(pc.index_in(others["sha256"], value_set=first["sha256"]))
     named = {name: others.get(name, which[name]) for name in VERDICT}
     return pa.concat_tables([said, pa.table(named, schema=said.schema)])
 
@@ -216,12 +228,12 @@ def keep_verdicts(said: Any, store: Store) -> ShardInfo:
     import pyarrow.parquet as pq
 
     said = said.select(VERDICT)
-    order = pc.sort_indices(said["id"])
+    order = pc.sort_indices(said["id"]).to_numpy().astype(np.int64)
 
     def write(file: Any) -> None:
         with pq.ParquetWriter(file, said.schema, compression="zstd") as writer:
             for start in range(0, len(said), GROUP):
-                writer.write_table(said.take(order.slice(start, GROUP)), GROUP)
+                writer.write_table(taken(said, order[start : start + GROUP]), GROUP)
 
     return keep_file(store, len(said), write)
 

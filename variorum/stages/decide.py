@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from variorum.arrays import taken
 from variorum.edition.ledgers import put_ledger, put_queue
 from variorum.edition.store import Store
 from variorum.edition.tables import filled_rows, read_table
@@ -208,8 +211,8 @@ def add_verdicts(table: Any, said: Any, by_votes: Any = None) -> Any:
     import pyarrow.compute as pc
 
     settled = settle(said)
-    rows = pc.index_in(table.column("id"), value_set=settled["id"].combine_chunks())
-    found = settled.take(rows)
+    rows = pc.fill_null(pc.index_in(table.column("id"), value_set=settled["id"]), -1)
+    found = taken(settled.select(["action", "labels", "worth"]), rows.to_numpy().astype(np.int64))
     relabelled = pc.equal(found["action"], "relabel")
     labels = pc.if_else(relabelled, pc.binary_join(found["labels"], " "), "")
     table = table.append_column("verdict.action", pc.fill_null(found["action"], "keep"))

@@ -93,9 +93,19 @@ class Measure:
 
     def kept(self, part: Piece) -> Tables | None:
         """The tables, if each component has one."""
-        found = {name: self.job.store.table(key) for name, key in part.keys.items()}
-        tables = {name: info for name, info in found.items() if info}
-        return Tables(tables=tables) if len(tables) == len(found) else None
+        tables = self._named(part)
+        return Tables(tables=tables) if len(tables) == len(part.keys) else None
+
+    def _named(self, part: Piece) -> dict[str, ShardInfo]:
+        """The tables that the store has records of. Editions that were measured long ago have one for each table."""
+        store = self.job.store
+        first = store.tables(part.together) if self._looks_at(part) else {}
+        found = {name: first.get(key) or store.table(key) for name, key in part.keys.items()}
+        return {name: info for name, info in found.items() if info}
+
+    def _looks_at(self, part: Piece) -> bool:
+        """Return whether several detectors look at a shard of the edition, so that one record names their tables."""
+        return self.kind is Detector and part.shard is not None and len(part.keys) > 1
 
     def check(self) -> None:
         """Raise ModelUnavailable if a model is missing, those of later components included."""
@@ -115,11 +125,7 @@ class Measure:
             ModelFailed: a model raised; the message names the picture, if it is one.
         """
         store, ctx = self.job.store, self.job.judging
-        kept = {
-            name: info
-            for name, key in part.keys.items()
-            if (info := store.table(key)) and store.whole([(info, ".parquet")])
-        }
+        kept = {name: info for name, info in self._named(part).items() if store.whole([(info, ".parquet")])}
         todo = {name: measurer for name, measurer in self.measurers.items() if name not in kept}
         if not todo:
             return Tables(tables=kept)
@@ -154,11 +160,14 @@ class Measure:
         for name in turns:
             if waiting[name]:
                 look(name)
-        for name, measurer in todo.items():
-            info = _keep(measurer, rows[name], pictures, self.job)
-            store.put_table(part.keys[name], info)
-            kept[name] = info
-        return Tables(tables=kept)
+        made = {name: _keep(measurer, rows[name], pictures, self.job) for name, measurer in todo.items()}
+        keyed = {part.keys[name]: info for name, info in made.items()}
+        if self._looks_at(part):
+            store.put_tables(part.together, keyed)
+        else:
+            for key, info in keyed.items():
+                store.put_table(key, info)
+        return Tables(tables={**kept, **made})
 
     def _samples(self, part: Piece, wanted: Collection[str] | None) -> Iterator[tuple[Sample, str]]:
         if part.shard:

@@ -63,6 +63,11 @@ class Piece:
         """Digest of the tables' keys."""
         return digest(dict(self.keys))
 
+    @property
+    def together(self) -> str:
+        """Key of the record that names the tables which several detectors made of it first."""
+        return digest(["measured", self.content])
+
     def __str__(self) -> str:
         return f"shard {self.shard.sha256[:12]}" if self.shard else f"{self.reference} from {self.start}"
 

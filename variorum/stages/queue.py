@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from variorum.arrays import Ints
+from variorum.arrays import Ints, taken
+from variorum.edition.lazy_columns import WideTable
 from variorum.edition.verdicts import rows_of, settle
 
 PICTURE = ("id", "sha256", "variant", "labels", "origin")
@@ -26,8 +27,8 @@ CALIBRATED = "calibrated"
 """Reason of a verdict that only changes what asking is worth."""
 
 
-def review_queue(said: Any, table: Any) -> str:
-    """The review queue as CSV.
+def review_queue(said: Any, table: Any) -> Iterator[str]:
+    """The review queue as CSV, in pieces of `PIECE` lines, so that only these are Python objects.
 
     Pictures on which deciders contradict each other come first, then questions by what they are worth, then those
     whose worth is unknown, by reason in the order of first verdicts and within a reason by value. Every line has one
@@ -36,7 +37,7 @@ def review_queue(said: Any, table: Any) -> str:
     queue until they are answered; for a relabelled one, the new label is in question too.
     """
     asked, new = _asked(said)
-    return "".join(_csv(_lines(asked, new, table), _Reasons.of(said, asked["id"])))
+    return _csv(_Lines.of(asked, new, table), _Reasons.of(said, asked["id"]))
 
 
 def _asked(said: Any) -> tuple[Any, Any]:
@@ -47,47 +48,73 @@ def _asked(said: Any) -> tuple[Any, Any]:
     settled = settle(said)
     withheld = settled.filter(pc.equal(settled["action"], "withhold"))  # nobody is shown these
     drawn = said.filter(pc.equal(said["action"], "audit"))
-    drawn = drawn.filter(pc.invert(pc.is_in(drawn["id"], value_set=_ids(withheld))))
+    drawn = drawn.filter(pc.invert(pc.is_in(drawn["id"], value_set=withheld["id"])))
     questions = settled.filter(pc.equal(settled["action"], "review"))
-    questions = questions.take(_order(questions, said))
+    questions = taken(questions, _order(questions, said))
     done = said.filter(pc.and_(pc.equal(said["action"], "note"), pc.equal(said["reason"], ANSWERED)))
-    again = pc.or_(pc.equal(drawn["reason"], GOLD), pc.invert(pc.is_in(drawn["id"], value_set=_ids(done))))
-    extra = drawn.filter(pc.and_(again, pc.invert(pc.is_in(drawn["id"], value_set=_ids(questions)))))
+    again = pc.or_(pc.equal(drawn["reason"], GOLD), pc.invert(pc.is_in(drawn["id"], value_set=done["id"])))
+    extra = drawn.filter(pc.and_(again, pc.invert(pc.is_in(drawn["id"], value_set=questions["id"]))))
     names = extra["id"].to_numpy(zero_copy_only=False).astype(str)
-    extra = extra.take(np.unique(names, return_index=True)[1])
+    extra = taken(extra, np.unique(names, return_index=True)[1])
     is_gold = pc.equal(extra["reason"], GOLD)
     gold, random = extra.filter(is_gold), extra.filter(pc.invert(is_gold))
     turn = [(np.arange(len(one)) + 0.5) / max(len(one), 1) for one in (questions, gold)]
-    mixed = pa.concat_tables([questions, gold]).take(np.argsort(np.concatenate(turn), kind="stable"))
+    mixed = taken(pa.concat_tables([questions, gold]), np.argsort(np.concatenate(turn), kind="stable"))
     both = pa.concat_tables([mixed, random])
-    both = both.append_column("drawn", pc.is_in(both["id"], value_set=_ids(drawn)))
+    both = both.append_column("drawn", pc.is_in(both["id"], value_set=drawn["id"]))
     return both, settled.filter(pc.equal(settled["action"], "relabel")).select(["id", "labels"])
 
 
-def _ids(said: Any) -> Any:
-    return said["id"].combine_chunks()
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What the queue's lines say.
+
+    Attributes:
+        asked: the verdicts that ask, a line each, with the new labels as `new`.
+        pictures: what is said of each picture, in the edition's order.
+        place: `[L]` row in `pictures`.
+    """
+
+    asked: Any
+    pictures: Any
+    place: Ints
+
+    @classmethod
+    def of(cls, asked: Any, new: Any, table: Any) -> _Lines:
+        """From the verdicts that ask, those that relabel, and the edition's table, which is read in blocks."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        rows = rows_of(table["id"], asked["id"]).to_numpy()
+        wanted, place = np.unique(rows, return_inverse=True)
+        blocks = table.blocks(PICTURE) if isinstance(table, WideTable) else [table.select(PICTURE)]
+        found, start = list[Any](), 0
+        for block in blocks:
+            mine = wanted[slice(*np.searchsorted(wanted, (start, start + len(block))))]
+            found.append(taken(block, mine - start))
+            start += len(block)
+        relabelled = pc.fill_null(pc.index_in(asked["id"], value_set=new["id"]), -1).to_numpy().astype(np.int64)
+        asked = asked.append_column("new", taken(new.select(["labels"]), relabelled)["labels"])
+        return cls(asked, pa.concat_tables(found), place)
+
+    def piece(self, start: int) -> list[dict[str, Any]]:
+        """Up to `PIECE` lines from `start` on."""
+        some = self.place[start : start + PIECE]
+        pictures = taken(self.pictures, some).to_pylist()
+        said = self.asked.slice(start, PIECE).to_pylist()
+        return [
+            {**verdict, "proposed": verdict["labels"], **picture}
+            for verdict, picture in zip(said, pictures, strict=True)
+        ]
 
 
-def _lines(asked: Any, new: Any, table: Any) -> Any:
-    """Build the table behind the queue's lines: the pictures, and the verdicts that ask about them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    rows = rows_of(table["id"], asked["id"])
-    picture = {name: table[name].take(rows) for name in PICTURE}
-    verdict = {name: asked[name] for name in ("action", "by", "reason", "value", "worth", "drawn")}
-    labels = new["labels"].take(pc.index_in(asked["id"], value_set=_ids(new)))
-    return pa.table({**picture, **verdict, "proposed": asked["labels"], "new": labels})
-
-
-def _csv(lines: Any, reasons: _Reasons) -> Iterator[str]:
-    """The queue in pieces of `PIECE` lines, so that only these are Python objects."""
-    for start in range(0, max(1, len(lines)), PIECE):
+def _csv(lines: _Lines, reasons: _Reasons) -> Iterator[str]:
+    for start in range(0, max(1, len(lines.place)), PIECE):
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         if not start:
             writer.writerow(HEAD)
-        piece = lines.slice(start, PIECE).to_pylist()
+        piece = lines.piece(start)
         for line, others in zip(piece, reasons.piece(start, start + len(piece)), strict=True):
             cells = [line["id"], line["sha256"], line["variant"], " ".join(line["labels"] or ()), line["origin"]]
             also = " ".join(reason for reason in others if reason not in (line["reason"], CALIBRATED, ANSWERED))
@@ -137,7 +164,7 @@ class _Reasons:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        line = pc.index_in(said["id"], value_set=ids.combine_chunks())
+        line = pc.index_in(said["id"], value_set=ids)
         wanted = pc.and_(pc.is_valid(line), pc.is_in(said["action"], value_set=pa.array(["note", "review"])))
         coded = said["reason"].filter(wanted).dictionary_encode().combine_chunks()
         line, code = line.filter(wanted).to_numpy().astype(np.int64), coded.indices.to_numpy().astype(np.int64)

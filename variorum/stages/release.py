@@ -110,8 +110,12 @@ def release_units(manifest: Manifest, ledger: Ledger, store: Store) -> list[Rele
     Raises:
         StoreError: a verdict names a picture that isn't in the edition, or has changed since.
     """
-    settled = verdicts_of(settle(read_verdicts(ledger.verdicts, store)))
-    waiting = {verdict.id: verdict for verdict in settled if verdict.action not in SILENT}
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    settled = settle(read_verdicts(ledger.verdicts, store))
+    said = settled.filter(pc.invert(pc.is_in(settled["action"], value_set=pa.array(SILENT))))
+    waiting = {verdict.id: verdict for verdict in verdicts_of(said)}
     total = len(waiting)
     content = {
         info.sha256 for step in {c.partition(".")[0] for c in ledger.members.values()} for info in _parts(ledger, step)

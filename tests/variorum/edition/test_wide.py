@@ -10,17 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.arrays import arrow_column
+from variorum import arrays
+from variorum.arrays import arrow_column, taken
 from variorum.edition import lazy_columns as wide
 from variorum.edition import tables
 from variorum.edition.columns import EDITION_COLUMNS, NEW, column_kinds
 from variorum.edition.lazy_columns import WideTable, detector_parts, edition_parts
 from variorum.edition.store import Store
 from variorum.edition.tables import HIDDEN, keep_columns, keep_file
-from variorum.edition.verdicts import keep_verdicts, rows_of, verdict_table
+from variorum.edition.verdicts import VERDICT, keep_verdicts, rows_of, settle, verdict_table
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Verdicts
+from variorum.stages.queue import review_queue
 
 UNITS = (3, 5, 1, 4)
 
@@ -235,3 +237,51 @@ def test_an_arrow_column_is_kept_as_a_list_is(store):
     info = keep_columns("step", {"id": texts, "sha256": texts}, 1000, store)
     arrow = arrow_column(texts)
     assert keep_columns("step", {"id": arrow, "sha256": arrow}, 1000, store) == info
+
+
+# ── more text than a column holds in one piece ───────────────────────────────────────────────────────────────────────
+
+
+@given(st.lists(st.lists(st.text(max_size=2), max_size=4), max_size=4), st.integers(1, 5), st.data())
+def test_rows_are_taken_across_chunks(chunks, most, data):
+    texts = [text for chunk in chunks for text in chunk]
+    table = pa.table({"a": pa.chunked_array(chunks, pa.string()), "b": [[one] for one in texts]})
+    rows = data.draw(st.lists(st.integers(-1, len(texts) - 1), max_size=12))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "TAKEN", most)
+        found = taken(table, np.array(rows, np.int64)).to_pylist()
+    assert found == [{"a": None, "b": None} if row < 0 else {"a": texts[row], "b": [texts[row]]} for row in rows]
+
+
+def huge_column() -> pa.ChunkedArray:
+    """2,400 texts of 1,000,000 zeros in three chunks, whose memory nobody has touched."""
+    ends = np.arange(801, dtype=np.int32) * 1_000_000
+    memory = np.zeros(ends[-1], np.uint8)
+    chunk = pa.StringArray.from_buffers(800, pa.py_buffer(ends), pa.py_buffer(memory))
+    return pa.chunked_array([chunk] * 3)
+
+
+def test_a_column_of_verdicts_may_have_more_text_than_arrow_joins():
+    reasons = huge_column()
+    with pytest.raises(pa.ArrowInvalid, match="offset overflow"):
+        reasons.take(pa.array([0, 2399]))
+    count = len(reasons)
+    same = {name: pa.array([f"{name} of one"] * count) for name in ("id", "sha256", "by")}
+    numbers = {name: np.full(count, np.nan) for name in ("value", "worth")}
+    actions = ["note"] * (count - 1) + ["drop"]
+    said = pa.table({**same, **numbers, "action": actions, "labels": [["x"]] * count, "reason": reasons})
+    (last,) = settle(said.select(VERDICT)).to_pylist()
+    assert last["action"] == "drop"
+    assert last["reason"] == "\0" * 1_000_000
+
+
+def test_the_review_queue_is_of_an_edition_with_more_text_than_arrow_joins():
+    origins = huge_column()
+    ids = pa.array([f"{number:04}" for number in range(len(origins))])
+    columns = {"id": ids, "sha256": ids, "variant": ids, "labels": [["x"]] * len(ids), "origin": origins}
+    rows, missing = np.array([2399, 0]), np.full(2, np.nan)
+    asked = Verdicts(rows, "review", "policy", "odd", None, np.array([0.1, 0.2]), missing)
+    table = pa.table(columns)
+    _, *lines = "".join(review_queue(verdict_table([asked], table), table)).splitlines()
+    assert [line.split(",")[0] for line in lines] == ["0000", "2399"]
+    assert lines[0].split(",")[4] == "\0" * 1_000_000

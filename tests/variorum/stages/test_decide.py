@@ -199,7 +199,7 @@ def test_the_review_queue_is_safe_and_in_order():
         "3": "drop",
         "4": "relabel",
     }
-    lines = review_queue(said(verdicts, table), table).splitlines()
+    lines = "".join(review_queue(said(verdicts, table), table)).splitlines()
     assert lines == [
         "id,sha256,variant,labels,origin,by,reason,also,value,worth,proposed,audit,new_labels",
         '2,b,original,y z,"b,c.jpg",s,odd,,0.9,,,0,',
@@ -220,12 +220,12 @@ def test_a_long_queue_is_the_same_in_pieces(monkeypatch):
         verdicts += [Verdict(name, name, action, "s", reason, value=k / 10) for action, reason in reasons[: 1 + k % 4]]
         if k % 3 == 0:
             verdicts.append(Verdict(name, name, "audit", "a", "drawn", value=0.5))
-    whole = review_queue(said(verdicts, table), table)
+    whole = "".join(review_queue(said(verdicts, table), table))
     assert len(whole.splitlines()) == 21
     assert "19,19,v,x,o,s,odd_1,other note_1,1.9,,,0,\n" in whole
     for piece in (1, 3, 20):
         monkeypatch.setattr("variorum.stages.queue.PIECE", piece)
-        assert review_queue(said(verdicts, table), table) == whole
+        assert "".join(review_queue(said(verdicts, table), table)) == whole
 
 
 def test_what_is_surest_to_be_wrong_is_asked_first():
@@ -244,6 +244,6 @@ def test_what_is_surest_to_be_wrong_is_asked_first():
         Verdict("a", "s", "relabel", "other", "wrong", ("y",)),
     ]
     table = pa.table(columns)
-    lines = review_queue(said(verdicts, table), table).splitlines()[1:]
+    lines = "".join(review_queue(said(verdicts, table), table)).splitlines()[1:]
     assert "".join(line[0] for line in lines) == "ahgfcbde"
     assert "labels_differ" in lines[0]

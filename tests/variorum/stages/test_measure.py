@@ -1,5 +1,6 @@
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,39 @@ def test_only_what_is_missing_is_measured_in_one_pass(photos, store, tmp_path, m
     stage = Measure(job, job.recipe.curate[::2], [piece], "measuring")
     assert stage.make(piece, nothing).tables == {name: after.measured[name][0] for name in ("bright", "quality")}
     assert len(log.read_text().split()) == 12
+
+
+def test_one_record_names_the_tables_of_a_shard(photos, store, tmp_path, monkeypatch):
+    """And those of older stores, with a record for each table, are found: nothing is measured again."""
+    log = tmp_path / "log"
+    monkeypatch.setenv("PROBE_LOG", str(log))
+    data = recipe(photos).dump()
+    what = Recipe.parse({**data, "curate": [*data["curate"], {"name": "quality"}]})
+    manifest, _, ledger = judged(what, store)
+    job = Job(what, store)
+    records = Path(store.root, "measures")
+    pieces = edition_pieces(manifest, [job.component(name) for name in ("bright", "quality")], job)
+    assert len({piece.together for piece in pieces}) == 3
+    for place, piece in enumerate(pieces):
+        assert not any((records / f"{key}.json").exists() for key in piece.keys.values())
+        (records / f"{piece.together}.json").unlink()
+        for name, key in piece.keys.items():
+            store.put_table(key, ledger.measured[name][place])
+    for kept in Path(store.root, "curations").iterdir():
+        kept.unlink()
+    assert curate(Job(what, store), manifest)[1] == ledger
+    assert len(log.read_text().split()) == 12
+
+
+def test_a_record_of_several_tables_loses_none_to_another_process(store):
+    keys = [f"{number:064x}" for number in range(4)]
+    first, second, other = (store.keep_bytes(text, ".parquet", samples=1) for text in (b"1", b"2", b"3"))
+    store.put_tables(keys[0], {keys[1]: first})
+    store.put_tables(keys[0], {keys[1]: first, keys[2]: second})  # of a process that looked before the first had ended
+    assert store.tables(keys[0]) == {keys[1]: first}
+    assert (store.table(keys[1]), store.table(keys[2])) == (None, second)
+    store.put_tables(keys[0], {keys[1]: other, keys[3]: first})  # its own first table was damaged
+    assert store.tables(keys[0]) == {keys[1]: other, keys[3]: first}
 
 
 # ── references ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -107,7 +107,7 @@ def publish(
     if there is not None:
         _check_same(there, manifest, settings, said)
         if not _is_newer(ledger, there) and not marked:
-            read_questions(there, store)
+            _content(there, store)
             return there
     known = read_questions(there, store) if there else None
     answers = read_gold(gold) if gold else None
@@ -255,6 +255,11 @@ def read_questions(panel: Panel | PanelRecord, store: Store) -> Any:
     from variorum.people.panel.queue import read_parquet
 
     record = panel.record if isinstance(panel, Panel) else panel
+    return read_parquet(io.BytesIO(_content(record, store)))
+
+
+def _content(record: PanelRecord, store: Store) -> bytes:
+    """The file of a panel's questions. Raises StoreError as `read_questions` does."""
     path = _questions(record)
     data = store.read(path)
     if data is None or hashlib.sha256(data).hexdigest() != record.questions:
@@ -263,7 +268,7 @@ def read_questions(panel: Panel | PanelRecord, store: Store) -> Any:
             f"{store.root}/{path}: {what}; move {RECORD} away and publish again with the same settings, which gives "
             "the same questions"
         )
-    return read_parquet(io.BytesIO(data))
+    return data
 
 
 def parquet_of(table: Any) -> bytes:

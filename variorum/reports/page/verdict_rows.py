@@ -47,7 +47,7 @@ class Said:
         import pyarrow.compute as pc
 
         loud = pc.invert(pc.is_in(self.settled["action"], value_set=pa.array(SILENT)))
-        return pc.is_in(ids, value_set=self.settled.filter(loud)["id"].combine_chunks())
+        return pc.is_in(ids, value_set=self.settled.filter(loud)["id"])
 
     def of(self, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """By id, all verdicts on a picture, for its record."""
