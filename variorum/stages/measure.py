@@ -90,11 +90,15 @@ class Measure:
         """The pieces."""
         return self.pieces
 
-    def kept(self, part: Piece) -> Tables | None:
-        """The tables, if each component has one."""
-        found = {name: self.job.store.table(key) for name, key in part.keys.items()}
-        tables = {name: info for name, info in found.items() if info}
-        return Tables(tables=tables) if len(tables) == len(found) else None
+    def kept(self, parts: Sequence[Piece]) -> list[Tables | None]:
+        """Each part's tables, if each component has one."""
+        there = self.job.store.tables(key for part in parts for key in part.keys.values())
+        return [
+            Tables(tables={name: there[key] for name, key in part.keys.items()})
+            if there.keys() >= set(part.keys.values())
+            else None
+            for part in parts
+        ]
 
     def check(self) -> None:
         """Raise ModelUnavailable if a model is missing, those of later components included."""

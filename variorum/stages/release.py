@@ -90,9 +90,11 @@ class Release:
         """The units of the release. Raises StoreError, as `release_units` does."""
         return release_units(self.manifest, self.ledger, self.job.store)
 
-    def kept(self, part: ReleaseUnit) -> Receipt | None:
-        """The receipt of the released unit."""
-        return part.receipt if part.key == part.receipt.unit else self.job.store.receipt(part.key)
+    def kept(self, parts: Sequence[ReleaseUnit]) -> list[Receipt | None]:
+        """The receipts of the released units."""
+        there = {part.key: part.receipt for part in parts if part.key == part.receipt.unit}
+        there |= self.job.store.receipts(part.key for part in parts if part.key not in there)
+        return [there.get(part.key) for part in parts]
 
     def check(self) -> None:
         """Does nothing, because no model is needed."""

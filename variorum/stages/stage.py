@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from variorum.machine.progress import QUIET, Advance, Progress
-from variorum.machine.together import AT_ONCE, each
 from variorum.schemas.errors import StoreError, TemporaryError
 from variorum.schemas.manifest import Receipt, Tables
 from variorum.stages.job import Job
@@ -57,8 +56,8 @@ class Stage(Protocol[P, R_co]):
     def parts(self) -> Sequence[P]:
         """All of the work, in order."""
 
-    def kept(self, part: P) -> R_co | None:
-        """The store's record of a part, or None. Doesn't check that the files exist."""
+    def kept(self, parts: Sequence[P]) -> Sequence[R_co | None]:
+        """The store's record of each part, or None, with few requests. Doesn't check that the files exist."""
 
     def check(self) -> None:
         """Raise ModelUnavailable when a model is missing; called only if there is something to make."""
@@ -83,8 +82,8 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
     A part whose files are damaged is made again.
     """
     parts, store = stage.parts(), stage.job.store
-    looked = each(stage.kept, parts, at_once=1 if store.local else AT_ONCE)
-    kept_parts = {part.key: result for part, result in zip(parts, looked, strict=True) if result is not None}
+    looked = zip(parts, stage.kept(parts), strict=True)
+    kept_parts = {part.key: result for part, result in looked if result is not None}
     sound = store.sound((file for result in kept_parts.values() for file in result.files()), progress)
     found = {
         key: result
@@ -103,7 +102,7 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
 def check_next(stage: Stage[Any, Any]) -> None:
     """Check a stage before a runner starts, if its last part is to be made."""
     parts = stage.parts()
-    if parts and stage.kept(parts[-1]) is None:
+    if parts and stage.kept(parts[-1:]) == [None]:
         stage.check()
 
 
