@@ -34,8 +34,6 @@ PART = 16 << 20
 MOST_PARTS = 10_000
 PARTS_AT_ONCE = 4
 """Parts of one file that are in memory at a time."""
-LARGEST_COPY = 5 << 30
-"""Bytes that a server copies in one request."""
 CONNECTION = {
     "retries": {"mode": "standard", "total_max_attempts": 5},
     "connect_timeout": 10,
@@ -270,15 +268,6 @@ def download(fs: Any, path: str, to: Path) -> None:
         fs.get_file(path, str(to), chunksize=PART, max_concurrency=PARTS_AT_ONCE)
     else:
         fs.get_file(path, str(to))
-
-
-def copy(fs: Any, path: str, target: str, length: int) -> None:
-    """Copy a file of this many bytes within the store, without bringing it here. Raises FileNotFoundError."""
-    if not on_s3(fs) or length >= LARGEST_COPY:
-        fs.cp_file(path, target)
-        return
-    (bucket, key), (to_bucket, to_key) = bucket_of(path), bucket_of(target)
-    fs.call_s3("copy_object", Bucket=to_bucket, Key=to_key, CopySource={"Bucket": bucket, "Key": key})
 
 
 def remove(fs: Any, paths: Sequence[str]) -> None:

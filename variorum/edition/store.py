@@ -3,8 +3,8 @@
     objects/<sha256>.tar|parquet    shards and tables, named by their content; .part until a unit has all of its parts
     units/<unit key>.json           receipts; a unit is done if its receipt exists
     measures/<key>.json             the same for tables of measurements and scores
-    editions/<name>/<version>/      manifest.json, the card, ledgers/, and data/ linking to the shards under readable
-                                    names; see `variorum.edition.editions`
+    editions/<name>/<version>/      manifest.json, the card, ledgers/, and in a folder data/ linking to the shards
+                                    under readable names; see `variorum.edition.editions`
     tmp/                            files being written; `variorum.machine.workplace` says when they are swept
     damaged/                        what was found damaged and has been made again
 
