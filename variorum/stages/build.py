@@ -18,14 +18,7 @@ from variorum.edition.editions import SOURCE, read_beside, seal, write_beside
 from variorum.edition.samples import decoded, encode_sample, failure_row, without_pixels
 from variorum.edition.shards import ShardWriter, alike
 from variorum.edition.store import Store
-from variorum.edition.tables import (
-    COUNTED,
-    counts,
-    licences,
-    read_table,
-    rows_to_parquet,
-    sources_edited,
-)
+from variorum.edition.tables import rows_to_parquet, totals
 from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance, counted
@@ -173,7 +166,8 @@ class Build:
     def write(self, part: Unit, reached: Advance, *, near: bool = False) -> Receipt:
         """Make the pictures of a unit or a part, write its shards and table, and store the receipt.
 
-        With `near`, a copy stays on this machine, which joins it soon. Decoding, any generators, and encoding with writing each have a thread; bounded queues join them.
+        Decoding, any generators, and encoding with writing each have a thread; bounded queues join them. With `near`, a
+        copy stays on this machine, which joins it soon.
 
         Raises:
             SourceChanged: the data isn't what the unit was planned for.
@@ -306,9 +300,7 @@ class Shards:
         for group in ordered(self._writers):
             writer = self._writers[group]
             writer.close()  # its hash becomes final before the file is moved
-            kept[group] = self.store.keep(
-                writer.path, sha256=writer.sha256, samples=writer.samples, near=self._near
-            )
+            kept[group] = self.store.keep(writer.path, sha256=writer.sha256, samples=writer.samples, near=self._near)
             rows += self._rows[group]
         return kept, rows, endings
 
@@ -382,7 +374,6 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
     rows = [receipt.rows for receipt in receipts]
     if not store.local:
         each(lambda info: store.path(info, ".parquet"), dict.fromkeys(rows))
-    table = read_table(store, rows, COUNTED)  # an edition has a row for every picture
     manifest = Manifest(
         dataset=recipe.dataset,
         version=recipe.version,
@@ -397,10 +388,8 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
         shards=grouped(receipts),
         rows=rows,
         plan=requests,
-        counts=counts(table),
         sources=plan.size,
-        sources_edited=sources_edited(table),
-        licences=licences(table),
+        **totals(store, rows),  # an edition has a row for every picture
     )
     check_configs(recipe.configs, manifest)
     maker = recipe.generate[-1] if recipe.generate else None

@@ -104,9 +104,10 @@ def test_of_many_units_only_those_that_are_finished_are_read(store, monkeypatch,
     assert store.receipts([*missing, *done, *done]) == done
     assert store.recorded("units") == {*done, "0"}
     assert store.tables(missing) == {}
-    for name, made in zip(missing, done.values(), strict=True):
-        store.put_table(name, made.rows)
-    assert store.tables([*missing, *done]) == {name: made.rows for name, made in zip(missing, done.values())}
+    tables = {name: made.rows for name, made in zip(missing, done.values(), strict=True)}
+    for name, info in tables.items():
+        store.put_table(name, info)
+    assert store.tables([*missing, *done]) == tables
 
 
 def test_units_whose_keys_begin_alike_are_found_by_one_listing(store):
