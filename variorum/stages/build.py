@@ -55,7 +55,7 @@ MOST_GROUPS = 200
 """Shards that a unit may have: they are open at the same time, and loaders list all of them."""
 PART = "part"
 """Stands for all groups in a part of a unit."""
-AGAIN = 5
+AGAIN = 2
 """Parts of a unit after which a process looks again which of them others have made."""
 CHANCE = random.SystemRandom()
 """Chooses the order in which a process makes the parts of a unit. It changes no picture."""
@@ -137,6 +137,11 @@ class Build:
             before = sum(receipt.stop - receipt.start for receipt in made.values())
             made[part.key] = self.write(part, lambda done, before=before: reached(before + done), near=True)
         return Join(self.job).join(unit, [made[part.key] for part in parts if part.key in made])
+
+    def reached(self, part: Unit) -> int:
+        """Number of finished parts of a unit that is handed out whole; they stay when its worker is lost."""
+        parts = () if part.unit else self.job.plan.parts_of(part)
+        return len(self.job.store.finished([one.key for one in parts], part.key[:ALIKE])) if parts else 0
 
     def left(self, unit: Unit, parts: Sequence[Unit], made: dict[str, Receipt]) -> Iterator[Unit]:
         """The parts of a unit that are to be made now, one by one, until the unit can be joined or is finished.

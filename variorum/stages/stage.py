@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.schemas.errors import StoreError, TemporaryError
@@ -64,6 +64,14 @@ class Stage(Protocol[P, R_co]):
 
     def make(self, part: P, advance: Advance) -> R_co:
         """Do the work, store the result and return it; if another process was first, return its result."""
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A stage that keeps what is finished of a part, so that a lost worker's part is made from there on."""
+
+    def reached(self, part: Any) -> int:
+        """How much of a part is kept."""
 
 
 class Runner(Protocol):
