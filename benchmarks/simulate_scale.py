@@ -51,7 +51,7 @@ from variorum.schemas.sample import Sample
 from variorum.stages import plan as planner
 from variorum.stages.build import AGAIN, Build, seal_edition
 from variorum.stages.job import Job
-from variorum.stages.join import Join, drop
+from variorum.stages.join import drop
 from variorum.stages.plan import Unit
 from variorum.stages.stage import P, R, Stage, Threads, complete
 
@@ -64,8 +64,8 @@ PAGE = 1000
 """Names that one request lists."""
 MEASURED = ((1, 10), (3, 30), (10, 100))
 """Workers and units of a hundred parts, through real receipts, for the curves."""
-SHARED = (100, 300, 1000, 3000, 10_000)
-"""Workers that share 10,000 units of a hundred parts, for the curves."""
+SHARED = (10, 30, 100, 300, 1000)
+"""Workers that share 1,000 units of a hundred parts, for the curves."""
 RATES = (1.0, 0.1)
 """Failures of a worker in an hour, for the curves."""
 PICTURE_S = 2.0
@@ -363,8 +363,7 @@ class Real:
         unit, stage = self.units[attempt.unit], self._on(attempt.worker)
         made = attempt.made
         if parts := stage.job.plan.parts_of(unit):
-            known = [made[part.key] for part in parts if part.key in made]
-            took = measure(lambda: made.update({unit.key: Join(stage.job).join(unit, known)}))
+            took = measure(lambda: made.update({unit.key: stage.joined(unit, parts, made)}))
             self.count.seconds += took.cpu
         self.receipts[attempt.unit] = made[unit.key]
 
@@ -674,7 +673,7 @@ def curves(picture: str) -> dict[str, Any]:
     measured = [
         {"parts": 100 * units, "workers": workers, **real(large(workers, units))} for workers, units in MEASURED
     ]
-    shared = {f"{rate:g} failures an hour": [sharing(large(one, 10_000, rate)) for one in SHARED] for rate in RATES}
+    shared = {f"{rate:g} failures an hour": [sharing(large(one, 1000, rate)) for one in SHARED] for rate in RATES}
     found = {"measured": measured, "shared": shared, "a_billion_pictures": sharing(large(10_000, 100_000))}
     draw(found, picture)
     return found

@@ -23,12 +23,12 @@ from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance, counted
 from variorum.machine.retrying import changed
-from variorum.machine.together import each
+from variorum.machine.together import AT_ONCE, each
 from variorum.models.device import gpu_used
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Source
-from variorum.schemas.errors import RecipeError, SourceChanged, TooManyFailures
+from variorum.schemas.errors import CorruptShard, RecipeError, SourceChanged, TooManyFailures
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Shard, ShardInfo, group_of, ordered
 from variorum.schemas.more import TakesTurns, references_of, warning_of
@@ -128,22 +128,39 @@ class Build:
 
     def _make_in_parts(self, unit: Unit, parts: Sequence[Unit], reached: Advance) -> Receipt:
         """Make what is left of a unit's parts, and join them. What is finished is kept, whoever ends before the end."""
-        from variorum.stages.join import Join  # it imports this module
-
         if unit.key not in self.job.plan.keys:
             raise changed(f"source {self.job.recipe.source.component_name()}", "this process plans other units")
         made = dict[str, Receipt]()
         for part in self.left(unit, parts, made):
             before = sum(receipt.stop - receipt.start for receipt in made.values())
             made[part.key] = self.write(part, lambda done, before=before: reached(before + done), near=True)
-        return Join(self.job).join(unit, [made[part.key] for part in parts if part.key in made])
+        try:
+            return self.joined(unit, parts, made)
+        except CorruptShard:
+            whole, store = self.job.store.whole, self.job.store
+            lost = [one for one in parts if not ((found := store.receipt(one.key)) and whole(found.files()))]
+            if not lost:
+                raise
+        for part in lost:
+            made[part.key] = self.write(part, lambda _: None, near=True)
+        return self.joined(unit, parts, made)
+
+    def joined(self, unit: Unit, parts: Sequence[Unit], made: Mapping[str, Receipt]) -> Receipt:
+        """Join a unit whose parts are finished; `made` are the receipts that this process knows, by key."""
+        from variorum.stages.join import Join  # it imports this module
+
+        store = self.job.store
+        others = [part.key for part in parts if part.key not in made]
+        found = each(store.receipt, others, at_once=1 if store.local else AT_ONCE)
+        known = {**made, **{receipt.unit: receipt for receipt in found if receipt}}
+        return Join(self.job).join(unit, [known[part.key] for part in parts if part.key in known])
 
     def reached(self, part: Unit) -> int:
         """Number of finished parts of a unit that is handed out whole; they stay when its worker is lost."""
         parts = () if part.unit else self.job.plan.parts_of(part)
         return len(self.job.store.finished([one.key for one in parts], part.key[:ALIKE])) if parts else 0
 
-    def left(self, unit: Unit, parts: Sequence[Unit], made: dict[str, Receipt]) -> Iterator[Unit]:
+    def left(self, unit: Unit, parts: Sequence[Unit], made: Mapping[str, Receipt]) -> Iterator[Unit]:
         """The parts of a unit that are to be made now, one by one, until the unit can be joined or is finished.
 
         Another process may work on the same unit, as a runner gives it away again when it loses touch with a worker. So
@@ -152,17 +169,14 @@ class Build:
         Args:
             unit: which is made in parts.
             parts: of the unit.
-            made: receipts of finished parts by key; those that others have made are added.
+            made: by key, the parts that this process has made.
         """
         store = self.job.store
         while True:
             there = store.finished([unit.key, *(part.key for part in parts)], unit.key[:ALIKE])
             if unit.key in there and (done := store.receipt(unit.key)) and store.whole(done.files()):
                 return
-            for key in there - made.keys() - {unit.key}:
-                if (receipt := store.receipt(key)) and store.whole(receipt.files()):
-                    made[key] = receipt
-            left = [part for part in parts if part.key not in made]
+            left = [part for part in parts if part.key not in made and part.key not in there]
             if not left:
                 return
             yield from CHANCE.sample(left, min(AGAIN, len(left)))

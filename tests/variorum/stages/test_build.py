@@ -512,7 +512,7 @@ def test_two_processes_that_make_one_unit_share_its_parts(photos, store, whole_u
     again = [one.write(part, nothing) for part in left]  # at most one more, then it sees that the unit is finished
     assert len(again) <= 1
     assert len(written) == 6 + len(again)
-    assert Join(one.job).join(unit, list(mine.values())) == store.receipt(unit.key)
+    assert one.joined(unit, parts, mine) == store.receipt(unit.key)
     manifest = made(what, Store(store.url))
     assert store.recorded("units") == set(manifest.units)
     assert verify(manifest, store) == []
