@@ -191,7 +191,10 @@ def listed_sizes(fs: Any, folder: str, begin: str = "", *, many: bool = False) -
         many: list names by their first digit, at the same time: a listing gives a thousand names at a time.
     """
     if not on_s3(fs):
-        found = {str(path)[len(folder) + 1 :]: int(info["size"]) for path, info in fs.find(folder, detail=True).items()}
+        listed: dict[str, Mapping[str, Any]] = {}
+        with suppress(FileNotFoundError):
+            listed = fs.find(folder, detail=True)
+        found = {str(path)[len(folder) + 1 :]: int(info["size"]) for path, info in listed.items()}
         return {name: size for name, size in found.items() if name.startswith(begin)}
     parts = each(lambda digit: _listed(fs, f"{folder}/{begin}{digit}"), "0123456789abcdef" if many else [""])
     return {path[len(folder) + 1 :]: size for part in parts for path, size in part}

@@ -127,13 +127,16 @@ class Build:
         return self.write(part, reached)
 
     def _make_in_parts(self, unit: Unit, parts: Sequence[Unit], reached: Advance) -> Receipt:
-        """Make what is left of a unit's parts, and join them. What is finished is kept, whoever ends before the end."""
+        """Make what is left of a unit's parts, and join them. Finished parts are kept, so another process can go on."""
         if unit.key not in self.job.plan.keys:
             raise changed(f"source {self.job.recipe.source.component_name()}", "this process plans other units")
         made = dict[str, Receipt]()
+
+        def beyond(done: int) -> None:
+            reached(sum(receipt.stop - receipt.start for receipt in made.values()) + done)
+
         for part in self.left(unit, parts, made):
-            before = sum(receipt.stop - receipt.start for receipt in made.values())
-            made[part.key] = self.write(part, lambda done, before=before: reached(before + done), near=True)
+            made[part.key] = self.write(part, beyond, near=True)
         try:
             return self.joined(unit, parts, made)
         except CorruptShard:
@@ -142,7 +145,7 @@ class Build:
             if not lost:
                 raise
         for part in lost:
-            made[part.key] = self.write(part, lambda _: None, near=True)
+            made[part.key] = self.write(part, beyond, near=True)
         return self.joined(unit, parts, made)
 
     def joined(self, unit: Unit, parts: Sequence[Unit], made: Mapping[str, Receipt]) -> Receipt:
