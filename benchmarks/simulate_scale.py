@@ -674,7 +674,7 @@ def curves(picture: str) -> dict[str, Any]:
         {"parts": 100 * units, "workers": workers, **real(large(workers, units, RATES[1]))}
         for workers, units in MEASURED
     ]
-    shared = {f"{rate:g} failures an hour": [sharing(large(one, 1000, rate)) for one in SHARED] for rate in RATES}
+    shared = {f"a failure in {1 / rate:g} h": [sharing(large(one, 1000, rate)) for one in SHARED] for rate in RATES}
     found = {"measured": measured, "shared": shared}
     draw(found, picture)
     return found
