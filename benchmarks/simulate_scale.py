@@ -29,7 +29,7 @@ import sys
 import tempfile
 from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -329,9 +329,10 @@ class Simulated:
 class Real:
     """Parts through the real code. Each worker has a machine, and so copies of files, of its own."""
 
-    def __init__(self, stage: Build, units: Sequence[Unit], count: Count) -> None:
+    def __init__(self, stage: Build, units: Sequence[Unit], count: Count, before: Set[str]) -> None:
         self.stage, self.units, self.count = stage, units, count
         self.receipts: dict[int, Receipt] = {}
+        self._before = before
         self._made: set[str] = set()
         self._stages: dict[int, Build] = {}
         assert stage.job.plan  # the workers share it
@@ -352,7 +353,8 @@ class Real:
         there = store.fs.files
         joined = f"{store.root}/units/{self.units[attempt.unit].key}.json" in there
         new = not joined and f"{store.root}/units/{part.key}.json" not in there
-        assert not (new and part.key in self._made), "a finished part was lost, or made again"
+        assert not (new and part.key in self._made), "a finished part was lost"
+        assert part.key not in self._before, "a part that was finished before the kill is made again"
         took = measure(lambda: attempt.made.update({part.key: stage.write(part, lambda _: None, near=True)}))
         self.count.seconds += took.cpu
         self._made.add(part.key)
@@ -391,6 +393,8 @@ class Cluster:
         self.world, self.clock, self.static, self.backups = world, clock, static, backups
         self.count = Count()
         self.kill_at = float("inf")
+        self.before = frozenset[str]()
+        """Keys of what was finished before the kill."""
         self._rng = np.random.default_rng([world.seed, 1])
         self._drawn: list[float] = []
         self._events: list[tuple[float, int, str, Attempt | None, Any, float]] = []
@@ -400,7 +404,7 @@ class Cluster:
         """See `Runner.map`. Raises Killed at the time of the kill."""
         assert isinstance(stage, Build)
         places = {part.key: place for place, part in enumerate(stage.parts())}
-        real = Real(stage, stage.parts(), self.count)
+        real = Real(stage, stage.parts(), self.count, self.before)
         self.work([places[part.key] for part in parts], real)
         return [real.receipts[places[part.key]] for part in parts]
 
@@ -577,6 +581,7 @@ def real(world: World) -> dict[str, Any]:
     killed_at, before = clock.now, receipts(store)
     attempts, looked = cluster.count.attempts, clock.alone()
     clock.now += world.replace_s
+    cluster.before = frozenset(Path(name).stem for name in before)
     job = job_of(world.units, store, parts=world.parts)
     units = {f"{store.root}/units/{unit.key}.json" for unit in job.plan.units}
     made = complete(Build(job), cluster)
