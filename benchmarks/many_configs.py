@@ -126,7 +126,7 @@ def one_step(step: str, what: Recipe, url: str) -> dict[str, Any]:
     whole: Any = Join(job) if what.samples_per_part else Build(job)
 
     def seal() -> dict[str, Any]:
-        manifest = seal_edition(job, [whole.kept(unit) for unit in job.plan.units])
+        manifest = seal_edition(job, [*filter(None, whole.kept(job.plan.units))])
         size = Path(url, "editions", what.dataset, what.version, "manifest.json").stat().st_size
         return {"shards": sum(map(len, manifest.shards.values())), "manifest_bytes": size}
 

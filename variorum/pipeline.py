@@ -160,7 +160,8 @@ def build(
     receipts = complete(Build(job, then), runner, progress)
     if len(job.plan.parts) > len(job.plan.units):
         receipts = complete(Join(job), runner, progress)
-        drop([part for part in job.plan.parts if part.unit], job.store)  # a kill may have left some
+    if job.recipe.samples_per_part:
+        drop(job.plan.units, job.store)
     with one_step("sealing the edition", progress):
         return seal_edition(job, receipts, requests)
 

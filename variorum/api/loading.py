@@ -53,9 +53,11 @@ def links(manifest: Manifest, store: Store, split: str, config: str | None, seco
         raise StoreError(f"{name} has no split {cut(repr(split))}; there are: {', '.join(there) or 'none'}")
     if not 1 <= seconds <= LONGEST:
         raise StoreError(f"links are valid for 1 to {LONGEST} seconds, which is 7 days, and not for {seconds}")
-    paths = [f"{folder_of(manifest, store)}/{name}" for name in _names(manifest, split, config)]
+    names, wanted = _names(manifest, split, config), readable(manifest)
+    if store.local:
+        return [f"{folder_of(manifest, store)}/{name}" for name in names]
     try:
-        return paths if store.local else [bucket.link(store.fs, path, seconds) for path in paths]
+        return [bucket.link(store.fs, store.object(*wanted[name]), seconds) for name in names]
     except NotImplementedError:
         raise StoreError(f"{store}: it has no links that others can read; load the edition without streaming") from None
 

@@ -13,7 +13,7 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,8 +34,6 @@ PART = 16 << 20
 MOST_PARTS = 10_000
 PARTS_AT_ONCE = 4
 """Parts of one file that are in memory at a time."""
-LARGEST_COPY = 5 << 30
-"""Bytes that a server copies in one request."""
 CONNECTION = {
     "retries": {"mode": "standard", "total_max_attempts": 5},
     "connect_timeout": 10,
@@ -183,9 +181,35 @@ def sizes(fs: Any, paths: Iterable[str]) -> dict[str, int]:
     return {path: found for path, found in zip(wanted, asked, strict=True) if found is not None}
 
 
-def listed_sizes(fs: Any, folder: str) -> dict[str, int]:
-    """Bytes of the files in a folder by path, from a listing, which may be old: a file may be there or gone."""
-    return {str(path): int(info["size"]) for path, info in fs.find(folder, detail=True).items()}
+def listed_sizes(fs: Any, folder: str, begin: str = "", *, many: bool = False) -> dict[str, int]:
+    """Bytes of the files in a folder by name, from a listing, which may be old: a file may be there or gone.
+
+    Args:
+        fs: the file system.
+        folder: whose files have names of hexadecimal digits.
+        begin: what the names begin with.
+        many: list names by their first digit, at the same time: a listing gives a thousand names at a time.
+    """
+    if not on_s3(fs):
+        listed: dict[str, Mapping[str, Any]] = {}
+        with suppress(FileNotFoundError):
+            listed = fs.find(folder, detail=True)
+        found = {str(path)[len(folder) + 1 :]: int(info["size"]) for path, info in listed.items()}
+        return {name: size for name, size in found.items() if name.startswith(begin)}
+    parts = each(lambda digit: _listed(fs, f"{folder}/{begin}{digit}"), "0123456789abcdef" if many else [""])
+    return {path[len(folder) + 1 :]: size for part in parts for path, size in part}
+
+
+def _listed(fs: Any, begin: str) -> list[tuple[str, int]]:
+    """Path and bytes of the files on S3 whose paths begin like this, page by page, which needs little memory."""
+    bucket, prefix = bucket_of(begin)
+    found, more = list[tuple[str, int]](), dict[str, str]()
+    while True:
+        answer = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+        found += ((f"{bucket}/{one['Key']}", int(one["Size"])) for one in answer.get("Contents", ()))
+        if not answer.get("IsTruncated"):
+            return found
+        more = {"ContinuationToken": answer["NextContinuationToken"]}
 
 
 def create(fs: Any, path: str, data: bytes) -> bool:
@@ -249,13 +273,14 @@ def download(fs: Any, path: str, to: Path) -> None:
         fs.get_file(path, str(to))
 
 
-def copy(fs: Any, path: str, target: str, length: int) -> None:
-    """Copy a file of this many bytes within the store, without bringing it here. Raises FileNotFoundError."""
-    if not on_s3(fs) or length >= LARGEST_COPY:
-        fs.cp_file(path, target)
+def remove(fs: Any, paths: Sequence[str]) -> None:
+    """Remove files, a thousand in a request on S3; those that aren't there count as removed."""
+    if on_s3(fs) and paths:
+        fs.rm([*paths])
         return
-    (bucket, key), (to_bucket, to_key) = bucket_of(path), bucket_of(target)
-    fs.call_s3("copy_object", Bucket=to_bucket, Key=to_key, CopySource={"Bucket": bucket, "Key": key})
+    for path in paths:
+        with suppress(FileNotFoundError):
+            fs.rm_file(path)
 
 
 def link(fs: Any, path: str, seconds: int) -> str:

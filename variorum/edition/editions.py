@@ -7,6 +7,9 @@ editions/<name>/<version>/plan.parquet      a link to the table of requests, if 
 editions/<name>/<version>/listings/         links to the tables that its generator draws up over the whole edition
 editions/<name>/<version>/source.txt        place of the data when the edition was last made; in no digest
 editions/<name>/<version>/current.json      the current release
+
+A store at a URL has no links, and copies would double its size. There the manifest alone says which object has which
+name. Older versions made copies; they are still verified, and removed when the edition is sealed again.
 """
 
 from __future__ import annotations
@@ -25,7 +28,6 @@ from variorum.edition import bucket
 from variorum.edition.records import BARE, to_json
 from variorum.edition.store import Store, hash_stream
 from variorum.machine.progress import QUIET, Progress
-from variorum.machine.together import each
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift, cut
 from variorum.schemas.fields import Number
 from variorum.schemas.manifest import FORMAT, Manifest, ShardInfo, is_dev
@@ -178,6 +180,8 @@ def seal(manifest: Manifest, store: Store) -> Manifest:
     linked = manifest
     while True:
         link_data(linked, store)
+        if not store.local:
+            return manifest
         there = read_manifest(manifest.dataset, manifest.version, store)
         if there is None or there == linked:
             return manifest
@@ -192,7 +196,8 @@ def sealed(dataset: str, version: str, fingerprint: str, store: Store, progress:
     found = read_manifest(dataset, version, store)
     if found is None or found.fingerprint != fingerprint or not whole(found, store, progress):
         return None
-    link_data(found, store, only_missing=True)
+    if store.local:
+        link_data(found, store)
     return found
 
 
@@ -274,8 +279,8 @@ def check_data(manifest: Manifest, store: Store) -> list[str]:
     """Problems with the readable names in `data/`: one line per missing, unknown or differing file."""
     folder, wanted = folder_of(manifest, store), readable(manifest)
     found = _readable_found(folder, store)
-    remedy = "run the recipe again to link it"
-    problems = [f"{folder}/{name}: missing; {remedy}" for name in sorted(set(wanted) - found)]
+    remedy = "run the recipe again to link it" if store.local else "delete it, as a store at a URL needs no copies"
+    problems = [f"{folder}/{name}: missing; {remedy}" for name in sorted(set(wanted) - found) if store.local]
     problems += [f"{folder}/{name}: no shard of this edition; delete it" for name in sorted(found - set(wanted))]
     for name, (info, suffix) in wanted.items():
         if name not in found or (store.local and os.path.samefile(store.object(info, suffix), f"{folder}/{name}")):
@@ -286,32 +291,27 @@ def check_data(manifest: Manifest, store: Store) -> list[str]:
     return problems
 
 
-def link_data(manifest: Manifest, store: Store, *, only_missing: bool = False) -> None:
-    """Link the edition's shards under their readable names; a store without links gets copies.
-
-    With `only_missing`, existing copies aren't checked.
-    """
+def link_data(manifest: Manifest, store: Store) -> None:
+    """Link the edition's shards under their readable names. In a store at a URL, remove copies that have such names."""
     folder, wanted = folder_of(manifest, store), readable(manifest)
     with store.explained():
-        if store.local:
-            store.make_folder(f"{store.root}/objects")  # a link touches the object, so it must be the store's own
+        if not store.local:
+            bucket.remove(store.fs, [f"{folder}/{name}" for name in _readable_found(folder, store)])
+            return
+        store.make_folder(f"{store.root}/objects")  # a link touches the object, so it must be the store's own
         store.make_folder(f"{folder}/data")
         found = _readable_found(folder, store)
         for name in found - set(wanted):
             with suppress(FileNotFoundError):  # another process is sealing the same -dev version
                 store.fs.rm_file(f"{folder}/{name}")
             above = Path(folder, name).parent
-            if store.local and above.parent == Path(folder, "data"):
+            if above.parent == Path(folder, "data"):
                 with suppress(OSError):  # the folder of a configuration, unless it has other files
                     above.rmdir()
         for name in {"data", *(name.rpartition("/")[0] for name in wanted)}:
             store.make_folder(f"{folder}/{name}")
-        if store.local:
-            for name, (info, suffix) in wanted.items():
-                _link(store.object(info, suffix), Path(folder, name), store)
-            return
-        copies = [one for one in wanted.items() if not only_missing or one[0] not in found]
-        each(lambda one: bucket.copy(store.fs, store.object(*one[1]), f"{folder}/{one[0]}", one[1][0].size), copies)
+        for name, (info, suffix) in wanted.items():
+            _link(store.object(info, suffix), Path(folder, name), store)
 
 
 def _link(target: str, name: Path, store: Store) -> None:
@@ -340,7 +340,7 @@ def shard_name(manifest: Manifest, group: str, number: int) -> str:
 
 
 def readable(manifest: Manifest) -> dict[str, tuple[ShardInfo, str]]:
-    """By readable name in the edition's folder, the file of the store that must be there, with its suffix."""
+    """By readable name in the edition's folder, the store's file that the name means, with its suffix."""
     wanted: dict[str, tuple[ShardInfo, str]] = {
         shard_name(manifest, group, number): (info, ".tar")
         for group, shards in manifest.shards.items()

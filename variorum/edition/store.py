@@ -3,8 +3,8 @@
     objects/<sha256>.tar|parquet    shards and tables, named by their content; .part until a unit has all of its parts
     units/<unit key>.json           receipts; a unit is done if its receipt exists
     measures/<key>.json             the same for tables of measurements and scores; one record may name several
-    editions/<name>/<version>/      manifest.json, the card, ledgers/, and data/ linking to the shards under readable
-                                    names; see `variorum.edition.editions`
+    editions/<name>/<version>/      manifest.json, the card, ledgers/, and in a folder data/ linking to the shards
+                                    under readable names; see `variorum.edition.editions`
     tmp/                            files being written; `variorum.machine.workplace` says when they are swept
     damaged/                        what was found damaged and has been made again
 
@@ -29,7 +29,7 @@ import pwd
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,6 +44,7 @@ from variorum.edition.shards import naming
 from variorum.machine.cache import cache_dir
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.machine.retrying import hash_content, may_pass, passing
+from variorum.machine.together import AT_ONCE, each
 from variorum.machine.workplace import sweep, workplace
 from variorum.schemas.errors import CorruptShard, StoreError, VariorumError, cut
 from variorum.schemas.manifest import Measured, Receipt, ShardInfo
@@ -52,11 +53,14 @@ from variorum.schemas.secrets import remember, shown
 log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 File = tuple[ShardInfo, str]
 """An object and its suffix, `.tar`, `.parquet` or `.part`."""
 
 FEW = 16
-"""Up to this many objects are looked up one by one; a listing takes as long as the store is large."""
+"""Up to this many objects or records are looked up one by one; a listing takes as long as the store is large."""
+MANY = 10_000
+"""Beyond this many, a listing of a bucket is divided, and its parts are asked for at the same time."""
 ONE_SLASH = re.compile(r"(s3a?|gs|gcs|https?|sftp):(?!//|.*://)")
 """What would be a folder and is meant as a URL."""
 PROBE = ".probe"
@@ -122,6 +126,7 @@ class Store:
                 probe.write_bytes(b"")
             if not self.local:
                 self._check_conditions()
+                sweep(self.scratch.parent / "objects", "*.part")  # copies of parts of units that others have joined
             sweep(self.scratch)
         except VariorumError:
             raise
@@ -168,8 +173,15 @@ class Store:
             with workplace(self.scratch) as folder:
                 yield folder / f"file{suffix}"
 
-    def keep(self, path: Path, *, sha256: str, samples: int) -> ShardInfo:
-        """Move a finished, synced file to its place by content; this replaces a damaged one."""
+    def keep(self, path: Path, *, sha256: str, samples: int, near: bool = False) -> ShardInfo:
+        """Move a finished, synced file to its place by content; this replaces a damaged one.
+
+        Args:
+            path: of the file.
+            sha256: of its content.
+            samples: in it.
+            near: keep a copy on this machine if the store is remote, as it is read soon. Tables always have one.
+        """
         info = ShardInfo(sha256=sha256, size=path.stat().st_size, samples=samples)
         target, name = self.object(info, path.suffix), sha256 + path.suffix
         with self.explained():
@@ -180,7 +192,7 @@ class Store:
                 _sync_folder(final.parent)
             else:
                 bucket.upload(self.fs, path, target)
-                if path.suffix == ".parquet":  # the tables of all units are read when an edition is sealed
+                if near or path.suffix == ".parquet":  # all units' tables are read when an edition is sealed
                     self._copy_of(name).parent.mkdir(parents=True, exist_ok=True)
                     path.replace(self._copy_of(name))
         self._intact.add(name)
@@ -318,10 +330,10 @@ class Store:
         """
         folder = f"{self.root}/objects/"
         with self.explained(reading=True):
-            listed = bucket.listed_sizes(self.fs, folder[:-1]) if len(names) > FEW else {}
-            found = {
-                name: listed[folder + name] for name in names if folder + name in listed and name not in self._gone
-            }
+            listed: dict[str, int] = {}
+            if len(names) > FEW:
+                listed = bucket.listed_sizes(self.fs, folder[:-1], many=len(names) > MANY)
+            found = {name: listed[name] for name in names if name in listed and name not in self._gone}
             asked = bucket.sizes(self.fs, (folder + name for name in names if name not in found))
         return found | {path.removeprefix(folder): size for path, size in asked.items()}
 
@@ -395,6 +407,10 @@ class Store:
         """The unit's receipt, or None. Doesn't check that its files exist."""
         return self.made_record(f"units/{unit}.json", Receipt)
 
+    def receipts(self, units: Iterable[str]) -> dict[str, Receipt]:
+        """The receipts of those units that have one, by key; see `_records`."""
+        return self._records("units", units, self.receipt)
+
     def put_receipt(self, receipt: Receipt) -> Receipt:
         """Store a receipt, which marks its unit as done. If another process was first, returns that one's receipt."""
         name, data = f"units/{receipt.unit}.json", to_json(receipt)
@@ -406,31 +422,36 @@ class Store:
             return receipt
         return winner
 
-    def drop_part(self, receipt: Receipt) -> None:
-        """Remove a part's files and then its receipt, as its unit has a receipt now."""
-        for info, suffix in receipt.files():
+    def drop_parts(self, receipts: Sequence[Receipt]) -> None:
+        """Remove the files of parts and then their receipts, as their units have receipts now."""
+        files = [file for receipt in receipts for file in receipt.files()]
+        for info, suffix in files:
             self._intact.discard(info.sha256 + suffix)
             if not self.local:
                 self._copy_of(info.sha256 + suffix).unlink(missing_ok=True)
-            self._remove(self.object(info, suffix))
-        self._remove(f"{self.root}/units/{receipt.unit}.json")
-
-    def _remove(self, path: str) -> None:
-        with self.explained(), suppress(FileNotFoundError):
-            self.fs.rm_file(path)
+        with self.explained():
+            bucket.remove(self.fs, [self.object(*file) for file in files])
+            bucket.remove(self.fs, [f"{self.root}/units/{receipt.unit}.json" for receipt in receipts])
 
     def table(self, key: str) -> ShardInfo | None:
         """The table stored under a key, or None. Doesn't check that its file exists."""
         return self.made_record(f"measures/{key}.json", ShardInfo)
 
+    def tables(self, keys: Iterable[str]) -> dict[str, ShardInfo]:
+        """The tables that are stored under these keys, by key; see `_records`."""
+        return self._records("measures", keys, self.table)
+
     def put_table(self, key: str, info: ShardInfo) -> None:
         """Store under a key which table belongs to it."""
         self.put_record(f"measures/{key}.json", info)
 
-    def tables(self, shard: str) -> Mapping[str, ShardInfo]:
-        """By key, the tables that `put_tables` stored together first. Doesn't check that their files exist."""
+    def together(self, shards: Iterable[str]) -> dict[str, Mapping[str, ShardInfo]]:
+        """Of each of these records of `put_tables` that exists, its tables by key; see `_records`."""
+        return self._records("measures", shards, self._together)
+
+    def _together(self, shard: str) -> Mapping[str, ShardInfo] | None:
         found = self.made_record(f"measures/{shard}.json", Measured)
-        return found.tables if found else {}
+        return found.tables if found else None
 
     def put_tables(self, shard: str, tables: Mapping[str, ShardInfo]) -> None:
         """Store which tables belong to these keys, in one record instead of one for each.
@@ -445,7 +466,7 @@ class Store:
         """
         if self.put_if_absent(f"measures/{shard}.json", to_json(Measured(tables=dict(tables)))):
             return
-        there = self.tables(shard)
+        there = self._together(shard) or {}
         if not there or any(there.get(key, info) != info for key, info in tables.items()):
             self.put_record(f"measures/{shard}.json", Measured(tables={**there, **tables}))
             return
@@ -457,6 +478,42 @@ class Store:
     def put_record(self, name: str, record: BaseModel) -> None:
         """Store a record as a small JSON file."""
         self.put(name, to_json(record))
+
+    def _records(self, folder: str, keys: Iterable[str], read: Callable[[str], T | None]) -> dict[str, T]:
+        """Those of these records that exist. Many are looked up by one listing, and only those that it has are read.
+
+        A listing may lack what another process has just written. Whoever makes it again looks first, and writes it only
+        if there is none.
+        """
+        wanted = list(dict.fromkeys(keys))
+        if len(wanted) > FEW:
+            there = self.recorded(folder, many=len(wanted) > MANY)
+            wanted = [key for key in wanted if key in there]
+        found = each(read, wanted, at_once=1 if self.local else AT_ONCE)
+        return {key: record for key, record in zip(wanted, found, strict=True) if record is not None}
+
+    def recorded(self, folder: str, *, many: bool = False) -> set[str]:
+        """Keys of all records in a folder, `units` or `measures`, from a listing, which may be old.
+
+        Args:
+            folder: of the store.
+            many: whether thousands are expected, so that a listing of a bucket is divided.
+        """
+        with self.explained(reading=True):
+            if self.local:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    return {name.removesuffix(".json") for name in os.listdir(self.local / folder)}
+                return set()
+            names = bucket.listed_sizes(self.fs, f"{self.root}/{folder}", many=many)
+            return {name.removesuffix(".json") for name in names}
+
+    def finished(self, units: Sequence[str], begin: str) -> set[str]:
+        """Those of a few units that have a receipt; their keys begin alike, so that a bucket is asked only once."""
+        with self.explained(reading=True):
+            if self.local:
+                return {unit for unit in units if os.path.exists(self.local / "units" / f"{unit}.json")}
+            names = bucket.listed_sizes(self.fs, f"{self.root}/units", begin)
+            return {unit for unit in units if f"{unit}.json" in names}
 
     def read_record(self, name: str, kind: type[M], *, bare: bool = False) -> M | None:
         """A small JSON file under the store's root as a model, or None. `bare` ones may lack a digest.

@@ -45,6 +45,8 @@ BLOCK = 1 << 17
 """Rows of a long table that are read at a time."""
 GROUP = 256
 """Rows in a row group of a table with file contents, so that a release reads only those of one unit."""
+SOME = 1_000_000
+"""Rows that are counted at a time."""
 COUNTED = ["source", "variant", "status", "reason", "licence"]
 """Columns that a manifest's counts come from."""
 HIDDEN = ("ops", "detail", "start", "width", "height", "captions", "states", "annotated")
@@ -363,19 +365,49 @@ def _column(where: str, name: str, values: Any) -> Any:
         raise RecipeError(f"{where}: column {name!r} isn't of one shape and type: {why}") from None
 
 
-def counts(table: Any) -> dict[str, dict[str, int]]:
+def totals(store: Store, rows: Sequence[ShardInfo]) -> dict[str, Any]:
+    """What a manifest says of the tables of its units: its fields `counts`, `sources_edited` and `licences`.
+
+    Tables are read some at a time, so the memory doesn't grow with the edition. A source sample belongs to one unit, so
+    the numbers add up.
+
+    Raises:
+        CorruptShard: as `read_table`.
+    """
+    found: dict[str, Counter[str]] = {}
+    licences: Counter[str] = Counter()
+    edited, some, held = 0, list[ShardInfo](), 0
+    for place, info in enumerate(rows, 1):
+        some.append(info)
+        held += info.samples
+        if held < SOME and place < len(rows):
+            continue
+        table = read_table(store, some, COUNTED)
+        for variant, statuses in _counts(table).items():
+            found.setdefault(variant, Counter()).update(statuses)
+        licences.update(_licences(table))
+        edited += _sources_edited(table)
+        some, held = [], 0
+    # in the order of making, but rows of configurations are in the order of their names
+    order = sorted(found, key=lambda variant: variant != "original")
+    return {
+        "counts": {variant: dict(sorted(found[variant].items())) for variant in order},
+        "sources_edited": edited,
+        "licences": dict(sorted(licences.items())),
+    }
+
+
+def _counts(table: Any) -> dict[str, Counter[str]]:
     """Number of rows by variant and status (with `:reason` if it has one)."""
     found: dict[str, Counter[str]] = {}
     kinds = table.group_by(["variant", "status", "reason"], use_threads=False).aggregate([([], "count_all")])
     for kind in kinds.to_pylist():
         status, reason = kind["status"], kind["reason"]
         found.setdefault(kind["variant"], Counter())[f"{status}:{reason}" if reason else status] += kind["count_all"]
-    # in the order of making, but rows of configurations are in the order of their names
-    order = sorted(found, key=lambda variant: variant != "original")
-    return {variant: dict(sorted(found[variant].items())) for variant in order}
+    return found
 
 
-def sources_edited(table: Any) -> int:
+def _sources_edited(table: Any) -> int:
     """Number of source samples with an accepted picture that isn't a baseline."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -385,9 +417,9 @@ def sources_edited(table: Any) -> int:
     return int(pc.count_distinct(kept).as_py())
 
 
-def licences(table: Any) -> dict[str, int]:
+def _licences(table: Any) -> dict[str, int]:
     """Number of accepted pictures by licence."""
     import pyarrow.compute as pc
 
     found = table["licence"].filter(pc.equal(table["status"], "accepted")).value_counts()
-    return dict(sorted((one["values"], one["counts"]) for one in found.to_pylist()))
+    return {one["values"]: one["counts"] for one in found.to_pylist()}

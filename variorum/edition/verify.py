@@ -26,8 +26,7 @@ from variorum.edition.samples import (
 )
 from variorum.edition.shards import ANNOTATIONS, PICTURES, read_shard, stored_size
 from variorum.edition.store import Store
-from variorum.edition.tables import COUNTED, counts, licences, read_part, read_table, read_unit
-from variorum.edition.tables import sources_edited as edited
+from variorum.edition.tables import read_part, read_table, read_unit, totals
 from variorum.edition.units import edition_units, row_groups, with_splits
 from variorum.edition.verdicts import MADE_OF_WITHHELD, OUT, read_verdicts, settle
 from variorum.machine.progress import Advance
@@ -153,13 +152,13 @@ def _verify_kinds(manifest: Manifest, store: Store) -> Iterator[str]:
 
 def _verify_numbers(manifest: Manifest, store: Store) -> list[str]:
     """Compare the manifest's numbers with its tables."""
-    table, problems = read_table(store, manifest.rows, ["id", *COUNTED]), []
-    for what, said, found in (
-        ("numbers of pictures", manifest.counts, counts(table)),
-        ("numbers of pictures by licence", manifest.licences, licences(table)),
-        ("number of edited sources", manifest.sources_edited, edited(table)),
+    found, problems = totals(store, manifest.rows), []
+    for what, name in (
+        ("numbers of pictures", "counts"),
+        ("numbers of pictures by licence", "licences"),
+        ("number of edited sources", "sources_edited"),
     ):
-        if said != found:
+        if getattr(manifest, name) != found[name]:
             problems.append(f"the manifest's {what} aren't those of its tables")
     step = manifest.recipe.get("samples_per_shard")
     if step and -(-manifest.sources // step) != len(manifest.units):
@@ -174,7 +173,7 @@ def _verify_numbers(manifest: Manifest, store: Store) -> list[str]:
         asked = read_part(store, manifest.plan, lambda schema: [column])
         with reading(store, manifest.plan):
             check_columns(asked)
-        there = table.column(column).combine_chunks()
+        there = read_table(store, manifest.rows, [column]).column(column).combine_chunks()
         if unknown := pc.sum(pc.invert(pc.is_in(asked.column(column), value_set=there))).as_py():
             problems.append(
                 f"the plan asks for {unknown} pictures of which no table has a row; it is of another edition"

@@ -20,7 +20,7 @@ from variorum.machine.progress import Progress
 from variorum.runners.worker import Outcome, Setup, attempt, loaded, unpacked
 from variorum.schemas.errors import TemporaryError, VariorumError
 from variorum.schemas.lookup import cut
-from variorum.stages.stage import STOPS, P, R, Runner, Stage, Threads
+from variorum.stages.stage import STOPS, P, R, Resumes, Runner, Stage, Threads
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class OnWorkers:
         """See `Runner.map`. A single part that needs no model is made here, where its tables are open already."""
         if len(parts) == 1 and not stage.uses_models:
             return Threads().map(stage, parts, progress)
-        work = Work(stage.name, parts, progress)
+        work = Work(stage, parts, progress)
         sent = pickle.dumps((uuid.uuid4().hex, stage))  # workers keep it until another comes
         try:
             if parts:
@@ -163,12 +163,14 @@ class OnWorkers:
 class Work:
     """The parts of one `map`: which of them wait, and what became of the others."""
 
-    def __init__(self, name: str, parts: Sequence[Any], progress: Progress) -> None:
-        self.name, self.parts, self.progress = name, parts, progress
+    def __init__(self, stage: Stage[Any, Any], parts: Sequence[Any], progress: Progress) -> None:
+        self.stage, self.parts, self.progress = stage, parts, progress
         self.waiting = deque(range(len(parts)))
         self._results: dict[int, Any] = {}
         self._errors: list[Exception] = []
         self._losses: Counter[int] = Counter()
+        self._reached: dict[int, int] = {}
+        """By place, how much of a part was kept when its worker was last lost."""
         self.stopped = False
 
     def done(self, place: int, outcome: Outcome) -> None:
@@ -185,9 +187,14 @@ class Work:
             self._results[place] = outcome.result
 
     def lost(self, place: int, how: str) -> None:
-        """Let a part be made again whose worker was lost, but not forever."""
+        """Let a part be made again whose worker was lost, but not forever, unless workers get on with it."""
+        if isinstance(self.stage, Resumes):
+            reached = self.stage.reached(self.parts[place])
+            if reached > self._reached.get(place, 0):
+                self._losses[place] = 0
+            self._reached[place] = reached
         self._losses[place] += 1
-        lost = f"{self.name} {self.parts[place]}: its worker was lost ({how})"
+        lost = f"{self.stage.name} {self.parts[place]}: its worker was lost ({how})"
         if self._losses[place] == MOST_LOSSES:
             more = "if the machine is short of memory, use fewer --workers; then run the same command again"
             self.stop(TemporaryError(f"{lost}, for the {MOST_LOSSES}rd time; {more}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import resource
 import socket
 import time
@@ -17,24 +18,17 @@ from variorum.edition.editions import SOURCE, read_beside, seal, write_beside
 from variorum.edition.samples import decoded, encode_sample, failure_row, without_pixels
 from variorum.edition.shards import ShardWriter, alike
 from variorum.edition.store import Store
-from variorum.edition.tables import (
-    COUNTED,
-    counts,
-    licences,
-    read_table,
-    rows_to_parquet,
-    sources_edited,
-)
+from variorum.edition.tables import rows_to_parquet, totals
 from variorum.machine.memo import UsedMemo
 from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance, counted
 from variorum.machine.retrying import changed
-from variorum.machine.together import each
+from variorum.machine.together import AT_ONCE, each
 from variorum.models.device import gpu_used
 from variorum.models.memory import running_out
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Component, Source
-from variorum.schemas.errors import RecipeError, SourceChanged, TooManyFailures
+from variorum.schemas.errors import CorruptShard, RecipeError, SourceChanged, TooManyFailures
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import FORMAT, QUARANTINE, Manifest, Receipt, Shard, ShardInfo, group_of, ordered
 from variorum.schemas.more import TakesTurns, references_of, warning_of
@@ -43,7 +37,7 @@ from variorum.schemas.sample import Failure, Sample
 from variorum.stages.estimate import check_room
 from variorum.stages.job import Job, check_models, installed_version, reopened
 from variorum.stages.listings import with_listings
-from variorum.stages.plan import Unit
+from variorum.stages.plan import ALIKE, Unit
 from variorum.stages.splits import check_configs, check_side, check_value, config_of_sample, in_splits
 
 RECORDED = (
@@ -61,6 +55,10 @@ MOST_GROUPS = 200
 """Shards that a unit may have: they are open at the same time, and loaders list all of them."""
 PART = "part"
 """Stands for all groups in a part of a unit."""
+AGAIN = 2
+"""Parts of a unit after which a process looks again which of them others have made."""
+CHANCE = random.SystemRandom()
+"""Chooses the order in which a process makes the parts of a unit. It changes no picture."""
 AHEAD = 8
 """Samples that decoding and the model may each run ahead; bounds the memory of a unit."""
 
@@ -80,10 +78,10 @@ class Build:
         """The plan's units, or parts of them; `variorum.stages.join` makes units of parts."""
         return self.job.plan.parts
 
-    def kept(self, part: Unit) -> Receipt | None:
-        """The receipt of a unit, or of a part whose unit has none yet."""
-        store = self.job.store
-        return (store.receipt(part.unit) if part.unit else None) or store.receipt(part.key)
+    def kept(self, parts: Sequence[Unit]) -> list[Receipt | None]:
+        """The receipt of each unit, or of a part whose unit has none yet."""
+        there = self.job.store.receipts(key for part in parts for key in (part.unit, part.key) if key)
+        return [there.get(part.unit) or there.get(part.key) for part in parts]
 
     def check(self) -> None:
         """Return whether all can be made.
@@ -105,19 +103,93 @@ class Build:
         check_room(self.job)
 
     def make(self, part: Unit, advance: Advance) -> Receipt:
-        """See `_make`."""
+        """Make a unit or a part; see `_make`. A unit that is handed out whole is made part by part, and joined."""
         try:
             with counted(part.samples, advance) as reached:
+                if parts := self.job.plan.parts_of(part) if not part.unit else ():
+                    return self._make_in_parts(part, parts, reached)
                 return self._make(part, reached)
         except SourceChanged:
             reopened.cache_clear()  # a worker that lives on looks at the data again
             raise
 
-    @running_out()
     def _make(self, part: Unit, reached: Advance) -> Receipt:
+        """The receipt of a unit or a part, which is made unless another process has made it meanwhile."""
+        store = self.job.store
+        # the part first: if it isn't there because it was joined before this look, the unit is there at the next
+        for key in (part.key, part.unit) if part.unit else (part.key,):
+            done = store.receipt(key)
+            if done and store.whole(done.files()):
+                return done
+        if part.key not in self.job.plan.keys:  # planned in another process, from other data or models
+            source = self.job.recipe.source.component_name()
+            raise changed(f"source {source}", "this process plans other units")
+        return self.write(part, reached)
+
+    def _make_in_parts(self, unit: Unit, parts: Sequence[Unit], reached: Advance) -> Receipt:
+        """Make what is left of a unit's parts, and join them. Finished parts are kept, so another process can go on."""
+        if unit.key not in self.job.plan.keys:
+            raise changed(f"source {self.job.recipe.source.component_name()}", "this process plans other units")
+        made = dict[str, Receipt]()
+
+        def beyond(done: int) -> None:
+            reached(sum(receipt.stop - receipt.start for receipt in made.values()) + done)
+
+        for part in self.left(unit, parts, made):
+            made[part.key] = self.write(part, beyond, near=True)
+        try:
+            return self.joined(unit, parts, made)
+        except CorruptShard:
+            whole, store = self.job.store.whole, self.job.store
+            lost = [one for one in parts if not ((found := store.receipt(one.key)) and whole(found.files()))]
+            if not lost:
+                raise
+        for part in lost:
+            made[part.key] = self.write(part, beyond, near=True)
+        return self.joined(unit, parts, made)
+
+    def joined(self, unit: Unit, parts: Sequence[Unit], made: Mapping[str, Receipt]) -> Receipt:
+        """Join a unit whose parts are finished; `made` are the receipts that this process knows, by key."""
+        from variorum.stages.join import Join  # it imports this module
+
+        store = self.job.store
+        others = [part.key for part in parts if part.key not in made]
+        found = each(store.receipt, others, at_once=1 if store.local else AT_ONCE)
+        known = {**made, **{receipt.unit: receipt for receipt in found if receipt}}
+        return Join(self.job).join(unit, [known[part.key] for part in parts if part.key in known])
+
+    def reached(self, part: Unit) -> int:
+        """Number of finished parts of a unit that is handed out whole; they stay when its worker is lost."""
+        parts = () if part.unit else self.job.plan.parts_of(part)
+        return len(self.job.store.finished([one.key for one in parts], part.key[:ALIKE])) if parts else 0
+
+    def left(self, unit: Unit, parts: Sequence[Unit], made: Mapping[str, Receipt]) -> Iterator[Unit]:
+        """The parts of a unit that are to be made now, one by one, until the unit can be joined or is finished.
+
+        Another process may work on the same unit, as a runner gives it away again when it loses touch with a worker. So
+        that they share the parts, each takes them in an order of its own, and looks at what is there after every few.
+
+        Args:
+            unit: which is made in parts.
+            parts: of the unit.
+            made: by key, the parts that this process has made.
+        """
+        store = self.job.store
+        while True:
+            there = store.finished([unit.key, *(part.key for part in parts)], unit.key[:ALIKE])
+            if unit.key in there and (done := store.receipt(unit.key)) and store.whole(done.files()):
+                return
+            left = [part for part in parts if part.key not in made and part.key not in there]
+            if not left:
+                return
+            yield from CHANCE.sample(left, min(AGAIN, len(left)))
+
+    @running_out()
+    def write(self, part: Unit, reached: Advance, *, near: bool = False) -> Receipt:
         """Make the pictures of a unit or a part, write its shards and table, and store the receipt.
 
-        Decoding, any generators, and encoding with writing each have a thread; bounded queues join them.
+        Decoding, any generators, and encoding with writing each have a thread; bounded queues join them. With `near`, a
+        copy stays on this machine, which joins it soon.
 
         Raises:
             SourceChanged: the data isn't what the unit was planned for.
@@ -127,13 +199,6 @@ class Build:
         recipe, ctx, store = self.job.recipe, self.job.ctx, self.job.store
         used = UsedMemo(ctx.memo)
         making = replace(ctx, memo=used)
-        # another process may have made it meanwhile, and even joined the unit between two of these looks
-        for key in (part.unit, part.key, part.unit) if part.unit else (part.key,):
-            done = store.receipt(key)
-            if done and store.whole(done.files()):
-                return done
-        if part.key not in self.job.plan.keys:  # planned in another process, from other data or models
-            raise changed(f"source {recipe.source.component_name()}", "this process plans other units")
         began = time.time(), time.process_time()
         index = {info.id: position for position, info in enumerate(recipe.source.classes(ctx))}
         form = {
@@ -155,7 +220,7 @@ class Build:
         values: dict[str, Json] = {}
         with (
             used.cleared_if(lambda: any(one.status == "withheld" for one in (*unused, *failures))),
-            Shards(store, part=bool(part.unit)) as shards,
+            Shards(store, part=bool(part.unit), near=near) as shards,
             closing(pictures),  # if a generator raises, its traceback would keep this open
             closing(prefetch(items, AHEAD) if recipe.generate else pictures) as made_items,
         ):
@@ -226,9 +291,10 @@ class Finished:
 class Shards:
     """A unit's shards while they are written, one per group, and its rows. A part has one file for all groups."""
 
-    def __init__(self, store: Store, *, part: bool = False) -> None:
+    def __init__(self, store: Store, *, part: bool = False, near: bool = False) -> None:
         self.store = store
         self._part = part
+        self._near = near
         self._groups: set[str] = set()
         self._stack = ExitStack()
         self._writers: dict[str, ShardWriter] = {}
@@ -256,7 +322,7 @@ class Shards:
         for group in ordered(self._writers):
             writer = self._writers[group]
             writer.close()  # its hash becomes final before the file is moved
-            kept[group] = self.store.keep(writer.path, sha256=writer.sha256, samples=writer.samples)
+            kept[group] = self.store.keep(writer.path, sha256=writer.sha256, samples=writer.samples, near=self._near)
             rows += self._rows[group]
         return kept, rows, endings
 
@@ -330,7 +396,6 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
     rows = [receipt.rows for receipt in receipts]
     if not store.local:
         each(lambda info: store.path(info, ".parquet"), dict.fromkeys(rows))
-    table = read_table(store, rows, COUNTED)  # an edition has a row for every picture
     manifest = Manifest(
         dataset=recipe.dataset,
         version=recipe.version,
@@ -345,10 +410,8 @@ def seal_edition(job: Job, receipts: Sequence[Receipt], requests: ShardInfo | No
         shards=grouped(receipts),
         rows=rows,
         plan=requests,
-        counts=counts(table),
         sources=plan.size,
-        sources_edited=sources_edited(table),
-        licences=licences(table),
+        **totals(store, rows),  # an edition has a row for every picture
     )
     check_configs(recipe.configs, manifest)
     maker = recipe.generate[-1] if recipe.generate else None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from variorum.edition.editions import editions, resolve
 from variorum.edition.store import Store
-from variorum.machine.together import AT_ONCE, each
 from variorum.schemas.errors import StoreError
 from variorum.schemas.manifest import Receipt
 from variorum.stages.job import Job
@@ -57,7 +55,7 @@ def estimate(job: Job) -> Estimate:
     """Size, memory and time of a run, from receipts of the dataset's editions in the store."""
     store, plan = job.store, job.plan
     wanted = dict.fromkeys(key for part in plan.parts for key in (part.unit, part.key) if key)
-    receipts = _receipts(wanted, store)
+    receipts = store.receipts(wanted)
     there = store.sound((file for receipt in receipts.values() for file in receipt.files()), check=False)
     kept = {
         key: receipt
@@ -123,13 +121,7 @@ def _earlier(dataset: str, store: Store) -> list[Receipt]:
     if not versions:
         return []
     manifest = resolve(f"{dataset}@{versions[-1]}", store)
-    return list(_receipts(manifest.units, store).values())
-
-
-def _receipts(units: Iterable[str], store: Store) -> dict[str, Receipt]:
-    """By key, the receipts of those units that have one."""
-    found = each(store.receipt, units, at_once=1 if store.local else AT_ONCE)
-    return {receipt.unit: receipt for receipt in found if receipt}
+    return list(store.receipts(manifest.units).values())
 
 
 def _bytes(number: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from variorum.edition.shards import read_shard
-from variorum.edition.store import Store
+from variorum.edition.store import MANY, Store
 from variorum.edition.tables import joined_rows, read_unit
 from variorum.edition.units import row_groups
 from variorum.machine.progress import Advance
@@ -20,7 +20,7 @@ from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Receipt
 from variorum.stages.build import Shards
 from variorum.stages.job import Job, reopened
-from variorum.stages.plan import Unit
+from variorum.stages.plan import ALIKE, Unit
 
 
 class Join:
@@ -37,9 +37,10 @@ class Join:
         """The plan's units."""
         return self.job.plan.units
 
-    def kept(self, part: Unit) -> Receipt | None:
-        """The unit's receipt."""
-        return self.job.store.receipt(part.key)
+    def kept(self, parts: Sequence[Unit]) -> list[Receipt | None]:
+        """The units' receipts."""
+        there = self.job.store.receipts(part.key for part in parts)
+        return [there.get(part.key) for part in parts]
 
     def check(self) -> None:
         """Does nothing, because no model is needed."""
@@ -55,30 +56,32 @@ class Join:
         if part.key not in self.job.plan.keys:
             reopened.cache_clear()  # a worker that lives on looks at the data again
             raise changed(f"source {self.job.recipe.source.component_name()}", "this process plans other units")
-        receipts = _receipts(self._parts(part), store)
+        keys = [one.key for one in self.job.plan.parts_of(part)]
+        found = each(store.receipt, keys, at_once=1 if store.local else AT_ONCE)
+        done = self.join(part, [receipt for receipt in found if receipt])
+        advance(part.samples)
+        return done
+
+    def join(self, unit: Unit, receipts: Sequence[Receipt]) -> Receipt:
+        """`make` with the receipts of the unit's parts, in order."""
         try:
-            done = self._done(part) or self._joined(part, receipts)
+            done = self._done(unit) or self._joined(unit, receipts)
         except (CorruptShard, FileNotFoundError):
-            if not (found := self._done(part)):  # another process has joined them meanwhile, and removed them
+            if not (found := self._done(unit)):  # another process has joined them meanwhile, and removed them
                 raise
             done = found
-        for receipt in receipts:
-            store.drop_part(receipt)
-        advance(part.samples)
+        self.job.store.drop_parts(receipts)
         return done
 
     def _done(self, unit: Unit) -> Receipt | None:
         done = self.job.store.receipt(unit.key)
         return done if done and self.job.store.whole(done.files()) else None
 
-    def _parts(self, unit: Unit) -> list[Unit]:
-        return [part for part in self.job.plan.parts if part.unit == unit.key]
-
     def _joined(self, unit: Unit, receipts: Sequence[Receipt]) -> Receipt:
         """Write a unit's shards and table from its parts, and store its receipt."""
         store, classes = self.job.store, len(self.job.plan.classes)
         there = {receipt.unit for receipt in receipts}
-        if lost := [part for part in self._parts(unit) or [unit] if part.key not in there]:
+        if lost := [part for part in self.job.plan.parts_of(unit) or [unit] if part.key not in there]:
             raise CorruptShard(f"{lost[0]}: they aren't made yet, or were removed; run the recipe again")
         tables, failures = list[Any](), list[int]()
         with Shards(store) as shards:
@@ -103,16 +106,13 @@ class Join:
         )
 
 
-def drop(parts: Sequence[Unit], store: Store) -> None:
-    """Remove what is left of parts whose units have receipts."""
-    for receipt in _receipts(parts, store):
-        store.drop_part(receipt)
-
-
-def _receipts(parts: Sequence[Unit], store: Store) -> list[Receipt]:
-    """The receipts of those parts that have one, in order."""
-    found = each(lambda part: store.receipt(part.key), parts, at_once=1 if store.local else AT_ONCE)
-    return [receipt for receipt in found if receipt]
+def drop(units: Sequence[Unit], store: Store) -> None:
+    """Remove what killed processes left of the parts of units that have receipts."""
+    keys = {unit.key for unit in units}
+    begins = {key[:ALIKE] for key in keys}
+    there = store.recorded("units", many=len(keys) > MANY)
+    left = store.receipts(key for key in there - keys if key[:ALIKE] in begins)
+    store.drop_parts([*left.values()])
 
 
 def _copy(receipt: Receipt, table: Any, before: int, shards: Shards, store: Store) -> list[int]:

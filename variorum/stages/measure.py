@@ -91,17 +91,21 @@ class Measure:
         """The pieces."""
         return self.pieces
 
-    def kept(self, part: Piece) -> Tables | None:
-        """The tables, if each component has one."""
-        tables = self._named(part)
-        return Tables(tables=tables) if len(tables) == len(part.keys) else None
+    def kept(self, parts: Sequence[Piece]) -> list[Tables | None]:
+        """Each part's tables, if each component has one."""
+        named = zip(parts, self._named(parts), strict=True)
+        return [Tables(tables=tables) if len(tables) == len(part.keys) else None for part, tables in named]
 
-    def _named(self, part: Piece) -> dict[str, ShardInfo]:
-        """The tables that the store has records of. Editions that were measured long ago have one for each table."""
+    def _named(self, parts: Sequence[Piece]) -> list[dict[str, ShardInfo]]:
+        """Of each part, the tables that the store names. Those that were measured long ago have a record each."""
         store = self.job.store
-        first = store.tables(part.together) if self._looks_at(part) else {}
-        found = {name: first.get(key) or store.table(key) for name, key in part.keys.items()}
-        return {name: info for name, info in found.items() if info}
+        records = store.together(part.together for part in parts if self._looks_at(part))
+        first = [(part, records.get(part.together, {})) for part in parts]
+        single = store.tables(key for part, found in first for key in part.keys.values() if key not in found)
+        return [
+            {name: info for name, key in part.keys.items() if (info := found.get(key) or single.get(key))}
+            for part, found in first
+        ]
 
     def _looks_at(self, part: Piece) -> bool:
         """Return whether several detectors look at a shard of the edition, so that one record names their tables."""
@@ -125,7 +129,8 @@ class Measure:
             ModelFailed: a model raised; the message names the picture, if it is one.
         """
         store, ctx = self.job.store, self.job.judging
-        kept = {name: info for name, info in self._named(part).items() if store.whole([(info, ".parquet")])}
+        named = self._named([part])[0]
+        kept = {name: info for name, info in named.items() if store.whole([(info, ".parquet")])}
         todo = {name: measurer for name, measurer in self.measurers.items() if name not in kept}
         if not todo:
             return Tables(tables=kept)

@@ -6,8 +6,7 @@ So a receipt under a key means that the unit is finished, no matter which proces
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from variorum.models.filters import UNAVAILABLE
 from variorum.schemas.canonical import Json, digest, digests
@@ -19,6 +18,10 @@ from variorum.schemas.uses import deciding_models, optional_models, required_mod
 
 FORMAT = 2
 """Increased when the shards or the table of an unchanged recipe would change."""
+MOST = 100_000
+"""Parts of units that are handed out one by one; beyond that whole units are."""
+ALIKE = 32
+"""Characters with which the keys of a unit and of its parts begin, so that one listing finds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,23 @@ class Plan:
 
     units: tuple[Unit, ...]
     parts: tuple[Unit, ...]
-    """What is made at a time: units, or parts of them."""
+    """What is handed out: units, or parts of them unless there are more than `MOST`."""
+    step: int
+    """Source samples that are made at a time; a larger unit is made in parts."""
     size: int
     fingerprint: str
     classes: tuple[ClassInfo, ...]
     models: dict[str, str]
     filters: tuple[str, ...]
     keys: frozenset[str]
-    """Of the units and of the parts."""
+    """Of the units and of what is handed out."""
+
+    def parts_of(self, unit: Unit) -> tuple[Unit, ...]:
+        """The parts of a unit; none if it is made at a time."""
+        if unit.samples <= self.step:
+            return ()
+        ranges = ((start, min(start + self.step, unit.stop)) for start in range(unit.start, unit.stop, self.step))
+        return tuple(Unit(*ends, f"{unit.key[:ALIKE]}{digest([unit.key, *ends])[ALIKE:]}", unit.key) for ends in ranges)
 
 
 def plan(recipe: Recipe, ctx: Context) -> Plan:
@@ -106,18 +118,11 @@ def plan(recipe: Recipe, ctx: Context) -> Plan:
     keys = digests(identity, ({"start": start, "stop": stop} for start, stop in ranges))
     units = tuple(Unit(start, stop, key) for (start, stop), key in zip(ranges, keys, strict=True))
     fingerprint = digest([recipe.fingerprint(), [unit.key for unit in units]])
-    parts = tuple(part for unit in units for part in _parts(unit, recipe.samples_at_once))
-    all_keys = frozenset(unit.key for unit in (*units, *parts))
-    return Plan(units, parts, size, fingerprint, classes, models, tuple(filters), all_keys)
-
-
-def _parts(unit: Unit, step: int) -> Iterator[Unit]:
-    if unit.samples <= step:
-        yield unit
-        return
-    for start in range(unit.start, unit.stop, step):
-        stop = min(start + step, unit.stop)
-        yield Unit(start, stop, digest(["part", unit.key, start, stop]), unit.key)
+    whole = Plan(units, units, recipe.samples_at_once, size, fingerprint, classes, models, tuple(filters), frozenset())
+    parts = units
+    if sum(-(-unit.samples // whole.step) for unit in units) <= MOST:
+        parts = tuple(part for unit in units for part in whole.parts_of(unit) or (unit,))
+    return replace(whole, parts=parts, keys=frozenset(unit.key for unit in (*units, *parts)))
 
 
 def optional_pins(component: Component, ctx: Context) -> dict[str, str]:

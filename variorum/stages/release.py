@@ -19,16 +19,7 @@ from variorum.edition.ledgers import read_ledger
 from variorum.edition.samples import encode_record, read_record
 from variorum.edition.shards import PICTURES, alike, read_shard
 from variorum.edition.store import Store
-from variorum.edition.tables import (
-    COUNTED,
-    counts,
-    licences,
-    read_rows,
-    read_table,
-    read_unit,
-    rows_to_parquet,
-    sources_edited,
-)
+from variorum.edition.tables import read_rows, read_unit, rows_to_parquet, totals
 from variorum.edition.units import edition_units
 from variorum.edition.verdicts import OUT, read_verdicts, settle, verdicts_of
 from variorum.machine.progress import Advance
@@ -90,9 +81,11 @@ class Release:
         """The units of the release. Raises StoreError, as `release_units` does."""
         return release_units(self.manifest, self.ledger, self.job.store)
 
-    def kept(self, part: ReleaseUnit) -> Receipt | None:
-        """The receipt of the released unit."""
-        return part.receipt if part.key == part.receipt.unit else self.job.store.receipt(part.key)
+    def kept(self, parts: Sequence[ReleaseUnit]) -> list[Receipt | None]:
+        """The receipts of the released units."""
+        there = {part.key: part.receipt for part in parts if part.key == part.receipt.unit}
+        there |= self.job.store.receipts(part.key for part in parts if part.key not in there)
+        return [there.get(part.key) for part in parts]
 
     def check(self) -> None:
         """Does nothing, because no model is needed."""
@@ -271,7 +264,7 @@ def seal_release(
         listed: gives the release its own listings in place of the edition's, which name pictures that may be gone.
     """
     rows = [receipt.rows for receipt in receipts]
-    table, name = read_table(store, rows, COUNTED), f"{manifest.dataset}@{manifest.version}"
+    name = f"{manifest.dataset}@{manifest.version}"
     shards = grouped(receipts, manifest.format)
     members = alike([receipt.members for receipt in receipts if set(receipt.shards) - {QUARANTINE}], name)
     if QUARANTINE in shards:
@@ -287,9 +280,7 @@ def seal_release(
             "rows": rows,
             "listings": {},
             "ledger": ledger,
-            "counts": counts(table),
-            "sources_edited": sources_edited(table),
-            "licences": licences(table),
+            **totals(store, rows),
         }
     )
     released = seal(listed(released), store)

@@ -76,10 +76,10 @@ class Score:
         """One part, because a detector sees all pictures at once."""
         return [Scoring(self.detector, score_key(self.job, self.manifest, self.detector, self.columns))]
 
-    def kept(self, part: Scoring) -> Tables | None:
+    def kept(self, parts: Sequence[Scoring]) -> list[Tables | None]:
         """The table of its columns, if stored."""
-        info = self.job.store.table(part.key)
-        return Tables(tables={self.detector: info}) if info else None
+        there = self.job.store.tables(part.key for part in parts)
+        return [Tables(tables={self.detector: there[part.key]}) if part.key in there else None for part in parts]
 
     def check(self) -> None:
         """Raise ModelUnavailable if one of its models is missing."""

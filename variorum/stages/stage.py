@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from variorum.machine.progress import QUIET, Advance, Progress
-from variorum.machine.together import AT_ONCE, each
 from variorum.schemas.errors import StoreError, TemporaryError
 from variorum.schemas.manifest import Receipt, Tables
 from variorum.stages.job import Job
@@ -57,14 +56,22 @@ class Stage(Protocol[P, R_co]):
     def parts(self) -> Sequence[P]:
         """All of the work, in order."""
 
-    def kept(self, part: P) -> R_co | None:
-        """The store's record of a part, or None. Doesn't check that the files exist."""
+    def kept(self, parts: Sequence[P]) -> Sequence[R_co | None]:
+        """The store's record of each part, or None, with few requests. Doesn't check that the files exist."""
 
     def check(self) -> None:
         """Raise ModelUnavailable when a model is missing; called only if there is something to make."""
 
     def make(self, part: P, advance: Advance) -> R_co:
         """Do the work, store the result and return it; if another process was first, return its result."""
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A stage that keeps what is finished of a part, so that a lost worker's part is made from there on."""
+
+    def reached(self, part: Any) -> int:
+        """How much of a part is kept."""
 
 
 class Runner(Protocol):
@@ -83,8 +90,8 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
     A part whose files are damaged is made again.
     """
     parts, store = stage.parts(), stage.job.store
-    looked = each(stage.kept, parts, at_once=1 if store.local else AT_ONCE)
-    kept_parts = {part.key: result for part, result in zip(parts, looked, strict=True) if result is not None}
+    looked = zip(parts, stage.kept(parts), strict=True)
+    kept_parts = {part.key: result for part, result in looked if result is not None}
     sound = store.sound((file for result in kept_parts.values() for file in result.files()), progress)
     found = {
         key: result
@@ -103,7 +110,7 @@ def complete(stage: Stage[P, R], runner: Runner, progress: Progress = QUIET) -> 
 def check_next(stage: Stage[Any, Any]) -> None:
     """Check a stage before a runner starts, if its last part is to be made."""
     parts = stage.parts()
-    if parts and stage.kept(parts[-1]) is None:
+    if parts and stage.kept(parts[-1:]) == [None]:
         stage.check()
 
 

@@ -197,6 +197,21 @@ def test_an_old_listing_neither_repeats_work_nor_hides_what_is_gone(through, url
     assert other.whole(files)
 
 
+def test_records_are_found_by_divided_listings_and_removed_together(there, url, monkeypatch):
+    monkeypatch.setattr("variorum.edition.store.FEW", 2)
+    monkeypatch.setattr("variorum.edition.store.MANY", 4)
+    store = Store(url)
+    receipts = {one.unit: one for one in (made(store, number) for number in range(8))}
+    assert Store(url).receipts([*receipts, "0" * 64]) == receipts
+    unit = next(iter(receipts))
+    assert store.finished([unit, f"{unit[:32]}{'0' * 32}"], unit[:32]) == {unit}
+    files = [file for one in receipts.values() for file in one.files()]
+    assert store.whole(files)
+    store.drop_parts([*receipts.values()])
+    assert store.recorded("units", many=True) == set()
+    assert store.sound(files) == set()
+
+
 def test_others_see_what_was_written_at_once(there, url):
     reader = Store(url, writable=False)
     assert reader.listed("editions/*/*/manifest.json") == []

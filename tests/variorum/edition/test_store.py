@@ -26,7 +26,7 @@ from variorum.edition.editions import (
     write_beside,
 )
 from variorum.edition.shards import ShardWriter, read_shard
-from variorum.edition.store import Store
+from variorum.edition.store import FEW, Store
 from variorum.machine.retrying import hash_content
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import CorruptShard, StoreError, VersionDrift
@@ -92,6 +92,30 @@ def test_a_receipt_comes_back(store):
     assert store.receipt(key("u")) is None
     made = store.put_receipt(receipt(store))
     assert Store(store.url).receipt(key("u")) == made
+
+
+@pytest.mark.parametrize("number", [2, 30])
+def test_of_many_units_only_those_that_are_finished_are_read(store, monkeypatch, number):
+    done = {made.unit: made for made in (store.put_receipt(receipt(store, f"{n}")) for n in range(number))}
+    store.put("units/0.json", b"{")
+    if number > FEW:
+        monkeypatch.setattr(store, "receipt", lambda unit: done[unit])
+    missing = [key(f"none {n}") for n in range(number)]
+    assert store.receipts([*missing, *done, *done]) == done
+    assert store.recorded("units") == {*done, "0"}
+    assert store.tables(missing) == {}
+    tables = {name: made.rows for name, made in zip(missing, done.values(), strict=True)}
+    for name, info in tables.items():
+        store.put_table(name, info)
+    assert store.tables([*missing, *done]) == tables
+
+
+def test_units_whose_keys_begin_alike_are_found_by_one_listing(store):
+    alike = ["ab" * 16 + f"{n:032x}" for n in range(3)]
+    rows = store.keep_bytes(b"rows", ".parquet", samples=1)
+    for unit in (*alike[:2], key("u")):
+        store.put_receipt(Receipt(unit=unit, start=0, stop=1, shards={}, members=[], rows=rows))
+    assert store.finished(alike, alike[0][:32]) == {*alike[:2]}
 
 
 def test_a_lost_or_cut_object_means_not_done(store):
@@ -323,14 +347,30 @@ def test_a_sealed_version_does_not_move(store):
     assert resolve("d@1.0.0", store) == first
 
 
-def test_a_dev_version_moves_and_its_data_with_it(store):
-    seal(manifest(store, b"x", "1.0.0-dev"), store)
-    moved = seal(manifest(store, b"yy", "1.0.0-dev"), store)
-    assert resolve("d@1.0.0-dev", store) == moved
-    names = store.fs.ls(f"{folder_of(moved, store)}/data", detail=False)
-    assert [str(name).rsplit("/", 1)[-1] for name in names] == ["test-00000-of-00001.tar"]
-    data = store.fs.cat_file(names[0])
-    assert hashlib.sha256(data).hexdigest() == moved.shards["test"][0].sha256
+def test_a_dev_version_moves_and_its_data_with_it(local):
+    seal(manifest(local, b"x", "1.0.0-dev"), local)
+    moved = seal(manifest(local, b"yy", "1.0.0-dev"), local)
+    assert resolve("d@1.0.0-dev", local) == moved
+    (name,) = Path(folder_of(moved, local), "data").iterdir()
+    assert name.name == "test-00000-of-00001.tar"
+    assert hash_content(name) == moved.shards["test"][0].sha256
+
+
+def test_a_store_at_a_url_has_no_copies_and_those_of_older_versions_are_checked_and_go(store):
+    if store.local:
+        pytest.skip("a folder has links")
+    sealed = seal(manifest(store, b"x", "1.0.0-dev"), store)
+    name = f"{folder_of(sealed, store)}/data/test-00000-of-00001.tar"
+    assert not store.fs.exists(name)
+    assert check_data(sealed, store) == []
+    store.fs.cp_file(store.object(sealed.shards["test"][0], ".tar"), name)
+    assert check_data(sealed, store) == []
+    moved = manifest(store, b"yy", "1.0.0-dev")
+    assert check_data(moved, store) == [
+        f"{name}: content isn't the shard's; delete it, as a store at a URL needs no copies"
+    ]
+    seal(moved, store)
+    assert not store.fs.exists(name)
 
 
 def test_a_folder_that_another_process_removes_is_made_again(local, monkeypatch):
@@ -440,7 +480,7 @@ import resource, sys
 from pathlib import Path
 from variorum.schemas.errors import StoreError
 from test_store import put_shard, receipt
-from variorum.edition.store import Store
+from variorum.edition.store import FEW, Store
 store = Store(sys.argv[1])
 store.put_receipt(receipt(store, "small"))
 if sys.argv[2] == "limit":
@@ -509,7 +549,7 @@ def test_errors_of_other_files_are_not_blamed_on_the_store(local, tmp_path):
 
 HOLD = """
 import sys
-from variorum.edition.store import Store
+from variorum.edition.store import FEW, Store
 with Store(sys.argv[1]).temporary(".tar") as path:
     path.write_bytes(b"x")
     print(path.parent.name, flush=True)

@@ -92,11 +92,22 @@ class Counts(Progress):
         self.done += steps
 
 
-def mapped(engine, numbers, workers=1):
+class Resuming(Numbers):
+    """Keeps more of a part with each worker that is lost at it, up to a place that ends all of them."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.kept = most, 0
+
+    def reached(self, part):
+        self.kept = min(self.most, self.kept + 1)
+        return self.kept
+
+
+def mapped(engine, numbers, workers=1, stage=None):
     progress = Counts()
     with OnWorkers(engine, workers) as runner:
         try:
-            return runner.map(Numbers(), [Number(value) for value in numbers], progress), progress.done
+            return runner.map(stage or Numbers(), [Number(value) for value in numbers], progress), progress.done
         except Exception as error:
             error.done = progress.done
             raise
@@ -127,6 +138,14 @@ def test_a_part_that_ends_every_worker_is_given_up():
     with pytest.raises(TemporaryError, match=r"signal 9\), for the 3rd time.*fewer --workers"):
         mapped(engine, range(4))
     assert engine.made == [0, 1, 1, 1]
+
+
+def test_a_part_that_lost_workers_get_on_with_is_not_given_up():
+    assert mapped(Here(lost={1: 9}), range(4), stage=Resuming(9))[0] == [0, 1, 4, 9]
+    engine = Here(lost={1: 99})
+    with pytest.raises(TemporaryError, match="for the 3rd time"):
+        mapped(engine, range(4), stage=Resuming(5))
+    assert engine.made.count(1) == 5 + 2
 
 
 def test_workers_that_cannot_start_end_the_run():

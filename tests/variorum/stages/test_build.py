@@ -398,8 +398,7 @@ def test_a_part_of_a_damaged_unit_is_made_again_once(photos, store):
     assert file.stat().st_ino == before
 
 
-@pytest.mark.parametrize("seen", ["unit", "part"])
-def test_a_part_that_another_process_joins_meanwhile_is_not_made_again(photos, store, monkeypatch, seen):
+def test_a_part_that_another_process_joins_meanwhile_is_not_made_again(photos, store, monkeypatch):
     what = recipe(photos, {}, samples_per_shard=6, samples_per_part=2)
     stage = Build(Job(what, store))
     part = stage.parts()[0]
@@ -408,7 +407,7 @@ def test_a_part_that_another_process_joins_meanwhile_is_not_made_again(photos, s
 
     def joined_meanwhile(key):
         found = look(key)
-        if key == getattr(part, {"unit": "unit", "part": "key"}[seen]):
+        if key == part.key:
             made(what, Store(store.url))
         return found
 
@@ -445,12 +444,88 @@ def test_a_short_unit_without_parts_is_lost_before_the_others_are_joined(photos,
     assert verify(made(what, Store(store.url)), store) == []
 
 
+def test_a_listing_that_lacks_what_was_just_made_repeats_nothing(photos, monkeypatch):
+    store, what = Store(f"memory://{uuid.uuid4().hex}"), recipe(photos, {}, samples_per_shard=1)
+    monkeypatch.setattr("variorum.edition.store.FEW", 2)
+    done = [Build(Job(what, store)).make(unit, nothing) for unit in Job(what, store).plan.units[:6]]
+    monkeypatch.setattr("variorum.edition.bucket.listed_sizes", lambda *_, **__: {})
+    made(what, Store(store.url))
+    assert [store.receipt(one.unit) for one in done] == done
+
+
+# ── units that are handed out whole ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def whole_units(monkeypatch):
+    """As if there were too many parts to hand out singly."""
+    monkeypatch.setattr("variorum.stages.plan.MOST", 3)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Where the parts begin that are made."""
+    starts, write = [], Build.write
+
+    def noted(self, part, *args, **options):
+        starts.append(part.start)
+        return write(self, part, *args, **options)
+
+    monkeypatch.setattr(Build, "write", noted)
+    return starts
+
+
+IN_PARTS = {"samples_per_shard": 6, "samples_per_part": 1, "configs": "variant"}
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_a_unit_that_is_handed_out_whole_is_made_in_parts_each_once(photos, tmp_path, whole_units, written, kind):
+    whole = made(recipe(photos, {}, samples_per_shard=6, configs="variant"), Store(str(tmp_path / "whole")))
+    store = Store(str(tmp_path / "s") if kind == "folder" else f"memory://{uuid.uuid4().hex}")
+    stage = Build(Job(recipe(photos, {}, **IN_PARTS), store))
+    first, second = stage.parts()
+    parts = stage.job.plan.parts_of(first)
+    lost, half = stage.write(parts[0], nothing), stage.write(parts[3], nothing)
+    store.fs.rm_file(store.object(lost.part, ".part"))
+    steps = []
+    assert stage.make(first, steps.append).unit == first.key
+    assert sum(steps) == 6
+    manifest = made(recipe(photos, {}, **IN_PARTS), Store(store.url))
+    assert manifest.shards == whole.shards
+    assert verify(manifest, store) == []
+    assert sorted(written[4:]) == [start for start in range(12) if start != half.start]
+    assert store.recorded("units") == set(manifest.units) == {first.key, second.key}
+    assert not [path for path in store.fs.find(f"{store.root}/objects") if path.endswith(".part")]
+    assert not list((store.scratch.parent / "objects").glob("*.part"))
+
+
+def test_two_processes_that_make_one_unit_share_its_parts(photos, store, whole_units, written, monkeypatch):
+    what = recipe(photos, {}, **IN_PARTS)
+    monkeypatch.setattr("variorum.stages.build.AGAIN", 2)
+    one, other = Build(Job(what, store)), Build(Job(what, Store(store.url)))
+    unit = one.parts()[0]
+    parts, mine = one.job.plan.parts_of(unit), {}
+    left = one.left(unit, parts, mine)
+    first = next(left)
+    mine[first.key] = one.write(first, nothing)  # the other doesn't make it again
+    assert other.make(unit, nothing).unit == unit.key
+    again = [one.write(part, nothing) for part in left]  # at most one more, then it sees that the unit is finished
+    assert len(again) <= 1
+    assert len(written) == 6 + len(again)
+    assert one.joined(unit, parts, mine) == store.receipt(unit.key)
+    manifest = made(what, Store(store.url))
+    assert store.recorded("units") == set(manifest.units)
+    assert verify(manifest, store) == []
+
+
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.append(sys.argv[3])
+from variorum.stages import plan
+plan.MOST = int(sys.argv[4])
 from variorum.schemas.recipe import Recipe
 from variorum.pipeline import Job, Threads, build
 recipe = Recipe.parse({
@@ -464,9 +539,9 @@ build(Job(recipe, sys.argv[2]), Threads(2))
 PLUGINS = str(Path(__file__).parents[2] / "plugins")
 
 
-def start(photos: Path, url: str, seconds: float = 0.0) -> subprocess.Popen:
+def start(photos: Path, url: str, seconds: float = 0.0, most: int = 100) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(photos), url, PLUGINS],
+        [sys.executable, "-c", SCRIPT, str(photos), url, PLUGINS, str(most)],
         env={**os.environ, "PROBE_SECONDS": str(seconds)},
         stdout=subprocess.PIPE,
         text=True,
@@ -483,12 +558,15 @@ def stamps(url: str) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in Path(url, "units").glob("*.json")}
 
 
-def killed_at(photos: Path, url: str, times: list[float], seconds: float) -> int:
-    """Kill the build after each of these times, let it finish; returns how many units the killed ones had done."""
+def killed_at(photos: Path, url: str, times: list[float], seconds: float, most: int = 100) -> int:
+    """Kill the build after each of these times, let it finish; returns how many units the killed ones had done.
+
+    With more than `most` parts, units are handed out whole.
+    """
     done = 0
     for after in times:
         before = stamps(url)
-        process = start(photos, url, seconds)
+        process = start(photos, url, seconds, most)
         process.stdout.readline()
         time.sleep(after)
         process.send_signal(signal.SIGKILL)
@@ -498,7 +576,7 @@ def killed_at(photos: Path, url: str, times: list[float], seconds: float) -> int
         assert all(now.get(path, stamp) == stamp for path, stamp in before.items()), "a finished part was done again"
         done = len(now)
     before = stamps(url)
-    finish(start(photos, url, seconds))
+    finish(start(photos, url, seconds, most))
     now = stamps(url)
     assert all(now.get(path, stamp) == stamp for path, stamp in before.items()), "a finished part was done again"
     assert list(Path(url, "tmp").iterdir()) == []
@@ -510,9 +588,10 @@ def undisturbed(photos: Path, store: Path) -> None:
     build(Job(recipe(photos, {"quarantine": "coffee"}, **in_parts), str(store)))
 
 
-def test_killed_builds_end_as_the_undisturbed_one(photos, tmp_path):
+@pytest.mark.parametrize("most", [100, 3])
+def test_killed_builds_end_as_the_undisturbed_one(photos, tmp_path, most):
     undisturbed(photos, tmp_path / "whole")
-    killed_at(photos, str(tmp_path / "killed"), [0.1, 0.3], 0.05)
+    killed_at(photos, str(tmp_path / "killed"), [0.1, 0.3], 0.05, most)
     assert tree(str(tmp_path / "killed")) == tree(str(tmp_path / "whole"))
 
 
