@@ -218,10 +218,10 @@ def test_a_record_of_several_tables_loses_none_to_another_process(store):
     first, second, other = (store.keep_bytes(text, ".parquet", samples=1) for text in (b"1", b"2", b"3"))
     store.put_tables(keys[0], {keys[1]: first})
     store.put_tables(keys[0], {keys[1]: first, keys[2]: second})  # of a process that looked before the first had ended
-    assert store.tables(keys[0]) == {keys[1]: first}
+    assert store.together([keys[0]])[keys[0]] == {keys[1]: first}
     assert (store.table(keys[1]), store.table(keys[2])) == (None, second)
     store.put_tables(keys[0], {keys[1]: other, keys[3]: first})  # its own first table was damaged
-    assert store.tables(keys[0]) == {keys[1]: other, keys[3]: first}
+    assert store.together([keys[0]])[keys[0]] == {keys[1]: other, keys[3]: first}
 
 
 # ── references ───────────────────────────────────────────────────────────────────────────────────────────────────────
