@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 from timing import measure
 
-from variorum.curation.labels.nearest import BLOCK, nearest
+from variorum.kit.embeddings.nearest import BLOCK, nearest
 from variorum.kit.embeddings.rows import normalised
 
 K, MOST_TIMES_PEER = 10, 1.0

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from variorum.curation.labels.nearest import nearest
+from variorum.kit.embeddings.nearest import nearest
 from variorum.curation.labels.transition import MOST_CLASSES, estimate_transition, trust
 from variorum.curation.labels.votes import count_votes, plain_votes, similarity_votes
 from variorum.kit.embeddings.rows import normalised

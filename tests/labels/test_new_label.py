@@ -7,7 +7,7 @@ from label_noise import symmetric
 from scipy.special import softmax
 from scipy.stats import binomtest, kstest
 
-from variorum.curation.labels.nearest import nearest
+from variorum.kit.embeddings.nearest import nearest
 from variorum.curation.labels.neighbours import Neighbours
 from variorum.curation.labels.new_label import (
     TRIED,
