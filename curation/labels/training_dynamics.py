@@ -2,19 +2,23 @@
 
 Wrong labels are learned late. The head is regularised towards its early predictions (`curation.labels.training`);
 otherwise it would memorise all wrong labels within a few passes, and later epochs would count against the right ones.
+
+A large edition is dealt into parts of at most 200,000 pictures, each with a head of its own. So all pictures are
+recorded while a head is trained on them. A head that is fitted on a sample has seen the labels of some pictures and not
+those of others, whose losses are higher then: they couldn't be compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from variorum.curation.labels.training import Dynamics, train
-from variorum.kit.embeddings.rows import normalised, standardised
-from variorum.kit.labels.classes import id_ranks, spread
+from variorum.kit.embeddings.rows import normalised, standardised, usable_rows
+from variorum.kit.labels.classes import LARGE, blank, id_ranks, places
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -22,6 +26,10 @@ from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints, Reals, Singles
+
+
+FEWEST = 50
+"""A part has at least this many pictures of each class, if need be from other parts, to learn rare classes too."""
 
 
 class TrainingDynamics(Detector):
@@ -77,17 +85,26 @@ class TrainingDynamics(Detector):
         k = max(len(classes), 1)
         if n and not len(classes):
             raise RecipeError(f"curate.{self.component_name()}: no picture has a label; remove it from the recipe")
-        x = normalised(table["features.embedding"]) if n else np.zeros((0, 1), np.float32)
-        y[np.isnan(x[:, 0])] = -1
-        judged = np.flatnonzero(y >= 0)
-        rows = judged[np.argsort(id_ranks(table)[judged])]
-        inputs, labels = standardised(x[rows], np.ones(len(rows), bool)), y[rows]
-        found = columns(self.train(inputs, labels, k, ctx, "head"), labels, elr=self.elr > 0)
-        if self.fake_class:
-            fake, drawn = with_fake_class(labels, k, ctx.rng(self.component_name(), "", "fake class"))
-            margin = self.train(inputs, fake, k + 1, ctx, "head of the fake class").margin
-            found["fake_margin"] = np.where(drawn, margin, np.nan)
-        return {name: spread(values, rows, n) for name, values in found.items()}
+        embedding = table["features.embedding"] if n else np.zeros((0, 1), np.float32)
+        rows = np.flatnonzero((y >= 0) & usable_rows(embedding))
+        rows = rows[np.argsort(id_ranks(table)[rows])]
+        given, found = y[rows], dict[str, Any]()
+        for number, (own, fitted) in enumerate(parts(given, k)):
+            x, labels = normalised(embedding[rows[fitted]]), given[fitted]
+            x = standardised(x, np.ones(len(x), bool))
+            part = f" {number}" if number else ""
+            learned = columns(self.train(x, labels, k, ctx, f"head{part}"), labels, elr=self.elr > 0)
+            if self.fake_class:
+                fake, drawn = with_fake_class(labels, k, ctx.rng(self.component_name(), "", f"fake class{part}"))
+                margin = self.train(x, fake, k + 1, ctx, f"head of the fake class{part}").margin
+                learned["fake_margin"] = np.where(drawn, margin, np.nan)
+            recorded = np.searchsorted(fitted, own)
+            for name, values in learned.items():
+                if name not in found:
+                    found[name] = blank(values, n, ctx.store)
+                found[name][rows[own]] = values[recorded]
+        found["rank_in_class"][rows] = rank_in_class(found["mean_loss"][rows], given)
+        return found
 
     def train(self, x: Singles, y: Ints, k: int, ctx: Context, purpose: str) -> Dynamics:
         """A head's dynamics with this detector's settings."""
@@ -131,6 +148,26 @@ def columns(dynamics: Dynamics, y: Ints, *, elr: bool) -> dict[str, Array]:
         "agreement": got.mean(axis=1),
     }
     return {**found, "elr_target": dynamics.target.astype(np.float16)} if elr else found
+
+
+def parts(y: Ints, k: int) -> Iterator[tuple[Ints, Ints]]:
+    """Deal N labelled samples into parts of at most `LARGE`, every class evenly; N samples or fewer are one part.
+
+    Args:
+        y: labels `[N]` in 0..k-1, in the order of the ids.
+        k: number of classes.
+
+    Yields:
+        The samples of a part, and those that its head is fitted on: the same, and others of rare classes.
+    """
+    count = max(1, -(-len(y) // LARGE))
+    part = np.empty(len(y), dtype=np.int64)
+    part[np.argsort(y, kind="stable")] = np.arange(len(y)) % count
+    for number in range(count):
+        own, others = np.flatnonzero(part == number), np.flatnonzero(part != number)
+        lacking = FEWEST - np.bincount(y[own], minlength=k)
+        lent = others[places(y[others], k) < lacking[y[others]]]
+        yield own, np.sort(np.concatenate([own, lent]))
 
 
 def rank_in_class(values: Reals, y: Ints) -> Floats:

@@ -20,7 +20,7 @@ ALL = slice(None)
 
 
 def plain_votes(index: Indices, y: Ints, prior_power: float, rows: slice = ALL) -> tuple[Ints, Reals]:
-    """One vote per neighbour: labels and weights `[n, k]` of some `rows`; a vote for class c weighs 1 / n_c^prior_power.
+    """One vote per neighbour: labels and weights `[n, k]` of `rows`; a vote for class c weighs 1 / n_c^prior_power.
 
     Deep kNN (Bahri, Jiang, Gupta, "Deep k-NN for Noisy Labels", ICML 2020) uses a `prior_power` of 0.
     """

@@ -1,7 +1,7 @@
 """Arrays that may be larger than the memory.
 
-A large array is a file that is mapped into memory. If memory gets short, the system writes it out and reads it again when
-it is asked for. It behaves like any other array, and costs disk in place of memory.
+A large array is a file that is mapped into memory. If memory gets short, the system writes it out and reads it again
+when it is asked for. It behaves like any other array, and costs disk in place of memory.
 """
 
 from __future__ import annotations

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.kit.embeddings.rows import normalised
-from variorum.machine.scratch import scratch
+from variorum.kit.embeddings.rows import normalised, taken, thinned
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Ints, Reals, Singles
+    from variorum.arrays import Array, Bools, Ints, Singles
 
 Indices: TypeAlias = NDArray[np.int32]
 
@@ -35,6 +34,8 @@ LEARNT_ON = 32
 """Rows for each cluster that its centre is learnt from."""
 ROUNDS = 6
 """Rounds of k-means. Further ones hardly raise the recall."""
+MOVED = 1 << 18
+"""Rows that are brought back to their order at a time."""
 QUERIES = 1_000
 """Rows whose exact neighbours are searched for, to measure the recall."""
 SAME = 1e-6
@@ -61,14 +62,16 @@ class Clusters:
     """Rows of embeddings, sorted by cluster.
 
     Attributes:
-        order: `[M]` numbers of the rows, cluster by cluster.
-        vectors: `[M, d]` in this order, as they were given.
+        order: `[M]` places of the rows as they were given, cluster by cluster.
+        vectors: `[M, d]` in this order, of any length.
+        by_id: `[M]` the same places in an order that doesn't depend on that of the table.
         pieces: slices of the order; a cluster is one piece, or several if it is large.
         near: for each piece, the later pieces that it is compared with.
     """
 
     order: Ints
     vectors: Array
+    by_id: Ints
     pieces: Sequence[slice]
     near: Sequence[Ints]
 
@@ -77,18 +80,18 @@ class Clusters:
         return normalised(self.vectors[piece])
 
 
-def clusters(embedding: Array, rows: Ints, first: Ints, rng: np.random.Generator, store: str = "") -> Clusters:
+def clusters(embedding: Array, rows: Ints, by_id: Ints, rng: np.random.Generator, store: str = "") -> Clusters:
     """Sort rows into clusters of similar ones, by k-means on a sample.
 
     Args:
         embedding: `[N, d]`.
         rows: `[M]` the rows to sort; each has a direction.
-        first: `[M]` the same rows in an order that doesn't depend on that of the table; the sample comes from its start.
+        by_id: `[M]` places in `rows` in the order of the ids, so that the sample doesn't depend on the table's order.
         rng: draws the first centres.
         store: see `scratch`.
     """
     count = max(1, round(CLUSTERS * len(rows) ** 0.5))
-    sample = normalised(embedding[first[: LEARNT_ON * count]])
+    sample = normalised(embedding[rows[thinned(by_id, LEARNT_ON * count)]])
     centres = sample[rng.permutation(len(sample))[:count]]
     for _ in range(ROUNDS):
         centres = _means(sample, _closest(sample, centres), centres)
@@ -97,32 +100,38 @@ def clusters(embedding: Array, rows: Ints, first: Ints, rng: np.random.Generator
         some = slice(start, start + BLOCK)
         cluster[some] = _closest(normalised(embedding[rows[some]]), centres)
     order = np.argsort(cluster, kind="stable")
-    vectors = scratch((len(rows), embedding.shape[1]), embedding.dtype, store)
-    for start in range(0, len(rows), BLOCK):
-        vectors[start : start + BLOCK] = embedding[rows[order[start : start + BLOCK]]]
+    vectors = taken(embedding, rows[order], store)
     ends = np.cumsum(np.bincount(cluster, minlength=len(centres)))
     pieces, owner = list[slice](), list[int]()
     for number, (start, end) in enumerate(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)):
         for low in range(start, end, 2 * BLOCK):
             pieces.append(slice(low, min(low + 2 * BLOCK, end)))
             owner.append(number)
-    return Clusters(rows[order], vectors, pieces, list(_later(_near(centres), np.array(owner, dtype=np.int64))))
+    return Clusters(order, vectors, by_id, pieces, list(_later(_near(centres), np.array(owner, dtype=np.int64))))
 
 
-def near_neighbours(found: Clusters, k: int) -> tuple[Indices, Singles]:
-    """As `nearest`, but only among near clusters; row numbers are places in `found.order`."""
-    return _graph(len(found.order), k, found.pieces, found.rows, lambda number: found.near[number])
+def nearest_in_clusters(found: Clusters, k: int) -> tuple[Indices, Singles, float]:
+    """As `nearest`, but only among near clusters, and the recall, measured on `QUERIES` rows."""
+    near, similar = _graph(len(found.order), k, found.pieces, found.rows, lambda number: found.near[number])
+    place = np.argsort(found.order)
+    share = recall(found, near, place[thinned(found.by_id, QUERIES)])
+    index, similarity = np.empty_like(near), np.empty_like(similar)
+    for start in range(0, len(place), MOVED):
+        some = place[start : start + MOVED]
+        index[start : start + MOVED] = np.where(near[some] < 0, -1, found.order[near[some]])
+        similarity[start : start + MOVED] = similar[some]
+    return index, similarity, share
 
 
-def recall(found: Clusters, index: Indices, asked: Ints, k: int) -> float:
-    """Share of the k exact neighbours of some rows that were found; a neighbour as near as the last one counts as it.
+def recall(found: Clusters, index: Indices, asked: Ints) -> float:
+    """Share of the exact neighbours of some rows that were found; those as near as the last one are as good.
 
     Args:
         found: the rows.
-        index: `[M, k]` from `near_neighbours`.
-        asked: places of the rows to check.
-        k: neighbours per row.
+        index: `[M, k]` places of the neighbours among the sorted vectors, -1 for none.
+        asked: places of the rows to check, among the sorted vectors.
     """
+    k = index.shape[1]
     mine = normalised(found.vectors[asked])
     best = np.full((len(asked), k), -np.inf, dtype=np.float32)
     for start in range(0, len(found.order), BLOCK):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from variorum.machine.scratch import scratch
+
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints, Singles
 
@@ -70,6 +72,14 @@ def blocks(embedding: Array, rows: Ints) -> Iterator[tuple[slice, Floats]]:
     for start in range(0, len(rows), BLOCK):
         part = slice(start, start + BLOCK)
         yield part, embedding[rows[part]].astype(np.float64)
+
+
+def taken(vectors: Array, rows: Ints, store: str = "") -> Array:
+    """These rows of `[N, d]`, copied block by block to where there is room, as `scratch` says."""
+    some = scratch((len(rows), *vectors.shape[1:]), vectors.dtype, store)
+    for start in range(0, len(rows), BLOCK):
+        some[start : start + BLOCK] = vectors[rows[start : start + BLOCK]]
+    return some
 
 
 def thinned(rows: Ints, at_most: int) -> Ints:
