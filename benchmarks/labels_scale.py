@@ -79,9 +79,8 @@ class WithVectors(Enlarged):
         return table.append_column(EMBEDDING, pa.chunked_array([arrow_column(found)]))
 
 
-def opened(folder: Path, fit_on: int, epochs: int) -> tuple[Job, Manifest, Ledger]:
+def opened(folder: Path, settings: list[str]) -> tuple[Job, Manifest, Ledger]:
     """Read what other processes left in the folder."""
-    settings = [f"curate.probabilities.fit_on={fit_on}", f"curate.training_dynamics.epochs={epochs}"]
     job = Job(load_recipe("curate_folder", settings), str(folder / "store"), trust=True)
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     return job, manifest, Ledger.model_validate_json((folder / "columns.json").read_text())
@@ -101,11 +100,13 @@ def make(rows: int, folder: Path) -> None:
     (folder / "columns.json").write_text(ledger.model_dump_json())
 
 
-def scoring(folder: Path, detector: str, fit_on: int, epochs: int) -> dict[str, Any]:
+def scoring(folder: Path, detector: str, settings: list[str]) -> dict[str, Any]:
     """Score with one detector in this process, keep its columns for the next ones, and say what it cost."""
-    job, manifest, ledger = opened(folder, fit_on, epochs)
+    job, manifest, ledger = opened(folder, settings)
     columns = Columns(ledger.measured, ledger.scored)
-    stage = Score(job, manifest, detector, replace(columns, scored={**ledger.scored}))
+    stage = Score(
+        job, manifest, detector, replace(columns, scored={n: i for n, i in ledger.scored.items() if n != detector})
+    )
     peak, done = [anonymous()], threading.Event()
 
     def watch() -> None:
@@ -148,13 +149,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--only", nargs="+", default=DETECTORS, help="detectors to run, in this order")
-    parser.add_argument("--fit-on", type=int, default=200_000, help="pictures that fit a head of `probabilities`")
-    parser.add_argument("--epochs", type=int, default=60, help="epochs of `training_dynamics`")
+    parser.add_argument("--set", action="append", default=[], help="another setting of the recipe")
     parser.add_argument("--folder", type=Path, help="keep the edition here and go on with what is there")
     parser.add_argument("--score", help="score with this detector, on what is in the folder")
     options = parser.parse_args()
     if options.score:
-        print(json.dumps(scoring(options.folder, options.score, options.fit_on, options.epochs)))
+        print(json.dumps(scoring(options.folder, options.score, options.set)))
         return
     for rows in options.rows:
         with tempfile.TemporaryDirectory() as place:
@@ -162,7 +162,7 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "columns.json").exists():
                 make(rows, folder)
-            settings = ["--fit-on", str(options.fit_on), "--epochs", str(options.epochs)]
+            settings = [word for setting in options.set for word in ("--set", setting)]
             for detector in options.only:
                 command = [sys.executable, __file__, "--folder", str(folder), "--score", detector, *settings]
                 found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)

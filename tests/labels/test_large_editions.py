@@ -65,7 +65,7 @@ def test_distances_of_a_large_edition_follow_those_of_the_whole(noisy, request):
     whole = scores(step, table)
     request.getfixturevalue("small")
     split = scores(step, table)
-    assert np.abs(whole["label_share"] - split["label_share"]).mean() < 0.1
+    assert np.abs(whole["label_share"] - split["label_share"]).mean() < 0.2
     for name in ("relative", "mahalanobis", "neighbour_distance"):
         assert spearmanr(whole[name], split[name])[0] > 0.7, name
     assert (whole["agrees"] == split["agrees"]).mean() > 0.95
