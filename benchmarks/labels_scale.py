@@ -1,9 +1,9 @@
 """Scoring a million and more pictures by the detectors of `curate_folder` that read vectors: time and memory.
 
-The edition is that of `rules_decide.py`, with 99 classes and embeddings: those of tiles of packaged photographs, moved by
-an offset of each class and by noise. A fifth of the labels is wrong. Each detector scores in a process of its own and
-reads what those before it scored. Memory is what the process can't drop: arrays in files that are mapped into memory
-(`variorum.machine.scratch`) are written to disk and dropped if memory gets short. Limit: reading every embedding once.
+The edition is that of `rules_decide.py`, with 99 classes and embeddings: those of tiles of packaged photographs, moved
+by an offset of each class and by noise. A fifth of the labels is wrong. Each detector scores in a process of its own
+and reads what those before it scored. Memory is what the process can't drop: arrays in files that are mapped into
+memory (`variorum.machine.scratch`) are written to disk and dropped if memory gets short.
 """
 
 from __future__ import annotations
