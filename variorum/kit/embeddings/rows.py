@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def usable_rows(embedding: Array) -> Bools:
     return _by_block(embedding, lambda block: np.isfinite(block).all(axis=1) & block.any(axis=1))
 
 
-def _by_block(embedding: Array, holds: Callable[[Array], Bools]) -> Bools:
+def _by_block(embedding: Array, holds: Callable[[Array], Any]) -> Bools:
     found = np.empty(len(embedding), dtype=bool)
     for start in range(0, len(embedding), BLOCK):
         found[start : start + BLOCK] = holds(embedding[start : start + BLOCK])
