@@ -3,22 +3,23 @@
 Wrong labels are learned late. The head is regularised towards its early predictions (`curation.labels.training`);
 otherwise it would memorise all wrong labels within a few passes, and later epochs would count against the right ones.
 
-A large edition is dealt into parts of at most 200,000 pictures, each with a head of its own. So all pictures are
-recorded while a head is trained on them. A head that is fitted on a sample has seen the labels of some pictures and not
-those of others, whose losses are higher then: they couldn't be compared.
+A large edition is dealt into halves, and a head is trained on a sample of each. What is recorded is how well it predicts
+the other half, whose labels it never sees. So all pictures are recorded in the same way. The losses of pictures that a
+head is trained on are smaller, and couldn't be compared with those of others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from variorum.curation.labels.training import Dynamics, train
-from variorum.kit.embeddings.rows import normalised, standardised, usable_rows
-from variorum.kit.labels.classes import LARGE, blank, id_ranks, places
+from variorum.curation.labels.training import Dynamics, observe, train
+from variorum.kit.embeddings.rows import mean_and_deviation, normalised, standardised, usable_rows
+from variorum.kit.labels.classes import LARGE, blank, id_ranks, same_share
+from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 
 FEWEST = 50
-"""A part has at least this many pictures of each class, if need be from other parts, to learn rare classes too."""
+"""A head of a half is trained on at least this many pictures of each class that has them, however rare it is."""
+OBSERVED = 1 << 16
+"""Pictures that a head observes at a time."""
 
 
 class TrainingDynamics(Detector):
@@ -89,25 +92,65 @@ class TrainingDynamics(Detector):
         rows = np.flatnonzero((y >= 0) & usable_rows(embedding))
         rows = rows[np.argsort(id_ranks(table)[rows])]
         given, found = y[rows], dict[str, Any]()
-        for number, (own, fitted) in enumerate(parts(given, k)):
-            x, labels = normalised(embedding[rows[fitted]]), given[fitted]
-            x = standardised(x, np.ones(len(x), bool))
-            part = f" {number}" if number else ""
-            learned = columns(self.train(x, labels, k, ctx, f"head{part}"), labels, elr=self.elr > 0)
+        learned: Iterable[tuple[Ints, dict[str, Array]]]
+        if len(rows) > LARGE:
+            learned = self.halves(table, embedding, rows, given, k, ctx)
+        else:
+            x = standardised(normalised(embedding[rows]), np.ones(len(rows), bool))
+            whole = columns(self.train(x, given, k, ctx, "head"), given, elr=self.elr > 0)
             if self.fake_class:
-                fake, drawn = with_fake_class(labels, k, ctx.rng(self.component_name(), "", f"fake class{part}"))
-                margin = self.train(x, fake, k + 1, ctx, f"head of the fake class{part}").margin
-                learned["fake_margin"] = np.where(drawn, margin, np.nan)
-            recorded = np.searchsorted(fitted, own)
-            for name, values in learned.items():
+                fake, drawn = with_fake_class(given, k, ctx.rng(self.component_name(), "", "fake class"))
+                margin = self.train(x, fake, k + 1, ctx, "head of the fake class").margin
+                whole["fake_margin"] = np.where(drawn, margin, np.nan)
+            learned = [(np.arange(len(rows)), whole)]
+        for places, values in learned:
+            for name, value in values.items():
                 if name not in found:
-                    found[name] = blank(values, n, ctx.store)
-                found[name][rows[own]] = values[recorded]
+                    found[name] = blank(value, n, ctx.store)
+                found[name][rows[places]] = value
         found["rank_in_class"][rows] = rank_in_class(found["mean_loss"][rows], given)
         return found
 
-    def train(self, x: Singles, y: Ints, k: int, ctx: Context, purpose: str) -> Dynamics:
-        """A head's dynamics with this detector's settings."""
+    def halves(
+        self, table: Table, embedding: Array, rows: Ints, y: Ints, k: int, ctx: Context
+    ) -> Iterator[tuple[Ints, dict[str, Array]]]:
+        """Train a head on a sample of each half, and give the columns of the other half, block by block.
+
+        Args:
+            table: the edition.
+            embedding: `[N, d]` of all pictures.
+            rows: `[M]` those that are judged, in the order of their ids.
+            y: `[M]` their labels in 0..k-1.
+            k: number of classes.
+            ctx: gives the seeds.
+        """
+        name = self.component_name()
+        labels = np.full(len(table), -1)
+        labels[rows] = y
+        half = dealt_folds(table, labels, 2, ctx.rng(name, "", "halves"), copies=False)[rows]
+        for number in range(2):
+            own, others = np.flatnonzero(half == number), np.flatnonzero(half != number)
+            fitted = own[same_share(y[own], LARGE, ctx.rng(name, "", f"half {number}"), FEWEST)]
+            x = normalised(embedding[rows[fitted]])
+            mean, deviation = mean_and_deviation(x)
+            x = (x - mean) / deviation
+            networks, extra = list[Any](), list[Any]()
+            self.train(x, y[fitted], k, ctx, f"head {number}", networks)
+            if self.fake_class:
+                fake, drawn = with_fake_class(y[fitted], k, ctx.rng(name, "", f"fake class {number}"))
+                margin = self.train(x, fake, k + 1, ctx, f"head of the fake class {number}").margin
+                extra = [(fitted[drawn], margin[drawn])]
+            for start in range(0, len(others), OBSERVED):
+                some = others[start : start + OBSERVED]
+                x = (normalised(embedding[rows[some]]) - mean) / deviation
+                yield some, columns(observe(networks, x, y[some], k, self.elr_momentum), y[some], elr=self.elr > 0)
+            for some, margin in extra:
+                yield some, {"fake_margin": margin}
+
+    def train(
+        self, x: Singles, y: Ints, k: int, ctx: Context, purpose: str, networks: list[Any] | None = None
+    ) -> Dynamics:
+        """A head's dynamics with this detector's settings; `networks` as in `training.train`."""
         return train(
             x,
             y,
@@ -119,6 +162,7 @@ class TrainingDynamics(Detector):
             learning_rate=self.learning_rate,
             elr=self.elr,
             elr_momentum=self.elr_momentum,
+            networks=networks,
         )
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -148,26 +192,6 @@ def columns(dynamics: Dynamics, y: Ints, *, elr: bool) -> dict[str, Array]:
         "agreement": got.mean(axis=1),
     }
     return {**found, "elr_target": dynamics.target.astype(np.float16)} if elr else found
-
-
-def parts(y: Ints, k: int) -> Iterator[tuple[Ints, Ints]]:
-    """Deal N labelled samples into parts of at most `LARGE`, every class evenly; N samples or fewer are one part.
-
-    Args:
-        y: labels `[N]` in 0..k-1, in the order of the ids.
-        k: number of classes.
-
-    Yields:
-        The samples of a part, and those that its head is fitted on: the same, and others of rare classes.
-    """
-    count = max(1, -(-len(y) // LARGE))
-    part = np.empty(len(y), dtype=np.int64)
-    part[np.argsort(y, kind="stable")] = np.arange(len(y)) % count
-    for number in range(count):
-        own, others = np.flatnonzero(part == number), np.flatnonzero(part != number)
-        lacking = FEWEST - np.bincount(y[own], minlength=k)
-        lent = others[places(y[others], k) < lacking[y[others]]]
-        yield own, np.sort(np.concatenate([own, lent]))
 
 
 def rank_in_class(values: Reals, y: Ints) -> Floats:

@@ -7,16 +7,17 @@ from label_noise import digits, symmetric
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
-from variorum.curation.labels import neighbours, probabilities, training_dynamics
+from variorum.curation.labels import neighbours, probabilities, training, training_dynamics
 from variorum.curation.labels.early_learning import EarlyLearning, against_targets
 from variorum.curation.labels.neighbours import Neighbours
 from variorum.curation.labels.probabilities import Probabilities
-from variorum.curation.labels.training_dynamics import TrainingDynamics, parts
+from variorum.curation.labels.training_dynamics import TrainingDynamics
 from variorum.curation.quality import out_of_distribution
 from variorum.curation.quality.out_of_distribution import OutOfDistribution
 from variorum.kit.embeddings import nearest as search
 from variorum.kit.embeddings.nearest import clusters, nearest, nearest_in_clusters
 from variorum.kit.embeddings.rows import normalised
+from variorum.kit.labels.classes import same_share
 from variorum.machine import scratch
 from variorum.schemas.component import Context
 from variorum.schemas.errors import StoreError
@@ -91,19 +92,33 @@ def test_neither_the_order_of_the_rows_nor_the_size_of_blocks_matters(noisy, sma
             assert (again[name] == values[order]).mean() > 0.999, name
 
 
-def test_a_part_learns_rare_classes_and_every_picture_is_recorded_once(monkeypatch):
-    monkeypatch.setattr(training_dynamics, "LARGE", 1000)
-    y = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [2400, 560, 60]))
-    dealt = list(parts(y, 3))
-    assert len(dealt) == 4
-    assert np.array_equal(np.sort(np.concatenate([own for own, _ in dealt])), np.arange(len(y)))
-    for own, fitted in dealt:
-        assert np.isin(own, fitted).all()
-        assert np.bincount(y[own]).tolist() == [600, 140, 15]
-        assert np.bincount(y[fitted]).tolist() == [600, 140, 50]
-    whole = list(parts(y[:1000], 3))
-    assert [one.tolist() for one in whole[0]] == [list(range(1000))] * 2
-    assert len(whole) == 1
+def test_a_sample_has_some_of_every_class_whatever_its_size():
+    y = np.repeat([0, 1, 2], [2400, 560, 30])
+    taken = same_share(y, 1000, np.random.default_rng(0), 50)
+    assert np.bincount(y[taken]).tolist() == [802, 187, 30]
+
+
+def test_no_head_records_a_picture_that_it_has_seen(noisy, small, monkeypatch):
+    """With a whole half as the sample, every picture is trained on by one head and recorded by the other."""
+    table, _ = noisy
+    seen, recorded = [], []
+
+    def trained(x, y, k, **settings):
+        seen.append(x.copy())
+        return training.train(x, y, k, **settings)
+
+    def observed(networks, x, y, k, momentum):
+        recorded.append(x.copy())
+        return training.observe(networks, x, y, k, momentum)
+
+    monkeypatch.setattr(training_dynamics, "LARGE", 900)
+    monkeypatch.setattr(training_dynamics, "train", trained)
+    monkeypatch.setattr(training_dynamics, "observe", observed)
+    scores(TrainingDynamics(**{**BRIEF, "epochs": 1}), table)
+    assert [len(x) for x in seen] == [len(x) for x in reversed(recorded)]
+    assert sum(map(len, recorded)) == len(table)
+    for one, other in zip(seen, recorded, strict=True):
+        assert not {row.tobytes() for row in one.round(3)} & {row.tobytes() for row in other.round(3)}
 
 
 def test_targets_are_judged_block_by_block(monkeypatch):

@@ -37,15 +37,15 @@ def places(y: NDArray[np.integer[Any]], classes: int) -> Ints:
     return place
 
 
-def same_share(y: Ints, most: int, rng: np.random.Generator) -> Bools:
-    """Mask `[N]` of about `most` samples: the same share of every class, but at least one."""
+def same_share(y: Ints, most: int, rng: np.random.Generator, least: int = 1) -> Bools:
+    """Mask `[N]` of about `most` samples: the same share of every class, but at least `least` if it has as many."""
     if len(y) <= most:
         return np.ones(len(y), dtype=bool)
     order = np.lexsort((rng.permutation(len(y)), y))
     counts = np.bincount(y)
     place = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
     taken = np.zeros(len(y), dtype=bool)
-    taken[order] = place < np.maximum(counts * most // len(y), 1)[y[order]]
+    taken[order] = place < np.maximum(counts * most // len(y), least)[y[order]]
     return taken
 
 
