@@ -3,9 +3,9 @@
 Wrong labels are learned late. The head is regularised towards its early predictions (`curation.labels.training`);
 otherwise it would memorise all wrong labels within a few passes, and later epochs would count against the right ones.
 
-A large edition is dealt into halves, and a head is trained on a sample of each. What is recorded is how well it predicts
-the other half, whose labels it never sees. So all pictures are recorded in the same way. The losses of pictures that a
-head is trained on are smaller, and couldn't be compared with those of others.
+A large edition is dealt into halves, and a head is trained on a sample of each. What is recorded is how well it
+predicts the other half, whose labels it never sees. So all pictures are recorded in the same way. The losses of
+pictures that a head is trained on are smaller, and couldn't be compared with those of others.
 """
 
 from __future__ import annotations

@@ -115,9 +115,9 @@ class OutOfDistribution(Detector):
         fold = dealt_folds(table, y, FOLDS, ctx.rng(self.component_name(), "", "folds"), copies=self.grouped)
         rank = id_ranks(table)
         order = np.argsort(rank)  # sums and ties in the order of ids
-        features, known = table["features.embedding"], None
+        features, sample = table["features.embedding"], None
         if len(order) > LARGE:
-            known = order[same_share(y[order] + 1, LARGE, ctx.rng(self.component_name(), "", "known"))]
+            sample = order[same_share(y[order] + 1, LARGE, ctx.rng(self.component_name(), "", "sample"))]
             order = rank = np.arange(len(order))  # too many to be sorted
         else:
             features = features[order]
@@ -129,7 +129,7 @@ class OutOfDistribution(Detector):
             method=self.method,
             components=self.components or COMPONENTS,
             fdr=self.fdr,
-            known=known,
+            sample=sample,
         )
         return {name: column[rank] for name, column in found.items()}
 
@@ -179,16 +179,16 @@ def judged(
     method: Literal["relative", "mahalanobis"] = "relative",
     components: int = COMPONENTS,
     fdr: float = 0.05,
-    known: Ints | None = None,
+    sample: Ints | None = None,
 ) -> dict[str, Array]:
     """The detector's columns `[N]` by name, for rows in the order of their ids; arguments as in `distances`."""
-    found = distances(features, y, fold, trusted=trusted, components=components, known=known)
+    found = distances(features, y, fold, trusted=trusted, components=components, sample=sample)
     relative = method == "relative" and bool(np.isfinite(found.relative).any())
     score = found.relative if relative else found.mahalanobis
     labelled = y >= 0
     agrees = labelled & (found.nearest == y)
     own = trusted if trusted is not None else agrees if labelled.any() else np.ones(len(y), dtype=bool)
-    distance, share = neighbours_across_folds(features, y, fold, own, NEIGHBOURS, known=known)
+    distance, share = neighbours_across_folds(features, y, fold, own, NEIGHBOURS, sample=sample)
     known = np.isfinite(score) & np.isfinite(distance)
     if trusted is not None:
         peer, tested = trusted & known, ~trusted & known
@@ -250,7 +250,7 @@ def distances(
     *,
     trusted: Bools | None = None,
     components: int = COMPONENTS,
-    known: Ints | None = None,
+    sample: Ints | None = None,
 ) -> Distances:
     """Distances of each row from Gaussians fitted on the other folds.
 
@@ -264,7 +264,7 @@ def distances(
         fold: `[N]` fold of each row.
         trusted: `[N]` rows in distribution by definition; None presumes rows whose label is the nearest class's.
         components: principal components for the relative distance.
-        known: rows that the Gaussians are fitted on, in the order of their ids; None for all.
+        sample: rows that the Gaussians are fitted on, in the order of their ids; None for all.
     """
     n = len(features)
     plain, given_label, relative, margin = (np.full(n, np.nan) for _ in range(4))
@@ -273,7 +273,7 @@ def distances(
     label = y if labelled else np.zeros(n, dtype=np.int64)
     k = int(label.max(initial=0)) + 1
     finite = finite_rows(features)
-    among = np.flatnonzero(finite) if known is None else known[finite[known]]
+    among = np.flatnonzero(finite) if sample is None else sample[finite[sample]]
     for one in np.unique(fold):
         known = among[fold[among] != one]
         asked = np.flatnonzero(finite & (fold == one))

@@ -139,12 +139,12 @@ def recall(found: Clusters, index: Indices, asked: Ints) -> float:
         similar = mine @ normalised(found.vectors[here]).T
         similar[asked[:, None] == here] = -np.inf
         best = -np.partition(-np.concatenate([best, similar], axis=1), k - 1, axis=1)[:, :k]
-    hits: int = 0
+    hits = 0
     for place, row in enumerate(asked):
         near = index[row][index[row] >= 0]
         similar = normalised(found.vectors[near]) @ mine[place]
         hits += int((similar >= best[place].min() - SAME).sum())
-    return float(hits) / max(1, len(asked) * min(k, len(found.order) - 1))
+    return hits / max(1, len(asked) * min(k, len(found.order) - 1))
 
 
 def _closest(rows: Singles, centres: Singles) -> Indices:
