@@ -144,7 +144,7 @@ def recall(found: Clusters, index: Indices, asked: Ints) -> float:
         near = index[row][index[row] >= 0]
         similar = normalised(found.vectors[near]) @ mine[place]
         hits += int((similar >= best[place].min() - SAME).sum())
-    return hits / max(1, len(asked) * min(k, len(found.order) - 1))
+    return float(hits / max(1, len(asked) * min(k, len(found.order) - 1)))
 
 
 def _closest(rows: Singles, centres: Singles) -> Indices:
