@@ -79,7 +79,7 @@ class Probabilities(Detector):
             raise RecipeError(f"curate.{self.component_name()}: no picture has a label; remove it from the recipe")
         k = max(len(classes), 1)
         like, c = np.empty((0, k), dtype=np.float32), self.c or math.nan
-        found = {
+        found: dict[str, Any] = {
             "p": blank(like, n, ctx.store),
             "self_confidence": blank(like[:, 0], n),
             "confidence": blank(like[:, 0], n),
