@@ -54,7 +54,7 @@ BLOCK = 1 << 20
 SHARE = 100
 """The plain loop takes one row in so many."""
 SCORED = ("quality", "small_loss")
-"""Detectors that are timed too. All others read vectors, see docs/operate/scale.md."""
+"""Detectors that are timed too. `labels_scale.py` times those that read vectors."""
 OWN = ("source", "photograph")
 """Columns that are the id: every picture is a photograph of its own."""
 
@@ -104,14 +104,15 @@ class Enlarged:
     ledger: Ledger
     store: Store
     rows: int
+    copies: int = COPIES
 
     def tables(self) -> tuple[Manifest, Columns]:
         """An edition with this number of rows and its detectors' tables, without any pictures."""
-        names = [f"{class_id}_{number}" for number in range(COPIES) for class_id, _ in self.manifest.classes]
+        names = [f"{class_id}_{number}" for number in range(self.copies) for class_id, _ in self.manifest.classes]
         units = self._units(self._small(self.manifest.rows), names)
         classes = [(name, name) for name in names]
         keys = [f"{number:064x}" for number in range(len(units))]
-        large = self.manifest.model_copy(update={"classes": classes, "rows": units, "units": keys})
+        large = self.manifest.model_copy(update={"classes": classes, "rows": units, "units": keys, "shards": {}})
         measured = {step: self._units(self._small(parts), names) for step, parts in self.ledger.measured.items()}
         scored = {step: self._whole(self._small([part]), names) for step, part in self.ledger.scored.items()}
         return large, Columns(measured, scored)
@@ -141,7 +142,7 @@ class Enlarged:
         for start in range(0, self.rows, BLOCK):
             rng = np.random.default_rng(start)
             size = min(BLOCK, self.rows - start)
-            drawn, group = rng.integers(len(small), size=size), rng.integers(COPIES, size=size)
+            drawn, group = rng.integers(len(small), size=size), rng.integers(self.copies, size=size)
             keys = {"id": hexes(rng.bytes(16 * size), 32), "sha256": hexes(rng.bytes(32 * size), 64)}
             yield self._drawn(small, drawn, group, keys, names)
 

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.curation.labels.pruning import check_probabilities, confident_thresholds, margins, prune_by_noise_rate
+from variorum.kit.embeddings.rows import taken
 from variorum.kit.labels.classes import id_ranks, most_flagged, places, spread
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -49,9 +50,9 @@ class ConfidentLearning(Detector):
         """
         y, classes = table.labels()
         p = table["probabilities.p"]
-        judged = np.flatnonzero((y >= 0) & ~np.isnan(p).any(axis=1))  # without a usable embedding p is NaN
+        judged = np.flatnonzero((y >= 0) & ~np.isnan(p[:, 0]))  # without a usable embedding a row of p is NaN
         if len(judged) < len(y):
-            y, p = y[judged], p[judged]
+            y, p = y[judged], taken(p, judged, ctx.store)
         found = suspects(y, p, id_ranks(table)[judged], self.min_class_size, self.max_share_per_class)
         found["proposed"] = classes[found["proposed"]]
         return {name: spread(values, judged, len(table)) for name, values in found.items()}

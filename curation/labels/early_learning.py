@@ -21,6 +21,9 @@ from variorum.schemas.table import Table
 if TYPE_CHECKING:
     from variorum.arrays import Array, Ints, Reals
 
+JUDGED = 1 << 16
+"""Pictures that are judged at a time."""
+
 
 class EarlyLearning(Detector):
     """A flag, a score and a proposal from the targets that `training_dynamics` stores."""
@@ -66,15 +69,22 @@ def against_targets(y: Ints, target: Reals) -> dict[str, Array]:
         `flag`, `score` in [0, 1], `proposed` in 0..K-1, `confidence` in [1/K, 1]; False, NaN, -1 and NaN for a sample
         with label -1, or with a target that is zero or NaN.
     """
-    t = np.asarray(target, dtype=np.float64)
-    total = t.sum(axis=1, keepdims=True)
-    judged = (y >= 0) & (total[:, 0] > 0)
-    share = np.full_like(t, np.nan)
-    share[judged] = t[judged] / total[judged]
-    likeliest = np.where(judged, t.argmax(axis=1), -1)
-    return {
-        "flag": judged & (likeliest != y),
-        "score": 1 - share[np.arange(len(y)), np.maximum(y, 0)],
-        "proposed": likeliest,
-        "confidence": share.max(axis=1),
+    found: dict[str, Array] = {
+        "flag": np.zeros(len(y), dtype=bool),
+        "score": np.full(len(y), np.nan),
+        "proposed": np.full(len(y), -1, dtype=np.int64),
+        "confidence": np.full(len(y), np.nan),
     }
+    for start in range(0, len(y), JUDGED):
+        rows = slice(start, start + JUDGED)
+        t, given = np.asarray(target[rows], dtype=np.float64), y[rows]
+        total = t.sum(axis=1, keepdims=True)
+        judged = (given >= 0) & (total[:, 0] > 0)
+        share = np.full_like(t, np.nan)
+        share[judged] = t[judged] / total[judged]
+        likeliest = np.where(judged, t.argmax(axis=1), -1)
+        found["flag"][rows] = judged & (likeliest != given)
+        found["score"][rows] = 1 - share[np.arange(len(given)), np.maximum(given, 0)]
+        found["proposed"][rows] = likeliest
+        found["confidence"][rows] = share.max(axis=1)
+    return found

@@ -176,7 +176,7 @@ def mean_rank(history: Array) -> Floats:
     Ranks, because wrong labels have far larger losses than foreign pictures and would be the only ones in the mode of
     large losses. The mean over all epochs avoids choosing one.
     """
-    present = np.asarray(np.isfinite(history).all(axis=1))
+    present = finite_rows(history)
     total = np.where(present, 0.0, np.nan)
     for epoch in history.T:
         total += ranks(np.asarray(epoch, dtype=np.float64), present)

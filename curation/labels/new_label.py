@@ -174,21 +174,22 @@ def resemblance(y: Ints, p: Reals, proposed: Ints, agreed: Bools) -> Floats:
     rows = np.flatnonzero(proposed >= 0)
     rows = rows[np.lexsort((y[rows], proposed[rows]))]
     starts = np.flatnonzero(np.diff(proposed[rows], prepend=-1) | np.diff(y[rows], prepend=-1))
-    members = rows[:0]
+    members, theirs = rows[:0], p[:0]
     for a, b in pairwise([*starts.tolist(), len(rows)]):
         i, j = y[rows[a]], proposed[rows[a]]
         if a == 0 or proposed[rows[a - 1]] != j:
             members = np.flatnonzero(agreed & (y == j))
-        ordered = np.sort(log_odds(p, members, i, j))
+            theirs = p[members]
+        ordered = np.sort(log_odds(theirs, i, j))
         asked = rows[a:b]
-        as_low = np.searchsorted(ordered, log_odds(p, asked, i, j), side="right")
+        as_low = np.searchsorted(ordered, log_odds(p[asked], i, j), side="right")
         rank[asked] = np.where(p[asked, i] > 0, (1 + as_low) / (1 + len(members)), 1.0)
     return rank
 
 
-def log_odds(p: Reals, rows: Ints, i: int, j: int) -> Floats:
-    """The difference log p_i - log p_j of some rows; finite, as probabilities are kept above the least float."""
-    some = np.maximum(p[rows][:, [i, j]].astype(np.float64), np.finfo(np.float32).tiny)
+def log_odds(p: Reals, i: int, j: int) -> Floats:
+    """The difference log p_i - log p_j of each row; finite, as probabilities are kept above the least float."""
+    some = np.maximum(p[:, [i, j]].astype(np.float64), np.finfo(np.float32).tiny)
     return np.asarray(np.log(some[:, 0]) - np.log(some[:, 1]))
 
 

@@ -2,20 +2,21 @@
 
 A head that has seen a picture's label, or that of a copy, repeats it and hides a wrong one. So every picture is judged
 by a head fitted without its fold, and copies and variants of one photograph share a fold. One temperature calibrates
-the logits (Guo et al., ICML 2017, arXiv 1706.04599).
+the logits (Guo et al., ICML 2017, arXiv 1706.04599). Heads are fitted on a sample of a large edition, and judge all
+pictures of their fold, block by block.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.embeddings.rows import normalised, standardised
-from variorum.kit.labels.classes import id_ranks, rare_classes
+from variorum.kit.embeddings.rows import mean_and_deviation, normalised, usable_rows
+from variorum.kit.labels.classes import LARGE, blank, id_ranks, rare_classes, same_share
 from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -23,7 +24,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats, Ints, Reals
+    from variorum.arrays import Bools, Floats, Ints, Reals, Singles
 
 
 BINS = 15
@@ -32,6 +33,8 @@ STRENGTHS = (1.0, 10.0, 100.0)
 """Values of `c` to choose from."""
 CHOSEN_ON = 20_000
 """At most this many pictures are used to choose `c`."""
+JUDGED = 1 << 16
+"""Pictures that are judged at a time."""
 FLOOR = 1e-6
 """Lower bound of probabilities in a log loss; for a class of one picture they are 0 by construction."""
 
@@ -74,34 +77,46 @@ class Probabilities(Detector):
         y, classes = table.labels()
         if n and not len(classes):
             raise RecipeError(f"curate.{self.component_name()}: no picture has a label; remove it from the recipe")
-        p = np.full((n, max(len(classes), 1)), np.nan, dtype=np.float32)
-        raw = p.copy()
-        c = self.c or math.nan
+        k = max(len(classes), 1)
+        like, c = np.empty((0, k), dtype=np.float32), self.c or math.nan
+        found: dict[str, Any] = {
+            "p": blank(like, n, ctx.store),
+            "self_confidence": blank(like[:, 0], n),
+            "confidence": blank(like[:, 0], n),
+            "predicted": np.full(n, -1, dtype=np.int64),
+            "uncalibrated_self_confidence": blank(like[:, 0], n),
+            "uncalibrated_confidence": blank(like[:, 0], n),
+        }
         if n:
-            x = normalised(table["features.embedding"])
-            rows = np.flatnonzero((y >= 0) & ~np.isnan(x[:, 0]))
+            embedding = table["features.embedding"]
+            rows = np.flatnonzero((y >= 0) & usable_rows(embedding))
             rows = rows[np.argsort(id_ranks(table)[rows])]
+            given = y[rows]
             rng = ctx.rng(self.component_name(), "", "folds")
             usable = np.full(n, -1)
-            usable[rows] = y[rows]
+            usable[rows] = given
             fold = dealt_folds(table, usable, self.folds, rng, copies=self.grouped)[rows]
-            c = self.c or best_strength(x[rows], y[rows], len(classes), fold, rng)
-            logits = out_of_fold_logits(x[rows], y[rows], len(classes), fold, c, self.fit_on, rng)
-            raw[rows] = softmax(logits)
-            p[rows] = softmax(logits / temperature(logits, y[rows]))
-        judged = ~np.isnan(p[:, 0])
-        own = np.arange(n), np.maximum(y, 0)
-        predicted = np.full(n, -1, dtype=np.int64)
-        predicted[judged] = classes[p[judged].argmax(axis=1)]
-        return {
-            "p": p,
-            "self_confidence": p[own],
-            "confidence": p.max(axis=1),
-            "predicted": predicted,
-            "uncalibrated_self_confidence": raw[own],
-            "uncalibrated_confidence": raw.max(axis=1),
-            "c": np.full(n, c),
-        }
+            if not self.c:
+                some = same_share(given, CHOSEN_ON, rng)
+                c = best_strength(normalised(embedding[rows[some]]), given[some], k, fold[some], rng)
+
+            def read(places: Ints) -> Singles:
+                return normalised(embedding[rows[places]])
+
+            heads = fitted_heads(read, given, fold, c, self.fit_on, rng)
+            warmth = temperature(*sampled_logits(heads, read, given, fold, k, rng))
+            # a large edition is read in the order of its table, a small one in that of its ids
+            order = np.argsort(rows) if len(rows) > LARGE else np.arange(len(rows))
+            for places, logits in out_of_fold(heads, read, order, fold, k):
+                here, own = rows[places], (np.arange(len(places)), given[places])
+                raw, p = softmax(logits).astype(np.float32), softmax(logits / warmth).astype(np.float32)
+                judged = ~np.isnan(p[:, 0])
+                found["p"][here] = p
+                found["self_confidence"][here], found["confidence"][here] = p[own], p.max(axis=1)
+                found["uncalibrated_self_confidence"][here] = raw[own]
+                found["uncalibrated_confidence"][here] = raw.max(axis=1)
+                found["predicted"][here[judged]] = classes[p[judged].argmax(axis=1)]
+        return {**found, "c": np.full(n, c)}
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
         """Accuracy, log loss and calibration error against the given labels, before and after calibration."""
@@ -119,74 +134,118 @@ class Probabilities(Detector):
         return figures
 
 
-def out_of_fold_logits(
-    x: Reals, y: Ints, k: int, fold: Ints, c: float, fit_on: int, rng: np.random.Generator
-) -> Floats:
-    """Logits `[N, K]` from logistic regressions on the samples of the other folds.
+class Head(NamedTuple):
+    """A logistic regression on standardised features.
+
+    Attributes:
+        classes: those that it knows.
+        mean: `[d]` of the features that it was fitted on.
+        deviation: `[d]` of the same.
+        model: None if it knows one class only.
+    """
+
+    classes: Ints
+    mean: Singles
+    deviation: Singles
+    model: Any
+
+    def logits(self, x: Singles, k: int) -> Floats:
+        """Logits `[n, K]` for features `[n, d]`; -inf for a class that it doesn't know."""
+        logits = np.full((len(x), k), -np.inf)
+        if self.model is None:
+            logits[:, self.classes] = 0
+            return logits
+        said = self.model.decision_function(scaled(x, self.mean, self.deviation))
+        if len(self.classes) == 2:
+            said = np.column_stack([np.zeros(len(x)), said])
+        logits[:, self.classes] = said
+        return logits
+
+
+def scaled(x: Singles, mean: Singles, deviation: Singles) -> Singles:
+    """Standardised features of about unit length."""
+    return np.asarray((x - mean) / deviation * np.float32(x.shape[1] ** -0.5), dtype=np.float32)
+
+
+def fitted_heads(
+    read: Callable[[Ints], Singles], y: Ints, fold: Ints, c: float, fit_on: int, rng: np.random.Generator
+) -> dict[int, Head]:
+    """For each fold a head that is fitted on the samples of the other folds; none if there is a single fold.
 
     Args:
-        x: finite features `[N, d]`; they are standardised over the samples that a head is fitted on.
-        y: labels `[N]` in 0..k-1.
-        k: number of classes. A class that only occurs in one fold has logit -inf there.
-        fold: `[N]`. With a single fold the logits are NaN.
+        read: gives the finite features of some samples.
+        y: labels `[N]`.
+        fold: `[N]`.
         c: inverse strength of the L2 penalty, for features of about unit length.
         fit_on: a head is fitted on at most this many samples.
         rng: draws them.
     """
     from sklearn.linear_model import LogisticRegression
 
-    logits = np.full((len(y), k), np.nan)
-    for held_out in np.unique(fold):
-        test = np.flatnonzero(fold == held_out)
+    heads = {}
+    for held_out in np.unique(fold).tolist():
         train = np.flatnonzero(fold != held_out)
         if not len(train):
             continue
         train = train[same_share(y[train], fit_on, rng)]
-        classes = np.unique(y[train])
-        logits[test] = -np.inf
-        if len(classes) == 1:
-            logits[test, classes[0]] = 0
-            continue
-        fitted = np.zeros(len(y), dtype=bool)
-        fitted[train] = True
-        scaled = standardised(x, fitted) * np.float32(x.shape[1] ** -0.5)
-        with rare_classes():
-            head = LogisticRegression(C=c, max_iter=1000).fit(scaled[train], y[train])
-        said = head.decision_function(scaled[test])
-        if len(classes) == 2:
-            said = np.column_stack([np.zeros(len(test)), said])
-        logits[np.ix_(test, classes)] = said
-    return logits
+        classes, x = np.unique(y[train]), read(train)
+        mean, deviation = mean_and_deviation(x)
+        model = None
+        if len(classes) > 1:
+            with rare_classes():
+                model = LogisticRegression(C=c, max_iter=1000).fit(scaled(x, mean, deviation), y[train])
+        heads[held_out] = Head(classes, mean, deviation, model)
+    return heads
+
+
+def out_of_fold(
+    heads: Mapping[int, Head], read: Callable[[Ints], Singles], order: Ints, fold: Ints, k: int
+) -> Iterator[tuple[Ints, Floats]]:
+    """Samples of one fold at a time, in the given order, with their logits `[n, K]`; none for a fold without a head."""
+    for held_out, head in heads.items():
+        asked = order[fold[order] == held_out]
+        for start in range(0, len(asked), JUDGED):
+            places = asked[start : start + JUDGED]
+            yield places, head.logits(read(places), k)
+
+
+def sampled_logits(
+    heads: Mapping[int, Head],
+    read: Callable[[Ints], Singles],
+    y: Ints,
+    fold: Ints,
+    k: int,
+    rng: np.random.Generator,
+) -> tuple[Floats, Ints]:
+    """Out-of-fold logits `[n, K]` of all samples, or of some of many, and their labels `[n]`; NaN without a head."""
+    some = np.flatnonzero(same_share(y, LARGE, rng))
+    logits = np.full((len(some), k), np.nan)
+    for places, found in out_of_fold(heads, read, some, fold, k):
+        logits[np.searchsorted(some, places)] = found
+    return logits, y[some]
 
 
 def best_strength(x: Reals, y: Ints, k: int, fold: Ints, rng: np.random.Generator) -> float:
     """The value in `STRENGTHS` with the least log loss out of fold, after calibration.
 
-    Wrong labels count against a head that memorises, as no head has seen the labels that it is measured by. Arguments
-    as for `out_of_fold_logits`.
+    Wrong labels count against a head that memorises, as no head has seen the labels that it is measured by.
+
+    Args:
+        x: finite features `[N, d]` of at most about `CHOSEN_ON` samples.
+        y: labels `[N]` in 0..K-1.
+        k: number of classes.
+        fold: `[N]`.
+        rng: as for `fitted_heads`.
     """
     if not len(y):
         return STRENGTHS[0]
-    some = same_share(y, CHOSEN_ON, rng)
-    x, y, fold = x[some], y[some], fold[some]
     losses = []
     for c in STRENGTHS:
-        logits = out_of_fold_logits(x, y, k, fold, c, CHOSEN_ON, rng)
+        heads = fitted_heads(x.__getitem__, y, fold, c, len(y), rng)
+        logits, _ = sampled_logits(heads, x.__getitem__, y, fold, k, rng)
         said = softmax(logits / temperature(logits, y))[np.arange(len(y)), y]
         losses.append(-np.log(np.maximum(said, FLOOR)).mean())
     return STRENGTHS[int(np.argmin(losses))]
-
-
-def same_share(y: Ints, most: int, rng: np.random.Generator) -> Bools:
-    """Mask `[N]` of about `most` samples: the same share of every class, but at least one."""
-    if len(y) <= most:
-        return np.ones(len(y), dtype=bool)
-    order = np.lexsort((rng.permutation(len(y)), y))
-    counts = np.bincount(y)
-    place = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
-    taken = np.zeros(len(y), dtype=bool)
-    taken[order] = place < np.maximum(counts * most // len(y), 1)[y[order]]
-    return taken
 
 
 def temperature(logits: Reals, y: Ints) -> float:

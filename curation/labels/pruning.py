@@ -57,7 +57,7 @@ def check_probabilities(y: Ints, p: Reals, *, off_by: float = 1e-3) -> None:
 def confident_thresholds(y: Ints, p: Reals) -> Reals:
     """Mean probability `[K]` of class j over the samples labelled j; `UNREACHABLE` for a class without samples."""
     order, ends = by_class(y, p.shape[1])
-    own = p[order, y[order]]
+    own = p[np.arange(len(y)), y][order]  # not p[order, y[order]]: a large p is read from disk row by row
     means = [own[a:b].mean() if b > a else UNREACHABLE for a, b in pairwise(ends)]
     return np.clip(means, 2 * NEARLY, None)
 

@@ -56,6 +56,7 @@ def train(
     learning_rate: float = 1e-4,
     elr: float = 0.0,
     elr_momentum: float = 0.9,
+    networks: list[list[Any]] | None = None,
 ) -> Dynamics:
     """Train a network with two hidden layers by Adam, and record its outputs on every sample after every epoch.
 
@@ -73,6 +74,7 @@ def train(
         learning_rate: of Adam, constant.
         elr: strength of the regulariser; 0 is plain cross-entropy.
         elr_momentum: in [0, 1).
+        networks: gets the network as it is after each epoch, for `observe`.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -83,13 +85,7 @@ def train(
     inputs, labels = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)
     labelled = torch.nonzero(labels >= 0)[:, 0]
     target = torch.zeros(len(y), k)
-    record = Dynamics(
-        loss=np.full((len(y), epochs), np.nan, np.float32),
-        agrees=np.zeros((len(y), epochs), bool),
-        margin=np.zeros(len(y), np.float32),
-        target=target.numpy(),
-        predicted=np.full(len(y), -1, np.int64),
-    )
+    record = _blank(y, epochs, target.numpy())
     with one_thread():
         for epoch in range(epochs):
             order = torch.randperm(len(labelled), generator=randomness)
@@ -106,7 +102,51 @@ def train(
             with torch.inference_mode():
                 for start in range(0, len(y), CHUNK):
                     _record(_logits(inputs[start : start + CHUNK], layers).numpy(), y, start, epoch, record)
-    record.margin[:] = record.margin / epochs if k > 1 else np.nan
+            if networks is not None:
+                networks.append([layer.detach().clone() for layer in layers])
+    return _averaged(record, y, k)
+
+
+def observe(networks: Sequence[Sequence[Any]], x: Singles, y: Ints, k: int, elr_momentum: float) -> Dynamics:
+    """Record what networks of successive epochs, trained on other samples, say of these.
+
+    Args:
+        networks: from `train`.
+        x: `[N, d]`, scaled as the samples that the networks were trained on.
+        y: labels `[N]` in 0..k-1.
+        k: number of classes.
+        elr_momentum: of the running mean of the probabilities.
+
+    Returns:
+        As from `train`; `target` is the running mean over the epochs of the probabilities.
+    """
+    import torch
+
+    target = torch.zeros(len(y), k)
+    record, inputs = _blank(y, len(networks), target.numpy()), torch.from_numpy(np.ascontiguousarray(x))
+    with one_thread(), torch.inference_mode():
+        for epoch, layers in enumerate(networks):
+            for start in range(0, len(y), CHUNK):
+                rows = slice(start, start + CHUNK)
+                logits = _logits(inputs[rows], layers)
+                target[rows] = elr_momentum * target[rows] + (1 - elr_momentum) * logits.softmax(1)
+                _record(logits.numpy(), y, start, epoch, record)
+    return _averaged(record, y, k)
+
+
+def _blank(y: Ints, epochs: int, target: Singles) -> Dynamics:
+    return Dynamics(
+        loss=np.full((len(y), epochs), np.nan, np.float32),
+        agrees=np.zeros((len(y), epochs), bool),
+        margin=np.zeros(len(y), np.float32),
+        target=target,
+        predicted=np.full(len(y), -1, np.int64),
+    )
+
+
+def _averaged(record: Dynamics, y: Ints, k: int) -> Dynamics:
+    """The record of all epochs, with the mean of the margins in place of their sum."""
+    record.margin[:] = record.margin / record.loss.shape[1] if k > 1 else np.nan
     record.margin[y < 0] = np.nan
     return record
 

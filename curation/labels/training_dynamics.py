@@ -2,19 +2,24 @@
 
 Wrong labels are learned late. The head is regularised towards its early predictions (`curation.labels.training`);
 otherwise it would memorise all wrong labels within a few passes, and later epochs would count against the right ones.
+
+A large edition is dealt into halves, and a head is trained on a sample of each. What is recorded is how well it
+predicts the other half, whose labels it never sees. So all pictures are recorded in the same way. The losses of
+pictures that a head is trained on are smaller, and couldn't be compared with those of others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from variorum.curation.labels.training import Dynamics, train
-from variorum.kit.embeddings.rows import normalised, standardised
-from variorum.kit.labels.classes import id_ranks, spread
+from variorum.curation.labels.training import Dynamics, observe, train
+from variorum.kit.embeddings.rows import mean_and_deviation, normalised, standardised, usable_rows
+from variorum.kit.labels.classes import LARGE, blank, id_ranks, same_share
+from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -22,6 +27,12 @@ from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints, Reals, Singles
+
+
+FEWEST = 50
+"""A head of a half is trained on at least this many pictures of each class that has them, however rare it is."""
+OBSERVED = 1 << 16
+"""Pictures that a head observes at a time."""
 
 
 class TrainingDynamics(Detector):
@@ -77,20 +88,69 @@ class TrainingDynamics(Detector):
         k = max(len(classes), 1)
         if n and not len(classes):
             raise RecipeError(f"curate.{self.component_name()}: no picture has a label; remove it from the recipe")
-        x = normalised(table["features.embedding"]) if n else np.zeros((0, 1), np.float32)
-        y[np.isnan(x[:, 0])] = -1
-        judged = np.flatnonzero(y >= 0)
-        rows = judged[np.argsort(id_ranks(table)[judged])]
-        inputs, labels = standardised(x[rows], np.ones(len(rows), bool)), y[rows]
-        found = columns(self.train(inputs, labels, k, ctx, "head"), labels, elr=self.elr > 0)
-        if self.fake_class:
-            fake, drawn = with_fake_class(labels, k, ctx.rng(self.component_name(), "", "fake class"))
-            margin = self.train(inputs, fake, k + 1, ctx, "head of the fake class").margin
-            found["fake_margin"] = np.where(drawn, margin, np.nan)
-        return {name: spread(values, rows, n) for name, values in found.items()}
+        embedding = table["features.embedding"] if n else np.zeros((0, 1), np.float32)
+        rows = np.flatnonzero((y >= 0) & usable_rows(embedding))
+        rows = rows[np.argsort(id_ranks(table)[rows])]
+        given, found = y[rows], dict[str, Any]()
+        learned: Iterable[tuple[Ints, dict[str, Array]]]
+        if len(rows) > LARGE:
+            learned = self.halves(table, embedding, rows, given, k, ctx)
+        else:
+            x = standardised(normalised(embedding[rows]), np.ones(len(rows), bool))
+            whole = columns(self.train(x, given, k, ctx, "head"), given, elr=self.elr > 0)
+            if self.fake_class:
+                fake, drawn = with_fake_class(given, k, ctx.rng(self.component_name(), "", "fake class"))
+                margin = self.train(x, fake, k + 1, ctx, "head of the fake class").margin
+                whole["fake_margin"] = np.where(drawn, margin, np.nan)
+            learned = [(np.arange(len(rows)), whole)]
+        for places, values in learned:
+            for name, value in values.items():
+                if name not in found:
+                    found[name] = blank(value, n, ctx.store)
+                found[name][rows[places]] = value
+        found["rank_in_class"][rows] = rank_in_class(found["mean_loss"][rows], given)
+        return found
 
-    def train(self, x: Singles, y: Ints, k: int, ctx: Context, purpose: str) -> Dynamics:
-        """A head's dynamics with this detector's settings."""
+    def halves(
+        self, table: Table, embedding: Array, rows: Ints, y: Ints, k: int, ctx: Context
+    ) -> Iterator[tuple[Ints, dict[str, Array]]]:
+        """Train a head on a sample of each half, and give the columns of the other half, block by block.
+
+        Args:
+            table: the edition.
+            embedding: `[N, d]` of all pictures.
+            rows: `[M]` those that are judged, in the order of their ids.
+            y: `[M]` their labels in 0..k-1.
+            k: number of classes.
+            ctx: gives the seeds.
+        """
+        name = self.component_name()
+        labels = np.full(len(table), -1)
+        labels[rows] = y
+        half = dealt_folds(table, labels, 2, ctx.rng(name, "", "halves"), copies=False)[rows]
+        for number in range(2):
+            own, others = np.flatnonzero(half == number), np.flatnonzero(half != number)
+            fitted = own[same_share(y[own], LARGE, ctx.rng(name, "", f"half {number}"), FEWEST)]
+            x = normalised(embedding[rows[fitted]])
+            mean, deviation = mean_and_deviation(x)
+            x = (x - mean) / deviation
+            networks, extra = list[Any](), list[Any]()
+            self.train(x, y[fitted], k, ctx, f"head {number}", networks)
+            if self.fake_class:
+                fake, drawn = with_fake_class(y[fitted], k, ctx.rng(name, "", f"fake class {number}"))
+                margin = self.train(x, fake, k + 1, ctx, f"head of the fake class {number}").margin
+                extra = [(fitted[drawn], margin[drawn])]
+            for start in range(0, len(others), OBSERVED):
+                some = others[start : start + OBSERVED]
+                x = (normalised(embedding[rows[some]]) - mean) / deviation
+                yield some, columns(observe(networks, x, y[some], k, self.elr_momentum), y[some], elr=self.elr > 0)
+            for some, margin in extra:
+                yield some, {"fake_margin": margin}
+
+    def train(
+        self, x: Singles, y: Ints, k: int, ctx: Context, purpose: str, networks: list[Any] | None = None
+    ) -> Dynamics:
+        """A head's dynamics with this detector's settings; `networks` as in `training.train`."""
         return train(
             x,
             y,
@@ -102,6 +162,7 @@ class TrainingDynamics(Detector):
             learning_rate=self.learning_rate,
             elr=self.elr,
             elr_momentum=self.elr_momentum,
+            networks=networks,
         )
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:

@@ -16,27 +16,33 @@ if TYPE_CHECKING:
 
 Indices = NDArray[np.integer[Any]]
 
+ALL = slice(None)
 
-def plain_votes(index: Indices, y: Ints, prior_power: float) -> tuple[Ints, Reals]:
-    """One vote per neighbour: labels and weights `[N, k]`; a vote for class c weighs 1 / n_c^prior_power.
+
+def plain_votes(index: Indices, y: Ints, prior_power: float, rows: slice = ALL) -> tuple[Ints, Reals]:
+    """One vote per neighbour: labels and weights `[n, k]` of `rows`; a vote for class c weighs 1 / n_c^prior_power.
 
     Deep kNN (Bahri, Jiang, Gupta, "Deep k-NN for Noisy Labels", ICML 2020) uses a `prior_power` of 0.
     """
-    return _fair(y[index], (index >= 0).astype(float), y, prior_power, least=1)
+    index = index[rows]
+    return _fair(y[index], (index >= 0).astype(float), y, prior_power, rows, least=1)
 
 
-def similarity_votes(index: Indices, similarity: Reals, y: Ints, prior_power: float) -> tuple[Ints, Reals]:
-    """Votes weighted by similarity, of the sample itself and k - 1 neighbours: labels and weights `[N, k]`.
+def similarity_votes(
+    index: Indices, similarity: Reals, y: Ints, prior_power: float, rows: slice = ALL
+) -> tuple[Ints, Reals]:
+    """Votes weighted by similarity, of the sample itself and k - 1 neighbours: labels and weights `[n, k]` of `rows`.
 
     At distance 0 the sample would outvote the others, so its distance is extrapolated from those of the first two
     neighbours: 2 d_1 - d_2 (SimiFeat: Zhu, Dong, Liu, "Detecting Corrupted Labels Without Training a Model to
     Predict", ICML 2022). Every sample needs at least two neighbours.
     """
+    index, similarity = index[rows], similarity[rows]
     distance = 1 - similarity[:, :-1]
     own = np.maximum(2 * (1 - similarity[:, 0]) - (1 - similarity[:, 1]), 0)
     weights = np.clip(1 - np.column_stack([own, distance]), 0, None)
-    labels = np.column_stack([y, y[index[:, :-1]]])
-    return _fair(labels, np.nan_to_num(weights), y, prior_power, least=2)
+    labels = np.column_stack([y[rows], y[index[:, :-1]]])
+    return _fair(labels, np.nan_to_num(weights), y, prior_power, rows, least=2)
 
 
 def count_votes(labels: Ints, weights: Reals, y: Ints) -> tuple[Reals, Reals, Ints]:
@@ -67,7 +73,7 @@ def count_votes(labels: Ints, weights: Reals, y: Ints) -> tuple[Reals, Reals, In
     return share, unit, np.where(voted, winner, -1)
 
 
-def _fair(labels: Ints, weights: Reals, y: Ints, prior_power: float, least: int) -> tuple[Ints, Reals]:
+def _fair(labels: Ints, weights: Reals, y: Ints, prior_power: float, rows: slice, least: int) -> tuple[Ints, Reals]:
     sizes = np.maximum(np.bincount(y), 1)
-    looked_at = np.arange(labels.shape[1]) < np.maximum(least, sizes[y] // 2)[:, None]
+    looked_at = np.arange(labels.shape[1]) < np.maximum(least, sizes[y[rows]] // 2)[:, None]
     return labels, weights * looked_at / (sizes[labels] / sizes.max(initial=1)) ** prior_power

@@ -17,7 +17,9 @@ BLOCK = 256
 """Samples that are compared with all of them at a time."""
 
 
-def neighbours_across_folds(features: Array, y: Ints, fold: Ints, own: Bools, k: int = 10) -> tuple[Floats, Floats]:
+def neighbours_across_folds(
+    features: Array, y: Ints, fold: Ints, own: Bools, k: int = 10, *, sample: Ints | None = None
+) -> tuple[Floats, Floats]:
     """Measure the distance to the nearest samples of the classes, and the share of the nearest labels that agree.
 
     Args:
@@ -26,6 +28,7 @@ def neighbours_across_folds(features: Array, y: Ints, fold: Ints, own: Bools, k:
         fold: `[N]`.
         own: `[N]` samples that distances are taken to: those that surely belong to a class.
         k: neighbours.
+        sample: rows that others are compared with, in the order of their ids; None for all.
 
     Returns:
         The mean cosine distance `[N]`, in [0, 2], to the k nearest of `own` in other folds, and the share `[N]` of
@@ -35,8 +38,10 @@ def neighbours_across_folds(features: Array, y: Ints, fold: Ints, own: Bools, k:
     distance, share = np.full(len(y), np.nan), np.full(len(y), np.nan)
     sizes = np.bincount(y[y >= 0], minlength=1)
     asks = np.clip(np.where(y >= 0, sizes[y] // 2, 1), 1, k)
+    known = np.arange(len(y)) if sample is None else sample
+    known = known[(y[known] >= 0) | own[known]]
     for one in np.unique(fold):
-        others = thinned(np.flatnonzero((fold != one) & ((y >= 0) | own)), AMONG)
+        others = thinned(known[fold[known] != one], AMONG)
         rows = normalised(features[others])
         usable = ~np.isnan(rows).any(axis=1)
         others, rows = others[usable], rows[usable]

@@ -24,7 +24,7 @@ from variorum.kit.embeddings.classes import (
     two_least,
 )
 from variorum.kit.embeddings.rows import blocks, finite_rows, thinned
-from variorum.kit.labels.classes import id_ranks, most_flagged
+from variorum.kit.labels.classes import LARGE, id_ranks, most_flagged, same_share
 from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -115,14 +115,21 @@ class OutOfDistribution(Detector):
         fold = dealt_folds(table, y, FOLDS, ctx.rng(self.component_name(), "", "folds"), copies=self.grouped)
         rank = id_ranks(table)
         order = np.argsort(rank)  # sums and ties in the order of ids
+        features, sample = table["features.embedding"], None
+        if len(order) > LARGE:
+            sample = order[same_share(y[order] + 1, LARGE, ctx.rng(self.component_name(), "", "sample"))]
+            order = rank = np.arange(len(order))  # too many to be sorted
+        else:
+            features = features[order]
         found = judged(
-            table["features.embedding"][order],
+            features,
             y[order],
             fold[order],
             trusted=None if trusted is None else trusted[order],
             method=self.method,
             components=self.components or COMPONENTS,
             fdr=self.fdr,
+            sample=sample,
         )
         return {name: column[rank] for name, column in found.items()}
 
@@ -172,15 +179,16 @@ def judged(
     method: Literal["relative", "mahalanobis"] = "relative",
     components: int = COMPONENTS,
     fdr: float = 0.05,
+    sample: Ints | None = None,
 ) -> dict[str, Array]:
     """The detector's columns `[N]` by name, for rows in the order of their ids; arguments as in `distances`."""
-    found = distances(features, y, fold, trusted=trusted, components=components)
+    found = distances(features, y, fold, trusted=trusted, components=components, sample=sample)
     relative = method == "relative" and bool(np.isfinite(found.relative).any())
     score = found.relative if relative else found.mahalanobis
     labelled = y >= 0
     agrees = labelled & (found.nearest == y)
     own = trusted if trusted is not None else agrees if labelled.any() else np.ones(len(y), dtype=bool)
-    distance, share = neighbours_across_folds(features, y, fold, own, NEIGHBOURS)
+    distance, share = neighbours_across_folds(features, y, fold, own, NEIGHBOURS, sample=sample)
     known = np.isfinite(score) & np.isfinite(distance)
     if trusted is not None:
         peer, tested = trusted & known, ~trusted & known
@@ -242,6 +250,7 @@ def distances(
     *,
     trusted: Bools | None = None,
     components: int = COMPONENTS,
+    sample: Ints | None = None,
 ) -> Distances:
     """Distances of each row from Gaussians fitted on the other folds.
 
@@ -255,6 +264,7 @@ def distances(
         fold: `[N]` fold of each row.
         trusted: `[N]` rows in distribution by definition; None presumes rows whose label is the nearest class's.
         components: principal components for the relative distance.
+        sample: rows that the Gaussians are fitted on, in the order of their ids; None for all.
     """
     n = len(features)
     plain, given_label, relative, margin = (np.full(n, np.nan) for _ in range(4))
@@ -263,8 +273,9 @@ def distances(
     label = y if labelled else np.zeros(n, dtype=np.int64)
     k = int(label.max(initial=0)) + 1
     finite = finite_rows(features)
+    among = np.flatnonzero(finite) if sample is None else sample[finite[sample]]
     for one in np.unique(fold):
-        known = np.flatnonzero(finite & (fold != one))
+        known = among[fold[among] != one]
         asked = np.flatnonzero(finite & (fold == one))
         usable = known[label[known] >= 0]
         if trusted is not None:
@@ -306,14 +317,14 @@ def relative_distances(
         components: principal components to keep.
     """
     centre, axes = principal_axes(features[thinned(known, FIT_ON)].astype(np.float64), components)
-    projected = np.zeros((len(features), axes.shape[1]))
-    for rows in (known, asked):
-        for part, block in blocks(features, rows):
-            projected[rows[part]] = (block - centre) @ axes
-    classes = fit_gaussians(projected, y, clean, k)
-    everything = fit_gaussians(projected, np.zeros(len(y), dtype=np.int64), known, 1)
+    projected = np.zeros((len(known), axes.shape[1]))
+    for part, block in blocks(features, known):
+        projected[part] = (block - centre) @ axes
+    classes = fit_gaussians(projected, y[known], np.flatnonzero(np.isin(known, clean)), k)
+    everything = fit_gaussians(projected, np.zeros(len(known), dtype=np.int64), np.arange(len(known)), 1)
     nearest, scores, margin = np.empty(len(asked), dtype=np.int64), np.empty(len(asked)), np.empty(len(asked))
-    for part, block in blocks(projected, asked):
+    for part, block in blocks(features, asked):
+        block = (block - centre) @ axes
         nearest[part], least, margin[part] = two_least(squared_distances(block, classes))
         scores[part] = least - squared_distances(block, everything)[:, 0]
     return nearest, scores, margin

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from variorum.curation.labels import nearest as module
-from variorum.curation.labels.nearest import nearest
+from variorum.kit.embeddings import nearest as module
+from variorum.kit.embeddings.nearest import nearest
 from variorum.kit.embeddings.rows import normalised
 
 

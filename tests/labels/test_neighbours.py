@@ -5,9 +5,9 @@ from label_noise import asymmetric, digits, symmetric
 from long_tail import COLUMNS, harm, long_tail
 from sklearn.metrics import f1_score, roc_auc_score
 
-from variorum.curation.labels.nearest import nearest
 from variorum.curation.labels.neighbours import Neighbours, least_supported, vote_on
 from variorum.curation.labels.transition import estimate_transition
+from variorum.kit.embeddings.nearest import nearest
 from variorum.kit.embeddings.rows import normalised
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component

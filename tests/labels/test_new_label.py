@@ -7,7 +7,6 @@ from label_noise import symmetric
 from scipy.special import softmax
 from scipy.stats import binomtest, kstest
 
-from variorum.curation.labels.nearest import nearest
 from variorum.curation.labels.neighbours import Neighbours
 from variorum.curation.labels.new_label import (
     TRIED,
@@ -21,6 +20,7 @@ from variorum.curation.labels.new_label import (
     verdicts,
     vote_share,
 )
+from variorum.kit.embeddings.nearest import nearest
 from variorum.kit.embeddings.rows import normalised
 
 K = 8

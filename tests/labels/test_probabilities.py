@@ -7,11 +7,12 @@ from sklearn.metrics import roc_auc_score
 from variorum.curation.labels.probabilities import (
     Probabilities,
     calibration_error,
-    out_of_fold_logits,
-    same_share,
+    fitted_heads,
+    sampled_logits,
     softmax,
     temperature,
 )
+from variorum.kit.labels.classes import same_share
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 
@@ -184,5 +185,7 @@ def test_a_subsample_takes_the_same_share_of_every_class():
     assert same_share(y, 10_000, np.random.default_rng(0)).all()
     x = np.random.default_rng(0).normal(size=(3000, 4)) + np.eye(4)[np.arange(3000) % 3] * 4
     labels = np.arange(3000) % 3
-    logits = out_of_fold_logits(x, labels, 3, labels * 0 + np.arange(3000) % 5, 1.0, 100, np.random.default_rng(0))
+    fold, rng = np.arange(3000) % 5, np.random.default_rng(0)
+    heads = fitted_heads(x.__getitem__, labels, fold, 1.0, 100, rng)
+    logits, _ = sampled_logits(heads, x.__getitem__, labels, fold, 3, rng)
     assert (logits.argmax(axis=1) == labels).mean() > 0.95

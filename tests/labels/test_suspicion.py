@@ -7,9 +7,9 @@ from label_noise import symmetric
 from scipy.special import softmax
 from sklearn.metrics import average_precision_score
 
-from variorum.curation.labels.nearest import nearest
 from variorum.curation.labels.new_label import NewLabel
 from variorum.curation.labels.suspicion import LEVELS, Suspicion, chances, findings, highest, suspicion, wrong_labels
+from variorum.kit.embeddings.nearest import nearest
 from variorum.kit.embeddings.rows import normalised
 
 K = 8

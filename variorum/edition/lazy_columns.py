@@ -17,6 +17,7 @@ import numpy as np
 from variorum.arrays import scalar_columns
 from variorum.edition.store import Store
 from variorum.edition.tables import BLOCK, HIDDEN, KEYS, joined, keyed_blocks, read_blocks, read_part, read_unit
+from variorum.machine.scratch import scratch
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import ShardInfo
 
@@ -102,13 +103,17 @@ class Parts:
         return found if mine.all() else found.filter(pa.array(mine))
 
     def _vectors(self, name: str) -> Any:
-        """A column of vectors, filled file by file so that it is never in memory twice; None for any other column."""
+        """A column of vectors, filled file by file so that it is never in memory twice; None for any other column.
+
+        A large one is in memory only as far as there is room: see `scratch`.
+        """
         import pyarrow as pa
 
         kind = self.schema.field(name).type
         if not pa.types.is_fixed_size_list(kind) or self.chosen is not None:
             return None
-        flat = np.empty(sum(info.samples for info in self.infos) * kind.list_size, kind.value_type.to_pandas_dtype())
+        size = sum(info.samples for info in self.infos) * kind.list_size
+        flat = scratch((size,), kind.value_type.to_pandas_dtype(), str(self.store.local or ""))
         place = 0
         for values in self._values(name):
             if values is None:

@@ -47,6 +47,8 @@ GROUP = 256
 """Rows in a row group of a table with file contents, so that a release reads only those of one unit."""
 SOME = 1_000_000
 """Rows that are counted at a time."""
+LONG_GROUP = 1 << 18
+"""Rows in a row group of any other table: one of them is in memory while it is written."""
 COUNTED = ["source", "variant", "status", "reason", "licence"]
 """Columns that a manifest's counts come from."""
 HIDDEN = ("ops", "detail", "start", "width", "height", "captions", "states", "annotated")
@@ -335,7 +337,7 @@ def _keep_table(arrays: Mapping[str, Any], rows: int, store: Store) -> ShardInfo
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    group = GROUP if any(pa.types.is_binary(array.type) for array in arrays.values()) else None
+    group = GROUP if any(pa.types.is_binary(array.type) for array in arrays.values()) else LONG_GROUP
     table = pa.table(dict(arrays))
     options = {"compression": "zstd", "row_group_size": group, "write_page_checksum": True}
     return keep_file(store, rows, lambda file: pq.write_table(table, file, **options))

@@ -19,6 +19,7 @@ from variorum.edition.lazy_columns import WideTable, detector_parts, edition_par
 from variorum.edition.store import Store
 from variorum.edition.tables import HIDDEN, keep_columns, keep_file
 from variorum.edition.verdicts import VERDICT, keep_verdicts, rows_of, settle, verdict_table
+from variorum.machine import scratch
 from variorum.schemas.errors import CorruptShard, RecipeError
 from variorum.schemas.table import Table
 from variorum.schemas.verdict import Verdicts
@@ -76,11 +77,11 @@ def detector(store: Store, whole: pa.Table, sizes=(2, 3, 5)) -> tuple[list, dict
 def limits(monkeypatch, **values):
     with monkeypatch.context() as patch:
         for name, value in values.items():
-            patch.setattr(wide if hasattr(wide, name) else tables, name, value)
+            patch.setattr(next(module for module in (wide, scratch, tables) if hasattr(module, name)), name, value)
         yield
 
 
-LIMITS = [{}, {"AT_ONCE": 1}, {"RECENT": 0}, {"AT_ONCE": 500, "RECENT": 300}, {"BLOCK": 2}]
+LIMITS = [{}, {"AT_ONCE": 1}, {"RECENT": 0}, {"AT_ONCE": 500, "RECENT": 300}, {"BLOCK": 2}, {"IN_MEMORY": 0}]
 
 
 @pytest.mark.parametrize("small", LIMITS)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from variorum.kit.copies.calibration import Cut, edition_cut
 from variorum.kit.copies.grouping import EMBEDDING, HASH, Links, fold_groups, groups
-from variorum.kit.copies.join import CROWD, Pairs, cosine_pairs, hamming_pairs, usable_rows
+from variorum.kit.copies.join import CROWD, Pairs, cosine_pairs, hamming_pairs
 from variorum.kit.copies.pdq import LEAST_QUALITY, TURNS
+from variorum.kit.embeddings.rows import usable_rows
 from variorum.kit.labels.classes import id_ranks
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.kit.embeddings.rows import normalised
+from variorum.kit.embeddings.rows import normalised, usable_rows
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.extras import needs
 
@@ -245,13 +245,6 @@ def cosine_pairs(vectors: Array, cut: float, *, exact: bool | None = None, crowd
         i, j = i[~late[i]], j[~late[i]]
         found.append(_reaching(vectors, vectors, rows[i], rows[j], cut))
     return _nearest(found, len(vectors))
-
-
-def usable_rows(vectors: Array) -> Bools:
-    """Return which rows `[N]` have a direction: finite and not zero."""
-    blocks = (vectors[low : low + BLOCK] for low in range(0, len(vectors), BLOCK))
-    usable = [np.isfinite(block).all(axis=1) & block.any(axis=1) for block in blocks]
-    return np.concatenate([np.empty(0, bool), *usable])
 
 
 def _some(vectors: Array, rows: Ints) -> Array:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from variorum.machine.scratch import scratch
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints, Singles
@@ -37,17 +39,32 @@ def standardised(x: Array, fitted: Bools) -> Singles:
     rows = np.asarray(x, dtype=np.float32)
     if not fitted.any():
         return np.zeros_like(rows)
-    mean, deviation = rows[fitted].mean(axis=0), rows[fitted].std(axis=0)
-    constant = deviation <= 1e-6 * np.abs(rows[fitted]).max(axis=0, initial=0)
-    return np.asarray((rows - mean) / np.where(constant, np.inf, deviation), dtype=np.float32)
+    mean, deviation = mean_and_deviation(rows[fitted])
+    return np.asarray((rows - mean) / deviation, dtype=np.float32)
+
+
+def mean_and_deviation(rows: Singles) -> tuple[Singles, Singles]:
+    """Mean and deviation `[d]` of the columns of `[N, d]`; the deviation of a constant column is infinite."""
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    constant = deviation <= 1e-6 * np.abs(rows).max(axis=0, initial=0)
+    return mean, np.where(constant, np.float32(np.inf), deviation)
 
 
 def finite_rows(embedding: Array) -> Bools:
     """`[N]`: whether a row has neither NaN nor infinity."""
-    finite = np.empty(len(embedding), dtype=bool)
+    return _by_block(embedding, lambda block: np.isfinite(block).all(axis=1))
+
+
+def usable_rows(embedding: Array) -> Bools:
+    """`[N]`: whether a row has a direction: it is finite and not zero."""
+    return _by_block(embedding, lambda block: np.isfinite(block).all(axis=1) & block.any(axis=1))
+
+
+def _by_block(embedding: Array, holds: Callable[[Array], Any]) -> Bools:
+    found = np.empty(len(embedding), dtype=bool)
     for start in range(0, len(embedding), BLOCK):
-        finite[start : start + BLOCK] = np.isfinite(embedding[start : start + BLOCK]).all(axis=1)
-    return finite
+        found[start : start + BLOCK] = holds(embedding[start : start + BLOCK])
+    return found
 
 
 def blocks(embedding: Array, rows: Ints) -> Iterator[tuple[slice, Floats]]:
@@ -55,6 +72,14 @@ def blocks(embedding: Array, rows: Ints) -> Iterator[tuple[slice, Floats]]:
     for start in range(0, len(rows), BLOCK):
         part = slice(start, start + BLOCK)
         yield part, embedding[rows[part]].astype(np.float64)
+
+
+def taken(vectors: Array, rows: Ints, store: str = "") -> Array:
+    """These rows of `[N, d]`, copied block by block to where there is room, as `scratch` says."""
+    some = scratch((len(rows), *vectors.shape[1:]), vectors.dtype, store)
+    for start in range(0, len(rows), BLOCK):
+        some[start : start + BLOCK] = vectors[rows[start : start + BLOCK]]
+    return some
 
 
 def thinned(rows: Ints, at_most: int) -> Ints:

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from variorum.machine.scratch import scratch
+
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
     from variorum.schemas.canonical import Json
     from variorum.schemas.table import Table
 
+LARGE = 200_000
+"""With more samples, models are fitted on this many of them."""
 MEDIAN_OF = 5
 """A class needs this many samples for its median to be used."""
 
@@ -31,6 +35,18 @@ def places(y: NDArray[np.integer[Any]], classes: int) -> Ints:
     place = np.empty(len(y), dtype=np.int64)
     place[order] = np.arange(len(y)) - np.repeat(ends[:-1], np.diff(ends))
     return place
+
+
+def same_share(y: Ints, most: int, rng: np.random.Generator, least: int = 1) -> Bools:
+    """Mask `[N]` of about `most` samples: the same share of every class, but at least `least` if it has as many."""
+    if len(y) <= most:
+        return np.ones(len(y), dtype=bool)
+    order = np.lexsort((rng.permutation(len(y)), y))
+    counts = np.bincount(y)
+    place = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
+    taken = np.zeros(len(y), dtype=bool)
+    taken[order] = place < np.maximum(counts * most // len(y), least)[y[order]]
+    return taken
 
 
 def id_ranks(table: Table) -> Ints:
@@ -106,7 +122,13 @@ def rare_classes() -> Iterator[None]:
 
 def spread(values: Array, rows: Ints, total: int) -> Array:
     """A column `[N]` or `[N, d]` with the values at the given rows, and NaN, False or -1 elsewhere."""
-    nothing = {"f": np.nan, "b": False, "i": -1}[values.dtype.kind]
-    column = np.full((total, *values.shape[1:]), nothing, dtype=values.dtype)
+    column = blank(values, total)
     column[rows] = values
+    return column
+
+
+def blank(values: Array, total: int, store: str = "") -> Array:
+    """A column for values like these, with NaN, False or -1 in all `total` rows; `store` as for `scratch`."""
+    column = scratch((total, *values.shape[1:]), values.dtype, store)
+    column.fill({"f": np.nan, "b": False, "i": -1}[values.dtype.kind])
     return column

@@ -1,0 +1,50 @@
+"""Arrays that may be larger than the memory.
+
+A large array is a file that is mapped into memory. If memory gets short, the system writes it out and reads it again
+when it is asked for. It behaves like any other array, and costs disk in place of memory.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from variorum.schemas.errors import StoreError
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array
+
+IN_MEMORY = 1 << 28
+"""Bytes up to which an array is in memory."""
+
+
+def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
+    """An array whose values aren't set yet, in memory, or in a file if it is large.
+
+    The file has no name, so it goes with the array, or with the process however that ends.
+
+    Args:
+        shape: of the array.
+        dtype: of its values.
+        store: folder that has the file; `""`, or a URL, is the system's folder for temporary files.
+
+    Raises:
+        StoreError: the disk has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    folder = tempfile.gettempdir() if not store or "://" in store else store
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)  # without room, writing to the array would end the process
+        except OSError as error:
+            raise StoreError(
+                f"{folder}: {size / 2**30:.1f} GiB of disk are needed while this detector scores ({error.strerror}); "
+                "make room, or take an encoder with shorter embeddings"
+            ) from None
+        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
