@@ -1,6 +1,6 @@
 """Embeds the pictures of an edition and finds copies among them with Ray Data, where no single memory holds them.
 
-    pip install 'variorum[ray]' pandas
+    pip install 'variorum[ray]'
     python examples/ray_copies.py store/editions/photos/1.0.0 found      # on RAY_ADDRESS's cluster, or on this computer
 
 `found/pictures` gets each picture's id, number of pixels, PDQ hash and embedding, `found/pairs.parquet` the pairs of
@@ -84,8 +84,9 @@ def find(out, partitions):
     import ray
 
     hashes = ray.data.read_parquet(str(out / "pictures"), columns=["id", "pixels", "clear", "pdq"]).filter(expr="clear")
-    pairs = hashes.map_batches(bands).groupby("group", num_partitions=partitions).map_groups(copies).to_pandas()
-    pairs.drop_duplicates(["kept", "copy"]).to_parquet(out / "pairs.parquet")
+    groups = hashes.map_batches(bands, batch_format="numpy").groupby("group", num_partitions=partitions)
+    pairs = groups.map_groups(copies, batch_format="numpy").to_pandas()
+    pairs.drop_duplicates(["kept", "copy"]).to_parquet(out / "pairs.parquet", index=False)
 
 
 def main(edition, out, workers=2):
@@ -93,7 +94,7 @@ def main(edition, out, workers=2):
 
     shards = [{"shard": str(path)} for path in sorted((va.open(edition).path / "data").glob("*.tar"))]
     source = ray.data.from_items(shards, override_num_blocks=len(shards))
-    source.map_batches(Measure, batch_size=1, concurrency=workers).write_parquet(str(out / "pictures"))
+    source.map_batches(Measure, batch_size=1, concurrency=workers, batch_format="numpy").write_parquet(str(out / "pictures"))
     find(out, min(len(shards), 200))
 
 
