@@ -94,7 +94,8 @@ def main(edition, out, workers=2):
 
     shards = [{"shard": str(path)} for path in sorted((va.open(edition).path / "data").glob("*.tar"))]
     source = ray.data.from_items(shards, override_num_blocks=len(shards))
-    source.map_batches(Measure, batch_size=1, concurrency=workers, batch_format="numpy").write_parquet(str(out / "pictures"))
+    pictures = source.map_batches(Measure, batch_format="numpy", batch_size=1, concurrency=workers)
+    pictures.write_parquet(str(out / "pictures"))
     find(out, min(len(shards), 200))
 
 

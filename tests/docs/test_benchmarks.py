@@ -13,7 +13,6 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 QUICK = {
     "shards": "1000",
     "png": "--rounds 1",
-    "release": "--pictures 200 --shard 100 --rounds 1",
     "read_shards": "60",
     "configs": "40",
     "webdataset_source": "0.02",

@@ -36,15 +36,19 @@ def test_groups_find_the_pairs_that_a_join_of_all_finds(example):
     bits[30:] = bits[:30]
     for place, apart in enumerate(range(15, 0, -1)):  # 15 copies, 15 to 1 bits away; the others are equal
         bits[30 + place, rng.choice(256, apart, replace=False)] ^= 1
-    batch = {"pdq": np.packbits(bits, axis=1), "id": np.array([f"{n:032x}" for n in range(60)]), "pixels": np.arange(60)}
+    batch = {
+        "pdq": np.packbits(bits, axis=1),
+        "id": np.array([f"{n:032x}" for n in range(60)]),
+        "pixels": np.arange(60),
+    }
     rows = example.bands(batch)
     found = set()
     for group in np.unique(rows["group"]):
         pairs = example.copies({name: values[rows["group"] == group] for name, values in rows.items()})
-        found |= set(zip(pairs["kept"], pairs["copy"], pairs["bits"].tolist(), pairs["pixels"].tolist()))
+        found |= set(zip(*(pairs[name].tolist() for name in ("kept", "copy", "bits", "pixels")), strict=True))
     near = hamming_pairs(batch["pdq"][:, None])
     assert len(near) == 30
-    every = zip(near.i, near.j, near.distance.tolist())
+    every = zip(near.i, near.j, near.distance.tolist(), strict=True)
     assert found == {(batch["id"][j], batch["id"][i], distance, j) for i, j, distance in every}  # the larger stays
 
 
@@ -69,7 +73,7 @@ def test_the_decider_keeps_both_ends_of_a_chain(photos, tmp_path):
     names = read_ids(job, manifest)[:4]
     pairs = [(names[0], names[1], 9, 400), (names[1], names[2], 8, 300), (names[0], names[3], 2, 400)]
     (tmp_path / "found").mkdir()
-    table = [dict(zip(("kept", "copy", "bits", "pixels"), pair)) for pair in pairs[::-1]]
+    table = [dict(zip(("kept", "copy", "bits", "pixels"), pair, strict=True)) for pair in pairs[::-1]]
     pq.write_table(pa.Table.from_pylist(table), tmp_path / "found/pairs.parquet")
     assert dropped(job, manifest) == {names[1]: 9, names[3]: 2}
 
