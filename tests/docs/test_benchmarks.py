@@ -24,9 +24,18 @@ QUICK = {
     "imagenet_e_device": "--photographs 2 --unit 2",
     "imagenet_e_edits": "",
     "people_queue": "--pictures 400 4000",
+    "people_simulation": "--seeds 1 --runs 1 --pictures 100 --people 200",
+    "safety_consensus": "--pictures 1000 --rounds 1",
+    "view": "--pictures 100 --rounds 1",
+    "watermark_marks": "--pictures 2 --rounds 1",
+    "few_shot": "--episodes 10 --few 1",
+    "translation": "--sources 2 --rounds 1",
+    "cue_conflict": "--rounds 1 --times 1 --photographs 2",
+    "quality": "--rounds 1 --pictures 20",
+    "imagenet_e_plates": "--number 2",
 }
 """At most ten seconds of CPU time each."""
-PEERS = {"imagenet_c": "imagecorruptions", "quality": "cleanvision", "intrinsic": "skdim"}
+PEERS = {"quality": "cleanvision"}
 """Packages without which a benchmark has nothing to compare with."""
 
 
