@@ -6,7 +6,8 @@
 `found/pictures` gets each picture's id, number of pixels, PDQ hash and embedding, `found/pairs.parquet` the pairs of
 copies. The decider below drops the smaller picture of each pair: name this file in the recipe,
 `curate: [{name: ./ray_copies.py, pairs: found/pairs.parquet}]`. Two hashes are compared where one of their 16 bands of
-16 bits is the same, upright only: that finds all pairs up to 15 bits apart, and .91 of those 31 bits apart.
+16 bits is the same, upright only: that finds all pairs up to 15 bits apart, and .91 of those 31 bits apart. Pictures
+that show too little for a hash aren't compared.
 """
 
 import sys
