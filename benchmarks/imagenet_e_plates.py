@@ -253,7 +253,9 @@ def compared(files: Sequence[Path]) -> list[Plate]:
 
 
 def summary(plates: Sequence[Plate]) -> dict[str, Any]:
-    """Cost, checks and evidence of the class that is left."""
+    """Cost, checks and evidence of the class that is left; nothing but the number if it filled none."""
+    if not plates:
+        return {"plates": 0}
     seams = [plate.checks["plate_seam"]["value"] for plate in plates if "plate_seam" in plate.checks]
     passed = Counter(name for plate in plates for name, check in plate.checks.items() if check["passed"])
     return {

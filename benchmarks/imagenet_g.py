@@ -94,6 +94,10 @@ class One:
         """A pin for it."""
         return f"{alias}@random"
 
+    def unfit(self, _alias: str, **_settings: object) -> str:
+        """Any settings suit it."""
+        return ""
+
 
 def compare(pipeline: Any, place: Path) -> dict[str, Any]:
     """Times of both, with the same batch, steps, guidance and type."""

@@ -29,6 +29,7 @@ class Part:
     """A piece of no work."""
 
     number: int
+    samples: int = 1
 
     def __str__(self) -> str:
         return f"part {self.number}"
