@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PART ?= 1/1
-# Browsers and servers on a busy machine get one more try; the summary names the tests that needed it.
-AGAIN := --reruns 1 -rR
+# Browsers and servers on a busy machine get one more try; the summary names the tests that needed it. These tests
+# mostly wait, so there are more workers than cores, and an idle worker takes tests over from another one.
+WAITING := -n 4 --dist worksteal --reruns 1 -rR
 # Lines of constraints.txt, by a condition of awk; `dev` is true of what only development needs. Two releases have no
 # wheels: they are built, with pinned tools.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
@@ -106,10 +107,10 @@ test: setup fashion ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 25 --durations-min 5
 
 test-browser: setup chromium ## the tests of pages in a real browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser $(AGAIN)
+	$(BIN)/python -m pytest $(WAITING) -m browser $$(grep -rlF mark.browser tests --include 'test_*.py')
 
 test-servers: setup olah postgres ## the slow tests of the machinery: servers, kills, digests, the wheel
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
+	$(BIN)/python -m pytest $(WAITING) -m slow tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe --ignore tests/variorum/models --ignore tests/variorum/reports/profile --ignore tests/flows/test_newcomer_of_profile_hub.py --ignore tests/variorum/api/test_trial.py
 
 test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them
