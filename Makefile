@@ -108,11 +108,13 @@ test: setup fashion ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 25 --durations-min 5
 
 test-browser: setup chromium ## the tests of pages in a real browser
-	$(BIN)/python -m pytest $(WAITING) -m browser $$(grep -rlF mark.browser tests --include 'test_*.py')
+	$(BIN)/python -m pytest $(WAITING) -m browser $$(grep -rlF mark.browser tests --include 'test_*.py' | sort)
 
 test-servers: setup olah postgres ## the slow tests of the machinery: servers, kills, digests, the wheel
-	$(BIN)/python -m pytest $(WAITING) -m slow tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
-	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe --ignore tests/variorum/models --ignore tests/variorum/reports/profile --ignore tests/flows/test_newcomer_of_profile_hub.py --ignore tests/variorum/api/test_trial.py
+	$(BIN)/python -m pytest $(WAITING) -m slow tests/people/panel tests/people/votes \
+	  $$(grep -rlF mark.slow tests/flows tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
+	    --include 'test_*.py' --exclude-dir models --exclude-dir profile --exclude test_newcomer_of_profile_hub.py --exclude test_trial.py | sort) \
+	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
 test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
