@@ -8,7 +8,7 @@ WORKERS ?= 2
 PART ?= 1/1
 # Browsers and servers on a busy machine get one more try; the summary names the tests that needed it. These tests
 # mostly wait, so there are more workers than cores, and an idle worker takes tests over from another one.
-WAITING := -n 4 --dist worksteal --reruns 1 -rR
+WAITING := -n 3 --dist worksteal --reruns 1 -rR
 # Lines of constraints.txt, by a condition of awk; `dev` is true of what only development needs. Two releases have no
 # wheels: they are built, with pinned tools.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile

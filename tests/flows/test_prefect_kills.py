@@ -129,7 +129,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def start_worker(place: Deployed, name: str, **environment: str) -> subprocess.Popen[bytes]:
-    often = {"PREFECT_WORKER_QUERY_SECONDS": "1"}  # it looks for runs every ten seconds otherwise
+    often = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # it looks for runs every ten seconds otherwise
     words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cpu"]
     return place.start(words, name, **often, **environment)
 
