@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import variorum.flows.settings  # noqa: F401 - before Prefect reads its settings, which `check_cron` has it do
 from variorum.flows import terminal
 from variorum.flows.options import (
     Limit,
