@@ -197,6 +197,7 @@ def test_prefects_pages_show_card_counts_sheet_and_parameters(tmp_path, photos, 
         ids = {one["key"]: one["id"] for one in found}
         assert set(ids) == {"counts", "card", "sheet", "verdicts"}
         with browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
+            context.set_default_timeout(60_000)  # Prefect's pages are large
             page = context.new_page()
             hosts = set()
             page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
