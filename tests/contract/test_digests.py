@@ -172,11 +172,6 @@ def quick(root: Path, same_machine: None) -> dict[str, dict[str, str]]:
     return digests_apart(QUICK, root, short=True)
 
 
-@pytest.fixture(scope="module")
-def slow(root: Path, same_machine: None) -> dict[str, dict[str, str]]:
-    return digests_apart(SLOW, root, short=True)
-
-
 def test_every_shipped_recipe_is_pinned():
     pinned_here = [*SHORT, *HUB]
     assert sorted(pinned()["fingerprints"]) == sorted(pinned_here)
@@ -199,9 +194,8 @@ def test_the_digests_of_a_quick_run(name, quick):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
-def test_the_digests_of_a_short_run(name, slow):
-    assert slow[name] == pinned()["short"][name]
+def test_the_digests_of_short_runs(root, same_machine):
+    assert digests_apart(SLOW, root, short=True) == {name: pinned()["short"][name] for name in SLOW}
 
 
 @pytest.mark.slow

@@ -36,6 +36,8 @@ def folder(photos, tmp_path_factory) -> Path:
     found = tmp_path_factory.mktemp("readme")
     for theirs, known in CLASSES.items():
         three_of_each(photos / theirs, found / "photos" / known)
+        for more in sorted((found / "photos" / known).iterdir())[10:]:  # thirty are enough for a report
+            more.unlink()
     return found
 
 
@@ -66,7 +68,7 @@ def test_the_python_code_works(folder, monkeypatch, capsys):
     exec(next(code for language, code in BLOCKS if language == "python").replace(TIMM, "classifier"), names)
     assert names["edition"].name == "mine@3.0.0-dev-r1"
     assert {sample.variant for sample in names["small"]} <= {"size_0.05"}
-    assert "36 pictures, 36 labels in 3 classes" in capsys.readouterr().out
+    assert "30 pictures, 30 labels in 3 classes" in capsys.readouterr().out
 
 
 def test_frost_is_a_generator(tmp_path):

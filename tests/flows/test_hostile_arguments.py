@@ -82,11 +82,8 @@ def test_a_hostile_command_ends_in_one_line(case: Case, place, monkeypatch, capf
     assert not list(place.glob("owned"))
 
 
-IN_A_PROCESS = (
-    *("recipe_bomb", "recipe_deep_lists", "recipe_digits_6000", "recipe_of_itself", "recipe_pipe", "recipe_binary"),
-    *("set_dots_10000", "store_ftp", "store_zip", "store_s3_secret", "unknown_command_surrogate", "workers_100000"),
-    *("recipe_sparse_gigabyte", "recipe_zero_device", "doctor_5000"),
-)
+IN_A_PROCESS = ("recipe_deep_lists", "store_s3_secret", "unknown_command_surrogate")
+"""What a process of its own may show: a stack that overflows, what a client says at the end, arguments of odd bytes."""
 
 
 @pytest.mark.slow

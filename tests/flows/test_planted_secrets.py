@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prefect_places import with_database
+from prefect_places import states, with_database
 from warm_command import run_command
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -163,6 +163,8 @@ def test_the_credentials_of_a_store_are_not_told(url, codes, photos, tmp_path):
 def test_prefect_learns_no_secret(address, tmp_path):
     url = f"http://{USER}:{PASSWORD}@{address}/x.tar?token={TOKEN}"
     write_recipe(tmp_path, {"name": "webdataset", "shards": url})
+    (tmp_path / "left").mkdir()
+    home = with_database(tmp_path / "left" / "prefect")
     hidden(call(tmp_path, "run", "recipes/recipe.yaml", "--store", "left/store"))
     bad = {"name": "webdataset", "shards": url.replace("x.tar", "y.tar")}
     (tmp_path / "recipes" / "wrong.yaml").write_text(
@@ -170,7 +172,7 @@ def test_prefect_learns_no_secret(address, tmp_path):
     )
     text = hidden(call(tmp_path, "run", "recipes/wrong.yaml", "--store", "left/store"), 1)
     assert "y.tar" in text
-    assert (tmp_path / "left" / "prefect" / "prefect.db").exists()
+    assert "COMPLETED" in states(home)
     assert check_files(tmp_path) > 30
 
 

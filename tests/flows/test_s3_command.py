@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect_places import states, with_database
 from s3_server import BUCKET, OWNER, STRANGER, Server
 
 CAMPAIGN = Path(__file__).parents[1] / "campaign"
@@ -122,10 +123,12 @@ def test_keys_of_a_profile_are_in_no_output_and_no_file(s3_server, photos, tmp_p
 
 def test_prefect_learns_no_key(s3_server, photos, tmp_path):
     write_recipe(tmp_path, photos)
+    (tmp_path / "left").mkdir()
+    home = with_database(tmp_path / "left" / "prefect")
     own = environment(s3_server, tmp_path, profile=False) | {"PREFECT_LOGGING_ROOT_LEVEL": "DEBUG"}
     done = run(tmp_path, own, "run", "recipe.yaml", "--store", f"s3://{BUCKET}/{tmp_path.name}")
     assert done.returncode == 0, done.stderr
     assert not has_key((done.stdout + done.stderr).encode())
-    assert (tmp_path / "left" / "prefect" / "prefect.db").exists()
+    assert states(home) == ["COMPLETED"]
     assert check_left(tmp_path) > 3
     assert check_stored(s3_server, tmp_path.name) > 10

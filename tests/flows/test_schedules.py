@@ -3,6 +3,9 @@
 import http.server
 import importlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,6 +94,22 @@ def test_serve_says_what_is_wrong_before_it_starts_anything(command, words, said
     assert "hunter2" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "store").exists()
+
+
+CHECKED = """
+from variorum.flows.serve_commands import check_cron
+check_cron("0 3 * * 1")
+from variorum.flows import own_server
+print(own_server.PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
+"""
+
+
+def test_a_cron_expression_is_checked_with_our_settings_of_prefect(tmp_path):
+    """Prefect reads them once, when it is imported: its server gets 180 seconds to start, and not 20."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    words, home = [sys.executable, "-c", CHECKED], {"PREFECT_HOME": str(tmp_path)}
+    done = subprocess.run(words, env={**clean, **home}, capture_output=True, text=True)
+    assert done.stdout.split() == ["180"], done.stderr
 
 
 def test_a_wrong_cron_expression_is_explained():

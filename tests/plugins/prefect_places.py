@@ -45,6 +45,14 @@ def with_database(home: Path) -> Path:
     return home
 
 
+def states(home: Path, table: str = "flow_run") -> list[str]:
+    """Of all flow or task runs in the database of a PREFECT_HOME, sorted."""
+    with sqlite3.connect(home / "prefect.db") as database:
+        found = sorted(state for (state,) in database.execute(f"select state_type from {table}"))
+    database.close()
+    return found
+
+
 class Place:
     """A folder with a recipe, a store, a cache and a PREFECT_HOME of its own, where runs are started and watched."""
 
@@ -94,11 +102,7 @@ class Place:
         return len(list((self.store / "units").glob("*.json")))
 
     def states(self, table: str = "flow_run") -> list[str]:
-        """Of all flow or task runs in the database, sorted."""
-        with sqlite3.connect(self.home / "prefect.db") as database:
-            found = sorted(state for (state,) in database.execute(f"select state_type from {table}"))
-        database.close()
-        return found
+        return states(self.home, table)
 
     def digest(self) -> str:
         """Of an undisturbed run on threads."""
@@ -188,7 +192,7 @@ class Deployed(Watched):
     def prefect(self, *words: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "prefect", *words],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120,
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -231,6 +231,10 @@ def test_the_procedure_rejects_the_largest_set_that_its_line_allows(p, fdr, data
     assert (benjamini_hochberg(p, tested, 2 * fdr) >= flag).all()
 
 
+def test_hypotheses_that_are_not_tested_cost_no_power():
+    assert benjamini_hochberg(np.array([0.01, 0.9]), np.array([True, False]), 0.015).tolist() == [True, False]
+
+
 def test_few_outliers_cannot_be_flagged_and_the_card_says_how_few():
     assert least_discoveries(1000, 999, 0.05) == 20
     scores = np.arange(1000.0)

@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SCREENSHOTS = Path(__file__).parents[3] / ".cache/screenshots"
+FAILED = pytest.StashKey[bool]()
 REFUSED = "Failed to load resource: the server responded with a status of 40"
 """What Chromium says about answers that a test asks for: not signed in, paused."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    item.stash[FAILED] = report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +36,7 @@ def edition(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def opened(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """A function: an address in a browser of its own; none of the pages may raise, or ask another server.
 
-    How each page looks at the end of a test lies in .cache/screenshots.
+    How each page looks at the end of a test that fails lies in .cache/screenshots.
     """
     contexts, problems, requests = [], list[str](), list[tuple[str, str]]()
 
@@ -46,7 +54,7 @@ def opened(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callabl
     yield open_page
     name = re.sub(r"\W+", "_", request.node.name)
     for number, context in enumerate(contexts):
-        for page in context.pages:
+        for page in context.pages if request.node.stash[FAILED] else ():
             page.screenshot(path=SCREENSHOTS / f"{name}_{number}.png")
         context.close()
     assert [text for text in problems if not text.startswith(REFUSED)] == []
