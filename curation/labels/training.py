@@ -175,11 +175,12 @@ def _adam(weights: list[Any], learning_rate: float) -> Callable[[Sequence[Any]],
     first, second = ([torch.zeros_like(one) for one in weights] for _ in range(2))
     steps = [torch.zeros(()) for _ in weights]
     off = dict.fromkeys(("amsgrad", "maximize", "capturable", "differentiable", "has_complex"), False)
-    settings = {"lr": learning_rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "fused": True}
+    on = {"lr": learning_rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "fused": True}
+    settings: Any = {**off, **on}
 
     def step(gradients: Sequence[Any]) -> None:
         with torch.no_grad():
-            adam(weights, list(gradients), first, second, [], steps, **off, **settings)
+            adam(weights, list(gradients), first, second, [], steps, **settings)
 
     return step
 

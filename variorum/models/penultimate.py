@@ -71,7 +71,7 @@ def read_only(found: T) -> T:
 def _sum(image: Pixels) -> int:
     from xxhash import xxh3_64_intdigest
 
-    return xxh3_64_intdigest(np.ascontiguousarray(image))
+    return xxh3_64_intdigest(np.ascontiguousarray(image).data)
 
 
 class Penultimate:

@@ -107,8 +107,8 @@ def release_units(manifest: Manifest, ledger: Ledger, store: Store) -> list[Rele
     import pyarrow.compute as pc
 
     settled = settle(read_verdicts(ledger.verdicts, store))
-    said = settled.filter(pc.invert(pc.is_in(settled["action"], value_set=pa.array(SILENT))))
-    waiting = {verdict.id: verdict for verdict in verdicts_of(said)}
+    loud = settled.filter(pc.invert(pc.is_in(settled["action"], value_set=pa.array(SILENT))))
+    waiting = {verdict.id: verdict for verdict in verdicts_of(loud)}
     total = len(waiting)
     content = {
         info.sha256 for step in {c.partition(".")[0] for c in ledger.members.values()} for info in _parts(ledger, step)
