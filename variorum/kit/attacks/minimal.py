@@ -166,4 +166,4 @@ def deepfool(pictures: Any, victim: Victim, grey: Any, *, steps: int) -> Closest
         best = torch.where(fooled.view(shape), best, now)
         fooled |= fools(now, [victim])
         scale *= GROWTH
-    return Closest(best, fooled, gradients, first, flat)
+    return Closest(best, fooled, gradients, torch.where(fooled & (first < 0), gradients, first), flat)
