@@ -153,7 +153,7 @@ class AdversarialExample(Generator):
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if a user's model gives no gradients, or there is no such class as the target."""
         for use in self.uses():
-            if ":" in use.alias:
+            if ctx.models.role(use.alias) is None:  # a user's own
                 self._opponent(use, ctx)
         self._target_id(ctx)
 
