@@ -92,7 +92,13 @@ class AdversarialTransfer(OfFamilies):
                     f"{self.component_name()}.classifiers: {cut(repr(answer.alias))} is a model that the pictures were "
                     "made to fool, so it can't be compared with others; name it under white_box"
                 )
-            yield {**row, **variant_of(sample)._asdict(), **_achieved(sample), "white_box": known, "hit": _hit(answer, ctx)}
+            yield {
+                **row,
+                **variant_of(sample)._asdict(),
+                **_achieved(sample),
+                "white_box": known,
+                "hit": _hit(answer, ctx),
+            }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Rates in percent by classifier and variant.
@@ -326,7 +332,7 @@ def _cost(table: Table, name: str, variant: Variant) -> dict[str, Json]:
 
 
 def _rows(asked: Asked) -> Iterator[Answers]:
-    """One model's rows of a report; an original and the pictures made of it belong together by their oldest ancestor."""
+    """One model's rows of a report. Pictures belong together by their oldest ancestor."""
     requests = {name: _variant(all_of[0]) for name, all_of in asked.requests().items()}
     attacks = [name for name, one in requests.items() if one.attack not in ("", CONTROL)]
     edits = np.flatnonzero(asked.edit & np.isin(asked.variant, attacks))

@@ -109,8 +109,8 @@ class AdversarialExample(Generator):
     attacks: tuple[Perturbation, ...] = USUAL
     """Each with a `kind` and its settings; `epsilon` is in grey levels of 255."""
     adversaries: tuple[str, ...] = Field(default=("adversary",), min_length=1, max_length=8)
-    """Models that are attacked together: aliases, or names of a user's own networks such as `timm:resnet50.a1_in1k`. All
-    must be right about a picture, and all are to be fooled. The gradients are added up, each at the same L1 norm."""
+    """Models that are attacked together: aliases, or names of a user's own networks such as `timm:resnet50.a1_in1k`.
+    All must be right about a picture, and all are to be fooled. Gradients are added up, each at the same L1 norm."""
     frame: int = Field(default=256, ge=SMALLEST, le=1024)
     """Side of the square that the middle of a picture is cut to, with its short side resized to it."""
     against: Literal["label", "prediction"] = "label"
@@ -279,9 +279,7 @@ class AdversarialExample(Generator):
         right: dict[str, Bools] = {}
         for alias, model in models.items():
             said = subject.said[alias]
-            right[alias] = (
-                model.outputs(labels) if self.against == "label" else np.arange(len(said)) == said.argmax()
-            )
+            right[alias] = model.outputs(labels) if self.against == "label" else np.arange(len(said)) == said.argmax()
         towards: dict[str, Bools | None] = dict.fromkeys(models)
         if self.target:
             subject.target, subject.why_not = self._choose(subject, models, right)
@@ -311,7 +309,9 @@ class AdversarialExample(Generator):
         if self.target == "random":
             return str(of.rng("target").choice(sorted(fits))), None
         chances = {
-            name: sum(float(np.log(said[at].max() + 1e-30)) for said, at in zip(subject.said.values(), outputs, strict=True))
+            name: sum(
+                float(np.log(said[at].max() + 1e-30)) for said, at in zip(subject.said.values(), outputs, strict=True)
+            )
             for name, outputs in fits.items()
         }
         return min(sorted(chances), key=chances.__getitem__), None
@@ -367,7 +367,12 @@ class AdversarialExample(Generator):
             aims = [[subject.aims[model.alias] for subject in ready] for model in own]
             images, seeds = [one.framed.image for one in ready], [one.of.seed(attack.variant) for one in ready]
             found = perturbed(
-                attack, images, [model.opponent for model in own], aims, seeds, self.batch  # type: ignore[arg-type]
+                attack,
+                images,
+                [model.opponent for model in own],
+                aims,
+                seeds,
+                self.batch,  # type: ignore[arg-type]
             )
             outcomes = dict(zip(map(id, ready), found, strict=True))
         made: list[list[Sample | Failure]] = []
@@ -454,9 +459,7 @@ class AdversarialExample(Generator):
             found.append(self._control(subject, models, made, variant, like))
         return found
 
-    def _opinions(
-        self, subject: Subject, said: Mapping[str, Singles], models: Mapping[str, Model]
-    ) -> dict[str, Json]:
+    def _opinions(self, subject: Subject, said: Mapping[str, Singles], models: Mapping[str, Model]) -> dict[str, Json]:
         """Probability of the label and first answer of each model; of one that doesn't know the label None."""
         p_label: dict[str, Json] = {}
         for alias, model in models.items():

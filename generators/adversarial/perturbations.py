@@ -233,9 +233,7 @@ def _followed(
         for _ in range(attack.restarts):
             start = ascent.random_start(pictures, levels, draws, seen, grey) if attack.kind == "pgd" else pictures
             momentum = attack.momentum if attack.kind == "mi_fgsm" else 0.0
-            end = ascent.climb(
-                start, low, high, slope, steps=asked["steps"], step=asked["step"], momentum=momentum
-            )
+            end = ascent.climb(start, low, high, slope, steps=asked["steps"], step=asked["step"], momentum=momentum)
             reached = _gaps(end, victims)
             state = torch.where((reached > gaps)[:, None, None, None], end, state)
             gaps = torch.maximum(gaps, reached)

@@ -55,7 +55,9 @@ def samples(models):
     import skimage.data
 
     cat = skimage.data.chelsea()
-    images = [np.ascontiguousarray(cat[30 * n : 30 * n + 4 * SIDE : 4, 40 * n : 40 * n + 4 * SIDE : 4]) for n in range(6)]
+    images = [
+        np.ascontiguousarray(cat[30 * n : 30 * n + 4 * SIDE : 4, 40 * n : 40 * n + 4 * SIDE : 4]) for n in range(6)
+    ]
     images += [np.ascontiguousarray(np.repeat(images[2][..., :1], 3, 2)), images[0][::-1].copy()]
     said = models.get("tiny")(images).argmax(1)
     said[-1] = (said[-1] + 1) % len(CLASSES)

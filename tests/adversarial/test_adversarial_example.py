@@ -9,7 +9,9 @@ import pytest
 
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
 from variorum.models import ModelTable
-from variorum.pipeline import Job, Threads, build
+from variorum.models.imagenet_classes import class_infos, index_of
+from variorum.pipeline import Job, build
+from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
@@ -57,7 +59,9 @@ def test_only_pictures_that_the_attacked_models_are_right_about_are_attacked(ctx
     assert isinstance(wrong[2], Failure)
     assert (wrong[2].status, wrong[2].reason) == ("ineligible", "source_misclassified")
     assert not wrong[2].gates["source_right"]["passed"]
-    (unknown,) = [one for one in made_by(attack(), [replace(samples[0], labels=("zebra",))], ctx) if isinstance(one, Failure)]
+    (unknown,) = [
+        one for one in made_by(attack(), [replace(samples[0], labels=("zebra",))], ctx) if isinstance(one, Failure)
+    ]
     assert unknown.reason == "no_such_class"
     guessed = made_by(attack(against="prediction"), [samples[-1], replace(samples[0], labels=())], ctx)
     assert not [one for one in guessed if isinstance(one, Failure)]
@@ -86,7 +90,9 @@ def test_pictures_are_the_same_in_any_order_and_company(ctx, samples):
 def test_a_flat_network_can_not_be_followed(ctx, samples):
     said = ctx.models.get("flat")([samples[0].image])[0]
     sample = replace(samples[0], labels=(ctx.classes[int(said.argmax())].id,))
-    found = made_by(attack({"kind": "pgd", "epsilon": 8}, {"kind": "cw", "steps": 2}, adversaries=("flat",)), [sample], ctx)
+    found = made_by(
+        attack({"kind": "pgd", "epsilon": 8}, {"kind": "cw", "steps": 2}, adversaries=("flat",)), [sample], ctx
+    )
     assert [(one.status, one.reason) for one in found if isinstance(one, Failure)] == [("failed", "no_gradient")] * 2
 
 
@@ -163,18 +169,38 @@ def test_attacked_models_count_as_having_decided():
 
 
 @pytest.mark.slow
-def test_attacks_on_photographs_do_what_their_papers_say(tmp_path):
-    """12 photographs out of packages: PGD fools Lite0 on nearly all, random signs hardly ever, within the PNG's budget."""
-    recipe = Recipe.parse(
-        {
-            "dataset": "d",
-            "version": "1.0.0-dev",
-            "seed": 1,
-            "limit": 12,
-            "source": {"name": "samples", "masks": False},
-            "generate": [{"name": "adversarial_example", "attacks": [{"kind": "pgd", "epsilon": 8}]}],
-        }
-    )
-    edition = build(Job(recipe, str(tmp_path / "store")), Threads(1))
-    table = edition.table()
-    assert table
+def test_attacks_on_photographs_do_what_their_papers_say():
+    """16 photographs: PGD fools Lite0, momentum carries over to Lite2, noise of the same size does neither."""
+    models = ModelTable("embedded")
+    ctx = Context(seed=1, models=models, memo=lambda key, compute: compute(), classes=class_infos())
+    kinds = [{"kind": kind, "epsilon": 8} for kind in ("pgd", "mi_fgsm")]
+    photographs = build_component("source", {"name": "samples", "masks": False}, "source").read(0, 40, ctx)
+    asked = [one for one in photographs if models.get("classifier_gate")([one.image])[0].max() > 0.5][:16]
+    found = made_by(AdversarialExample(attacks=kinds), asked, ctx)
+    made = {(one.source or one.photograph, one.variant): one for one in found if not isinstance(one, Failure)}
+    attacked = [name for name, variant in made if variant == "pgd_8"]
+    assert len(attacked) >= 10
+
+    def fooled(alias, variant):
+        right, wrong = 0, 0
+        for name in attacked:
+            before, after = (decode_png(made[name, kind].image) for kind in ("original", variant))
+            said = models.get(alias)([before, after])
+            label = index_of(made[name, variant].labels[0])
+            right += said[0].argmax() == label
+            wrong += said[0].argmax() == label != said[1].argmax()
+        return wrong / right
+
+    assert fooled("classifier_gate", "pgd_8") >= 0.95
+    assert fooled("classifier_gate", "control") <= 0.1
+    assert fooled("classifier", "control") <= 0.1
+    assert fooled("classifier", "mi_fgsm_8") >= fooled("classifier", "pgd_8") + 0.1
+    for name in attacked:
+        change = decode_png(made[name, "pgd_8"].image).astype(int) - decode_png(made[name, "original"].image)
+        assert np.abs(change).max() == 8
+        assert not change[:16].any()  # Lite0 doesn't see the border
+
+
+def decode_png(image):
+    """What a stored picture is read back as."""
+    return decode(encode_png(image))

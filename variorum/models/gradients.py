@@ -69,7 +69,9 @@ class Differentiable:
         """
         if layer not in self._modules:
             first = ", ".join(self.layers[:3])
-            raise RecipeError(f"no layer with weights is named {cut(layer)!r}; there are {len(self.layers)}: {first}, …")
+            raise RecipeError(
+                f"no layer with weights is named {cut(layer)!r}; there are {len(self.layers)}: {first}, …"
+            )
         found: list[Any] = []
         own = threading.get_ident()
 

@@ -78,8 +78,8 @@ def ascend(
 class Slope:
     """The gradient of a loss of one or several networks, of N pictures.
 
-    Gradients of several networks are added up, each at an L1 norm of 1. Where that of a loss is zero or not finite, that
-    of the margin is taken.
+    Gradients of several networks are added up, each at an L1 norm of 1. Where that of a loss is zero or not finite,
+    that of the margin is taken.
 
     Args:
         victims: the networks.
@@ -110,32 +110,32 @@ class Slope:
         fooled = torch.ones(len(state), dtype=torch.bool)
         total = torch.zeros_like(state)
         for victim in self._victims:
-            found, gap = self._of(victim, state)
+            found, gap = self._of(victim, state, self._kind)
+            fine = useful(found)
+            if self._kind != "margin" and not fine.all():
+                found = torch.where(fine[:, None, None, None], found, self._of(victim, state, "margin")[0])
+            found = found.nan_to_num(0, 0, 0)
             fooled &= gap > 0
             total += unit(found) if len(self._victims) > 1 else found
         if not self._calls:
-            self.flat = ~_useful(total)
+            self.flat = ~useful(total)
         self.first[fooled & (self.first < 0)] = self._calls
         self._calls += 1
+        if not self._grey.any():
+            return total
         return torch.where(self._grey[:, None, None, None], total.mean(1, keepdim=True), total)
 
-    def _of(self, victim: Victim, state: Any) -> tuple[Any, Any]:
-        """One network's gradient, and its margin `[N]`."""
+    def _of(self, victim: Victim, state: Any, kind: Loss) -> tuple[Any, Any]:
+        """One network's gradient of a loss, and its margin `[N]`."""
         import torch
 
         x = state.detach().requires_grad_()
         self.gradients += 1
         with torch.enable_grad():
             said = victim.network((self._views(x) if self._views else x) / 255).cpu()
-            grown = loss(self._kind, said, victim.away, victim.towards)
-            gap = margin(said, victim.away, victim.towards)
-            (found,) = torch.autograd.grad(grown.sum(), x, retain_graph=self._kind != "margin")
-            useful = _useful(found)
-            if self._kind != "margin" and not useful.all():
-                self.gradients += 1
-                (other,) = torch.autograd.grad(gap.sum(), x)
-                found = torch.where(useful[:, None, None, None], found, other)
-        return found.nan_to_num(0, 0, 0), gap.detach()
+            grown = loss(kind, said, victim.away, victim.towards)
+            (found,) = torch.autograd.grad(grown.sum(), x)
+        return found, margin(said.detach(), victim.away, victim.towards)
 
 
 def unit(gradient: Any) -> Any:
@@ -143,7 +143,7 @@ def unit(gradient: Any) -> Any:
     return gradient / gradient.abs().flatten(1).sum(1).clamp_min(1e-30)[:, None, None, None]
 
 
-def _useful(gradient: Any) -> Any:
+def useful(gradient: Any) -> Any:
     """Whether the gradient of each picture is finite and not zero, `[N]`."""
     flat = gradient.flatten(1)
     return flat.isfinite().all(1) & (flat != 0).any(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from variorum.kit.attacks.ascent import useful
 from variorum.kit.attacks.losses import Victim, margin
 
 LARGEST = 1e10
@@ -84,17 +85,18 @@ def carlini_wagner(
                 gaps = torch.stack([margin(one.network(moved).cpu(), one.away, one.towards) for one in victims])
                 far = (moved - x).square().flatten(1).sum(1)
                 cost = far + c * (confidence - gaps).clamp_min(0).sum(0)
+                if not gradients:
+                    flat = ~useful(torch.autograd.grad(gaps.sum(), w, retain_graph=True)[0])
                 (slope,) = torch.autograd.grad(cost.sum(), w)
-            if not gradients:
-                flat = ~slope.flatten(1).isfinite().all(1) | (slope.flatten(1) == 0).all(1)
             gradients += 1
             now = (moved.detach() * 255).round() if rounded else moved.detach() * 255
             near = (now / 255 - x).square().flatten(1).sum(1)
-            hit = (gaps.detach() > 0).all(0) & (near < least)
-            if rounded and hit.any():
-                hit &= fools(now, victims)
-            first[hit & (first < 0)] = gradients
-            reached |= hit
+            over = (gaps.detach() > 0).all(0) & ((near < least) | ~reached)
+            if rounded and over.any():
+                over &= fools(now, victims)
+            first[over & (first < 0)] = gradients
+            reached |= over
+            hit = over & (near < least)
             least, best = torch.where(hit, near, least), torch.where(hit.view(shape), now, best)
             slope = torch.where(grey.view(shape), slope.mean(1, keepdim=True), slope).nan_to_num(0, 0, 0)
             mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()

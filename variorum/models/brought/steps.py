@@ -183,7 +183,10 @@ def _of_chain(transforms: Sequence[Any]) -> Steps | None:
     for one in transforms:
         kind = type(one).__name__
         if kind == "Resize" and getattr(one, "max_size", None) is None:
-            found |= {"resize": _side(one.size), "interpolation": getattr(one.interpolation, "value", one.interpolation)}
+            found |= {
+                "resize": _side(one.size),
+                "interpolation": getattr(one.interpolation, "value", one.interpolation),
+            }
         elif kind == "CenterCrop":
             found["crop"] = _pair(one.size)
         elif kind == "Normalize":
@@ -191,7 +194,9 @@ def _of_chain(transforms: Sequence[Any]) -> Steps | None:
         elif kind not in ("ToTensor", "MaybeToTensor", "ToImage", "ToDtype"):
             return None
         order += [kind] if kind in _ORDER else []
-    made = any(type(one).__name__ in ("ToTensor", "MaybeToTensor") or getattr(one, "scale", False) for one in transforms)
+    made = any(
+        type(one).__name__ in ("ToTensor", "MaybeToTensor") or getattr(one, "scale", False) for one in transforms
+    )
     return Steps(**found) if made and order == [kind for kind in _ORDER if kind in order] else None
 
 
