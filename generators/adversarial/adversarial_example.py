@@ -107,7 +107,11 @@ class AdversarialExample(Generator):
     digital_source_type: ClassVar[str] = ENHANCED
 
     attacks: tuple[Perturbation, ...] = USUAL
-    """Each with a `kind` and its settings; `epsilon` is in grey levels of 255."""
+    """Each with a `kind` and its settings: `epsilon` in grey levels of 255, not of `cw` and `deepfool`; `steps` (10; `cw`
+    100 for each search, `deepfool` 50 and `square` 500 at most); `step` in grey levels (`pgd` ε / 4, `mi_fgsm` ε /
+    steps); `restarts` of `pgd`; `momentum` of `mi_fgsm`; `diversity`, the probability of a shrunken view (DI²); `loss`:
+    `ce`, `margin` or `dlr`; `confidence` (1), the margin that `cw` aims at, and its `searches` (5); `adversaries`, if
+    others than below; `name`, of the variant."""
     adversaries: tuple[str, ...] = Field(default=("adversary",), min_length=1, max_length=8)
     """Models that are attacked together: aliases, or names of a user's own networks such as `timm:resnet50.a1_in1k`.
     All must be right about a picture, and all are to be fooled. Gradients are added up, each at the same L1 norm."""

@@ -66,12 +66,12 @@ def ascend(
     here = image.astype(np.float32)
     low, high = np.maximum(here - levels, 0), np.minimum(here + levels, 255)
     start = np.clip(here + rng.uniform(-levels, levels, here.shape).astype(np.float32), low, high)
-    found = climb(
-        *(torch.from_numpy(one) for one in (start, low, high)),
-        lambda state: torch.from_numpy(gradient(state.numpy())),
-        steps=steps,
-        step=step * levels,
-    )
+    begun, least, most = (torch.from_numpy(one) for one in (start, low, high))
+
+    def slope(state: Any) -> Any:
+        return torch.from_numpy(gradient(state.numpy()))
+
+    found = climb(begun, least, most, slope, steps=steps, step=step * levels)
     return budget.inside(image, found.numpy(), levels)
 
 

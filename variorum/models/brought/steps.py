@@ -210,8 +210,8 @@ def _of_processor(facts: Mapping[str, Any]) -> Steps | None:
     size, crop = facts.get("size") or {}, facts.get("crop_size") or {}
     if facts.get("crop_pct") or not (facts.get("do_normalize") and facts.get("do_rescale", True)):
         return None
-    resize = size.get("shortest_edge") or (size.get("height"), size.get("width"))
-    if facts.get("do_resize", True) and resize == (None, None):
+    resize = size.get("shortest_edge") or ((size["height"], size["width"]) if "height" in size else None)
+    if facts.get("do_resize", True) and resize is None:
         return None
     return Steps(
         resize if facts.get("do_resize", True) else None,
