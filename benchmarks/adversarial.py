@@ -57,6 +57,7 @@ class Module(torch.nn.Module):
         self.network, self.weight = network, torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Log probabilities, which serve as logits."""
         return self.network(x)  # type: ignore[no-any-return]
 
 

@@ -107,8 +107,8 @@ class AdversarialExample(Generator):
     digital_source_type: ClassVar[str] = ENHANCED
 
     attacks: tuple[Perturbation, ...] = USUAL
-    """Each with a `kind` and its settings: `epsilon` in grey levels of 255, not of `cw` and `deepfool`; `steps` (10; `cw`
-    100 for each search, `deepfool` 50 and `square` 500 at most); `step` in grey levels (`pgd` ε / 4, `mi_fgsm` ε /
+    """Each with a `kind` and its settings: `epsilon` in grey levels of 255, not of `cw` and `deepfool`; `steps` (10;
+    `cw` 100 for each search, `deepfool` 50 and `square` 500 at most); `step` in grey levels (`pgd` ε / 4, `mi_fgsm` ε /
     steps); `restarts` of `pgd`; `momentum` of `mi_fgsm`; `diversity`, the probability of a shrunken view (DI²); `loss`:
     `ce`, `margin` or `dlr`; `confidence` (1), the margin that `cw` aims at, and its `searches` (5); `adversaries`, if
     others than below; `name`, of the variant."""
