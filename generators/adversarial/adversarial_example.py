@@ -15,19 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from variorum.generators.adversarial.perturbations import (
-    BOUNDED,
-    Aim,
-    Opponent,
-    Outcome,
-    Perturbation,
-    fewest_outputs,
-    perturbed,
-)
+from variorum.generators.adversarial.perturbations import Aim, Opponent, Outcome, Perturbation, perturbed, seen
 from variorum.kit.attacks import budget
 from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.kit.gates import gates
-from variorum.kit.predicted.answers import classes_of_outputs, known, label_indices, outputs_of
+from variorum.kit.predicted.answers import classes_of_outputs, outputs_of
 from variorum.kit.windows import in_windows
 from variorum.models.brought.model import BroughtModel
 from variorum.models.gradients import adversary
@@ -50,50 +42,75 @@ USUAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model under attack, and how its outputs are read.
-
-    Attributes:
-        alias: its name in the recipe.
-        pin: of its weights.
-        opponent: as attacks take it.
-        output_of: the output of each class of the edition; None for one that takes any label of ImageNet.
-        names: of its outputs, by the edition's class ids where it has them.
-    """
-
-    alias: str
-    pin: str
-    opponent: Opponent
-    output_of: Mapping[str, int] | None
-    names: Sequence[str]
-
-    def outputs(self, labels: Sequence[str]) -> Bools:
-        """Its outputs that are these labels, `[K]`."""
-        found = np.zeros(len(self.names), bool)
-        found[list(label_indices(labels) if self.output_of is None else known(labels, self.output_of))] = True
-        return found
-
-
 @dataclass(slots=True)
 class Subject:
-    """A photograph in its frame, and what the models say of it.
+    """A photograph in its frame, what the models say of it, and what is made of it.
 
     Attributes:
         of: makes records.
         framed: the photograph.
         said: probabilities `[K]`, by alias.
-        aims: by alias; None for a model that doesn't know the label.
+        aims: what each model should no longer answer, by alias; no output at all if it doesn't know the label.
         target: id of the class that is aimed at; `""` for none.
-        why_not: why no attack can aim at a class, as reason and detail; empty if one can.
+        why_not: why no attack can aim at a class, as reason and detail; None if one can.
+        made: its pictures so far.
     """
 
     of: Edit
     framed: Framed
     said: dict[str, Singles] = field(default_factory=dict)
-    aims: dict[str, Aim | None] = field(default_factory=dict)
+    aims: dict[str, Aim] = field(default_factory=dict)
     target: str = ""
     why_not: tuple[str, str] | None = None
+    made: list[Sample | Failure] = field(default_factory=list)
+
+    def problem(self, own: Sequence[Opponent]) -> tuple[str, str, dict[str, Gate]] | None:
+        """Why it can't be attacked: a reason, a sentence, and the check that it failed."""
+        for model in own:
+            right, said = self.aims[model.alias].away, self.said[model.alias]
+            if not right.any():
+                labels = ", ".join(self.of.sample.labels) or "it has none"
+                return "no_such_class", f"{model.alias} has no output for the picture's label ({cut(labels)})", {}
+            if not right[said.argmax()]:
+                detail = f"{model.alias} takes the original for {model.names[int(said.argmax())]}"
+                return (
+                    "source_misclassified",
+                    detail,
+                    {"source_right": gates.gate(Aim(right).margin(said), False, "< 0")},
+                )
+        return (*self.why_not, {}) if self.why_not else None
+
+    def add(
+        self,
+        image: Pixels,
+        models: Sequence[Opponent],
+        said: Mapping[str, Singles],
+        achieved: Mapping[str, Json],
+        **record: Any,
+    ) -> None:
+        """Add a picture, with each model's probability of the label, None if it doesn't know it, and first answer."""
+        p_label: dict[str, Json] = {}
+        for model in models:
+            own = model.outputs(self.of.sample.labels)
+            p_label[model.alias] = round(float(said[model.alias][own].sum()), 6) if own.any() else None
+        top1: dict[str, Json] = {one.alias: one.names[int(said[one.alias].argmax())] for one in models}
+        made = self.of.made(
+            image,
+            achieved={**achieved, "p_label": p_label, "top1": top1},
+            extras={} if self.framed.mask is None else {"mask.png": self.framed.mask},
+            annotations=self.framed.annotations,
+            models={one.alias: one.pin for one in models},
+            **record,
+        )
+        self.made.append(made)
+
+    def control(self, image: Pixels, models: Sequence[Opponent], variant: str, requested: Mapping[str, Json]) -> None:
+        """Add a picture that was changed at random."""
+        said = {one.alias: one.answers([image])[0] for one in models}
+        change = budget.norms(self.framed.image, image)
+        checks = {"changed": gates.at_least(change.l0, 1)}
+        self.add(image, models, said, _measured(change), variant=variant, requested=requested, gates=checks,
+                 purpose=variant)  # fmt: skip
 
 
 class AdversarialExample(Generator):
@@ -162,17 +179,17 @@ class AdversarialExample(Generator):
         self._target_id(ctx)
 
     def _opponent(self, use: Use, ctx: Context) -> Opponent:
-        model = ctx.models.get(use.alias)
-        where = f"{self.component_name()}.adversaries"
+        """The model that a use names. Raises RecipeError if it gives no gradients, or isn't a classifier."""
+        model, where = ctx.models.get(use.alias), f"{self.component_name()}.adversaries"
         if use.role is None and not hasattr(model, "seen"):
-            if not isinstance(model, BroughtModel) and ctx.models.role(use.alias) != "classifier":
+            if ctx.models.role(use.alias) not in (None, "classifier"):
                 raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier")
-            return Opponent(None, model)
+            return Opponent(None, model, use.alias, ctx.models.pin(use.alias))
         try:
             network = adversary(use.alias, model)
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
-        return Opponent(network, network.answers)
+        return Opponent(network, network.answers, use.alias, ctx.models.pin(use.alias))
 
     def _target_id(self, ctx: Context) -> str | None:
         """The class that is aimed at, if it is named."""
@@ -190,39 +207,31 @@ class AdversarialExample(Generator):
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """The original, the controls and the attacked pictures of each sample, or a Failure for each."""
-        models: dict[str, Model] = {}
+        models: list[Opponent] = []
 
         def make(window: list[Sample]) -> list[list[Sample | Failure]]:
             subjects = [self._subject(sample, ctx) for sample in window]
-            here = [one for one in subjects if isinstance(one, Subject)]
-            if here and not models:
-                models.update(self._models(here[0].framed.image, ctx))
-            made = dict(zip(map(id, here), self._made(here, models), strict=True))
-            return [made[id(one)] if isinstance(one, Subject) else one for one in subjects]
+            usable = [one for one in subjects if isinstance(one, Subject)]
+            if usable and not models:
+                models.extend(self._models(usable[0].framed.image, ctx))
+            self._look(usable, models)
+            for attack in self.attacks if usable else ():
+                self._attack(attack, usable, models)
+            return [one.made if isinstance(one, Subject) else one for one in subjects]
 
-        windows = in_windows(samples, make, batch=self.batch, name=self.component_name(), at_once=1)
-        for _, made in windows:
+        for _, made in in_windows(samples, make, batch=self.batch, name=self.component_name(), at_once=1):
             yield from made
 
-    def _models(self, image: Pixels, ctx: Context) -> dict[str, Model]:
-        found: dict[str, Model] = {}
+    def _models(self, image: Pixels, ctx: Context) -> Iterator[Opponent]:
+        """The attacked models, with how their outputs are read."""
         ctx = _with_classes(ctx)
         for use in self.uses():
-            opponent, own = self._opponent(use, ctx), ctx.models.get(use.alias)
+            found, own = self._opponent(use, ctx), ctx.models.get(use.alias)
             if isinstance(own, BroughtModel):
                 own.ask(image)
-            outputs = opponent.answers([image]).shape[1]
-            output_of = outputs_of(use.alias, own, ctx, (), outputs)
+            outputs = found.answers([image]).shape[1]
             names = [one or name for one, name in classes_of_outputs(own, ctx, outputs)]
-            found[use.alias] = Model(use.alias, ctx.models.pin(use.alias), opponent, output_of, names)
-        for attack in self.attacks:
-            for alias in self.sources(attack):
-                if len(found[alias].names) < fewest_outputs(attack):
-                    raise RecipeError(
-                        f"{self.component_name()}: the loss {attack.loss} needs {fewest_outputs(attack)} classes, and "
-                        f"{cut(repr(alias))} has {len(found[alias].names)}; take ce or margin"
-                    )
-        return found
+            yield found._replace(output_of=outputs_of(use.alias, own, ctx, (), outputs), names=names)
 
     def _subject(self, sample: Sample, ctx: Context) -> Subject | list[Sample | Failure]:
         """A sample in its frame, or why it can't be used."""
@@ -230,261 +239,141 @@ class AdversarialExample(Generator):
         try:
             return Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
         except Unusable as error:
-            wanted = [("original", self._unchanged()), *self._controls()]
+            wanted = [("original", {"frame": self.frame}), *self._controls()]
             wanted += [(one.variant, self._wanted(one, "")) for one in self.attacks]
-            return [
-                of.skipped(error.reason, str(error), variant=name, requested=requested) for name, requested in wanted
-            ]
-
-    def _unchanged(self) -> dict[str, Json]:
-        return {"frame": self.frame}
+            return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in wanted]
 
     def _controls(self) -> list[tuple[str, dict[str, Json]]]:
         """Variant and request of the controls with random signs, one for each budget."""
         levels = sorted({one.epsilon for one in self.attacks if one.epsilon is not None})
-        return [
-            (
-                "control" if len(levels) == 1 else f"control_{level}",
-                {"attack": "control", "epsilon": level, "frame": self.frame},
-            )
-            for level in levels
-        ]
+        names = ["control"] if len(levels) == 1 else [f"control_{level}" for level in levels]
+        asked = [{"attack": "control", "epsilon": level, "frame": self.frame} for level in levels]
+        return list(zip(names, asked, strict=True))  # type: ignore[arg-type]
 
     def _wanted(self, attack: Perturbation, target: str) -> dict[str, Json]:
         """What is asked for."""
         more: dict[str, Json] = {"target": target or self.target} if self.target else {}
-        return {
-            **attack.requested(),
-            **more,
-            "sources": list(self.sources(attack)),
-            "against": self.against,
-            "frame": self.frame,
-        }
+        sources = {"sources": list(self.sources(attack)), "against": self.against, "frame": self.frame}
+        return {**attack.requested(), **more, **sources}
 
-    def _made(self, subjects: Sequence[Subject], models: Mapping[str, Model]) -> list[list[Sample | Failure]]:
-        """All that is made of each subject."""
-        if not subjects:
-            return []
+    def _look(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
+        """Ask the models about the originals, decide what to aim at, and make the originals and controls."""
         images = [one.framed.image for one in subjects]
-        for model in models.values():
-            for subject, said in zip(subjects, model.opponent.answers(images), strict=True):
+        for model in models if images else ():
+            for subject, said in zip(subjects, model.answers(images), strict=True):
                 subject.said[model.alias] = said
         for subject in subjects:
             self._aim(subject, models)
-        made = [[self._original(subject, models), *self._random(subject, models)] for subject in subjects]
-        for attack in self.attacks:
-            for one, found in zip(made, self._attacked(attack, subjects, models), strict=True):
-                one += found
-        return made
+            of, image = subject.of, subject.framed.image
+            enlarged: dict[str, Json] = {"enlarged": min(np.shape(of.sample.image)[:2]) < self.frame}
+            kind = of.sample.digital_source_type
+            asked: dict[str, Json] = {"frame": self.frame}
+            subject.add(image, models, subject.said, enlarged, variant="original", requested=asked,
+                        digital_source_type=kind)  # fmt: skip
+            for variant, asked in self._controls():
+                where = seen(models, *image.shape[:2])
+                made = budget.random_signs(image, int(str(asked["epsilon"])), of.rng(variant), where)
+                subject.control(made, models, variant, asked)
 
-    def _aim(self, subject: Subject, models: Mapping[str, Model]) -> None:
+    def _aim(self, subject: Subject, models: Sequence[Opponent]) -> None:
         """Decide what each model should answer no longer, and what instead."""
-        labels = subject.of.sample.labels
-        right: dict[str, Bools] = {}
-        for alias, model in models.items():
-            said = subject.said[alias]
-            right[alias] = model.outputs(labels) if self.against == "label" else np.arange(len(said)) == said.argmax()
-        towards: dict[str, Bools | None] = dict.fromkeys(models)
+        guessed, labels = self.against == "prediction", subject.of.sample.labels
+        right = {one.alias: _first(subject.said[one.alias]) if guessed else one.outputs(labels) for one in models}
         if self.target:
             subject.target, subject.why_not = self._choose(subject, models, right)
-            towards = {alias: model.outputs([subject.target]) for alias, model in models.items()}
-        for alias in models:
-            subject.aims[alias] = Aim(right[alias], towards[alias]) if right[alias].any() else None
+        for model in models:
+            towards = model.outputs([subject.target]) if self.target else None
+            subject.aims[model.alias] = Aim(right[model.alias], towards)
 
     def _choose(
-        self, subject: Subject, models: Mapping[str, Model], right: Mapping[str, Bools]
+        self, subject: Subject, models: Sequence[Opponent], right: Mapping[str, Bools]
     ) -> tuple[str, tuple[str, str] | None]:
         """The class to aim at, and why there is none."""
         of, named = subject.of, self._target_id(subject.of.ctx)
-        allowed = {
-            one.id: [model.outputs([one.id]) for model in models.values()]
-            for one in _with_classes(of.ctx).classes
-            if named is None or one.id == named
-        }
-        fits = {
-            name: outputs
-            for name, outputs in allowed.items()
-            if all(found.any() and not (found & no).any() for found, no in zip(outputs, right.values(), strict=True))
-        }
-        if not fits:
-            if named is not None and named in of.sample.labels:
-                return named, ("target_is_label", "the picture is of the class that is aimed at")
+        if named is not None and named in of.sample.labels:
+            return named, ("target_is_label", "the picture is of the class that is aimed at")
+        chances: dict[str, float] = {}
+        for name in sorted(one.id for one in _with_classes(of.ctx).classes if named in (None, one.id)):
+            outputs = {one.alias: one.outputs([name]) for one in models}
+            if all(found.any() and not (found & right[alias]).any() for alias, found in outputs.items()):
+                said = [subject.said[alias][found].max() for alias, found in outputs.items()]
+                chances[name] = float(np.log(np.maximum(said, 1e-30)).sum())
+        if not chances:
             return named or "", ("no_target", "no other class of the edition is known to all models")
         if self.target == "random":
-            return str(of.rng("target").choice(sorted(fits))), None
-        chances = {
-            name: sum(
-                float(np.log(said[at].max() + 1e-30)) for said, at in zip(subject.said.values(), outputs, strict=True)
-            )
-            for name, outputs in fits.items()
-        }
-        return min(sorted(chances), key=chances.__getitem__), None
+            return str(of.rng("target").choice(list(chances))), None
+        return min(chances, key=chances.__getitem__), None
 
-    def _original(self, subject: Subject, models: Mapping[str, Model]) -> Sample:
-        of, found = subject.of, subject.framed
-        enlarged: dict[str, Json] = {"enlarged": min(of.sample.image.shape[:2]) < self.frame}  # type: ignore[union-attr]
-        return of.made(
-            found.image,
-            variant="original",
-            requested=self._unchanged(),
-            achieved=enlarged | self._opinions(subject, subject.said, models),
-            extras=_extras(found),
-            annotations=found.annotations,
-            digital_source_type=of.sample.digital_source_type,
-            models={alias: model.pin for alias, model in models.items()},
-        )
-
-    def _random(self, subject: Subject, models: Mapping[str, Model]) -> Iterator[Sample | Failure]:
-        """The controls with random signs."""
-        image, where = subject.framed.image, _seen(subject, models.values())
-        for variant, requested in self._controls():
-            levels = int(str(requested["epsilon"]))
-            made = budget.random_signs(image, levels, subject.of.rng(variant), where)
-            yield self._control(subject, models, made, variant, requested)
-
-    def _control(
-        self, subject: Subject, models: Mapping[str, Model], image: Pixels, variant: str, requested: dict[str, Json]
-    ) -> Sample:
-        said = {alias: model.opponent.answers([image])[0] for alias, model in models.items()}
-        change = budget.norms(subject.framed.image, image)
-        return subject.of.made(
-            image,
-            variant=variant,
-            requested=requested,
-            achieved={**_measured(change), **self._opinions(subject, said, models)},
-            gates={"changed": gates.at_least(change.l0, 1)},
-            extras=_extras(subject.framed),
-            purpose=variant,
-            annotations=subject.framed.annotations,
-            models={alias: model.pin for alias, model in models.items()},
-        )
-
-    def _attacked(
-        self, attack: Perturbation, subjects: Sequence[Subject], models: Mapping[str, Model]
-    ) -> list[list[Sample | Failure]]:
-        """The attacked picture of each subject, and the control that belongs to it."""
-        own = [models[alias] for alias in self.sources(attack)]
-        problems = [self._problem(subject, own) for subject in subjects]
-        ready = [one for one, problem in zip(subjects, problems, strict=True) if problem is None]
-        outcomes: dict[int, Outcome] = {}
-        if ready:
-            aims = [[subject.aims[model.alias] for subject in ready] for model in own]
-            images, seeds = [one.framed.image for one in ready], [one.of.seed(attack.variant) for one in ready]
-            found = perturbed(
-                attack,
-                images,
-                [model.opponent for model in own],
-                aims,
-                seeds,
-                self.batch,  # type: ignore[arg-type]
-            )
-            outcomes = dict(zip(map(id, ready), found, strict=True))
-        made: list[list[Sample | Failure]] = []
-        for subject, problem in zip(subjects, problems, strict=True):
-            requested = self._wanted(attack, subject.target)
-            if problem is not None:
+    def _attack(self, attack: Perturbation, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
+        """Attack each subject that can be, and add the picture with its control, or why there is none."""
+        own = [one for one in models if one.alias in self.sources(attack)]
+        ready = []
+        for subject in subjects:
+            if problem := subject.problem(own):
                 reason, detail, checks = problem
-                made.append(
-                    [subject.of.skipped(reason, detail, variant=attack.variant, requested=requested, gates=checks)]
-                )
-            elif outcomes[id(subject)].flat:
+                asked = self._wanted(attack, subject.target)
+                failure = subject.of.skipped(reason, detail, variant=attack.variant, requested=asked, gates=checks)
+                subject.made.append(failure)
+            else:
+                ready.append(subject)
+        if not ready:
+            return
+        images, seeds = [one.framed.image for one in ready], [one.of.seed(attack.variant) for one in ready]
+        aims = [[one.aims[model.alias] for one in ready] for model in own]
+        for subject, outcome in zip(ready, perturbed(attack, images, own, aims, seeds, self.batch), strict=True):
+            asked = self._wanted(attack, subject.target)
+            if outcome.flat:
                 detail = "the gradient is zero or not finite at the picture, that of the margin too"
-                made.append(
-                    [
-                        subject.of.skipped(
-                            "no_gradient", detail, variant=attack.variant, requested=requested, status="failed"
-                        )
-                    ]
+                subject.made.append(
+                    subject.of.skipped("no_gradient", detail, variant=attack.variant, requested=asked, status="failed")
                 )
             else:
-                made.append(self._records(attack, subject, outcomes[id(subject)], own, models, requested))
-        return made
+                self._add(attack, subject, outcome, own, models, asked)
 
-    def _problem(self, subject: Subject, own: Sequence[Model]) -> tuple[str, str, dict[str, Gate]] | None:
-        """Why a picture isn't attacked: a reason, a sentence, and the check that it failed."""
-        for model in own:
-            aim = subject.aims[model.alias]
-            if aim is None:
-                labels = ", ".join(subject.of.sample.labels) or "it has none"
-                return "no_such_class", f"{model.alias} has no output for the picture's label ({cut(labels)})", {}
-            said = subject.said[model.alias]
-            if not aim.away[said.argmax()]:
-                detail = f"{model.alias} takes the original for {model.names[int(said.argmax())]}"
-                gap = Aim(aim.away).margin(said)
-                return "source_misclassified", detail, {"source_right": gates.gate(gap, False, "< 0")}
-        return (*subject.why_not, {}) if subject.why_not else None
-
-    def _records(
+    def _add(
         self,
         attack: Perturbation,
         subject: Subject,
         outcome: Outcome,
-        own: Sequence[Model],
-        models: Mapping[str, Model],
-        requested: dict[str, Json],
-    ) -> list[Sample | Failure]:
-        of, before = subject.of, subject.framed
-        said = {alias: model.opponent.answers([outcome.image])[0] for alias, model in models.items()}
-        aims = {model.alias: aim for model in own if (aim := subject.aims[model.alias]) is not None}
-        gap = min(aim.margin(said[alias]) for alias, aim in aims.items())
-        clean = max(Aim(aim.away).margin(subject.said[alias]) for alias, aim in aims.items())
-        change = budget.norms(before.image, outcome.image)
-        checks = {
+        own: Sequence[Opponent],
+        models: Sequence[Opponent],
+        asked: dict[str, Json],
+    ) -> None:
+        """Add an attacked picture, and after an attack without a budget the control of its L2 norm."""
+        before = subject.framed.image
+        said = {one.alias: one.answers([outcome.image])[0] for one in models}
+        gap = min(subject.aims[one.alias].margin(said[one.alias]) for one in own)
+        clean = max(Aim(subject.aims[one.alias].away).margin(subject.said[one.alias]) for one in own)
+        change = budget.norms(before, outcome.image)
+        checks = {} if attack.epsilon is None else {"budget": gates.at_most(change.linf, attack.epsilon)}
+        checks |= {
             "source_right": gates.gate(clean, True, "< 0"),
             "changed": gates.at_least(change.l0, 1),
             "rounding": gates.recorded(outcome.margin - gap),
-            "fooled": gates.gate(gap, gap > 0, "> 0") if not self.keep_failures else gates.recorded(gap),
+            "fooled": gates.recorded(gap) if self.keep_failures else gates.gate(gap, gap > 0, "> 0"),
         }
-        if attack.epsilon is not None:
-            checks = {"budget": gates.at_most(change.linf, attack.epsilon), **checks}
         cost: dict[str, Json] = {
             "gradients": outcome.gradients,
             "queries": outcome.queries,
             "steps_to_success": outcome.first if outcome.first >= 0 else None,
             "margin": round(gap, 6),
         }
-        found: list[Sample | Failure] = [
-            of.made(
-                outcome.image,
-                variant=attack.variant,
-                requested=requested,
-                achieved={**_measured(change), **cost, **self._opinions(subject, said, models)},
-                gates=checks,
-                extras=_extras(before),
-                purpose=attack.variant,
-                annotations=before.annotations,
-                models={alias: model.pin for alias, model in models.items()},
-            )
-        ]
-        if attack.kind not in BOUNDED and change.squares:
-            variant = f"control_{attack.variant}"
-            made = budget.random_specks(before.image, change.squares, of.rng(variant), _seen(subject, own))
+        subject.add(outcome.image, models, said, {**_measured(change), **cost}, variant=attack.variant,
+                    requested=asked, gates=checks, purpose=attack.variant)  # fmt: skip
+        if attack.epsilon is None and change.squares:
+            variant, where = f"control_{attack.variant}", seen(own, *before.shape[:2])
+            made = budget.random_specks(before, change.squares, subject.of.rng(variant), where)
             like: dict[str, Json] = {"attack": "control", "like": attack.variant, "frame": self.frame}
-            found.append(self._control(subject, models, made, variant, like))
-        return found
-
-    def _opinions(self, subject: Subject, said: Mapping[str, Singles], models: Mapping[str, Model]) -> dict[str, Json]:
-        """Probability of the label and first answer of each model; of one that doesn't know the label None."""
-        p_label: dict[str, Json] = {}
-        for alias, model in models.items():
-            own = model.outputs(subject.of.sample.labels)
-            p_label[alias] = round(float(said[alias][own].sum()), 6) if own.any() else None
-        top1: dict[str, Json] = {alias: model.names[int(said[alias].argmax())] for alias, model in models.items()}
-        return {"p_label": p_label, "top1": top1}
+            subject.control(made, models, variant, like)
 
 
 def _with_classes(ctx: Context) -> Context:
     return replace(ctx, classes=ctx.source.classes(ctx)) if ctx.source is not None and not ctx.classes else ctx
 
 
-def _seen(subject: Subject, models: Iterable[Model]) -> Bools:
-    """Pixels that one of the models looks at, `[H, W]`."""
-    return np.any([model.opponent.seen(*subject.framed.image.shape[:2]) for model in models], axis=0)
+def _first(said: Singles) -> Bools:
+    return np.asarray(np.arange(len(said)) == said.argmax(), bool)
 
 
-def _measured(change: budget.Norms) -> dict[str, Any]:
+def _measured(change: budget.Norms) -> dict[str, Json]:
     return {"linf": change.linf, "l2": round(change.l2, 6), "l0": change.l0}
-
-
-def _extras(made: Framed) -> dict[str, bytes | Pixels]:
-    return {} if made.mask is None else {"mask.png": made.mask}

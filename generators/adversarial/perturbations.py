@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from variorum.kit.attacks import ascent, budget
-from variorum.kit.attacks.losses import FEWEST, Loss, Victim, margin
+from variorum.kit.attacks.losses import Loss, Victim, margin
 from variorum.kit.attacks.minimal import carlini_wagner, deepfool
 from variorum.kit.attacks.square import square
+from variorum.kit.predicted.answers import known, label_indices
 from variorum.models.device import float32, one_thread
 from variorum.schemas.canonical import Json
 
@@ -107,18 +108,33 @@ class Opponent(NamedTuple):
     """A model under attack.
 
     Attributes:
-        network: with gradients; None for one that only answers.
+        network: with gradients; None for a model that only answers.
         answers: probabilities `[N, K]` of stored pictures.
+        alias: its name in the recipe.
+        pin: of its weights.
+        output_of: the output of each class of the edition; None for a model that takes any label of ImageNet.
+        names: of its outputs, by the edition's class ids where it has them.
     """
 
     network: Adversary | None
     answers: Callable[[Sequence[Pixels]], Any]
+    alias: str = ""
+    pin: str = ""
+    output_of: Mapping[str, int] | None = None
+    names: Sequence[str] = ()
 
-    def seen(self, height: int, width: int) -> Bools:
-        """Which pixels it looks at, `[H, W]`; all of one that only answers."""
-        if self.network is None:
-            return np.ones((height, width), bool)
-        return np.asarray(self.network.seen(height, width).cpu().numpy(), bool)
+    def outputs(self, labels: Sequence[str]) -> Bools:
+        """Its outputs that are these labels, `[K]`."""
+        found = np.zeros(len(self.names), bool)
+        found[list(label_indices(labels) if self.output_of is None else known(labels, self.output_of))] = True
+        return found
+
+
+def seen(opponents: Iterable[Opponent], height: int, width: int) -> Bools:
+    """Pixels that one of the models looks at, `[H, W]`: all of one that only answers."""
+    every = np.ones((height, width), bool)
+    own = [every if one.network is None else one.network.seen(height, width).cpu().numpy() for one in opponents]
+    return np.asarray(np.any(own, axis=0), bool)
 
 
 class Aim(NamedTuple):
@@ -228,10 +244,10 @@ def _followed(
         draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         views = ascent.diverse(attack.diversity, draws) if attack.diversity else None
         slope = ascent.Slope(victims, attack.loss, grey, views)
-        seen = torch.from_numpy(np.any([one.seen(*images[0].shape[:2]) for one in opponents], axis=0))
+        where = torch.from_numpy(seen(opponents, *images[0].shape[:2]))
         state, gaps = pictures, torch.full((len(images),), -float("inf"))
         for _ in range(attack.restarts):
-            start = ascent.random_start(pictures, levels, draws, seen, grey) if attack.kind == "pgd" else pictures
+            start = ascent.random_start(pictures, levels, draws, where, grey) if attack.kind == "pgd" else pictures
             momentum = attack.momentum if attack.kind == "mi_fgsm" else 0.0
             end = ascent.climb(start, low, high, slope, steps=asked["steps"], step=asked["step"], momentum=momentum)
             reached = _gaps(end, victims)
@@ -269,8 +285,3 @@ def _asked(attack: Perturbation, image: Pixels, opponent: Opponent, aim: Aim, se
     )
     gap = aim.margin(opponent.answers([found.picture])[0])
     return Outcome(found.picture, 0, found.queries, found.queries if found.fooled else -1, gap)
-
-
-def fewest_outputs(attack: Perturbation) -> int:
-    """Outputs that a model needs for it."""
-    return FEWEST if attack.loss == "dlr" else 2

@@ -174,7 +174,8 @@ def test_attacks_on_photographs_do_what_their_papers_say():
     models = ModelTable("embedded")
     ctx = Context(seed=1, models=models, memo=lambda key, compute: compute(), classes=class_infos())
     kinds = [{"kind": kind, "epsilon": 8} for kind in ("pgd", "mi_fgsm")]
-    photographs = build_component("source", {"name": "samples", "masks": False}, "source").read(0, 40, ctx)
+    stored = build_component("source", {"name": "samples", "masks": False}, "source").read(0, 40, ctx)
+    photographs = [replace(one, image=decode(one.image)) for one in stored]
     asked = [one for one in photographs if models.get("classifier_gate")([one.image])[0].max() > 0.5][:16]
     found = made_by(AdversarialExample(attacks=kinds), asked, ctx)
     made = {(one.source or one.photograph, one.variant): one for one in found if not isinstance(one, Failure)}
@@ -192,8 +193,8 @@ def test_attacks_on_photographs_do_what_their_papers_say():
         return wrong / right
 
     assert fooled("classifier_gate", "pgd_8") >= 0.95
-    assert fooled("classifier_gate", "control") <= 0.1
-    assert fooled("classifier", "control") <= 0.1
+    assert fooled("classifier_gate", "control") <= 0.2
+    assert fooled("classifier", "control") <= 0.2
     assert fooled("classifier", "mi_fgsm_8") >= fooled("classifier", "pgd_8") + 0.1
     for name in attacked:
         change = decode_png(made[name, "pgd_8"].image).astype(int) - decode_png(made[name, "original"].image)

@@ -123,7 +123,7 @@ def test_accuracy_under_attack_is_that_under_the_worst_of_them(transfer):
 def test_the_card_shows_white_box_models_apart(transfer):
     figures = transfer.figures(table(), CTX)
     shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
-    assert shown.index("Transfer: fooled") < shown.index("White-box: fooled")
+    assert shown.index("**Transfer**") < shown.index("| judge | pgd_8 |") < shown.index("**White-box**")
 
 
 def test_rows_of_a_report(transfer):

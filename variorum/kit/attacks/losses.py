@@ -11,8 +11,6 @@ from typing import Any, Literal, NamedTuple
 from variorum.models.roles import Adversary
 
 Loss = Literal["ce", "margin", "dlr"]
-FEWEST = 4
-"""Outputs that `dlr` needs."""
 
 
 class Victim(NamedTuple):
@@ -49,11 +47,12 @@ def loss(kind: Loss, said: Any, away: Any, towards: Any = None) -> Any:
         return entropy if towards is None else -entropy
     if kind == "margin":
         return margin(said, away, towards)
-    top = said.topk(FEWEST, dim=1).values
+    top, last = said.topk(min(4, said.shape[1]), dim=1).values, said.shape[1] - 1
+    third, fourth = top[:, min(2, last)], top[:, min(3, last)]  # with fewer outputs the last one
     if towards is None:
-        return margin(said, away) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
+        return margin(said, away) / (top[:, 0] - third).clamp_min(1e-12)
     gap = _best(said, towards) - _best(said, away)
-    return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2).clamp_min(1e-12)
+    return gap / (top[:, 0] - (third + fourth) / 2).clamp_min(1e-12)
 
 
 def _best(said: Any, of: Any) -> Any:
