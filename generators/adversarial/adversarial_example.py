@@ -239,7 +239,7 @@ class AdversarialExample(Generator):
         try:
             return Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
         except Unusable as error:
-            wanted = [("original", {"frame": self.frame}), *self._controls()]
+            wanted: list[tuple[str, dict[str, Json]]] = [("original", {"frame": self.frame}), *self._controls()]
             wanted += [(one.variant, self._wanted(one, "")) for one in self.attacks]
             return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in wanted]
 
@@ -247,14 +247,16 @@ class AdversarialExample(Generator):
         """Variant and request of the controls with random signs, one for each budget."""
         levels = sorted({one.epsilon for one in self.attacks if one.epsilon is not None})
         names = ["control"] if len(levels) == 1 else [f"control_{level}" for level in levels]
-        asked = [{"attack": "control", "epsilon": level, "frame": self.frame} for level in levels]
-        return list(zip(names, asked, strict=True))  # type: ignore[arg-type]
+        return [
+            (name, {"attack": "control", "epsilon": level, "frame": self.frame})
+            for name, level in zip(names, levels, strict=True)
+        ]
 
     def _wanted(self, attack: Perturbation, target: str) -> dict[str, Json]:
         """What is asked for."""
         more: dict[str, Json] = {"target": target or self.target} if self.target else {}
-        sources = {"sources": list(self.sources(attack)), "against": self.against, "frame": self.frame}
-        return {**attack.requested(), **more, **sources}
+        more |= {"sources": list(self.sources(attack)), "against": self.against, "frame": self.frame}
+        return {**attack.requested(), **more}
 
     def _look(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
         """Ask the models about the originals, decide what to aim at, and make the originals and controls."""
