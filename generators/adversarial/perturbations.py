@@ -76,9 +76,9 @@ class Perturbation(BaseModel):
             "mi_fgsm": ("steps", "step", "momentum", "diversity", "loss"),
             "cw": ("steps", "confidence", "searches"),
         }.get(self.kind, ("steps",))
-        common = {"kind", "epsilon", "adversaries", "name"}
-        if foreign := sorted(self.model_fields_set - common - set(own)):
-            raise ValueError(f"{self.kind} has no {foreign[0]}; it has {', '.join(own)}")
+        for name, field in type(self).model_fields.items():
+            if name not in (*own, "kind", "epsilon", "adversaries", "name") and getattr(self, name) != field.default:
+                raise ValueError(f"{self.kind} has no {name}; it has {', '.join(own)}")
         return self
 
     @property

@@ -113,6 +113,19 @@ def test_targets(ctx, samples):
         attack(target="sofa").check(ctx)
 
 
+def test_several_models_are_fooled_together(ctx, samples):
+    both = attack({"kind": "pgd", "epsilon": 48, "steps": 20}, adversaries=("tiny", "other"), against="prediction")
+    found = [one for one in made_by(both, samples[:4], ctx) if one.variant == "pgd_48"]
+    for one in found:
+        pair = [samples[found.index(one)].image, one.image]
+        said = [np.log(ctx.models.get(name)(pair)) for name in ("tiny", "other")]
+        gaps = np.array([np.delete(after, before.argmax()).max() - after[before.argmax()] for before, after in said])
+        clean = np.array([np.sort(before)[-2] - before.max() for before, _ in said])
+        assert one.ops[-1]["gates"]["fooled"]["value"] == pytest.approx(gaps.min(), abs=1e-4)
+        assert (gaps > clean).all()  # both have come nearer
+    assert {one.ops[-1]["achieved"]["gradients"] for one in found} == {40}
+
+
 def test_grey_and_small_pictures(ctx, samples):
     grey = made_by(attack(PGD, {"kind": "deepfool"}), samples[6:7], ctx)
     assert all((one.image == one.image[..., :1]).all() for one in grey)

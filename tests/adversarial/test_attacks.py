@@ -13,7 +13,10 @@ from variorum.generators.adversarial.perturbations import Aim, Opponent, Perturb
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.losses import Victim, loss, margin
 from variorum.kit.attacks.minimal import carlini_wagner
+from variorum.models import ModelTable
 from variorum.models.gradients import adversary
+from variorum.schemas.component import Context
+from variorum.sources.fashion_mnist import DEBIAN, FashionMnist
 
 PICTURES = arrays(np.uint8, (5, 6, 3))
 
@@ -173,3 +176,30 @@ def test_two_networks_count_alike_whatever_their_scale(models, samples):
     alone = [ascent.Slope([victim(one)], "margin", grey)(state) for one in (first, second)]
     both = ascent.Slope([victim(first), victim(second)], "margin", grey)(state)
     torch.testing.assert_close(both, sum(ascent.unit(one) for one in alone))
+
+
+@pytest.mark.slow
+def test_without_looking_at_rounded_pictures_many_changes_are_lost():
+    """40 pictures of Fashion-MNIST and the packaged judge: κ 0 fools before rounding, and hardly after it."""
+    ctx = Context(seed=1, models=ModelTable("embedded"), memo=lambda key, compute: compute())
+    if not DEBIAN.exists():
+        pytest.skip("Fashion-MNIST isn't here: make fashion")
+    network = ctx.models.get("judge_adversary")
+    there = list(FashionMnist(part="test").read(0, 60, ctx))
+    said = network.answers([one.image for one in there]).argmax(1)
+    labels = np.array([network.classes.index(one.labels[0]) for one in there])
+    right = np.flatnonzero(said == labels)[:40]
+    images, labels = [there[n].image for n in right], labels[right]
+    pictures = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32))
+    victims = [Victim(network, torch.nn.functional.one_hot(torch.from_numpy(labels), 10).bool())]
+
+    def lost(rounded):
+        grey = torch.ones(40, dtype=torch.bool)
+        found = carlini_wagner(pictures, victims, grey, steps=50, searches=4, confidence=0.0, rounded=rounded)
+        stored = found.pictures.round().clamp(0, 255).numpy().transpose(0, 2, 3, 1).astype(np.uint8)
+        fooled = float(found.fooled.float().mean())
+        assert fooled > 0.5
+        return fooled - float((network.answers(list(stored)).argmax(1) != labels).mean())
+
+    assert lost(False) >= 0.2
+    assert lost(True) == 0
