@@ -107,7 +107,8 @@ class AdversarialTransfer(OfFamilies):
         the control's, paired by photograph. `robust` has by ε the share of photographs on which it is right on the
         original and on all attacked pictures with at most that ε; `clean` and `control` are its accuracy on the same
         photographs. These are the photographs that have all those pictures; of an attacked model, all that have a
-        label, as those that it is wrong about weren't attacked. `attacks` has what each attack cost.
+        label, as those that it is wrong about weren't attacked. `attacks` has what each attack cost. `not_attacked` are
+        models under `white_box` that no picture was made to fool.
         """
         models = self.named(table)
         names = list(dict.fromkeys([*models, *self.white_box]))
@@ -141,7 +142,8 @@ class AdversarialTransfer(OfFamilies):
         return {
             **common,
             "names": [alias for alias in names if alias not in self.white_box],
-            "white_box": list(self.white_box),
+            "white_box": [alias for alias in self.white_box if alias in white],
+            "not_attacked": [alias for alias in self.white_box if alias not in white],
             "attacks": {name: _cost(table, name, variants[name]) for name in order if variants[name].attack != CONTROL},
             "controls": [name for name in order if variants[name].attack == CONTROL],
             "classifiers": classifiers,

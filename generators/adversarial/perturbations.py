@@ -30,33 +30,22 @@ STEPS: Mapping[str, int] = {"fgsm": 1, "pgd": 10, "mi_fgsm": 10, "cw": 100, "dee
 
 
 class Perturbation(BaseModel):
-    """One attack and its settings; what isn't set is as usual for its kind."""
+    """One attack and its settings, see `AdversarialExample.attacks`; what isn't set is as usual for its kind."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
-    epsilon: int | None = Field(
-        default=None, ge=1, le=64, description="most that a value may change, in grey levels; not of cw and deepfool"
-    )
-    steps: int | None = Field(
-        default=None,
-        ge=1,
-        le=10_000,
-        description="gradients: pgd and mi_fgsm 10, cw 100 a search, deepfool 50 at most; square: 500 queries at most",
-    )
-    step: float | None = Field(
-        default=None, gt=0, le=64, description="grey levels of one step: pgd ε / 4, mi_fgsm ε / steps"
-    )
-    restarts: int = Field(default=1, ge=1, le=10, description="of pgd; the best counts")
-    momentum: float = Field(default=1.0, gt=0, le=1, description="of mi_fgsm")
-    diversity: float = Field(default=0.0, ge=0, le=1, description="probability of a shrunken view in each step (DI²)")
-    confidence: float = Field(default=1.0, ge=0, le=50, description="margin that cw aims at")
-    searches: int = Field(default=5, ge=1, le=20, description="values of the constant that cw tries")
-    loss: Loss = Field(default="ce", description="of fgsm, pgd and mi_fgsm: `ce`, `margin` or `dlr`")
-    adversaries: tuple[str, ...] = Field(default=(), description="who is attacked, if others than by default")
-    name: str = Field(
-        default="", pattern=r"^([a-z0-9][a-z0-9_.]{0,39})?$", description="of the variant, instead of kind and ε"
-    )
+    epsilon: int | None = Field(default=None, ge=1, le=64)
+    steps: int | None = Field(default=None, ge=1, le=10_000)
+    step: float | None = Field(default=None, gt=0, le=64)
+    restarts: int = Field(default=1, ge=1, le=10)
+    momentum: float = Field(default=1.0, gt=0, le=1)
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    confidence: float = Field(default=1.0, ge=0, le=50)
+    searches: int = Field(default=5, ge=1, le=20)
+    loss: Loss = "ce"
+    adversaries: tuple[str, ...] = ()
+    name: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9_.]{0,39})?$")
 
     @field_validator("epsilon", mode="before")
     @classmethod
@@ -192,10 +181,7 @@ def perturbed(
         batch: pictures that are worked on at once.
     """
     if attack.kind == "square":
-        return [
-            _asked(attack, image, opponents[0], one, seed)
-            for image, one, seed in zip(images, aims[0], seeds, strict=True)
-        ]
+        return [_queried(attack, opponents[0], *one) for one in zip(images, aims[0], seeds, strict=True)]
     number = len(images)
     filled = [min(place, number - 1) for place in range(batch)]
     with one_thread(), float32():
@@ -272,16 +258,10 @@ def _gaps(state: Any, victims: Sequence[Victim]) -> Any:
     return torch.stack(gaps).amin(0)
 
 
-def _asked(attack: Perturbation, image: Pixels, opponent: Opponent, aim: Aim, seed: int) -> Outcome:
+def _queried(attack: Perturbation, opponent: Opponent, image: Pixels, aim: Aim, seed: int) -> Outcome:
     """An attack by queries."""
-    queries = attack.steps or STEPS[attack.kind]
-    assert attack.epsilon is not None
-    found = square(
-        image,
-        attack.epsilon,
-        lambda picture: aim.margin(opponent.answers([picture])[0]),
-        np.random.default_rng(seed),
-        queries=queries,
+    rng, most = np.random.default_rng(seed), attack.steps or STEPS[attack.kind]
+    found, queries, gap = square(
+        image, attack.epsilon or 0, lambda picture: aim.margin(opponent.answers([picture])[0]), rng, queries=most
     )
-    gap = aim.margin(opponent.answers([found.picture])[0])
-    return Outcome(found.picture, 0, found.queries, found.queries if found.fooled else -1, gap)
+    return Outcome(found, 0, queries, queries if gap > 0 else -1, gap)

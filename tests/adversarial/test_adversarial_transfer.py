@@ -126,6 +126,17 @@ def test_the_card_shows_white_box_models_apart(transfer):
     assert shown.index("**Transfer**") < shown.index("| judge | pgd_8 |") < shown.index("**White-box**")
 
 
+def test_a_model_that_was_not_attacked_is_not_shown_as_white_box():
+    other = [row(f"p{number}", variant, "third", True) for number in range(10) for variant in ATTACKS]
+    whole = Table(pa.concat_tables([table().arrow, pa.Table.from_pylist(other)]), "adversarial_transfer")
+    asked = AdversarialTransfer(classifiers=("judge",), white_box=("victim", "third"), bootstrap=100)
+    figures = asked.figures(whole, CTX)
+    assert (figures["white_box"], figures["not_attacked"]) == (["victim"], ["third"])
+    shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
+    assert "| third |" not in shown
+    assert "left out: third" in shown
+
+
 def test_rows_of_a_report(transfer):
     found = {(one.figure, one.model): one for one in transfer.rows(table(), CTX)}
     fooled = found["fooled", "judge"]

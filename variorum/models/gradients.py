@@ -122,34 +122,28 @@ def adversary(alias: str, model: Any) -> Adversary:
     if isinstance(model, BroughtModel):
         return _of_brought(alias, model)
     if not hasattr(model, "seen"):
-        raise no_gradients(alias)
+        raise _no_gradients(alias)
     found: Adversary = model
     return found
 
 
-def no_gradients(alias: str) -> RecipeError:
+def _no_gradients(alias: str) -> RecipeError:
     """The error for a model that can't steer pictures."""
     return RecipeError(
-        f"the model {cut(repr(alias))} gives no gradients; take adversary, a network by timm:, torchvision:, hf: or "
+        f"the model {cut(repr(alias))} gives no gradients; take adversary, a network by timm:, torchvision: or "
         "module:, or an attack that asks for answers only, such as square"
     )
 
 
 def _of_brought(alias: str, model: BroughtModel) -> Differentiable:
     """A user's network. Its own transform is taken apart into steps that can be differentiated."""
-    from variorum.models.loaders.classifiers import ImageClassification
-
-    owner = getattr(model.scores, "__self__", model.scores)
-    if isinstance(owner, NetworkScores):
-        network, steps = owner.network, steps_from(owner.prepare)
-    elif isinstance(owner, ImageClassification):
-        network, steps = owner.network, steps_from(owner.processor)
-    else:
-        raise no_gradients(alias)
+    if not isinstance(model.scores, NetworkScores):
+        raise _no_gradients(alias)
+    steps = steps_from(model.scores.prepare)
     if steps is None:
         raise RecipeError(
             f"the preprocessing of model {cut(repr(alias))} can't be differentiated ({model.preprocessing}); have the "
             "file give a pair, the network and its preprocessing in words: resize=256 crop=224 mean=imagenet "
             "std=imagenet"
         )
-    return Differentiable(network, steps.tensors, model, model.classes)
+    return Differentiable(model.scores.network, steps.tensors, model, model.classes)

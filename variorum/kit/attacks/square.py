@@ -6,7 +6,7 @@ After Andriushchenko et al., ECCV 2020 (arXiv 1912.00049), for the largest chang
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,17 +21,9 @@ HALVED = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the queries after which squares cover half as many pixels."""
 
 
-class Asked(NamedTuple):
-    """What came of it: the picture, the number of queries, and whether the model is fooled."""
-
-    picture: Pixels
-    queries: int
-    fooled: bool
-
-
 def square(
     image: Pixels, levels: int, gap: Callable[[Pixels], float], rng: np.random.Generator, *, queries: int
-) -> Asked:
+) -> tuple[Pixels, int, float]:
     """A picture changed by `levels` in vertical stripes, then in squares, until the model is fooled.
 
     Args:
@@ -40,6 +32,9 @@ def square(
         gap: of a picture, above 0 where the model is fooled; the larger, the nearer.
         rng: draws stripes and squares.
         queries: at most.
+
+    Returns:
+        The picture, the number of queries, and its gap.
     """
     height, width = image.shape[:2]
     channels = 1 if budget.is_grey(image) else 3
@@ -61,4 +56,4 @@ def square(
         found, asked = gap(picture), asked + 1
         if found > nearest:
             change, best, nearest = tried, picture, found
-    return Asked(best, asked, nearest > 0)
+    return best, asked, nearest

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,8 +153,8 @@ DIFFERENTIABLE = ("bilinear", "bicubic")
 def steps_from(prepare: Any) -> Steps | None:
     """The steps that a library's transform does, if `Steps.tensors` can do them; else None.
 
-    Known are the transforms of torchvision's weights, chains of its resizing, central cut and normalisation, as timm
-    makes them, and image processors of transformers that do the same.
+    Known are the transforms of torchvision's weights, and chains of its resizing, central cut and normalisation, as
+    timm makes them.
     """
     found: Steps | None = None
     if isinstance(prepare, Steps):
@@ -170,10 +169,6 @@ def steps_from(prepare: Any) -> Steps | None:
         )
     elif hasattr(prepare, "transforms"):
         found = _of_chain(prepare.transforms)
-    elif hasattr(prepare, "image_mean") and hasattr(prepare, "to_dict"):
-        found = _of_processor(prepare.to_dict())
-    elif isinstance(prepare, partial) and len(prepare.args) == 1:  # a processor, bound
-        found = steps_from(prepare.args[0])
     return found if found is None or found.resize is None or found.interpolation in DIFFERENTIABLE else None
 
 
@@ -201,25 +196,6 @@ def _of_chain(transforms: Sequence[Any]) -> Steps | None:
 
 
 _ORDER = ("Resize", "CenterCrop", "Normalize")
-
-
-def _of_processor(facts: Mapping[str, Any]) -> Steps | None:
-    """What an image processor of transformers does, from its own description."""
-    from PIL.Image import Resampling
-
-    size, crop = facts.get("size") or {}, facts.get("crop_size") or {}
-    if facts.get("crop_pct") or not (facts.get("do_normalize") and facts.get("do_rescale", True)):
-        return None
-    resize = size.get("shortest_edge") or ((size["height"], size["width"]) if "height" in size else None)
-    if facts.get("do_resize", True) and resize is None:
-        return None
-    return Steps(
-        resize if facts.get("do_resize", True) else None,
-        (crop["height"], crop["width"]) if facts.get("do_center_crop") else None,
-        Resampling(facts.get("resample") or 0).name.lower(),
-        tuple(facts["image_mean"]),
-        tuple(facts["image_std"]),
-    )
 
 
 def _side(size: Any) -> int | tuple[int, int]:

@@ -86,8 +86,8 @@ class ImageClassification:
     """
 
     def __init__(self, processor: Any, model: Any, batch: int) -> None:
-        self.processor = processor
-        self.network = model
+        self._processor = processor
+        self._model = model
         self._batch = batch
         self.classes: tuple[str, ...] = ()
         self.preprocessing = told_by(processor)
@@ -117,10 +117,10 @@ class ImageClassification:
 
     def _logits(self, images: Sequence[Pixels]) -> Any:
         writable = [np.require(image, requirements="W") for image in images]  # PyTorch warns of others
-        inputs = self.processor(images=writable, return_tensors="pt", input_data_format="channels_last")
+        inputs = self._processor(images=writable, return_tensors="pt", input_data_format="channels_last")
         with inference():
-            pixels = inputs["pixel_values"].to(self.network.device, self.network.dtype)
-            return self.network(pixel_values=pixels).logits.float()
+            pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
+            return self._model(pixel_values=pixels).logits.float()
 
 
 class TimmProcessor:
@@ -128,7 +128,7 @@ class TimmProcessor:
 
     def __init__(self, wrapper: Any) -> None:
         facts = wrapper.data_config
-        self._wrapper, self.transforms = wrapper, wrapper.val_transforms.transforms
+        self._wrapper = wrapper
         self.crop_size = dict(zip(("height", "width"), facts["input_size"][1:], strict=True))
         self.image_mean, self.image_std = facts["mean"], facts["std"]
 
