@@ -10,9 +10,9 @@ from variorum.schemas.errors import RecipeError
 if TYPE_CHECKING:
     from variorum.schemas.component import Component
 
-Role: TypeAlias = Literal["classifier", "encoder", "embedding"]
+Role: TypeAlias = Literal["classifier", "encoder", "embedding", "adversary"]
 """What a model does with pictures: probabilities of classes, or embeddings; `embedding` is an encoder, or a classifier
-whose last layer's input is taken."""
+whose last layer's input is taken; `adversary` a classifier that gives gradients."""
 
 
 class Use(NamedTuple):

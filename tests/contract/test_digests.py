@@ -45,7 +45,10 @@ STYLES = "generate.domain_stylization.styles={sketch: [pencil], weather: [fog]}"
 UNSEEN = ["generate.domain_stylization.detector=null", "evaluate=[]"]
 EPISODES = ["way=2", "shot=[1]", "queries=1", "episodes=4", "frame=64"]
 TILES = ("windows=1", "tile=64", "most_uneven=9")
+ATTACK = "generate.adversarial_example.attacks=[{kind: pgd, epsilon: 8, steps: 3}]"
+GUESSED = "generate.adversarial_example.against=prediction"
 SHORT = {
+    "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
     "cnn_filters": (["source.models=[judge]"], 4),

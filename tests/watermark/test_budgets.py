@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from variorum.generators.watermark.attacks.adversarial_embedding import AdversarialEmbedding
 from variorum.generators.watermark.attacks.random_signs import RandomSigns
-from variorum.kit.fitting.budgets import ascend, inside, random_signs, whole_levels
+from variorum.kit.attacks.ascent import ascend
+from variorum.kit.attacks.budget import inside, random_signs, whole_levels
 from variorum.schemas.errors import RecipeError
 
 PICTURES = arrays(np.uint8, (4, 5, 3))

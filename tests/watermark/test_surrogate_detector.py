@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from variorum.generators.watermark.watermarking.keys import read_keys
 from variorum.generators.watermark.watermarking.target import Service
-from variorum.kit.fitting import budgets
+from variorum.kit.attacks import budget
 from variorum.kit.fitting.network import Detector, train
 from variorum.machine.memo import DiskMemo
 from variorum.schemas.component import Context
@@ -137,7 +137,7 @@ def test_the_detector_is_led_where_it_should_be(universal, target, pictures):
         for place, (image, made) in enumerate(zip(pictures[:-1], applied(service, pictures[:-1], 0.4), strict=True)):
             said = made.drawn["surrogate"]
             assert said["before"] == pytest.approx(detector.answer(image), abs=1e-3)
-            control = detector.answer(budgets.random_signs(image, 4, np.random.default_rng(place)))
+            control = detector.answer(budget.random_signs(image, 4, np.random.default_rng(place)))
             assert way * said["after"] > way * said["before"]
             assert way * said["after"] > way * control
 
@@ -214,7 +214,7 @@ def test_the_attack_beats_random_signs_of_the_same_budget(target, tmp_path):
         return float((service.mark.detect(found, key, service.ctx).bits == service.mark.payloads(key)).mean())
 
     removed = [made.image for made in applied(service, marked, 0.8)]
-    control = [budgets.random_signs(image, 8, np.random.default_rng(n)) for n, image in enumerate(marked)]
+    control = [budget.random_signs(image, 8, np.random.default_rng(n)) for n, image in enumerate(marked)]
     assert all(np.abs(a.astype(int) - b).max() <= 8 for a, b in zip(removed, marked, strict=True))
     assert right(marked) == 1
     assert right(control) > 0.95

@@ -125,7 +125,7 @@ class ModelTable:
         return pin + "".join(f";{used}={self.pin(used)}" for used in entry.uses)
 
     def role(self, alias: str) -> str | None:
-        """`classifier` or `encoder` for a model that is one, `""` for any other; None for a brought model.
+        """`classifier`, `encoder` or `adversary` for a model that is one, `""` for any other; None for a brought model.
 
         Raises:
             RecipeError: no such alias.

@@ -37,10 +37,27 @@ class Judge(Protocol):
 
 
 class Adversary(Protocol):
-    """Alias `adversary`: an ImageNet-1k classifier whose gradients steer pictures."""
+    """Aliases `adversary`, `adversary_small`, `judge_adversary`, `gate_adversary`, and networks that a user brings.
+
+    A classifier whose gradients steer pictures; what it does to a picture is part of what is differentiated.
+    """
+
+    classes: tuple[str, ...]
+    """Class ids in the order of its outputs; empty means ImageNet's order."""
+    layers: tuple[str, ...]
+    """Names of its layers with weights."""
 
     def __call__(self, pictures: Any) -> Any:
-        """Log probabilities `[N, 1000]` of RGB tensors `[N, 3, H, W]` in [0, 1]; differentiable."""
+        """Log probabilities `[N, K]` of RGB tensors `[N, 3, H, W]` in [0, 1]; differentiable."""
+
+    def features(self, pictures: Any, layer: str) -> Any:
+        """What a layer gives for such tensors; differentiable."""
+
+    def seen(self, height: int, width: int) -> Any:
+        """Which pixels of a picture of this size it looks at: a tensor `[H, W]` of truth values."""
+
+    def answers(self, images: Sequence[Pixels]) -> Singles:
+        """Probabilities `[N, K]` of stored pictures, which it prepares as the classifier of the same weights does."""
 
 
 class Embedding(Protocol):

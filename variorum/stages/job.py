@@ -153,9 +153,10 @@ def check_roles(component: Component, ctx: Context) -> None:
                 name for name, value in component if one.alias in (value if isinstance(value, tuple) else [value])
             ]
             where = ".".join([component.component_name(), *(fields if len(fields) == 1 else [])])
-            what, example = (
-                ("a classifier", "classifier_small") if one.role == "classifier" else ("an encoder", "encoder")
-            )
+            what, example = {
+                "classifier": ("a classifier", "classifier_small"),
+                "adversary": ("an adversary, as it gives no gradients", "adversary"),
+            }.get(one.role, ("an encoder", "encoder"))
             raise RecipeError(f"{where}: the model {cut(repr(one.alias))} isn't {what}; name one, such as {example}")
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.fitting import budgets
+from variorum.kit.attacks import budget
+from variorum.kit.attacks.ascent import ascend
 from variorum.models.device import one_thread
 from variorum.schemas.component import Use
 from variorum.schemas.errors import RecipeError
@@ -52,13 +53,13 @@ class AdversarialEmbedding(Attack):
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """The budget in grey levels. Raises RecipeError for less than one."""
-        return {"epsilon": budgets.whole_levels(self.called, self.epsilon, strength)}
+        return {"epsilon": budget.whole_levels(self.called, self.epsilon, strength)}
 
     def apply(
         self, images: Sequence[Pixels], strength: float, rngs: Sequence[np.random.Generator], target: Target
     ) -> list[Attacked | Refused]:
         """Each picture attacked, and how far its embedding moved, as a share of the embedding's length."""
-        levels = budgets.whole_levels(self.called, self.epsilon, strength)
+        levels = budget.whole_levels(self.called, self.epsilon, strength)
         network = target.ctx.models.get(self.model)
         if not hasattr(network, "features"):
             raise RecipeError(
@@ -70,7 +71,7 @@ class AdversarialEmbedding(Attack):
             away = Away(image, network)
             try:
                 with one_thread():
-                    found = budgets.ascend(image, levels, away.gradient, rng, steps=self.steps, step=self.step)
+                    found = ascend(image, levels, away.gradient, rng, steps=self.steps, step=self.step)
                     made.append(Attacked(found, {"embedding_moved": away.moved(found)}))
             except FloatingPointError as error:
                 made.append(Refused("no_gradient", str(error)))

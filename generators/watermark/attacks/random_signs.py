@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.fitting import budgets
+from variorum.kit.attacks import budget
 from variorum.schemas.watermark import Access, Attack, Goal, Target
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class RandomSigns(Attack):
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """The budget in grey levels. Raises RecipeError for less than one."""
-        return {"epsilon": budgets.whole_levels(self.called, self.epsilon, strength)}
+        return {"epsilon": budget.whole_levels(self.called, self.epsilon, strength)}
 
     def apply(
         self, images: Sequence[Pixels], strength: float, rngs: Sequence[np.random.Generator], target: Target
     ) -> list[Pixels]:
         """Each picture with random signs of its own."""
-        levels = budgets.whole_levels(self.called, self.epsilon, strength)
-        return [budgets.random_signs(image, levels, rng) for image, rng in zip(images, rngs, strict=True)]
+        levels = budget.whole_levels(self.called, self.epsilon, strength)
+        return [budget.random_signs(image, levels, rng) for image, rng in zip(images, rngs, strict=True)]

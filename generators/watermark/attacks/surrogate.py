@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from variorum.generators.watermark.attacks.surrogates.detection import SurrogateAttack
-from variorum.kit.fitting import budgets
+from variorum.kit.attacks import budget
 from variorum.schemas.watermark import Attacked, Goal, Target
 
 if TYPE_CHECKING:
@@ -33,5 +33,5 @@ class Surrogate(SurrogateAttack):
         self, images: Sequence[Pixels], strength: float, rngs: Sequence[np.random.Generator], target: Target
     ) -> Sequence[Attacked]:
         """The changed pictures, with the surrogate's AUROC on photographs held out and its answers."""
-        levels = budgets.whole_levels(self.called, self.epsilon, strength)
+        levels = budget.whole_levels(self.called, self.epsilon, strength)
         return self.changed(images, levels, -1 if self.towards == "unmarked" else 0, rngs, target)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from variorum.generators.watermark.attacks.surrogates.detection import SurrogateAttack
-from variorum.kit.fitting import budgets
+from variorum.kit.attacks import budget
 from variorum.schemas.watermark import Attacked, Goal, Target
 
 if TYPE_CHECKING:
@@ -28,4 +28,4 @@ class SurrogateSpoofing(SurrogateAttack):
         self, images: Sequence[Pixels], strength: float, rngs: Sequence[np.random.Generator], target: Target
     ) -> Sequence[Attacked]:
         """The changed pictures, with the surrogate's AUROC on photographs held out and its answers."""
-        return self.changed(images, budgets.whole_levels(self.called, self.epsilon, strength), 1, rngs, target)
+        return self.changed(images, budget.whole_levels(self.called, self.epsilon, strength), 1, rngs, target)

@@ -56,18 +56,19 @@ def usable(sample: Sample, side: int = MIN_SIDE) -> Pixels:
     return image
 
 
-def framed(sample: Sample, frame: int | None, *, larger: float = LARGER) -> Framed:
+def framed(sample: Sample, frame: int | None, *, larger: float = LARGER, least: int = MIN_SIDE) -> Framed:
     """A sample's picture in a square frame of this side, or at its own size for None.
 
     Args:
         sample: with a decoded picture.
         frame: side in pixels.
         larger: short side before the frame is cut from its middle, as a share of the frame.
+        least: pixels of the shorter side of a picture that is used.
 
     Raises:
         Unusable: there is no picture, it is too small or too long, or its mask doesn't fit it.
     """
-    image = _large(sample, MIN_SIDE)
+    image = _large(sample, least)
     height, width = size = image.shape[:2]
     mask = given_mask(sample, height, width)
     if frame is None:

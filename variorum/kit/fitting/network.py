@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from variorum.kit.fitting.budgets import Gradient
+from variorum.kit.attacks.ascent import Gradient
 from variorum.models.device import one_thread
 
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ class NetworkScores:
     """
 
     def __init__(self, network: Any, prepare: Callable[[Any], Any], device: Any, dtype: Any) -> None:
-        self.network, self._prepare, self._device, self._dtype = network, prepare, device, dtype
+        self.network, self.prepare, self._device, self._dtype = network, prepare, device, dtype
         compiled = hasattr(network, "_orig_mod")  # hooks would compile it again
         self._asked = None if compiled else Penultimate(network, self._scores)
 
@@ -105,13 +105,13 @@ class NetworkScores:
 
     def _scores(self, images: Sequence[Pixels]) -> Any:
         with inference():
-            return _scores_in(self.network(self._batch(images)))
+            return scores_in(self.network(self._batch(images)))
 
     def _batch(self, images: Sequence[Pixels]) -> Any:
         import torch
         from PIL import Image
 
-        batch = stacked([torch.as_tensor(self._prepare(Image.fromarray(image))) for image in images])
+        batch = stacked([torch.as_tensor(self.prepare(Image.fromarray(image))) for image in images])
         return batch.to(self._device, self._dtype)
 
 
@@ -175,7 +175,7 @@ def stacked(prepared: Sequence[Any]) -> Any:
     return np.stack(list(prepared))
 
 
-def _scores_in(output: Any) -> Any:
+def scores_in(output: Any) -> Any:
     """The scores in what a network returned; anything unknown as it is, which is then described."""
     import torch
 

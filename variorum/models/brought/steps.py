@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,30 @@ class Steps:
             rows /= np.tile(np.asarray(self.std, np.float32), values.shape[1])
         return rows.reshape(values.shape)
 
+    def tensors(self, pictures: Any) -> Any:
+        """The same of RGB tensors `[N, 3, H, W]` in [0, 1], differentiable, without rounding in between."""
+        from torch.nn import functional
+
+        height, width = pictures.shape[2:]
+        size = self.resize or (height, width)
+        if isinstance(size, int):
+            size = (size * height // min(height, width), size * width // min(height, width))
+        if size != (height, width):
+            pictures = functional.interpolate(pictures, size, mode=self.interpolation, antialias=True)  # as Pillow
+        if self.crop:
+            room = [had - wanted for had, wanted in zip(size, self.crop, strict=True)]
+            top, left = (round(one / 2) for one in room)
+            pictures = functional.pad(pictures, (-left, left - room[1], -top, top - room[0]))
+        if self.colours == "grey":
+            pictures = sum(weight * pictures[:, [n]] for n, weight in enumerate((0.299, 0.587, 0.114)))
+        elif self.colours == "bgr":
+            pictures = pictures.flip(1)
+        pictures = pictures * self.largest
+        if self.mean and self.std:
+            mean, std = (pictures.new_tensor(one).view(1, -1, 1, 1) for one in (self.mean, self.std))
+            pictures = (pictures - mean) / std
+        return pictures if self.channels_first else pictures.permute(0, 2, 3, 1)
+
     def told(self, by: str = "") -> str:
         """The steps as a sentence for cards; `by` says whose they are."""
         return sentence(*self._told(), by=by)
@@ -121,6 +145,68 @@ class Steps:
             return [*steps, plain]
         told = normalised(self.mean, self.std)
         return [*steps, told if self.largest == 1 else told.replace("x / 255", "x")]
+
+
+DIFFERENTIABLE = ("bilinear", "bicubic")
+
+
+def steps_from(prepare: Any) -> Steps | None:
+    """The steps that a library's transform does, if `Steps.tensors` can do them; else None.
+
+    Known are the transforms of torchvision's weights, and chains of its resizing, central cut and normalisation, as
+    timm makes them.
+    """
+    found: Steps | None = None
+    if isinstance(prepare, Steps):
+        found = prepare if prepare.dtype != "uint8" else None
+    elif hasattr(prepare, "resize_size") and hasattr(prepare, "crop_size"):  # of torchvision's weights
+        found = Steps(
+            _side(prepare.resize_size),
+            _pair(prepare.crop_size),
+            prepare.interpolation.value,
+            tuple(prepare.mean),
+            tuple(prepare.std),
+        )
+    elif hasattr(prepare, "transforms"):
+        found = _of_chain(prepare.transforms)
+    return found if found is None or found.resize is None or found.interpolation in DIFFERENTIABLE else None
+
+
+def _of_chain(transforms: Sequence[Any]) -> Steps | None:
+    """Transforms of torchvision in a row, if they stand in the order of `Steps`."""
+    found, order = dict[str, Any](), list[str]()
+    for one in transforms:
+        kind = type(one).__name__
+        if kind == "Resize" and getattr(one, "max_size", None) is None:
+            found |= {
+                "resize": _side(one.size),
+                "interpolation": getattr(one.interpolation, "value", one.interpolation),
+            }
+        elif kind == "CenterCrop":
+            found["crop"] = _pair(one.size)
+        elif kind == "Normalize":
+            found |= {name: tuple(float(value) for value in getattr(one, name)) for name in ("mean", "std")}
+        elif kind not in ("ToTensor", "MaybeToTensor", "ToImage", "ToDtype"):
+            return None
+        order += [kind] if kind in _ORDER else []
+    made = any(
+        type(one).__name__ in ("ToTensor", "MaybeToTensor") or getattr(one, "scale", False) for one in transforms
+    )
+    return Steps(**found) if made and order == [kind for kind in _ORDER if kind in order] else None
+
+
+_ORDER = ("Resize", "CenterCrop", "Normalize")
+
+
+def _side(size: Any) -> int | tuple[int, int]:
+    """Of one number the shorter side, of two height and width."""
+    sides = [int(one) for one in size] if isinstance(size, Sequence) else [int(size)]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    found = _side(size)
+    return (found, found) if isinstance(found, int) else found
 
 
 def steps_of(text: str, *, channels_first: bool = True) -> Steps:

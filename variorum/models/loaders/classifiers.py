@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from variorum.models.device import best_device, inference
+from variorum.models.gradients import Differentiable
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.penultimate import Penultimate, once
 from variorum.models.preprocessing import centre, normalised, sentence, shorter_side, stretched
@@ -37,7 +38,7 @@ class ImageClassificationOptions(StrictModel):
 
 def load_image_classification(
     entry: Entry, folder: Path, options: ImageClassificationOptions, _used: Mapping[str, Any]
-) -> ImageClassification | Adversary:
+) -> ImageClassification | Differentiable:
     """The ImageNet-1k classifier or adversary of a folder written by transformers' `save_pretrained`.
 
     Raises:
@@ -48,9 +49,10 @@ def load_image_classification(
         raise ModelUnavailable(
             f"{entry.name} has {model.config.num_labels} classes; a classifier needs ImageNet's {IMAGENET_CLASSES}"
         )
+    classifier = ImageClassification(processor, model, options.batch)
     if options.gradients:
-        return Adversary(processor, model.requires_grad_(False))
-    return ImageClassification(processor, model, options.batch)
+        return Differentiable(model.requires_grad_(False), central(processor, model.device), classifier)
+    return classifier
 
 
 def read_image_classification(folder: Path, entry: Entry | None = None) -> tuple[Any, Any]:
@@ -177,32 +179,26 @@ def told_by(processor: Any) -> str:
     return sentence(*steps, by=type(processor).__name__)
 
 
-class Adversary:
-    """A `roles.Adversary`: sees the central square, at the size and normalisation of the checkpoint's processor."""
+def central(processor: Any, device: Any) -> Callable[[Any], Any]:
+    """The central square of tensors in [0, 1], at the size and normalisation of a checkpoint's processor."""
+    import torch
+    from torch.nn import functional
 
-    def __init__(self, processor: Any, model: Any) -> None:
-        import torch
+    size = processor.crop_size if getattr(processor, "crop_size", None) else processor.size
+    wanted = int(size.get("height") or size["shortest_edge"])
+    mean, std = (
+        torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std)
+    )
 
-        size = processor.crop_size if getattr(processor, "crop_size", None) else processor.size
-        self._side = int(size.get("height") or size["shortest_edge"])
-        self._mean, self._std = (
-            torch.tensor(values, device=model.device).view(1, 3, 1, 1)
-            for values in (processor.image_mean, processor.image_std)
-        )
-        self._model = model
-
-    def __call__(self, pictures: Any) -> Any:
-        """Log probabilities `[N, 1000]` of `[N, 3, H, W]` in [0, 1]."""
-        from torch.nn import functional
-
+    def prepare(pictures: Any) -> Any:
         height, width = pictures.shape[2:]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         crop = pictures[..., top : top + side, left : left + side]
-        shape = (self._side, self._side)
-        seen = functional.interpolate(crop, shape, mode="bicubic", antialias=side > self._side)
-        inputs = ((seen - self._mean) / self._std).to(self._model.dtype)
-        return self._model(pixel_values=inputs).logits.float().log_softmax(-1)
+        seen = functional.interpolate(crop, (wanted, wanted), mode="bicubic", antialias=side > wanted)
+        return (seen - mean) / std
+
+    return prepare
 
 
 IMAGE_CLASSIFICATION = Loader(
@@ -210,7 +206,7 @@ IMAGE_CLASSIFICATION = Loader(
     make=load_image_classification,
     options=ImageClassificationOptions,
     packages=("transformers", "torch"),
-    role=lambda _: "classifier",
+    role=lambda options: "adversary" if options.gradients else "classifier",
 )
 
 
@@ -227,20 +223,25 @@ class GreyCNNOptions(StrictModel):
     size: int
     """Side of the input in pixels."""
     batch: int = 64
-    output: Literal["probabilities", "embedding"] = "probabilities"
-    """`embedding` makes it an encoder: the input of the last, linear layer."""
+    output: Literal["probabilities", "embedding", "gradients"] = "probabilities"
+    """`embedding` makes it an encoder: the input of the last, linear layer. `gradients` makes it an adversary."""
 
 
 def load_grey_cnn(
     _entry: Entry, folder: Path, options: GreyCNNOptions, _used: Mapping[str, Any]
-) -> GreyCNN | GreyCNNEncoder:
-    """The classifier or encoder of a folder with `model.fp16.safetensors`."""
+) -> GreyCNN | GreyCNNEncoder | Differentiable:
+    """The classifier, encoder or adversary of a folder with `model.fp16.safetensors`."""
     from safetensors.torch import load_file
 
     module = network(len(options.classes))
     with state_of(folder / WEIGHTS, "a state dict of the grey network"):
         module.load_state_dict(load_file(folder / WEIGHTS))
-    return (GreyCNN if options.output == "probabilities" else GreyCNNEncoder)(module.eval(), options)
+    if options.output == "embedding":
+        return GreyCNNEncoder(module.eval(), options)
+    classifier = GreyCNN(module.eval(), options)
+    if options.output == "probabilities":
+        return classifier
+    return Differentiable(module.requires_grad_(False), grey_tensors(options.size), classifier, options.classes)
 
 
 def network(classes: int) -> Any:
@@ -337,11 +338,24 @@ def grey_input(image: Pixels, size: int) -> Singles:
     return np.asarray(grey, np.float32)[None] / np.float32(127.5) - np.float32(1)
 
 
+def grey_tensors(size: int) -> Callable[[Any], Any]:
+    """`grey_input` of RGB tensors `[N, 3, H, W]` in [0, 1], differentiable: the grey isn't rounded to whole levels."""
+    from torch.nn import functional
+
+    def prepare(pictures: Any) -> Any:
+        grey = sum(weight * pictures[:, [channel]] for channel, weight in enumerate((0.299, 0.587, 0.114)))
+        if grey.shape[2:] != (size, size):
+            grey = functional.interpolate(grey, (size, size), mode="area")
+        return grey * 2 - 1
+
+    return prepare
+
+
 GREY_CNN = Loader(
     revision=1,
     make=load_grey_cnn,
     options=GreyCNNOptions,
     packages=("safetensors", "torch"),
     obstacle=no_obstacle,
-    role=lambda options: "encoder" if options.output == "embedding" else "classifier",
+    role=lambda options: {"embedding": "encoder", "gradients": "adversary"}.get(options.output, "classifier"),
 )

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from variorum.models.device import best_device
+from variorum.models.gradients import Differentiable, probabilities
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.onnx import Device, exported, open_session
 from variorum.models.penultimate import once
@@ -115,15 +116,15 @@ class EfficientNetLiteEncoder(Encoder, Prepares):
         return outputs(self._session, self._options, images, "embedding")[0]
 
 
-class EfficientNetLiteAdversary:
+class EfficientNetLiteAdversary(Differentiable):
     """A `roles.Adversary` and a `roles.Embedding`."""
 
     def __init__(self, network: Any, size: int) -> None:
-        self._network = network
+        super().__init__(network, self._cropped, self._answers)
         self._size = size
 
-    def __call__(self, pictures: Any) -> Any:
-        """Log probabilities `[N, 1000]` of `[N, 3, H, W]` in [0, 1], cropped as by `network_input`."""
+    def _cropped(self, pictures: Any) -> Any:
+        """Pictures in [0, 1], cropped as by `network_input`."""
         from torch.nn import functional
 
         height, width = pictures.shape[2:]
@@ -133,15 +134,21 @@ class EfficientNetLiteAdversary:
         if side != self._size:
             shape = (self._size, self._size)
             crop = functional.interpolate(crop, shape, mode="bicubic", antialias=side > self._size)
-        logits, _ = self._network((crop * 255 - 127) / 128)
-        return logits.log_softmax(-1)
+        return (crop * 255 - 127) / 128
 
-    def features(self, pictures: Any) -> Any:
-        """Pooled features `[N, 1280]`, before the last layer. Unlike a call, it sees whole pictures, squashed."""
+    def _answers(self, images: Sequence[Pixels]) -> Singles:
+        """Probabilities `[N, 1000]` of stored pictures, prepared as for the classifier; each is asked about alone."""
+        found = [probabilities(self._network, network_input(image, self._size)[None]) for image in images]
+        return np.concatenate(found) if found else np.zeros((0, WIDTHS["logits"]), np.float32)
+
+    def features(self, pictures: Any, layer: str = "") -> Any:
+        """What a layer gives. Without one, pooled features `[N, 1280]` of whole pictures, squashed to a square."""
+        if layer:
+            return super().features(pictures, layer)
         from torch.nn import functional
 
         shape = (self._size, self._size)
-        seen = pictures.to(self._network.network._fc.weight.device)
+        seen = pictures.to(self.device)
         if seen.shape[2:] != shape:
             seen = functional.interpolate(seen, shape, mode="bicubic", antialias=True)
         return self._network((seen * 255 - 127) / 128)[1]
@@ -228,5 +235,5 @@ EFFICIENTNET_LITE = Loader(
     options=EfficientNetLiteOptions,
     packages=("onnxruntime",),
     obstacle=no_obstacle,
-    role=lambda options: {"logits": "classifier", "embedding": "encoder"}.get(options.output, ""),
+    role=lambda options: {"logits": "classifier", "embedding": "encoder"}.get(options.output, "adversary"),
 )

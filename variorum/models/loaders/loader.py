@@ -32,7 +32,7 @@ class Loader:
         packages: Python packages that it needs.
         obstacle: what else keeps an entry with these options from running on this machine, as a line; `""` if nothing.
         has_weights: False for a method without weights.
-        role: `classifier` or `encoder`, for a model with these options that is one; `""` for all others.
+        role: `classifier`, `encoder` or `adversary`, for a model with these options that is one; `""` for all others.
         bounds: settings that suit a diffusion model with these options.
     """
 

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from variorum.generators.watermark.attacks.surrogates.pictures import fitted
-from variorum.kit.fitting import budgets
+from variorum.kit.attacks import budget
+from variorum.kit.attacks.ascent import ascend
 from variorum.kit.fitting.network import Detector, train
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.watermark import Access, Attack, Attacked, Target
@@ -54,7 +55,7 @@ class SurrogateAttack(Attack):
 
     def amount(self, strength: float) -> Mapping[str, Json]:
         """The budget in grey levels. Raises RecipeError for less than one."""
-        return {"epsilon": budgets.whole_levels(self.called, self.epsilon, strength)}
+        return {"epsilon": budget.whole_levels(self.called, self.epsilon, strength)}
 
     def own_photographs(self) -> int:
         """Those that the detector is trained on."""
@@ -97,10 +98,10 @@ class SurrogateAttack(Attack):
             way = sign or (-1 if before > 0 else 1)
             if self.universal:
                 change = self._common_change(levels, way, detector, size, target)
-                made = budgets.inside(image, image + change, levels)
+                made = budget.inside(image, image + change, levels)
             else:
                 gradient = detector.towards(way)
-                made = budgets.ascend(image, levels, gradient, rng, steps=self.steps, step=0.25)
+                made = ascend(image, levels, gradient, rng, steps=self.steps, step=0.25)
             answers: dict[str, Json] = {"before": round(before, 3), "after": round(detector.answer(made), 3)}
             said: dict[str, Json] = {"surrogate_auroc": round(float(kept["auroc"]), 4), "surrogate": answers}
             found.append(Attacked(made, said, used=()))  # a detector has learned from photographs, and holds none

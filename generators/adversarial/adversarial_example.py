@@ -1,0 +1,381 @@
+"""Adversarial examples: photographs changed by a few grey levels, so that a network is wrong about them.
+
+FGSM, PGD, MI-FGSM, Carlini & Wagner's attack, DeepFool and the Square Attack, each where it is defined in
+`variorum/kit/attacks/`. A budget is in whole grey levels and holds for the stored picture; whether it fools is what the
+attacked model says of the stored picture. Beside each attacked picture stand the original, and a control that changes
+as much and follows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from variorum.generators.adversarial.perturbations import Aim, Opponent, Outcome, Perturbation, perturbed, seen
+from variorum.kit.attacks import budget
+from variorum.kit.corrupt.frames import Framed, Unusable, framed
+from variorum.kit.gates import gates
+from variorum.kit.predicted.answers import classes_of_outputs, outputs_of
+from variorum.kit.windows import in_windows
+from variorum.models.brought.model import BroughtModel
+from variorum.models.gradients import adversary
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Generator, Use
+from variorum.schemas.edit import Edit
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Pixels, Singles
+
+SMALLEST = 28
+"""Pixels of a frame's side, and of a picture's shorter side."""
+USUAL = (
+    Perturbation(kind="fgsm", epsilon=8),
+    Perturbation(kind="pgd", epsilon=8),
+    Perturbation(kind="mi_fgsm", epsilon=8),
+)
+
+
+@dataclass(slots=True)
+class Subject:
+    """A photograph in its frame, what the models say of it, and what is made of it.
+
+    Attributes:
+        of: makes records.
+        framed: the photograph.
+        said: probabilities `[K]`, by alias.
+        aims: what each model should no longer answer, by alias; no output at all if it doesn't know the label.
+        target: id of the class that is aimed at; `""` for none.
+        why_not: why no attack can aim at a class, as reason and detail; None if one can.
+        made: its pictures so far.
+    """
+
+    of: Edit
+    framed: Framed
+    said: dict[str, Singles] = field(default_factory=dict)
+    aims: dict[str, Aim] = field(default_factory=dict)
+    target: str = ""
+    why_not: tuple[str, str] | None = None
+    made: list[Sample | Failure] = field(default_factory=list)
+
+    def problem(self, own: Sequence[Opponent]) -> tuple[str, str, dict[str, Gate]] | None:
+        """Why it can't be attacked: a reason, a sentence, and the check that it failed."""
+        for model in own:
+            right, said = self.aims[model.alias].away, self.said[model.alias]
+            if not right.any():
+                labels = ", ".join(self.of.sample.labels) or "it has none"
+                return "no_such_class", f"{model.alias} has no output for the picture's label ({cut(labels)})", {}
+            if not right[said.argmax()]:
+                detail = f"{model.alias} takes the original for {model.names[int(said.argmax())]}"
+                return (
+                    "source_misclassified",
+                    detail,
+                    {"source_right": gates.gate(Aim(right).margin(said), False, "< 0")},
+                )
+        return (*self.why_not, {}) if self.why_not else None
+
+    def add(
+        self,
+        image: Pixels,
+        models: Sequence[Opponent],
+        said: Mapping[str, Singles],
+        achieved: Mapping[str, Json],
+        **record: Any,
+    ) -> None:
+        """Add a picture, with each model's probability of the label, None if it doesn't know it, and first answer."""
+        p_label: dict[str, Json] = {}
+        for model in models:
+            own = model.outputs(self.of.sample.labels)
+            p_label[model.alias] = round(float(said[model.alias][own].sum()), 6) if own.any() else None
+        top1: dict[str, Json] = {one.alias: one.names[int(said[one.alias].argmax())] for one in models}
+        made = self.of.made(
+            image,
+            achieved={**achieved, "p_label": p_label, "top1": top1},
+            extras={} if self.framed.mask is None else {"mask.png": self.framed.mask},
+            annotations=self.framed.annotations,
+            models={one.alias: one.pin for one in models},
+            **record,
+        )
+        self.made.append(made)
+
+    def control(self, image: Pixels, models: Sequence[Opponent], variant: str, requested: Mapping[str, Json]) -> None:
+        """Add a picture that was changed at random."""
+        said = {one.alias: one.answers([image])[0] for one in models}
+        change = budget.norms(self.framed.image, image)
+        checks = {"changed": gates.at_least(change.l0, 1)}
+        self.add(image, models, said, _measured(change), variant=variant, requested=requested, gates=checks,
+                 purpose=variant)  # fmt: skip
+
+
+class AdversarialExample(Generator):
+    """The `original` in its frame, one attacked picture for each attack, such as `pgd_8`, and controls.
+
+    `control` has random signs of the same largest change, `control_cw` noise of the same L2 norm as `cw` has. Only
+    pictures that all attacked models are right about are attacked. Objects and the mask stay.
+    """
+
+    keeps_objects: ClassVar[bool] = True
+    digital_source_type: ClassVar[str] = ENHANCED
+
+    attacks: tuple[Perturbation, ...] = USUAL
+    """Each with a `kind` and its settings: `epsilon` in grey levels of 255, not of `cw` and `deepfool`; `steps` (10;
+    `cw` 100 for each search, `deepfool` 50 and `square` 500 at most); `step` in grey levels (`pgd` ε / 4, `mi_fgsm` ε /
+    steps); `restarts` of `pgd`; `momentum` of `mi_fgsm`; `diversity`, the probability of a shrunken view (DI²); `loss`:
+    `ce`, `margin` or `dlr`; `confidence` (1), the margin that `cw` aims at, and its `searches` (5); `adversaries`, if
+    others than below; `name`, of the variant."""
+    adversaries: tuple[str, ...] = Field(default=("adversary",), min_length=1, max_length=8)
+    """Models that are attacked together: aliases, or names of a user's own networks such as `timm:resnet50.a1_in1k`.
+    All must be right about a picture, and all are to be fooled. Gradients are added up, each at the same L1 norm."""
+    frame: int = Field(default=256, ge=SMALLEST, le=1024)
+    """Side of the square that the middle of a picture is cut to, with its short side resized to it."""
+    against: Literal["label", "prediction"] = "label"
+    """What the models should no longer answer. `prediction` is their own answer, right or wrong: for pictures without
+    labels, and for training, where a picture mustn't tell its label."""
+    target: str | None = None
+    """What they should answer instead: a class's id or name, `least_likely` to the models, or `random`; null for
+    anything else."""
+    keep_failures: bool = True
+    """Whether a picture that doesn't fool all attacked models is accepted. Accuracy under attack needs it; without it
+    the edition holds survivors."""
+    batch: int = Field(default=1, ge=1, le=1024)
+    """Pictures that are attacked at once. One is fastest on a CPU. The bytes may depend on it."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> AdversarialExample:
+        if not self.attacks:
+            raise ValueError("attacks must name one or more, each with a kind")
+        names = [attack.variant for attack in self.attacks]
+        for name in names:
+            if names.count(name) > 1 or name in ("original", "control") or name.startswith("control_"):
+                raise ValueError(f"two variants would be called {name}; give an attack another name")
+        for attack in self.attacks:
+            if len(self.sources(attack)) > 1 and attack.kind in ("deepfool", "square"):
+                raise ValueError(f"{attack.kind} attacks one model; give it adversaries of its own, with one name")
+        return self
+
+    def sources(self, attack: Perturbation) -> tuple[str, ...]:
+        """The models that an attack follows."""
+        return attack.adversaries or self.adversaries
+
+    def uses(self) -> list[Use]:
+        """Return the attacked models. Which pictures are accepted depends on them."""
+        gradients = {alias for one in self.attacks if one.kind != "square" for alias in self.sources(one)}
+        every = dict.fromkeys(alias for one in self.attacks for alias in self.sources(one))
+        return [
+            Use(alias, "adversary" if alias in gradients else None, decides=True, batch=self.batch) for alias in every
+        ]
+
+    def check(self, ctx: Context) -> None:
+        """Raise RecipeError if a user's model gives no gradients, or there is no such class as the target."""
+        for use in self.uses():
+            if ctx.models.role(use.alias) is None:  # a user's own
+                self._opponent(use, ctx)
+        self._target_id(ctx)
+
+    def _opponent(self, use: Use, ctx: Context) -> Opponent:
+        """The model that a use names. Raises RecipeError if it gives no gradients, or isn't a classifier."""
+        model, where = ctx.models.get(use.alias), f"{self.component_name()}.adversaries"
+        if use.role is None and not hasattr(model, "seen"):
+            if ctx.models.role(use.alias) not in (None, "classifier"):
+                raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier")
+            return Opponent(None, model, use.alias, ctx.models.pin(use.alias))
+        try:
+            network = adversary(use.alias, model)
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from None
+        return Opponent(network, network.answers, use.alias, ctx.models.pin(use.alias))
+
+    def _target_id(self, ctx: Context) -> str | None:
+        """The class that is aimed at, if it is named."""
+        if self.target in (None, "least_likely", "random"):
+            return None
+        classes = _with_classes(ctx).classes
+        found = [one.id for one in classes if self.target in (one.id, one.name)]
+        if not found:
+            some = ", ".join(one.name for one in classes[:5]) or "none"
+            raise RecipeError(
+                f"{self.component_name()}.target: there is no class {cut(repr(self.target))}; there are {some}"
+                f"{', …' if len(classes) > 5 else ''}; or take least_likely or random"
+            )
+        return found[0]
+
+    def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
+        """The original, the controls and the attacked pictures of each sample, or a Failure for each."""
+        models: list[Opponent] = []
+
+        def make(window: list[Sample]) -> list[list[Sample | Failure]]:
+            subjects = [self._subject(sample, ctx) for sample in window]
+            usable = [one for one in subjects if isinstance(one, Subject)]
+            if usable and not models:
+                models.extend(self._models(usable[0].framed.image, ctx))
+            self._look(usable, models)
+            for attack in self.attacks if usable else ():
+                self._attack(attack, usable, models)
+            return [one.made if isinstance(one, Subject) else one for one in subjects]
+
+        for _, made in in_windows(samples, make, batch=self.batch, name=self.component_name(), at_once=1):
+            yield from made
+
+    def _models(self, image: Pixels, ctx: Context) -> Iterator[Opponent]:
+        """The attacked models, with how their outputs are read."""
+        ctx = _with_classes(ctx)
+        for use in self.uses():
+            found, own = self._opponent(use, ctx), ctx.models.get(use.alias)
+            if isinstance(own, BroughtModel):
+                own.ask(image)
+            outputs = found.answers([image]).shape[1]
+            names = [one or name for one, name in classes_of_outputs(own, ctx, outputs)]
+            yield found._replace(output_of=outputs_of(use.alias, own, ctx, (), outputs), names=names)
+
+    def _subject(self, sample: Sample, ctx: Context) -> Subject | list[Sample | Failure]:
+        """A sample in its frame, or why it can't be used."""
+        of = Edit(self, sample, ctx)
+        try:
+            return Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
+        except Unusable as error:
+            wanted: list[tuple[str, dict[str, Json]]] = [("original", {"frame": self.frame}), *self._controls()]
+            wanted += [(one.variant, self._wanted(one, "")) for one in self.attacks]
+            return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in wanted]
+
+    def _controls(self) -> list[tuple[str, dict[str, Json]]]:
+        """Variant and request of the controls with random signs, one for each budget."""
+        levels = sorted({one.epsilon for one in self.attacks if one.epsilon is not None})
+        names = ["control"] if len(levels) == 1 else [f"control_{level}" for level in levels]
+        return [
+            (name, {"attack": "control", "epsilon": level, "frame": self.frame})
+            for name, level in zip(names, levels, strict=True)
+        ]
+
+    def _wanted(self, attack: Perturbation, target: str) -> dict[str, Json]:
+        """What is asked for."""
+        more: dict[str, Json] = {"target": target or self.target} if self.target else {}
+        more |= {"sources": list(self.sources(attack)), "against": self.against, "frame": self.frame}
+        return {**attack.requested(), **more}
+
+    def _look(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
+        """Ask the models about the originals, decide what to aim at, and make the originals and controls."""
+        images = [one.framed.image for one in subjects]
+        for model in models if images else ():
+            for subject, said in zip(subjects, model.answers(images), strict=True):
+                subject.said[model.alias] = said
+        for subject in subjects:
+            self._aim(subject, models)
+            of, image = subject.of, subject.framed.image
+            enlarged: dict[str, Json] = {"enlarged": min(np.shape(of.sample.image)[:2]) < self.frame}
+            kind = of.sample.digital_source_type
+            asked: dict[str, Json] = {"frame": self.frame}
+            subject.add(image, models, subject.said, enlarged, variant="original", requested=asked,
+                        digital_source_type=kind)  # fmt: skip
+            for variant, asked in self._controls():
+                where = seen(models, *image.shape[:2])
+                made = budget.random_signs(image, int(str(asked["epsilon"])), of.rng(variant), where)
+                subject.control(made, models, variant, asked)
+
+    def _aim(self, subject: Subject, models: Sequence[Opponent]) -> None:
+        """Decide what each model should answer no longer, and what instead."""
+        guessed, labels = self.against == "prediction", subject.of.sample.labels
+        right = {one.alias: _first(subject.said[one.alias]) if guessed else one.outputs(labels) for one in models}
+        if self.target:
+            subject.target, subject.why_not = self._choose(subject, models, right)
+        for model in models:
+            towards = model.outputs([subject.target]) if self.target else None
+            subject.aims[model.alias] = Aim(right[model.alias], towards)
+
+    def _choose(
+        self, subject: Subject, models: Sequence[Opponent], right: Mapping[str, Bools]
+    ) -> tuple[str, tuple[str, str] | None]:
+        """The class to aim at, and why there is none."""
+        of, named = subject.of, self._target_id(subject.of.ctx)
+        if named is not None and named in of.sample.labels:
+            return named, ("target_is_label", "the picture is of the class that is aimed at")
+        chances: dict[str, float] = {}
+        for name in sorted(one.id for one in _with_classes(of.ctx).classes if named in (None, one.id)):
+            outputs = {one.alias: one.outputs([name]) for one in models}
+            if all(found.any() and not (found & right[alias]).any() for alias, found in outputs.items()):
+                said = [subject.said[alias][found].max() for alias, found in outputs.items()]
+                chances[name] = float(np.log(np.maximum(said, 1e-30)).sum())
+        if not chances:
+            return named or "", ("no_target", "no other class of the edition is known to all models")
+        if self.target == "random":
+            return str(of.rng("target").choice(list(chances))), None
+        return min(chances, key=chances.__getitem__), None
+
+    def _attack(self, attack: Perturbation, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
+        """Attack each subject that can be, and add the picture with its control, or why there is none."""
+        own = [one for one in models if one.alias in self.sources(attack)]
+        ready = []
+        for subject in subjects:
+            if problem := subject.problem(own):
+                reason, detail, checks = problem
+                asked = self._wanted(attack, subject.target)
+                failure = subject.of.skipped(reason, detail, variant=attack.variant, requested=asked, gates=checks)
+                subject.made.append(failure)
+            else:
+                ready.append(subject)
+        if not ready:
+            return
+        images, seeds = [one.framed.image for one in ready], [one.of.seed(attack.variant) for one in ready]
+        aims = [[one.aims[model.alias] for one in ready] for model in own]
+        for subject, outcome in zip(ready, perturbed(attack, images, own, aims, seeds, self.batch), strict=True):
+            asked = self._wanted(attack, subject.target)
+            if outcome.flat:
+                detail = "the gradient is zero or not finite at the picture, that of the margin too"
+                subject.made.append(
+                    subject.of.skipped("no_gradient", detail, variant=attack.variant, requested=asked, status="failed")
+                )
+            else:
+                self._add(attack, subject, outcome, own, models, asked)
+
+    def _add(
+        self,
+        attack: Perturbation,
+        subject: Subject,
+        outcome: Outcome,
+        own: Sequence[Opponent],
+        models: Sequence[Opponent],
+        asked: dict[str, Json],
+    ) -> None:
+        """Add an attacked picture, and after an attack without a budget the control of its L2 norm."""
+        before = subject.framed.image
+        said = {one.alias: one.answers([outcome.image])[0] for one in models}
+        gap = min(subject.aims[one.alias].margin(said[one.alias]) for one in own)
+        clean = max(Aim(subject.aims[one.alias].away).margin(subject.said[one.alias]) for one in own)
+        change = budget.norms(before, outcome.image)
+        checks = {} if attack.epsilon is None else {"budget": gates.at_most(change.linf, attack.epsilon)}
+        checks |= {
+            "source_right": gates.gate(clean, True, "< 0"),
+            "changed": gates.at_least(change.l0, 1),
+            "rounding": gates.recorded(outcome.margin - gap),
+            "fooled": gates.recorded(gap) if self.keep_failures else gates.gate(gap, gap > 0, "> 0"),
+        }
+        cost: dict[str, Json] = {
+            "gradients": outcome.gradients,
+            "queries": outcome.queries,
+            "steps_to_success": outcome.first if outcome.first >= 0 else None,
+            "margin": round(gap, 6),
+        }
+        subject.add(outcome.image, models, said, {**_measured(change), **cost}, variant=attack.variant,
+                    requested=asked, gates=checks, purpose=attack.variant)  # fmt: skip
+        if attack.epsilon is None and change.squares:
+            variant, where = f"control_{attack.variant}", seen(own, *before.shape[:2])
+            made = budget.random_specks(before, change.squares, subject.of.rng(variant), where)
+            like: dict[str, Json] = {"attack": "control", "like": attack.variant, "frame": self.frame}
+            subject.control(made, models, variant, like)
+
+
+def _with_classes(ctx: Context) -> Context:
+    return replace(ctx, classes=ctx.source.classes(ctx)) if ctx.source is not None and not ctx.classes else ctx
+
+
+def _first(said: Singles) -> Bools:
+    return np.asarray(np.arange(len(said)) == said.argmax(), bool)
+
+
+def _measured(change: budget.Norms) -> dict[str, Json]:
+    return {"linf": change.linf, "l2": round(change.l2, 6), "l0": change.l0}

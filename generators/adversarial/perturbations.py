@@ -1,0 +1,267 @@
+"""Which attacks a recipe may ask for, with what settings, and running one on pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from variorum.kit.attacks import ascent, budget
+from variorum.kit.attacks.losses import Loss, Victim, margin
+from variorum.kit.attacks.minimal import carlini_wagner, deepfool
+from variorum.kit.attacks.square import square
+from variorum.kit.predicted.answers import known, label_indices
+from variorum.models.device import float32, one_thread
+from variorum.schemas.canonical import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from variorum.arrays import Bools, Pixels
+    from variorum.models.roles import Adversary
+
+Kind = Literal["fgsm", "pgd", "mi_fgsm", "cw", "deepfool", "square"]
+ASCENTS = ("fgsm", "pgd", "mi_fgsm")
+BOUNDED = (*ASCENTS, "square")
+"""Attacks with a limit on the change of each value; the others look for the smallest change."""
+STEPS: Mapping[str, int] = {"fgsm": 1, "pgd": 10, "mi_fgsm": 10, "cw": 100, "deepfool": 50, "square": 500}
+
+
+class Perturbation(BaseModel):
+    """One attack and its settings, see `AdversarialExample.attacks`; what isn't set is as usual for its kind."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    epsilon: int | None = Field(default=None, ge=1, le=64)
+    steps: int | None = Field(default=None, ge=1, le=10_000)
+    step: float | None = Field(default=None, gt=0, le=64)
+    restarts: int = Field(default=1, ge=1, le=10)
+    momentum: float = Field(default=1.0, gt=0, le=1)
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    confidence: float = Field(default=1.0, ge=0, le=50)
+    searches: int = Field(default=5, ge=1, le=20)
+    loss: Loss = "ce"
+    adversaries: tuple[str, ...] = ()
+    name: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9_.]{0,39})?$")
+
+    @field_validator("epsilon", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError("must be whole grey levels of 255, as stored pictures have nothing between them")
+        return value
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Perturbation:
+        if (self.epsilon is None) == (self.kind in BOUNDED):
+            what = "needs an epsilon" if self.kind in BOUNDED else "looks for the smallest change, so it has no epsilon"
+            raise ValueError(f"{self.kind} {what}")
+        own = {
+            "fgsm": ("diversity", "loss"),
+            "pgd": ("steps", "step", "restarts", "diversity", "loss"),
+            "mi_fgsm": ("steps", "step", "momentum", "diversity", "loss"),
+            "cw": ("steps", "confidence", "searches"),
+        }.get(self.kind, ("steps",))
+        for name, field in type(self).model_fields.items():
+            if name not in (*own, "kind", "epsilon", "adversaries", "name") and getattr(self, name) != field.default:
+                raise ValueError(f"{self.kind} has no {name}; it has {', '.join(own)}")
+        return self
+
+    @property
+    def variant(self) -> str:
+        """Its name among the variants of an edition."""
+        return self.name or (self.kind if self.epsilon is None else f"{self.kind}_{self.epsilon}")
+
+    def requested(self) -> dict[str, Json]:
+        """All settings that its kind has."""
+        steps = self.steps or STEPS[self.kind]
+        found: dict[str, Json] = {"attack": self.kind, "steps": steps}
+        if self.epsilon is not None:
+            found["epsilon"] = self.epsilon
+        if self.kind in ASCENTS:
+            usual = {"fgsm": 1.0, "pgd": 1 / 4, "mi_fgsm": 1 / steps}[self.kind] * (self.epsilon or 0)
+            found |= {"step": round(self.step or usual, 6), "loss": self.loss, "diversity": self.diversity}
+        if self.kind == "pgd":
+            found["restarts"] = self.restarts
+        if self.kind == "mi_fgsm":
+            found["momentum"] = self.momentum
+        if self.kind == "cw":
+            found |= {"searches": self.searches, "confidence": self.confidence}
+        return found
+
+
+class Opponent(NamedTuple):
+    """A model under attack.
+
+    Attributes:
+        network: with gradients; None for a model that only answers.
+        answers: probabilities `[N, K]` of stored pictures.
+        alias: its name in the recipe.
+        pin: of its weights.
+        output_of: the output of each class of the edition; None for a model that takes any label of ImageNet.
+        names: of its outputs, by the edition's class ids where it has them.
+    """
+
+    network: Adversary | None
+    answers: Callable[[Sequence[Pixels]], Any]
+    alias: str = ""
+    pin: str = ""
+    output_of: Mapping[str, int] | None = None
+    names: Sequence[str] = ()
+
+    def outputs(self, labels: Sequence[str]) -> Bools:
+        """Its outputs that are these labels, `[K]`."""
+        found = np.zeros(len(self.names), bool)
+        found[list(label_indices(labels) if self.output_of is None else known(labels, self.output_of))] = True
+        return found
+
+
+def seen(opponents: Iterable[Opponent], height: int, width: int) -> Bools:
+    """Pixels that one of the models looks at, `[H, W]`: all of one that only answers."""
+    every = np.ones((height, width), bool)
+    own = [every if one.network is None else one.network.seen(height, width).cpu().numpy() for one in opponents]
+    return np.asarray(np.any(own, axis=0), bool)
+
+
+class Aim(NamedTuple):
+    """What an opponent should no longer answer, or should answer, of one picture: truth values `[K]`."""
+
+    away: Bools
+    towards: Bools | None = None
+
+    def margin(self, said: Any) -> float:
+        """How far probabilities `[K]` are on the wrong side, in log probabilities; above 0 the model is fooled."""
+        said = np.log(np.maximum(np.asarray(said, np.float64), 1e-30))
+        aimed, other = (~self.away, self.away) if self.towards is None else (self.towards, ~self.towards)
+        return float(said[aimed].max(initial=-np.inf) - said[other].max(initial=-np.inf))
+
+
+class Outcome(NamedTuple):
+    """An attacked picture.
+
+    Attributes:
+        image: `[H, W, 3]` uint8.
+        gradients: that were computed.
+        queries: answers that were asked for.
+        first: steps, or queries, until the models were fooled for the first time; -1 for never.
+        margin: before the picture was rounded, as `Aim.margin`, the least of all models.
+        flat: the first gradient was zero or not finite, so there is no attack.
+    """
+
+    image: Pixels
+    gradients: int
+    queries: int
+    first: int
+    margin: float
+    flat: bool = False
+
+
+def perturbed(
+    attack: Perturbation,
+    images: Sequence[Pixels],
+    opponents: Sequence[Opponent],
+    aims: Sequence[Sequence[Aim]],
+    seeds: Sequence[int],
+    batch: int,
+) -> list[Outcome]:
+    """Attack pictures of one size, together and independently of each other.
+
+    On one kind of machine a gradient depends on the size of its batch, but not on the other pictures in it. So fewer
+    pictures than `batch` are filled up with the last one.
+
+    Args:
+        attack: with its settings.
+        images: RGB `[H, W, 3]` uint8, at most `batch`.
+        opponents: the models.
+        aims: of each opponent, the aim for each picture.
+        seeds: of each picture.
+        batch: pictures that are worked on at once.
+    """
+    if attack.kind == "square":
+        return [_queried(attack, opponents[0], *one) for one in zip(images, aims[0], seeds, strict=True)]
+    number = len(images)
+    filled = [min(place, number - 1) for place in range(batch)]
+    with one_thread(), float32():
+        found = _followed(attack, [images[n] for n in filled], opponents, [[one[n] for n in filled] for one in aims],
+                          [seeds[n] for n in filled])  # fmt: skip
+    return found[:number]
+
+
+def _followed(
+    attack: Perturbation,
+    images: Sequence[Pixels],
+    opponents: Sequence[Opponent],
+    aims: Sequence[Sequence[Aim]],
+    seeds: Sequence[int],
+) -> list[Outcome]:
+    """Attacks by gradients."""
+    import torch
+
+    asked: Any = attack.requested()
+    pictures = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32))
+    grey = torch.tensor([budget.is_grey(image) for image in images])
+    victims = []
+    for opponent, own in zip(opponents, aims, strict=True):
+        assert opponent.network is not None
+        away, towards = ([getattr(one, name) for one in own] for name in Aim._fields)
+        aimed = None if towards[0] is None else torch.from_numpy(np.stack(towards))
+        victims.append(Victim(opponent.network, torch.from_numpy(np.stack(away)), aimed))
+    if attack.kind not in ASCENTS:
+        found = (
+            carlini_wagner(
+                pictures,
+                victims,
+                grey,
+                steps=asked["steps"],
+                searches=attack.searches,
+                confidence=attack.confidence,
+            )
+            if attack.kind == "cw"
+            else deepfool(pictures, victims[0], grey, steps=asked["steps"])
+        )
+        state, gradients, first, flat = found.pictures, found.gradients, found.first, found.flat
+        gaps = _gaps(state, victims)
+    else:
+        levels = attack.epsilon or 0
+        low, high = (pictures - levels).clamp_min(0), (pictures + levels).clamp_max(255)
+        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        views = ascent.diverse(attack.diversity, draws) if attack.diversity else None
+        slope = ascent.Slope(victims, attack.loss, grey, views)
+        where = torch.from_numpy(seen(opponents, *images[0].shape[:2]))
+        state, gaps = pictures, torch.full((len(images),), -float("inf"))
+        for _ in range(attack.restarts):
+            start = ascent.random_start(pictures, levels, draws, where, grey) if attack.kind == "pgd" else pictures
+            momentum = attack.momentum if attack.kind == "mi_fgsm" else 0.0
+            end = ascent.climb(start, low, high, slope, steps=asked["steps"], step=asked["step"], momentum=momentum)
+            reached = _gaps(end, victims)
+            state = torch.where((reached > gaps)[:, None, None, None], end, state)
+            gaps = torch.maximum(gaps, reached)
+        gradients, first, flat = slope.gradients, slope.first, slope.flat
+        first = torch.where((first < 0) & (gaps > 0), asked["steps"] * attack.restarts, first)
+    moved = state.numpy().transpose(0, 2, 3, 1)
+    levels = attack.epsilon or 255
+    return [
+        Outcome(budget.inside(image, one, levels), gradients, 0, int(step), float(gap), bool(none))
+        for image, one, step, gap, none in zip(images, moved, first, gaps, flat, strict=True)
+    ]
+
+
+def _gaps(state: Any, victims: Sequence[Victim]) -> Any:
+    """The least margin of all networks at a state, `[N]`."""
+    import torch
+
+    with torch.no_grad():
+        gaps = [margin(one.network(state / 255).cpu(), one.away, one.towards) for one in victims]
+    return torch.stack(gaps).amin(0)
+
+
+def _queried(attack: Perturbation, opponent: Opponent, image: Pixels, aim: Aim, seed: int) -> Outcome:
+    """An attack by queries."""
+    rng, most = np.random.default_rng(seed), attack.steps or STEPS[attack.kind]
+    found, queries, gap = square(
+        image, attack.epsilon or 0, lambda picture: aim.margin(opponent.answers([picture])[0]), rng, queries=most
+    )
+    return Outcome(found, 0, queries, queries if gap > 0 else -1, gap)

@@ -1,0 +1,168 @@
+"""Who is fooled: rates beside the control, accuracy under the worst attack, white-box models apart."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from variorum.evaluation.adversarial.adversarial_transfer import AdversarialTransfer, attacked_contents, variant_of
+from variorum.generators.adversarial.adversarial_example import AdversarialExample
+from variorum.models.imagenet_classes import class_infos
+from variorum.reports.card import _render
+from variorum.schemas.component import Context
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import Failure
+from variorum.schemas.table import Table
+
+RIGHT, WRONG = 3, 7
+PINS = {"judge": "net@sha256:aa+x.1", "victim": "net@sha256:bb+x.1"}
+CTX = Context(
+    seed=1,
+    models=SimpleNamespace(pin=PINS.__getitem__, why_unavailable=lambda alias: "not here"),
+    memo=None,
+    classes=class_infos(),
+)
+ATTACKS = {"original": 0, "control": 8, "fgsm_4": 4, "pgd_8": 8}
+"""ε by variant."""
+
+
+def row(photograph, variant, model, right):
+    kind = "" if variant == "original" else variant.partition("_")[0]
+    return {
+        "id": photograph if variant == "original" else f"{photograph}-{variant}",
+        "parent": "" if variant == "original" else photograph,
+        "photograph": photograph,
+        "variant": variant,
+        "reference": "",
+        "classifier": model,
+        "label": RIGHT,
+        "labels": 1,
+        "top1": RIGHT if right else WRONG,
+        "correct": right,
+        "confidence": 0.75,
+        "p_label": 0.5,
+        "outputs": 1000,
+        "preprocessing": "",
+        "lender": "",
+        "attack": kind,
+        "epsilon": ATTACKS[variant],
+        "like": "",
+        "sources": "victim" if kind not in ("", "control") else "",
+        "target": "",
+        "linf": float(ATTACKS[variant]),
+        "l2": 2.0,
+        "gradients": 10.0,
+        "queries": 0.0,
+        "steps_to_success": float("nan"),
+        "white_box": model == "victim" and kind not in ("", "control"),
+        "hit": False,
+        "said": "",
+        "requested": json.dumps({"attack": kind, "epsilon": ATTACKS[variant]} if kind else {"frame": 28}),
+    }
+
+
+def table():
+    """Ten photographs. The victim is wrong about number 0, which so isn't attacked, and fooled by PGD on all others.
+
+    The judge is wrong about number 1, fooled by FGSM on 2 and 3, by PGD on 3 and 4, and by the control on 3.
+    """
+    rows = []
+    for number in range(10):
+        for variant in ATTACKS if number else ("original", "control"):
+            rows.append(row(f"p{number}", variant, "victim", number != 0 and variant != "pgd_8"))
+            wrong = {"original": {1}, "control": {1, 3}, "fgsm_4": {1, 2, 3}, "pgd_8": {1, 3, 4}}[variant]
+            rows.append(row(f"p{number}", variant, "judge", number not in wrong))
+    return Table(pa.Table.from_pylist(rows), "adversarial_transfer")
+
+
+@pytest.fixture
+def transfer():
+    return AdversarialTransfer(classifiers=("judge",), white_box=("victim",), bootstrap=100)
+
+
+def values(figures, model, *path):
+    found = figures["classifiers"][model]
+    for name in path:
+        found = found[name]
+    return found
+
+
+def test_rates_are_over_the_photographs_that_a_model_is_right_about(transfer):
+    figures = transfer.figures(table(), CTX)
+    judge = values(figures, "judge", "variants")
+    assert {name: one["n"] for name, one in judge.items()} == {"control": 9, "fgsm_4": 8, "pgd_8": 8}
+    assert judge["pgd_8"]["fooled"]["value"] == 25.0
+    assert judge["control"]["fooled"]["value"] == pytest.approx(100 / 9, abs=0.01)
+    assert judge["pgd_8"]["above_control"]["value"] == pytest.approx(12.5)
+    assert "above_control" not in judge["fgsm_4"]  # there is no control with its ε
+    victim = values(figures, "victim", "variants")
+    assert victim["pgd_8"]["fooled"]["value"] == 100
+    assert victim["fgsm_4"]["fooled"]["value"] == 0
+    assert figures["names"] == ["judge"]
+    assert figures["white_box"] == ["victim"]
+    assert figures["attacks"]["pgd_8"]["sources"] == "victim"
+
+
+def test_accuracy_under_attack_is_that_under_the_worst_of_them(transfer):
+    figures = transfer.figures(table(), CTX)
+    judge = values(figures, "judge", "robust")
+    assert judge["4"]["n"] == judge["8"]["n"] == 9  # number 0 wasn't attacked
+    assert judge["4"]["robust"]["value"] == pytest.approx(100 * 6 / 9, abs=0.01)
+    assert judge["8"]["robust"]["value"] == pytest.approx(100 * 5 / 9, abs=0.01)
+    assert judge["8"]["clean"]["value"] == pytest.approx(100 * 8 / 9, abs=0.01)
+    assert judge["8"]["control"]["value"] == pytest.approx(100 * 7 / 9, abs=0.01)
+    victim = values(figures, "victim", "robust")
+    assert victim["4"]["n"] == 10  # what it is wrong about counts as wrong
+    assert victim["4"]["robust"]["value"] == 90
+    assert victim["8"]["robust"]["value"] == 0
+
+
+def test_the_card_shows_white_box_models_apart(transfer):
+    figures = transfer.figures(table(), CTX)
+    shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
+    assert shown.index("**Transfer**") < shown.index("| judge | pgd_8 |") < shown.index("**White-box**")
+
+
+def test_a_model_that_was_not_attacked_is_not_shown_as_white_box():
+    other = [row(f"p{number}", variant, "third", True) for number in range(10) for variant in ATTACKS]
+    whole = Table(pa.concat_tables([table().arrow, pa.Table.from_pylist(other)]), "adversarial_transfer")
+    asked = AdversarialTransfer(classifiers=("judge",), white_box=("victim", "third"), bootstrap=100)
+    figures = asked.figures(whole, CTX)
+    assert (figures["white_box"], figures["not_attacked"]) == (["victim"], ["third"])
+    shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
+    assert "| third |" not in shown
+    assert "left out: third" in shown
+
+
+def test_rows_of_a_report(transfer):
+    found = {(one.figure, one.model): one for one in transfer.rows(table(), CTX)}
+    fooled = found["fooled", "judge"]
+    assert fooled.columns == ("fgsm_4", "pgd_8")
+    assert (fooled.top.sum(0) / fooled.bottom.sum(0)).tolist() == [0.25, 0.25]
+    assert fooled.axes["epsilon"] == (4.0, 8.0)
+    held = found["withstood", "judge"]
+    assert held.top.sum() == 5
+    assert held.bottom.sum() == 9
+    assert found["withstood", "victim"].top.sum() == 0
+
+
+def test_measuring_marks_the_models_that_were_attacked(ctx, samples):
+    generator = AdversarialExample(attacks=({"kind": "fgsm", "epsilon": 8},), adversaries=("tiny",), frame=28)
+    made = [one for one in generator.generate(samples[:3], ctx) if not isinstance(one, Failure)]
+    transfer = AdversarialTransfer(classifiers=("other",), white_box=("tiny",))
+    found = list(transfer.measure(made, ctx))
+    white = {(one["classifier"], one["variant"]) for one in found if one["white_box"]}
+    assert white == {("tiny", "fgsm_8")}
+    assert {one["l2"] > 0 for one in found if one["variant"] == "fgsm_8"} == {True}
+    with pytest.raises(RecipeError, match="'tiny' is a model that the pictures were made to fool"):
+        list(AdversarialTransfer(classifiers=("tiny",), white_box=("other",)).measure(made, ctx))
+
+
+def test_a_record_of_a_stranger_can_say_anything(samples):
+    ops = ({"requested": {"attack": 3, "epsilon": True, "sources": "x", "like": None}, "models": {"x": 1}},)
+    odd = SimpleNamespace(ops=ops)
+    assert variant_of(odd) == ("", 0, "", "", "")
+    assert attacked_contents(odd) == frozenset()

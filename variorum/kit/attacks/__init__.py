@@ -1,0 +1,1 @@
+"""Changes of pictures within a budget that follow the gradients or the answers of a network."""
