@@ -96,19 +96,38 @@ class Serving(Watched):
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory, photos) -> Iterator[Serving]:
-    place = Serving(tmp_path_factory.mktemp("serving"), photos, held=True)
+def started() -> Iterator[list[Serving]]:
+    """Those that this file's tests have started."""
+    places: list[Serving] = []
     try:
-        yield place
+        yield places
     finally:
-        place.hook.shutdown()
-        place.hook.server_close()
-        place.process.kill()
-        place.process.wait()
+        for place in places:
+            place.hook.shutdown()
+            place.hook.server_close()
+            place.process.kill()
+            place.process.wait()
+
+
+@pytest.fixture
+def serving(started, tmp_path_factory, photos) -> Serving:
+    """The one of the tests before, or another if it has ended: workers run the tests in any order."""
+    if not started or started[-1].process.poll() is not None:
+        started.append(Serving(tmp_path_factory.mktemp("serving"), photos, held=True))
+    return started[-1]
+
+
+@pytest.fixture
+def held(started, serving, tmp_path_factory, photos) -> Serving:
+    """One whose first run hasn't begun its first picture."""
+    if not serving.hold.exists():
+        started.append(Serving(tmp_path_factory.mktemp("serving"), photos, held=True))
+    return started[-1]
 
 
 @pytest.mark.slow
-def test_a_schedule_fires_and_overlaps_and_kills_repeat_no_work(serving):
+def test_a_schedule_fires_and_overlaps_and_kills_repeat_no_work(held):
+    serving = held
     said = lambda: serving.said("serve")  # noqa: E731
     (first,) = until(lambda: serving.runs("d", "RUNNING"), 180, said)
     assert serving.ask(f"/flow_runs/{first}")["auto_scheduled"]

@@ -480,7 +480,7 @@ import resource, sys
 from pathlib import Path
 from variorum.schemas.errors import StoreError
 from test_store import put_shard, receipt
-from variorum.edition.store import FEW, Store
+from variorum.edition.store import Store
 store = Store(sys.argv[1])
 store.put_receipt(receipt(store, "small"))
 if sys.argv[2] == "limit":
@@ -549,7 +549,7 @@ def test_errors_of_other_files_are_not_blamed_on_the_store(local, tmp_path):
 
 HOLD = """
 import sys
-from variorum.edition.store import FEW, Store
+from variorum.edition.store import Store
 with Store(sys.argv[1]).temporary(".tar") as path:
     path.write_bytes(b"x")
     print(path.parent.name, flush=True)
