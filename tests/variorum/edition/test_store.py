@@ -369,7 +369,8 @@ def test_a_store_at_a_url_has_no_copies_and_those_of_older_versions_are_checked_
     assert check_data(moved, store) == [
         f"{name}: content isn't the shard's; delete it, as a store at a URL needs no copies"
     ]
-    seal(moved, store)
+    moved = seal(moved, store)
+    assert resolve("d@1.0.0-dev", store) == moved
     assert not store.fs.exists(name)
 
 
