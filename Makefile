@@ -116,9 +116,8 @@ test-servers: setup olah postgres ## the slow tests of the machinery: servers, k
 	    --include 'test_*.py' --exclude-dir models --exclude-dir profile --exclude test_newcomer_of_profile_hub.py --exclude test_trial.py | sort) \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
-test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them, and twice as many examples of properties
+test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them
 	$(BIN)/python -m pytest -m slow
-	$(BIN)/python -m pytest --hypothesis-profile thorough $$(grep -rlF @given tests --include 'test_*.py' | sort)
 
 thing: setup ## the files of one thing, its tests, types and digests: make thing T=few_shot
 	@$(BIN)/python tests/contract/thing.py $(T)

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from variorum.models import ModelTable
     from variorum.models.table_entries import Entry
 
-hypothesis.settings.register_profile("tests", deadline=None, max_examples=25, derandomize=True)
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
 
 for ignored in (signal.SIGINT, signal.SIGHUP):  # by background jobs of a shell, and so by every process started here

@@ -56,7 +56,7 @@ class Serving(Watched):
         words = ["serve", "recipe.yaml", "wrong.yaml", "--every", "1h", "--at-once", "3", "--port", str(self.port)]
         self.process = self.start([*COMMAND, *words], "serve")
         self.server = until(lambda: server_of(self.process.pid), 60, lambda: self.said("serve"))
-        self.password = until(lambda: password_of(self.server), 10)
+        self.password = until(lambda: password_of(self.server), 60)
         until(self.answers, 180, lambda: self.said("serve"))
 
     def listen(self) -> str:
@@ -96,25 +96,44 @@ class Serving(Watched):
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory, photos) -> Iterator[Serving]:
-    place = Serving(tmp_path_factory.mktemp("serving"), photos, held=True)
+def started() -> Iterator[list[Serving]]:
+    """Those that this file's tests have started."""
+    places: list[Serving] = []
     try:
-        yield place
+        yield places
     finally:
-        place.hook.shutdown()
-        place.hook.server_close()
-        place.process.kill()
-        place.process.wait()
+        for place in places:
+            place.hook.shutdown()
+            place.hook.server_close()
+            place.process.kill()
+            place.process.wait()
+
+
+@pytest.fixture
+def serving(started, tmp_path_factory, photos) -> Serving:
+    """The one of the tests before, or another if it has ended: workers run the tests in any order."""
+    if not started or started[-1].process.poll() is not None:
+        started.append(Serving(tmp_path_factory.mktemp("serving"), photos, held=True))
+    return started[-1]
+
+
+@pytest.fixture
+def held(started, serving, tmp_path_factory, photos) -> Serving:
+    """One whose first run hasn't begun its first picture."""
+    if not serving.hold.exists():
+        started.append(Serving(tmp_path_factory.mktemp("serving"), photos, held=True))
+    return started[-1]
 
 
 @pytest.mark.slow
-def test_a_schedule_fires_and_overlaps_and_kills_repeat_no_work(serving):
+def test_a_schedule_fires_and_overlaps_and_kills_repeat_no_work(held):
+    serving = held
     said = lambda: serving.said("serve")  # noqa: E731
     (first,) = until(lambda: serving.runs("d", "RUNNING"), 180, said)
     assert serving.ask(f"/flow_runs/{first}")["auto_scheduled"]
     second = serving.begin("d-release")
     until(lambda: serving.state(second) == "CANCELLED", 120, said)
-    os.kill(until(lambda: serving.process_of(first), 10, said), signal.SIGKILL)
+    os.kill(until(lambda: serving.process_of(first), 60, said), signal.SIGKILL)
     until(lambda: serving.state(first) == "CRASHED", 60, said)
     serving.hold.unlink()
     third = serving.begin("d-release")
@@ -126,7 +145,7 @@ def test_a_schedule_fires_and_overlaps_and_kills_repeat_no_work(serving):
     fourth = serving.begin("d-release")
     until(lambda: serving.state(fourth) == "COMPLETED", 180, said)
     assert made == {path: path.stat().st_mtime_ns for path in (serving.store / "units").iterdir()}
-    (message,) = until(lambda: serving.about(first), 30, serving.told)
+    (message,) = until(lambda: serving.about(first), 60, serving.told)
     assert message["title"] == "recipe.yaml: crashed"
     assert "-9" in message["message"]
     assert not any(serving.about(run) for run in (second, third, fourth))
@@ -135,7 +154,7 @@ def test_a_schedule_fires_and_overlaps_and_kills_repeat_no_work(serving):
 @pytest.mark.slow
 def test_a_failure_is_told_once_and_without_secrets(serving):
     failed, *_ = until(lambda: serving.runs("w", "FAILED"), 180, lambda: serving.said("serve"))
-    (message,) = until(lambda: serving.about(failed), 10, serving.told)
+    (message,) = until(lambda: serving.about(failed), 60, serving.told)
     assert message["title"] == "wrong.yaml: failed"
     assert "http://127.0.0.1:9/x.tar" in message["message"]
     time.sleep(1)
@@ -167,7 +186,7 @@ def test_it_ends_with_its_server(serving):
     completed(serving)
     assert serving.stop(signal.SIGINT) == 0, serving.said("serve")
     assert serving.said("serve").endswith("stopped; finished work is kept")
-    until(lambda: gone(serving.server), 6, "the server lives on")
+    until(lambda: gone(serving.server), 60, "the server lives on")
 
 
 @pytest.mark.slow
@@ -176,7 +195,7 @@ def test_pages_of_past_runs_can_be_looked_at_without_running_anything(tmp_path, 
     process = place.start([*COMMAND, "serve", "--look", "--port", str(place.port)], "look")
     try:
         server = until(lambda: server_of(process.pid), 60, lambda: place.said("look"))
-        place.password = until(lambda: password_of(server), 10)
+        place.password = until(lambda: password_of(server), 60)
         until(place.answers, 180, lambda: place.said("look"))
         with urllib.request.urlopen(f"{place.address.removesuffix('/api')}/ui-settings", timeout=30) as answer:
             assert json.load(answer)["api_url"] == "/api"  # of this server, whatever its port

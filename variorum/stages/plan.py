@@ -63,7 +63,7 @@ class Plan:
     """Of the units and of what is handed out."""
 
     def parts_of(self, unit: Unit) -> tuple[Unit, ...]:
-        """The parts of a unit; none if it is made at a time."""
+        """The parts of a unit; none if it is made in one go."""
         if unit.samples <= self.step:
             return ()
         ranges = ((start, min(start + self.step, unit.stop)) for start in range(unit.start, unit.stop, self.step))

@@ -369,7 +369,8 @@ def test_a_store_at_a_url_has_no_copies_and_those_of_older_versions_are_checked_
     assert check_data(moved, store) == [
         f"{name}: content isn't the shard's; delete it, as a store at a URL needs no copies"
     ]
-    seal(moved, store)
+    moved = seal(moved, store)
+    assert resolve("d@1.0.0-dev", store) == moved
     assert not store.fs.exists(name)
 
 
@@ -480,7 +481,7 @@ import resource, sys
 from pathlib import Path
 from variorum.schemas.errors import StoreError
 from test_store import put_shard, receipt
-from variorum.edition.store import FEW, Store
+from variorum.edition.store import Store
 store = Store(sys.argv[1])
 store.put_receipt(receipt(store, "small"))
 if sys.argv[2] == "limit":
@@ -549,7 +550,7 @@ def test_errors_of_other_files_are_not_blamed_on_the_store(local, tmp_path):
 
 HOLD = """
 import sys
-from variorum.edition.store import FEW, Store
+from variorum.edition.store import Store
 with Store(sys.argv[1]).temporary(".tar") as path:
     path.write_bytes(b"x")
     print(path.parent.name, flush=True)
