@@ -113,7 +113,7 @@ test-browser: setup chromium ## the tests of pages in a real browser
 test-servers: setup olah postgres ## the slow tests of the machinery: servers, kills, digests, the wheel
 	$(BIN)/python -m pytest $(WAITING) -m slow tests/people/panel tests/people/votes \
 	  $$(grep -rlF mark.slow tests/flows tests/sources tests/variorum tests/contract tests/packaging tests/docs tests/examples \
-	    --include 'test_*.py' --exclude-dir models --exclude-dir profile --exclude test_newcomer_of_profile_hub.py --exclude test_trial.py | sort) \
+	    --include 'test_*.py' --exclude-dir models --exclude-dir profile --exclude test_newcomer_of_profile_hub.py --exclude test_trial.py --exclude test_benchmarks.py | sort) \
 	  --deselect tests/contract/test_digests.py::test_the_digests_of_the_whole_recipe
 
 test-slow: setup olah postgres ## all slow tests, the published figures of the methods among them
