@@ -139,7 +139,7 @@ class Build:
             made[part.key] = self.write(part, beyond, near=True)
         try:
             return self.joined(unit, parts, made)
-        except CorruptShard:
+        except (CorruptShard, FileNotFoundError):
             whole, store = self.job.store.whole, self.job.store
             lost = [one for one in parts if not ((found := store.receipt(one.key)) and whole(found.files()))]
             if not lost:

@@ -24,7 +24,7 @@ from variorum.schemas.errors import CorruptShard, SourceChanged, SourceError, St
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build, seal_edition
 from variorum.stages.estimate import estimate
-from variorum.stages.join import Join
+from variorum.stages.join import Join, drop
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -516,6 +516,17 @@ def test_two_processes_that_make_one_unit_share_its_parts(photos, store, whole_u
     manifest = made(what, Store(store.url))
     assert store.recorded("units") == set(manifest.units)
     assert verify(manifest, store) == []
+
+
+def test_only_receipts_of_parts_are_removed_with_their_units(photos, store):
+    """A record under a part's name may be of something else: a stranger's, or a copy of the unit's own."""
+    manifest = made(recipe(photos, {}, samples_per_shard=6, samples_per_part=2), store)
+    unit, other = (store.receipt(key) for key in manifest.units)
+    for number, odd in enumerate((unit, other, unit.model_copy(update={"unit": f"{unit.unit[:32]}{2:032x}"}))):
+        store.put_record(f"units/{unit.unit[:32]}{number:032x}.json", odd)
+    drop(Job(recipe(photos, {}, samples_per_shard=6, samples_per_part=2), store).plan.units, store)
+    assert [store.receipt(key) for key in manifest.units] == [unit, other]
+    assert verify(manifest, Store(store.url)) == []
 
 
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
