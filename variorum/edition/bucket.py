@@ -196,7 +196,7 @@ def listed_sizes(fs: Any, folder: str, begin: str = "", *, many: bool = False) -
         listed: dict[str, Mapping[str, Any]] = {}
         with suppress(FileNotFoundError):
             listed = fs.find(folder, detail=True)
-        found = {str(path)[len(folder) + 1 :]: int(info["size"]) for path, info in listed.items()}
+        found = {str(path).rpartition("/")[2]: int(info["size"]) for path, info in listed.items()}
         return {name: size for name, size in found.items() if name.startswith(begin)}
     parts = each(lambda digit: _listed(fs, f"{folder}/{begin}{digit}"), "0123456789abcdef" if many else [""])
     return {path[len(folder) + 1 :]: size for part in parts for path, size in part}

@@ -518,6 +518,28 @@ def test_two_processes_that_make_one_unit_share_its_parts(photos, store, whole_u
     assert verify(manifest, store) == []
 
 
+def test_of_two_processes_with_a_damaged_part_one_repairs_the_unit(photos, store, whole_units, written, monkeypatch):
+    what = recipe(photos, {}, **IN_PARTS)
+    one, other = Build(Job(what, store)), Build(Job(what, Store(store.url)))
+    unit = one.parts()[0]
+    for part in one.job.plan.parts_of(unit):
+        part = one.write(part, nothing)
+    store.fs.rm_file(store.object(part.part, ".part"))
+    joined = other.joined
+
+    def repaired_meanwhile(*args):
+        monkeypatch.setattr(other, "joined", joined)
+        with pytest.raises(CorruptShard) as found:
+            joined(*args)
+        one.make(unit, nothing)
+        raise found.value
+
+    monkeypatch.setattr(other, "joined", repaired_meanwhile)
+    assert other.make(unit, nothing) == store.receipt(unit.key)
+    assert len(written) == 6 + 1
+    assert store.recorded("units") == {unit.key}
+
+
 def test_only_receipts_of_parts_are_removed_with_their_units(photos, store):
     """A record under a part's name may be of something else: a stranger's, or a copy of the unit's own."""
     manifest = made(recipe(photos, {}, samples_per_shard=6, samples_per_part=2), store)
