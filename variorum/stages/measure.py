@@ -105,6 +105,7 @@ class Measure:
         records = store.together(part.together for part in parts if self._looks_at(part))
         first = [(part, records.get(part.together, {})) for part in parts]
         keys = [key for part, found in first for key in part.keys.values() if key not in found]
+        single: Mapping[str, ShardInfo | None]
         single = store.tables(keys) if len(parts) > 1 else {key: store.table(key) for key in keys}
         return [
             {name: info for name, key in part.keys.items() if (info := found.get(key) or single.get(key))}
