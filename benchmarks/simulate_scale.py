@@ -216,15 +216,15 @@ class Objects:
         self._clock.count("LIST")
         return self._begin(f"{folder}/")
 
-    def rm(self, paths: Sequence[str]) -> None:
-        """DELETE, of a thousand files in a request."""
-        self._clock.count("DELETE", -(-len(paths) // PAGE))
-        for path in paths:
-            if self.files.pop(path, None) is not None:
-                del self._names[bisect_left(self._names, path)]
-
     def call_s3(self, method: str, Bucket: str, **asked: Any) -> dict[str, Any]:  # noqa: N803 - as AWS has it
-        """HEAD of a file, or LIST of names, a request for each thousand."""
+        """HEAD of a file, LIST of names, a request for each thousand, or DELETE of up to a thousand files."""
+        if method == "delete_objects":
+            self._clock.count("DELETE")
+            for one in asked["Delete"]["Objects"]:
+                path = f"{Bucket}/{one['Key']}"
+                if self.files.pop(path, None) is not None:
+                    del self._names[bisect_left(self._names, path)]
+            return {}
         if method == "head_object":
             self._clock.count("HEAD")
             if (path := f"{Bucket}/{asked['Key']}") not in self.files:

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+from fnmatch import fnmatch
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +15,13 @@ from scene import Scene, differs
 
 OWN = (".probe",)
 """Files that only a store in a bucket has."""
+LINKS = ("editions/*/data/*", "editions/*/listings/*", "editions/*/plan.parquet")
+"""Files that only a store in a folder has."""
+
+
+def is_link(name: str) -> bool:
+    """Whether a store in a bucket doesn't have a file of this name."""
+    return any(fnmatch(name, pattern) for pattern in LINKS)
 
 
 class Bucket:
@@ -28,7 +36,7 @@ class Bucket:
     def fill(self, store: Path) -> None:
         """Put the files of a store in a folder there."""
         for path in store.rglob("*"):
-            if path.is_file():
+            if path.is_file() and not is_link(path.relative_to(store).as_posix()):
                 self.files.put_file(str(path), f"{self.root}/{path.relative_to(store).as_posix()}")
 
     def brought(self) -> Path:
@@ -43,7 +51,9 @@ class Bucket:
 
     def differs(self, whole: Path) -> str:
         """How it differs from an undisturbed store in a folder, or ""."""
-        return differs(self.brought(), whole, but=OWN)
+        here = self.brought()
+        copies = [path for path in here.rglob("*") if path.is_file() and is_link(path.relative_to(here).as_posix())]
+        return f"{len(copies)} copies ({copies[0].name})" if copies else differs(here, whole, but=(*OWN, *LINKS))
 
     def finished(self) -> dict[str, bytes]:
         """Every receipt and record of a table to the byte, with the process that made it and when."""

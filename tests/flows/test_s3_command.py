@@ -117,7 +117,7 @@ def test_keys_of_a_profile_are_in_no_output_and_no_file(s3_server, photos, tmp_p
         assert not has_key((done.stdout + done.stderr).encode())
         assert "DEBUG:" in done.stderr
         assert ("forbids it; give this key the right s3:ListBucket" in done.stderr) == bool(code)
-    assert check_left(tmp_path) > 3
+    assert check_left(tmp_path) >= 3  # the units' tables
     assert check_stored(s3_server, tmp_path.name) > 10
 
 

@@ -176,6 +176,15 @@ def test_large_columns_lie_in_files_and_read_the_same(noisy, small, tmp_path):
     assert np.array_equal(read["proposed"], found.argmax(axis=1))
 
 
+def test_a_store_that_is_only_read_has_no_file_of_an_array(tmp_path, monkeypatch, small):
+    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    for store in ("/proc", "/proc/none", "s3://bucket/store", ""):
+        monkeypatch.setenv("VARIORUM_CACHE", str(tmp_path / "cache"))
+        found = scratch.scratch((1 << 13,), np.uint8, store)
+        assert isinstance(found.base, np.memmap)
+        found[:] = 1
+
+
 def test_a_full_disk_is_told_before_the_work(tmp_path):
     with pytest.raises(StoreError, match="GiB of disk are needed"):
         scratch.scratch((1 << 45,), np.uint8, str(tmp_path))

@@ -32,6 +32,8 @@ UNKEPT = re.compile(r"[\\\x00-\x1f\x7f]")
 PART = 16 << 20
 """Bytes of a part of a large upload."""
 MOST_PARTS = 10_000
+NAMES = 1000
+"""Files that one request removes."""
 PARTS_AT_ONCE = 4
 """Parts of one file that are in memory at a time."""
 CONNECTION = {
@@ -194,7 +196,7 @@ def listed_sizes(fs: Any, folder: str, begin: str = "", *, many: bool = False) -
         listed: dict[str, Mapping[str, Any]] = {}
         with suppress(FileNotFoundError):
             listed = fs.find(folder, detail=True)
-        found = {str(path)[len(folder) + 1 :]: int(info["size"]) for path, info in listed.items()}
+        found = {str(path).rpartition("/")[2]: int(info["size"]) for path, info in listed.items()}
         return {name: size for name, size in found.items() if name.startswith(begin)}
     parts = each(lambda digit: _listed(fs, f"{folder}/{begin}{digit}"), "0123456789abcdef" if many else [""])
     return {path[len(folder) + 1 :]: size for part in parts for path, size in part}
@@ -218,8 +220,17 @@ def create(fs: Any, path: str, data: bytes) -> bool:
     On S3 this is a PUT with `If-None-Match: *`. If the answer to it is lost, the client asks again and learns that the
     file exists: then it is this call's own, and the result is False.
     """
+    return _created(lambda: _arrives(lambda: fs.pipe_file(path, data, mode="create")))
+
+
+def create_file(fs: Any, path: str, file: Path) -> bool:
+    """`create` for a local file of any size. On S3 a large one is refused when its last part has arrived."""
+    return _created(lambda: upload(fs, file, path, mode="create"))
+
+
+def _created(write: Callable[[], object]) -> bool:
     try:
-        _arrives(lambda: fs.pipe_file(path, data, mode="create"))
+        write()
     except FileExistsError:
         return False
     except OSError as error:
@@ -247,18 +258,18 @@ def _arrives(write: Callable[[], object]) -> None:
     write()
 
 
-def upload(fs: Any, path: Path, target: str) -> None:
+def upload(fs: Any, path: Path, target: str, **more: str) -> None:
     """Write a local file to its place, in parts if it is large. Nobody sees it before it is whole.
 
     A small file goes with its sha256, which the server compares; the parts of a large one each with the checksum that
-    the client computes. A process that is killed leaves its parts with the server; `variorum gc` finds them.
+    the client computes. A process that is killed leaves its parts with the server; `variorum gc` finds them. `more` is
+    for `put_file`.
     """
     if not on_s3(fs):
-        fs.put_file(str(path), target)
+        fs.put_file(str(path), target, **more)
         return
     length = path.stat().st_size
     part = max(PART, -(-length // MOST_PARTS))
-    more: dict[str, str] = {}
     if length < 2 * part:  # as s3fs decides
         with path.open("rb") as file:
             more["ChecksumSHA256"] = base64.b64encode(hashlib.file_digest(file, "sha256").digest()).decode()
@@ -274,13 +285,35 @@ def download(fs: Any, path: str, to: Path) -> None:
 
 
 def remove(fs: Any, paths: Sequence[str]) -> None:
-    """Remove files, a thousand in a request on S3; those that aren't there count as removed."""
-    if on_s3(fs) and paths:
-        fs.rm([*paths])
+    """Remove files of one bucket, a thousand in a request on S3; those that aren't there count as removed.
+
+    `fs.rm` takes `[` and `*` in a path for a pattern, and says nothing of files that the server didn't remove.
+    """
+    if not on_s3(fs):
+        for path in paths:
+            with suppress(FileNotFoundError):
+                fs.rm_file(path)
         return
-    for path in paths:
-        with suppress(FileNotFoundError):
-            fs.rm_file(path)
+    for start in range(0, len(paths), NAMES):
+        bucket = bucket_of(paths[start])[0]
+        left = [bucket_of(path)[1] for path in paths[start : start + NAMES]]
+        for pause in (*PAUSES, None):
+            names = [{"Key": key} for key in left]
+            answer = fs.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": names, "Quiet": True})
+            refused = [one for one in answer.get("Errors", ()) if one.get("Code") != "NoSuchKey"]
+            if not refused:
+                break
+            if pause is None:
+                raise _refused(refused[0])
+            left = [one["Key"] for one in refused]
+            sleep(pause)
+
+
+def _refused(said: Mapping[str, str]) -> Exception:
+    """What a request for several files says of one of them, as the client's error for one file."""
+    from botocore.exceptions import ClientError
+
+    return ClientError({"Error": {"Code": said.get("Code", ""), "Message": said.get("Message", "")}}, "DeleteObjects")
 
 
 def link(fs: Any, path: str, seconds: int) -> str:

@@ -113,7 +113,8 @@ class Parts:
         if not pa.types.is_fixed_size_list(kind) or self.chosen is not None:
             return None
         size = sum(info.samples for info in self.infos) * kind.list_size
-        flat = scratch((size,), kind.value_type.to_pandas_dtype(), str(self.store.local or ""))
+        folder = str(self.store.local) if self.store.local and self.store.writable else ""
+        flat = scratch((size,), kind.value_type.to_pandas_dtype(), folder)
         place = 0
         for values in self._values(name):
             if values is None:

@@ -76,7 +76,7 @@ def ledger_numbers(manifest: Manifest, store: Store) -> list[int]:
 def put_queue(manifest: Manifest, number: int, queue: Iterable[str], store: Store) -> None:
     """Store the review queue of a ledger, given in pieces, but never replace one: it may have answers in it."""
     name = _queue_name(manifest, number)
-    if store.fs.exists(f"{store.root}/{name}"):
+    if store.has(name):
         return
     with store.temporary(".csv") as path:
         with naming(path), path.open("w", encoding="utf-8", newline="") as file:
@@ -95,7 +95,7 @@ def kept_curation(key: str, manifest: Manifest, store: Store) -> tuple[int, Ledg
     ledger = _read(manifest, kept.ledger, store) if kept else None
     if kept is None or ledger is None or ledger.digest() != kept.of:
         return None
-    if not store.fs.exists(f"{store.root}/{_queue_name(manifest, kept.ledger)}"):
+    if not store.has(_queue_name(manifest, kept.ledger)):
         return None
     return (kept.ledger, ledger) if store.whole((info, ".parquet") for info in ledger.tables()) else None
 

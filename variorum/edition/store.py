@@ -538,6 +538,11 @@ class Store:
             log.warning("%s", error.args[0].replace("delete it and run the recipe again", "it is made again"))
             return None
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+        with self.explained(reading=True):
+            return bucket.size(self.fs, f"{self.root}/{name}") is not None
+
     def read(self, name: str) -> bytes | None:
         """The content of a small file, or None."""
         try:
@@ -575,13 +580,18 @@ class Store:
             return self._linked(temp, Path(path))
 
     def put_file_if_absent(self, name: str, file: Path) -> bool:
-        """Copy a file of any size to the store unless there is one of this name; returns whether it was copied."""
+        """Put a file of any size, made with `temporary`, in the store unless there is one of this name.
+
+        Returns whether it was put there.
+        """
         path = f"{self.root}/{name}"
         if self.local:
-            with file.open("rb") as written:
+            with naming(file), file.open("rb") as written:
                 os.fsync(written.fileno())
             return self._linked(file, Path(path))
         with self.explained():
+            if self._conditional:
+                return bucket.create_file(self.fs, path, file)
             if bucket.size(self.fs, path) is not None:
                 return False
             bucket.upload(self.fs, file, path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from variorum.machine.cache import cache_dir
 from variorum.schemas.errors import StoreError
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
     Args:
         shape: of the array.
         dtype: of its values.
-        store: folder that has the file; `""`, or a URL, is the system's folder for temporary files.
+        store: folder that has the file, if it may be written; else the system's folder for temporary files has it. For
+            `""`, or a URL, this machine's cache has it.
 
     Raises:
         StoreError: the disk has no room for it.
@@ -38,13 +40,23 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, dtype)
-    folder = tempfile.gettempdir() if not store or "://" in store else store
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
+    folder = _writable(str(cache_dir()) if not store or "://" in store else store)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, size)  # without room, writing to the array would end the process
-        except OSError as error:
-            raise StoreError(
-                f"{folder}: {size / 2**30:.1f} GiB of disk are needed while this detector scores ({error.strerror}); "
-                "make room, or take an encoder with shorter embeddings"
-            ) from None
-        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: {size / 2**30:.1f} GiB of disk are needed for a column of vectors ({error.strerror}); make "
+            "room, or take an encoder with shorter embeddings"
+        ) from None
+
+
+def _writable(folder: str) -> str:
+    """This folder, or the system's for temporary files if no file can be made in it."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return tempfile.gettempdir()

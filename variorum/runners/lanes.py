@@ -189,8 +189,10 @@ class Work:
     def lost(self, place: int, how: str) -> None:
         """Let a part be made again whose worker was lost, but not forever, unless workers get on with it."""
         if isinstance(self.stage, Resumes):
-            reached = self.stage.reached(self.parts[place])
-            if reached > self._reached.get(place, 0):
+            before = reached = self._reached.get(place, 0)
+            with suppress(VariorumError):  # the next worker will say it, if the store can't be read
+                reached = self.stage.reached(self.parts[place])
+            if reached > before:
                 self._losses[place] = 0
             self._reached[place] = reached
         self._losses[place] += 1

@@ -115,11 +115,9 @@ class Build:
 
     def _make(self, part: Unit, reached: Advance) -> Receipt:
         """The receipt of a unit or a part, which is made unless another process has made it meanwhile."""
-        store = self.job.store
         # the part first: if it isn't there because it was joined before this look, the unit is there at the next
         for key in (part.key, part.unit) if part.unit else (part.key,):
-            done = store.receipt(key)
-            if done and store.whole(done.files()):
+            if done := self._whole(key):
                 return done
         if part.key not in self.job.plan.keys:  # planned in another process, from other data or models
             source = self.job.recipe.source.component_name()
@@ -139,14 +137,19 @@ class Build:
             made[part.key] = self.write(part, beyond, near=True)
         try:
             return self.joined(unit, parts, made)
-        except CorruptShard:
-            whole, store = self.job.store.whole, self.job.store
-            lost = [one for one in parts if not ((found := store.receipt(one.key)) and whole(found.files()))]
+        except (CorruptShard, FileNotFoundError):
+            lost = [one for one in parts if not self._whole(one.key)]
             if not lost:
                 raise
         for part in lost:
-            made[part.key] = self.write(part, beyond, near=True)
+            if not self._whole(unit.key):  # else another process has joined the parts meanwhile, and removed them
+                made[part.key] = self.write(part, beyond, near=True)
         return self.joined(unit, parts, made)
+
+    def _whole(self, key: str) -> Receipt | None:
+        """The receipt of a unit or a part, if its files are there as they were written."""
+        done = self.job.store.receipt(key)
+        return done if done and self.job.store.whole(done.files()) else None
 
     def joined(self, unit: Unit, parts: Sequence[Unit], made: Mapping[str, Receipt]) -> Receipt:
         """Join a unit whose parts are finished; `made` are the receipts that this process knows, by key."""
@@ -177,7 +180,7 @@ class Build:
         store = self.job.store
         while True:
             there = store.finished([unit.key, *(part.key for part in parts)], unit.key[:ALIKE])
-            if unit.key in there and (done := store.receipt(unit.key)) and store.whole(done.files()):
+            if unit.key in there and self._whole(unit.key):
                 return
             left = [part for part in parts if part.key not in made and part.key not in there]
             if not left:

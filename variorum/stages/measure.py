@@ -97,11 +97,16 @@ class Measure:
         return [Tables(tables=tables) if len(tables) == len(part.keys) else None for part, tables in named]
 
     def _named(self, parts: Sequence[Piece]) -> list[dict[str, ShardInfo]]:
-        """Of each part, the tables that the store names. Those that were measured long ago have a record each."""
+        """Of each part, the tables that the store names. Those that were measured long ago have a record each.
+
+        For a single part, which is about to be made, no listing is asked, however many tables it has.
+        """
         store = self.job.store
         records = store.together(part.together for part in parts if self._looks_at(part))
         first = [(part, records.get(part.together, {})) for part in parts]
-        single = store.tables(key for part, found in first for key in part.keys.values() if key not in found)
+        keys = [key for part, found in first for key in part.keys.values() if key not in found]
+        single: Mapping[str, ShardInfo | None]
+        single = store.tables(keys) if len(parts) > 1 else {key: store.table(key) for key in keys}
         return [
             {name: info for name, key in part.keys.items() if (info := found.get(key) or single.get(key))}
             for part, found in first

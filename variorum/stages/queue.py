@@ -88,7 +88,7 @@ class _Lines:
         rows = rows_of(table["id"], asked["id"]).to_numpy()
         wanted, place = np.unique(rows, return_inverse=True)
         blocks = table.blocks(PICTURE) if isinstance(table, WideTable) else [table.select(PICTURE)]
-        found, start = list[Any](), 0
+        found, start = [pa.schema([table.schema.field(name) for name in PICTURE]).empty_table()], 0
         for block in blocks:
             mine = wanted[slice(*np.searchsorted(wanted, (start, start + len(block))))]
             found.append(taken(block, mine - start))

@@ -435,7 +435,8 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
         rewrite(path, lambda m: m["rows"].update(sha256="../../../gem")) for path in s.glob("units/*")
     ],
     "measures outside": lambda s: [
-        rewrite(path, lambda m: m.update(sha256="../../../gem")) for path in s.glob("measures/*")
+        rewrite(path, lambda m: [one.update(sha256="../../../gem") for one in m.get("tables", {"": m}).values()])
+        for path in s.glob("measures/*")
     ],
     "source outside": lambda s: (s / "editions/small/1.0.0/source.txt").write_text(
         "x path=/etc/passwd \x1b[2J\n\n" * 9

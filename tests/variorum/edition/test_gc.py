@@ -102,6 +102,18 @@ def test_finished_work_without_an_edition_stays_unless_it_is_asked_for(store, fo
     assert whole(store, "other@1.0.0", "other@1.0.0-r1")
 
 
+def test_tables_that_one_record_names_stay_until_it_names_others(tmp_path):
+    store = Store(str(tmp_path / "store"))
+    first, second, other = (store.keep_bytes(text, ".parquet", samples=1) for text in (b"1", b"2", b"3"))
+    shard, *keys = (f"{number:064x}" for number in range(3))
+    store.put_tables(shard, dict(zip(keys, (first, second), strict=True)))
+    assert [one.name for one in collect(store, 0, unfinished=True)] == [f"objects/{other.sha256}.parquet"]
+    other = store.keep_bytes(b"3", ".parquet", samples=1)
+    store.put_tables(shard, {keys[0]: other})
+    assert [one.name for one in collect(store, 0)] == [f"objects/{first.sha256}.parquet"]
+    assert store.whole((info, ".parquet") for info in store.together([shard])[shard].values())
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "ledgers/0001.json"])
 @pytest.mark.parametrize("content", [b"", b"half"])
 def test_a_record_that_cant_be_read_stops_it(store, folder, name, content):

@@ -212,6 +212,49 @@ def test_records_are_found_by_divided_listings_and_removed_together(there, url, 
     assert store.sound(files) == set()
 
 
+def test_signs_of_patterns_in_a_prefix_mean_themselves_when_files_are_removed(there, url):
+    store, other = Store(f"{url}[ab]*"), Store(f"{url}a")
+    kept = [made(one, 1) for one in (store, other)][1]
+    store.drop_parts([kept, made(store, 2)])
+    assert store.recorded("units") == set()
+    assert other.receipt(kept.unit) == kept
+    assert other.whole(kept.files())
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"), [("AccessDenied", StoreError, "DeleteObject"), ("SlowDown", TemporaryError, "slow")]
+)
+def test_a_file_that_the_server_does_not_remove_is_told(through, url, monkeypatch, code, kind, said):
+    monkeypatch.setattr(remote, "PAUSES", (0, 0))
+    store = Store(url)
+    receipt = made(store, 1)
+    key = store.object(receipt.rows, ".parquet").partition("/")[2]
+    body = f"<DeleteResult><Error><Key>{key}</Key><Code>{code}</Code><Message>slow</Message></Error></DeleteResult>"
+
+    def keep(asked: Asked, forward: Pass) -> Answer:
+        return Answer(200, body.encode())
+
+    through.fault = times(1, keep, lambda asked: "delete" in asked.path)
+    store.drop_parts([receipt])  # it is asked again for the one that is left
+    assert store.sound(receipt.files()) == set()
+    through.fault = times(9, keep, lambda asked: "delete" in asked.path)
+    with pytest.raises(kind, match=said):
+        store.drop_parts([receipt])
+
+
+@pytest.mark.parametrize("part", [16 << 20, 5 << 20])
+def test_a_large_file_does_not_replace_one_that_came_meanwhile(there, url, monkeypatch, tmp_path, part):
+    monkeypatch.setattr(remote, "PART", part)
+    monkeypatch.setattr(remote, "size", lambda *_: None)  # as if both looked before either wrote
+    store = Store(url)
+    for number, new in ((1, True), (2, False)):
+        with store.temporary(".csv") as file:
+            file.write_bytes(b"%d" % number * (11 << 20))
+            assert store.put_file_if_absent("queue.csv", file) == new
+    assert store.read("queue.csv")[:1] == b"1"
+    assert list(remote.unfinished_uploads(store.fs, store.root)) == []
+
+
 def test_others_see_what_was_written_at_once(there, url):
     reader = Store(url, writable=False)
     assert reader.listed("editions/*/*/manifest.json") == []

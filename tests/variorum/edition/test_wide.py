@@ -95,6 +95,15 @@ def test_an_editions_columns_are_those_of_its_tables(store, monkeypatch, small):
             assert table.schema.field(name).type == whole.schema.field(name).type
 
 
+def test_an_edition_without_a_picture_has_a_queue_of_its_head(store):
+    failed = unit(0, 3)
+    failed = failed.set_column(failed.schema.get_field_index("status"), "status", pa.array(["failed"] * 3))
+    table = edition_parts(store, [kept(store, failed)], classes=2)
+    (head,) = review_queue(verdict_table([], table), table)
+    assert head.startswith("id,sha256,")
+    assert head.count("\n") == 1
+
+
 @pytest.mark.parametrize("small", LIMITS)
 def test_a_detectors_columns_stand_beside_it(store, monkeypatch, small):
     with limits(monkeypatch, **small):

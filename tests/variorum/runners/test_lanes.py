@@ -148,6 +148,14 @@ def test_a_part_that_lost_workers_get_on_with_is_not_given_up():
     assert engine.made.count(1) == 5 + 2
 
 
+def test_a_store_that_cannot_be_read_does_not_end_a_run_that_lost_a_worker(monkeypatch):
+    def unread(self, part):
+        raise TemporaryError("the store is away")
+
+    monkeypatch.setattr(Resuming, "reached", unread)
+    assert mapped(Here(lost={1: 2}), range(4), stage=Resuming(9))[0] == [0, 1, 4, 9]
+
+
 def test_workers_that_cannot_start_end_the_run():
     with pytest.raises(TemporaryError, match=r"^no worker can be started \(it has no legs\)"):
         mapped(Here(starts=False), range(4), 2)

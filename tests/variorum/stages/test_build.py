@@ -24,7 +24,7 @@ from variorum.schemas.errors import CorruptShard, SourceChanged, SourceError, St
 from variorum.schemas.recipe import Recipe
 from variorum.stages.build import Build, seal_edition
 from variorum.stages.estimate import estimate
-from variorum.stages.join import Join
+from variorum.stages.join import Join, drop
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -516,6 +516,39 @@ def test_two_processes_that_make_one_unit_share_its_parts(photos, store, whole_u
     manifest = made(what, Store(store.url))
     assert store.recorded("units") == set(manifest.units)
     assert verify(manifest, store) == []
+
+
+def test_of_two_processes_with_a_damaged_part_one_repairs_the_unit(photos, store, whole_units, written, monkeypatch):
+    what = recipe(photos, {}, **IN_PARTS)
+    one, other = Build(Job(what, store)), Build(Job(what, Store(store.url)))
+    unit = one.parts()[0]
+    for part in one.job.plan.parts_of(unit):
+        part = one.write(part, nothing)
+    store.fs.rm_file(store.object(part.part, ".part"))
+    joined = other.joined
+
+    def repaired_meanwhile(*args):
+        monkeypatch.setattr(other, "joined", joined)
+        with pytest.raises(CorruptShard) as found:
+            joined(*args)
+        one.make(unit, nothing)
+        raise found.value
+
+    monkeypatch.setattr(other, "joined", repaired_meanwhile)
+    assert other.make(unit, nothing) == store.receipt(unit.key)
+    assert len(written) == 6 + 1
+    assert store.recorded("units") == {unit.key}
+
+
+def test_only_receipts_of_parts_are_removed_with_their_units(photos, store):
+    """A record under a part's name may be of something else: a stranger's, or a copy of the unit's own."""
+    manifest = made(recipe(photos, {}, samples_per_shard=6, samples_per_part=2), store)
+    unit, other = (store.receipt(key) for key in manifest.units)
+    for number, odd in enumerate((unit, other, unit.model_copy(update={"unit": f"{unit.unit[:32]}{2:032x}"}))):
+        store.put_record(f"units/{unit.unit[:32]}{number:032x}.json", odd)
+    drop(Job(recipe(photos, {}, samples_per_shard=6, samples_per_part=2), store).plan.units, store)
+    assert [store.receipt(key) for key in manifest.units] == [unit, other]
+    assert verify(manifest, Store(store.url)) == []
 
 
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────
