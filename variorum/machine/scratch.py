@@ -33,18 +33,18 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
         store: folder that has the file; `""`, or a URL, is the system's folder for temporary files.
 
     Raises:
-        StoreError: the disk has no room for it.
+        StoreError: the disk has no room for it, or the folder takes no files.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, dtype)
     folder = tempfile.gettempdir() if not store or "://" in store else store
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, size)  # without room, writing to the array would end the process
-        except OSError as error:
-            raise StoreError(
-                f"{folder}: {size / 2**30:.1f} GiB of disk are needed while this detector scores ({error.strerror}); "
-                "make room, or take an encoder with shorter embeddings"
-            ) from None
-        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: {size / 2**30:.1f} GiB of disk are needed while this detector scores ({error.strerror}); "
+            "make room, or take an encoder with shorter embeddings"
+        ) from None
