@@ -48,7 +48,7 @@ def same_share(y: Ints, most: int, rng: np.random.Generator, least: int = 1) -> 
         return np.ones(len(y), dtype=bool)
     order = np.lexsort((rng.permutation(len(y)), y))
     counts = np.bincount(y)
-    least = max(1, min(least, 2 * most // np.count_nonzero(counts)))
+    least = max(1, min(least, 2 * most // int(np.count_nonzero(counts))))
     place = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
     taken = np.zeros(len(y), dtype=bool)
     taken[order] = place < np.maximum(counts * most // len(y), least)[y[order]]
