@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.kit.embeddings.rows import mean_and_deviation, normalised, usable_rows
-from variorum.kit.labels.classes import LARGE, blank, id_ranks, rare_classes, same_share
+from variorum.kit.labels.classes import FEWEST, LARGE, blank, id_ranks, rare_classes, same_share
 from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -57,7 +57,8 @@ class Probabilities(Detector):
     """Inverse strength of the L2 penalty, for standardised features divided by the square root of their number. By
     default the value in `STRENGTHS` whose calibrated heads have the least log loss on pictures they haven't seen."""
     fit_on: int = Field(default=200_000, ge=1)
-    """A head is fitted on at most this many pictures; of more, the same share of every class is drawn."""
+    """A head is fitted on about this many pictures; of more, the same share of every class is drawn, and in editions
+    with more than 200,000 pictures at least 50 of each class."""
 
     def needs(self) -> tuple[str, ...]:
         """The embeddings and, if `grouped`, the groups of copies."""
@@ -177,17 +178,17 @@ def fitted_heads(
         y: labels `[N]`.
         fold: `[N]`.
         c: inverse strength of the L2 penalty, for features of about unit length.
-        fit_on: a head is fitted on at most this many samples.
+        fit_on: a head is fitted on about this many samples.
         rng: draws them.
     """
     from sklearn.linear_model import LogisticRegression
 
-    heads = {}
+    heads, least = {}, FEWEST if len(y) > LARGE else 1
     for held_out in np.unique(fold).tolist():
         train = np.flatnonzero(fold != held_out)
         if not len(train):
             continue
-        train = train[same_share(y[train], fit_on, rng)]
+        train = train[same_share(y[train], fit_on, rng, least)]
         classes, x = np.unique(y[train]), read(train)
         mean, deviation = mean_and_deviation(x)
         model = None

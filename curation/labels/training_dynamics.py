@@ -5,7 +5,8 @@ otherwise it would memorise all wrong labels within a few passes, and later epoc
 
 A large edition is dealt into halves, and a head is trained on a sample of each. What is recorded is how well it
 predicts the other half, whose labels it never sees. So all pictures are recorded in the same way. The losses of
-pictures that a head is trained on are smaller, and couldn't be compared with those of others.
+pictures that a head is trained on are smaller, and couldn't be compared with those of others. Pictures in a made-up
+class are recorded by the head of the other half too. Variants of one photograph are in one half; copies may be in both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import Field
 
 from variorum.curation.labels.training import Dynamics, observe, train
 from variorum.kit.embeddings.rows import mean_and_deviation, normalised, standardised, usable_rows
-from variorum.kit.labels.classes import LARGE, blank, id_ranks, same_share
+from variorum.kit.labels.classes import FEWEST, LARGE, blank, id_ranks, same_share
 from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints, Reals, Singles
 
 
-FEWEST = 50
-"""A head of a half is trained on at least this many pictures of each class that has them, however rare it is."""
 OBSERVED = 1 << 16
 """Pictures that a head observes at a time."""
 
@@ -128,23 +127,28 @@ class TrainingDynamics(Detector):
         labels = np.full(len(table), -1)
         labels[rows] = y
         half = dealt_folds(table, labels, 2, ctx.rng(name, "", "halves"), copies=False)[rows]
+        fitted, fakes = list[Any](), list[Any]()
         for number in range(2):
-            own, others = np.flatnonzero(half == number), np.flatnonzero(half != number)
-            fitted = own[same_share(y[own], LARGE, ctx.rng(name, "", f"half {number}"), FEWEST)]
-            x = normalised(embedding[rows[fitted]])
+            own = np.flatnonzero(half == number)
+            fitted.append(own[same_share(y[own], LARGE, ctx.rng(name, "", f"half {number}"), FEWEST)])
+            if self.fake_class:
+                fakes.append(with_fake_class(y[fitted[number]], k, ctx.rng(name, "", f"fake class {number}")))
+        for number in range(2):
+            own, others = fitted[number], np.flatnonzero(half != number)
+            x = normalised(embedding[rows[own]])
             mean, deviation = mean_and_deviation(x)
             x = (x - mean) / deviation
-            networks, extra = list[Any](), list[Any]()
-            self.train(x, y[fitted], k, ctx, f"head {number}", networks)
-            if self.fake_class:
-                fake, drawn = with_fake_class(y[fitted], k, ctx.rng(name, "", f"fake class {number}"))
-                margin = self.train(x, fake, k + 1, ctx, f"head of the fake class {number}").margin
-                extra = [(fitted[drawn], margin[drawn])]
+            networks, of_fake = list[Any](), list[Any]()
+            self.train(x, y[own], k, ctx, f"head {number}", networks)
             for start in range(0, len(others), OBSERVED):
                 some = others[start : start + OBSERVED]
+                x_some = (normalised(embedding[rows[some]]) - mean) / deviation
+                yield some, columns(observe(networks, x_some, y[some], k, self.elr_momentum), y[some], elr=self.elr > 0)
+            if self.fake_class:
+                self.train(x, fakes[number][0], k + 1, ctx, f"head of the fake class {number}", of_fake)
+                some = fitted[1 - number][fakes[1 - number][1]]
                 x = (normalised(embedding[rows[some]]) - mean) / deviation
-                yield some, columns(observe(networks, x, y[some], k, self.elr_momentum), y[some], elr=self.elr > 0)
-            for some, margin in extra:
+                margin = observe(of_fake, x, np.full(len(some), k), k + 1, self.elr_momentum).margin
                 yield some, {"fake_margin": margin}
 
     def train(

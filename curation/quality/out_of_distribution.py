@@ -24,7 +24,7 @@ from variorum.kit.embeddings.classes import (
     two_least,
 )
 from variorum.kit.embeddings.rows import blocks, finite_rows, thinned
-from variorum.kit.labels.classes import LARGE, id_ranks, most_flagged, same_share
+from variorum.kit.labels.classes import FEWEST, LARGE, id_ranks, most_flagged, same_share
 from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
@@ -117,7 +117,8 @@ class OutOfDistribution(Detector):
         order = np.argsort(rank)  # sums and ties in the order of ids
         features, sample = table["features.embedding"], None
         if len(order) > LARGE:
-            sample = order[same_share(y[order] + 1, LARGE, ctx.rng(self.component_name(), "", "sample"))]
+            kind = y + 1 if trusted is None else 2 * (y + 1) + trusted
+            sample = order[same_share(kind[order], LARGE, ctx.rng(self.component_name(), "", "sample"), FEWEST)]
             order = rank = np.arange(len(order))  # too many to be sorted
         else:
             features = features[order]

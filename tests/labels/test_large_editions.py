@@ -11,6 +11,7 @@ from variorum.curation.labels import neighbours, probabilities, training, traini
 from variorum.curation.labels.early_learning import EarlyLearning, against_targets
 from variorum.curation.labels.neighbours import Neighbours
 from variorum.curation.labels.probabilities import Probabilities
+from variorum.curation.labels.small_loss import SmallLoss
 from variorum.curation.labels.training_dynamics import TrainingDynamics
 from variorum.curation.quality import out_of_distribution
 from variorum.curation.quality.out_of_distribution import OutOfDistribution
@@ -96,6 +97,39 @@ def test_a_sample_has_some_of_every_class_whatever_its_size():
     y = np.repeat([0, 1, 2], [2400, 560, 30])
     taken = same_share(y, 1000, np.random.default_rng(0), 50)
     assert np.bincount(y[taken]).tolist() == [802, 187, 30]
+    many = np.repeat(np.arange(500), 60)  # fewer of each, if there are very many classes
+    assert set(np.bincount(many[same_share(many, 1000, np.random.default_rng(0), 50)])) == {4}
+
+
+def test_rare_classes_are_known_as_well_as_by_models_of_the_whole(request):
+    x, true = digits()
+    common = true < 7
+    rare = np.concatenate([np.flatnonzero(true == c)[:12] for c in (7, 8, 9)])
+    rows = np.concatenate([np.flatnonzero(common), rare])
+    table, few = edition(x[rows], true[rows]), ~common[rows]
+    step, distances = Probabilities(grouped=False, c=10, fit_on=260), OutOfDistribution(grouped=False)
+    agrees = scores(distances, table)["agrees"]
+    request.getfixturevalue("small")
+    found = scores(distances, table)
+    assert (scores(step, table)["predicted"] == true[rows])[few].mean() > 0.5
+    assert found["agrees"][few].mean() > agrees[few].mean() - 0.1
+    assert found["flag"][few].sum() <= 1
+
+
+def test_the_reference_of_a_large_edition_is_in_the_sample_however_small_it_is(small):
+    x, true = digits()
+    table = edition(x, true)
+    variant = np.where(np.arange(len(x)) % 30 == 0, "original", "blurred")
+    found = scores(OutOfDistribution(grouped=False, reference="original"), table.append_column("variant", [variant]))
+    assert np.isfinite(found["to_given_label"]).all()
+
+
+def test_margins_of_a_made_up_class_are_those_of_the_half_that_is_not_trained_on(noisy, small):
+    table, wrong = noisy
+    step = TrainingDynamics(**BRIEF, fake_class=True)
+    flag = scores(SmallLoss(method="fake_class"), scored(step, table).arrow)["flag"]
+    assert flag[wrong].mean() > 0.9
+    assert flag[~wrong].mean() < 0.1
 
 
 def test_no_head_records_a_picture_that_it_has_seen(noisy, small, monkeypatch):
@@ -187,4 +221,4 @@ def test_a_store_that_is_only_read_has_no_file_of_an_array(tmp_path, monkeypatch
 
 def test_a_full_disk_is_told_before_the_work(tmp_path):
     with pytest.raises(StoreError, match="GiB of disk are needed"):
-        scratch.scratch((1 << 45,), np.uint8, str(tmp_path))
+        scratch.scratch((1 << 45,), np.uint8, str(tmp_path / folder))

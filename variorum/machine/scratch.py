@@ -35,7 +35,7 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
             `""`, or a URL, this machine's cache has it.
 
     Raises:
-        StoreError: the disk has no room for it.
+        StoreError: the disk has no room for it, or the folder takes no files.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= IN_MEMORY:
@@ -47,8 +47,8 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
             return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
     except OSError as error:
         raise StoreError(
-            f"{folder}: {size / 2**30:.1f} GiB of disk are needed for a column of vectors ({error.strerror}); make "
-            "room, or take an encoder with shorter embeddings"
+            f"{folder}: {size / 2**30:.1f} GiB of disk are needed while this detector scores ({error.strerror}); "
+            "make room, or take an encoder with shorter embeddings"
         ) from None
 
 

@@ -25,18 +25,24 @@ class LastBatch(threading.local):
 
     def __init__(self) -> None:
         self._pictures: list[Any] = []
+        self._state: object = None
         self._found: Any = None
 
-    def of(self, images: Sequence[Pixels], see: Callable[[Sequence[Pixels]], T]) -> T:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LastBatch, ()  # a copy of a model starts anew
+
+    def of(self, images: Sequence[Pixels], see: Callable[[Sequence[Pixels]], T], state: object = None) -> T:
         """What the last call found out if it saw these pictures, else what `see` finds out. Nobody may write into it.
 
         The pictures themselves aren't kept. Batches are looked up as a whole: a model's last bits depend on the batch.
+        With another `state` of the model than in the last call, it sees them again.
         """
         if not len(images):  # an array of pictures has no truth value
             return see(images)
-        if not self._has(images):
+        if state != self._state or not self._has(images):
             fresh = read_only(see(images))
             self._pictures, self._found = [(ref(image), _sum(image)) for image in images], fresh
+            self._state = state
         found: T = self._found
         return found
 
@@ -89,6 +95,7 @@ class Penultimate:
         self._network, self._ask = network, ask
         self._layers: list[Any] | None = None
         """None before the first call, which shows how many scores there are."""
+        self._last = LastBatch()
 
     def scores(self, images: Sequence[Pixels]) -> Any:
         """The scores `[N, K]`."""
@@ -104,11 +111,25 @@ class Penultimate:
             self.scores(images[:1])
         return self._both(images)[1]
 
-    @once
     def _both(self, images: Sequence[Pixels]) -> tuple[Any, Any]:
+        return self._last.of(images, self._see, _state(self._network))
+
+    def _see(self, images: Sequence[Pixels]) -> tuple[Any, Any]:
         with _seen(self._layers or ()) as seen:
             scores = self._ask(images)
         return scores, _embedding(seen, scores)
+
+
+def _state(network: Any) -> tuple[Any, ...]:
+    """What differs after somebody has trained the network, or after a pass of one that draws random numbers."""
+    import torch
+
+    tensors = [*network.parameters(), *network.buffers()]
+    drawn = [torch.get_rng_state()]
+    if tensors and tensors[0].is_cuda:
+        drawn.append(torch.cuda.get_rng_state(tensors[0].device))
+    versions = tuple((id(one), 0 if one.is_inference() else one._version) for one in tensors)
+    return versions, *(one.numpy().tobytes() for one in drawn)
 
 
 def _with_outputs(network: Any, outputs: Sequence[int]) -> list[Any]:

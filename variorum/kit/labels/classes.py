@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LARGE = 200_000
 """With more samples, models are fitted on this many of them."""
+FEWEST = 50
+"""A model of more samples than that is fitted on at least this many of each class that has them."""
 MEDIAN_OF = 5
 """A class needs this many samples for its median to be used."""
 
@@ -38,11 +40,15 @@ def places(y: NDArray[np.integer[Any]], classes: int) -> Ints:
 
 
 def same_share(y: Ints, most: int, rng: np.random.Generator, least: int = 1) -> Bools:
-    """Mask `[N]` of about `most` samples: the same share of every class, but at least `least` if it has as many."""
+    """Mask `[N]` of about `most` samples: the same share of every class, but at least `least` if it has as many.
+
+    With very many classes, `least` is lowered so that there are at most three times as many samples.
+    """
     if len(y) <= most:
         return np.ones(len(y), dtype=bool)
     order = np.lexsort((rng.permutation(len(y)), y))
     counts = np.bincount(y)
+    least = max(1, min(least, 2 * most // int(np.count_nonzero(counts))))
     place = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
     taken = np.zeros(len(y), dtype=bool)
     taken[order] = place < np.maximum(counts * most // len(y), least)[y[order]]

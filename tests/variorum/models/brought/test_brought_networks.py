@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import textwrap
 
 import numpy as np
@@ -245,6 +246,30 @@ def test_answers_and_embeddings_of_a_batch_take_one_pass(pictures):
     pictures[1][75, 113] ^= 255  # a single pixel
     assert (model.features(pictures)[1] != before[1]).any()
     assert len(seen) == 2
+
+
+def test_a_network_that_was_trained_or_draws_random_numbers_sees_the_batch_again(pictures):
+    import torch
+
+    class Drawing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = torch.nn.Linear(3, 5)
+
+        def forward(self, x):
+            return self.last(x.mean((2, 3)) + torch.rand(3))
+
+    drawing = from_function(Drawing().eval(), name="drawing")
+    drawing.ask(pictures[0])
+    assert (drawing(pictures) != drawing(pictures)).any()
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 5)).eval()
+    model = from_function(network, name="mine")
+    model.ask(pictures[0])
+    before = model(pictures)
+    with torch.no_grad():
+        network[2].weight.mul_(2)
+    assert (model(pictures) != before).any()
+    np.testing.assert_array_equal(copy.deepcopy(model)(pictures), model(pictures))
 
 
 def test_a_network_whose_last_linear_layer_gives_no_scores_has_no_embedding(pictures):
