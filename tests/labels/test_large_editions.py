@@ -221,4 +221,4 @@ def test_a_store_that_is_only_read_has_no_file_of_an_array(tmp_path, monkeypatch
 
 def test_a_full_disk_is_told_before_the_work(tmp_path):
     with pytest.raises(StoreError, match="GiB of disk are needed"):
-        scratch.scratch((1 << 45,), np.uint8, str(tmp_path / folder))
+        scratch.scratch((1 << 45,), np.uint8, str(tmp_path))

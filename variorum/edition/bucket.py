@@ -311,9 +311,11 @@ def remove(fs: Any, paths: Sequence[str]) -> None:
 
 def _refused(said: Mapping[str, str]) -> Exception:
     """What a request for several files says of one of them, as the client's error for one file."""
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
-    return ClientError({"Error": {"Code": said.get("Code", ""), "Message": said.get("Message", "")}}, "DeleteObjects")
+    answer = {"Error": {"Code": said.get("Code", ""), "Message": said.get("Message", "")}}
+    error: Exception = ClientError(answer, "DeleteObjects")
+    return error
 
 
 def link(fs: Any, path: str, seconds: int) -> str:

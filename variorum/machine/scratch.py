@@ -35,7 +35,7 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
             `""`, or a URL, this machine's cache has it.
 
     Raises:
-        StoreError: the disk has no room for it, or the folder takes no files.
+        StoreError: the disk has no room for it, or no folder takes files.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= IN_MEMORY:
