@@ -28,7 +28,7 @@ from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample
+from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample, is_baseline
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels, Singles
@@ -151,9 +151,12 @@ class AdversarialExample(Generator):
         if not self.attacks:
             raise ValueError("attacks must name one or more, each with a kind")
         names = [attack.variant for attack in self.attacks]
-        for name in names:
-            if names.count(name) > 1 or name in ("original", "control") or name.startswith("control_"):
-                raise ValueError(f"two variants would be called {name}; give an attack another name")
+        minimal = [f"control_{attack.variant}" for attack in self.attacks if attack.epsilon is None]
+        made = ["original", *(name for name, _ in self._controls()), *names, *minimal]
+        if twice := next((name for name in made if made.count(name) > 1), ""):
+            raise ValueError(f"two variants would be called {twice}; give an attack another name")
+        if taken := next((name for name in names if is_baseline(name)), ""):
+            raise ValueError(f"no attack can be called {taken}, which edits are compared with; give it another name")
         for attack in self.attacks:
             if len(self.sources(attack)) > 1 and attack.kind in ("deepfool", "square"):
                 raise ValueError(f"{attack.kind} attacks one model; give it adversaries of its own, with one name")
@@ -256,17 +259,16 @@ class AdversarialExample(Generator):
         """What is asked for."""
         more: dict[str, Json] = {"target": target or self.target} if self.target else {}
         more |= {"sources": list(self.sources(attack)), "against": self.against, "frame": self.frame}
+        if not self.keep_failures:
+            more["keep_failures"] = False
         return {**attack.requested(), **more}
 
     def _look(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
         """Ask the models about the originals, decide what to aim at, and make the originals and controls."""
-        images = [one.framed.image for one in subjects]
-        for model in models if images else ():
-            for subject, said in zip(subjects, model.answers(images), strict=True):
-                subject.said[model.alias] = said
         for subject in subjects:
-            self._aim(subject, models)
             of, image = subject.of, subject.framed.image
+            subject.said.update({one.alias: one.answers([image])[0] for one in models})
+            self._aim(subject, models)
             enlarged: dict[str, Json] = {"enlarged": min(np.shape(of.sample.image)[:2]) < self.frame}
             kind = of.sample.digital_source_type
             asked: dict[str, Json] = {"frame": self.frame}
@@ -357,7 +359,7 @@ class AdversarialExample(Generator):
         cost: dict[str, Json] = {
             "gradients": outcome.gradients,
             "queries": outcome.queries,
-            "steps_to_success": outcome.first if outcome.first >= 0 else None,
+            "steps_to_success": outcome.first if outcome.first >= 0 and gap > 0 else None,
             "margin": round(gap, 6),
         }
         subject.add(outcome.image, models, said, {**_measured(change), **cost}, variant=attack.variant,

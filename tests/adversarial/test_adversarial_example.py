@@ -157,6 +157,11 @@ def test_a_model_that_only_answers_takes_an_attack_by_queries(ctx, samples):
         ({"attacks": [{"kind": "pgd", "epsilon": 8, "steps": 0}]}, "greater than or equal to 1"),
         ({"attacks": [PGD, {**PGD, "loss": "dlr"}]}, "two variants would be called pgd_8; give an attack another name"),
         ({"attacks": [{**PGD, "name": "control"}]}, "two variants would be called control"),
+        ({"attacks": [{**PGD, "name": "plate"}]}, "no attack can be called plate"),
+        (
+            {"attacks": [PGD, {**PGD, "epsilon": 4}, {"kind": "cw", "name": "8"}]},
+            "two variants would be called control_8",
+        ),
         ({"attacks": []}, "attacks must name one or more"),
         ({"attacks": [{"kind": "deepfool"}], "adversaries": ["tiny", "other"]}, "deepfool attacks one model"),
     ],

@@ -96,6 +96,7 @@ def test_a_picture_is_attacked_alike_in_any_company(settings, models, samples):
     for number in (0, 4):
         (alone,) = perturbed(attack, images[number : number + 1], [one], [aims[number : number + 1]], [number], 5)
         assert np.array_equal(alone.image, together[number].image)
+        assert alone[1:] == together[number][1:]  # what it cost too
     turned = perturbed(attack, images[::-1], [one], [aims[::-1]], seeds[::-1], 5)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(together, turned[::-1], strict=True))
     assert budget.is_grey(together[4].image)
