@@ -71,6 +71,8 @@ class Subject:
             if not right.any():
                 labels = ", ".join(self.of.sample.labels) or "it has none"
                 return "no_such_class", f"{model.alias} has no output for the picture's label ({cut(labels)})", {}
+            if right.all():
+                return "no_other_class", f"{model.alias} has no output beside the picture's labels", {}
             if not right[said.argmax()]:
                 detail = f"{model.alias} takes the original for {model.names[int(said.argmax())]}"
                 return (
@@ -179,7 +181,7 @@ class AdversarialExample(Generator):
         for use in self.uses():
             if ctx.models.role(use.alias) is None:  # a user's own
                 self._opponent(use, ctx)
-        self._target_id(ctx)
+        self._target_id(_with_classes(ctx))
 
     def _opponent(self, use: Use, ctx: Context) -> Opponent:
         """The model that a use names. Raises RecipeError if it gives no gradients, or isn't a classifier."""
@@ -198,19 +200,19 @@ class AdversarialExample(Generator):
         """The class that is aimed at, if it is named."""
         if self.target in (None, "least_likely", "random"):
             return None
-        classes = _with_classes(ctx).classes
-        found = [one.id for one in classes if self.target in (one.id, one.name)]
+        found = [one.id for one in ctx.classes if self.target in (one.id, one.name)]
         if not found:
-            some = ", ".join(one.name for one in classes[:5]) or "none"
+            some = ", ".join(one.name for one in ctx.classes[:5]) or "none"
             raise RecipeError(
                 f"{self.component_name()}.target: there is no class {cut(repr(self.target))}; there are {some}"
-                f"{', …' if len(classes) > 5 else ''}; or take least_likely or random"
+                f"{', …' if len(ctx.classes) > 5 else ''}; or take least_likely or random"
             )
         return found[0]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """The original, the controls and the attacked pictures of each sample, or a Failure for each."""
         models: list[Opponent] = []
+        ctx = _with_classes(ctx)
 
         def make(window: list[Sample]) -> list[list[Sample | Failure]]:
             subjects = [self._subject(sample, ctx) for sample in window]
@@ -227,7 +229,6 @@ class AdversarialExample(Generator):
 
     def _models(self, image: Pixels, ctx: Context) -> Iterator[Opponent]:
         """The attacked models, with how their outputs are read."""
-        ctx = _with_classes(ctx)
         for use in self.uses():
             found, own = self._opponent(use, ctx), ctx.models.get(use.alias)
             if isinstance(own, BroughtModel):
@@ -297,7 +298,7 @@ class AdversarialExample(Generator):
         if named is not None and named in of.sample.labels:
             return named, ("target_is_label", "the picture is of the class that is aimed at")
         chances: dict[str, float] = {}
-        for name in sorted(one.id for one in _with_classes(of.ctx).classes if named in (None, one.id)):
+        for name in sorted(one.id for one in of.ctx.classes if named in (None, one.id)):
             outputs = {one.alias: one.outputs([name]) for one in models}
             if all(found.any() and not (found & right[alias]).any() for alias, found in outputs.items()):
                 said = [subject.said[alias][found].max() for alias, found in outputs.items()]

@@ -63,6 +63,12 @@ def test_only_pictures_that_the_attacked_models_are_right_about_are_attacked(ctx
         one for one in made_by(attack(), [replace(samples[0], labels=("zebra",))], ctx) if isinstance(one, Failure)
     ]
     assert unknown.reason == "no_such_class"
+    (every,) = [
+        one
+        for one in made_by(attack(), [replace(samples[0], labels=tuple(one.id for one in ctx.classes))], ctx)
+        if isinstance(one, Failure)
+    ]
+    assert every.reason == "no_other_class"
     guessed = made_by(attack(against="prediction"), [samples[-1], replace(samples[0], labels=())], ctx)
     assert not [one for one in guessed if isinstance(one, Failure)]
 

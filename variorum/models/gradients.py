@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,9 +48,11 @@ class Differentiable:
         answers: Callable[[Sequence[Pixels]], Singles],
         classes: tuple[str, ...] = (),
     ) -> None:
+        import torch
+
         if training := [name for name, one in network.named_modules() if one.training]:
             raise ValueError(f"the network is in training mode ({training[0] or 'all of it'}): call its .eval()")
-        weights = next(iter(network.parameters()))
+        weights = next(chain(network.parameters(), network.buffers(), [torch.zeros(0)]))
         self._network, self._prepare = network, prepare
         self._modules = {name: one for name, one in network.named_modules() if list(one.parameters(recurse=False))}
         self._dtype, self.device = weights.dtype, weights.device
