@@ -110,13 +110,7 @@ class Slope:
         fooled = torch.ones(len(state), dtype=torch.bool)
         total = torch.zeros_like(state)
         for victim in self._victims:
-            found, gap = self._of(victim, state, self._kind)
-            fine = useful(found)
-            self.gradients += 1
-            if self._kind != "margin" and not fine.all():
-                found = torch.where(fine[:, None, None, None], found, self._of(victim, state, "margin")[0])
-                self.gradients += ~fine
-            found = found.nan_to_num(0, 0, 0)
+            found, gap = self._of(victim, state)
             fooled &= gap > 0
             total += unit(found) if len(self._victims) > 1 else found
         if not self._calls:
@@ -127,16 +121,23 @@ class Slope:
             return total
         return torch.where(self._grey[:, None, None, None], total.mean(1, keepdim=True), total)
 
-    def _of(self, victim: Victim, state: Any, kind: Loss) -> tuple[Any, Any]:
-        """One network's gradient of a loss, and its margin `[N]`."""
+    def _of(self, victim: Victim, state: Any) -> tuple[Any, Any]:
+        """One network's gradient, with 0 where it isn't finite, and its margin `[N]`."""
         import torch
 
         x = state.detach().requires_grad_()
         with torch.enable_grad():
             said = victim.network((self._views(x) if self._views else x) / 255).cpu()
-            grown = loss(kind, said, victim.away, victim.towards)
-            (found,) = torch.autograd.grad(grown.sum(), x)
-        return found, margin(said.detach(), victim.away, victim.towards)
+            gap = margin(said, victim.away, victim.towards)
+            grown = loss(self._kind, said, victim.away, victim.towards)
+            (found,) = torch.autograd.grad(grown.sum(), x, retain_graph=True)
+            fine = useful(found)
+            self.gradients += 1
+            if self._kind != "margin" and not fine.all():
+                (other,) = torch.autograd.grad(gap.sum(), x)
+                found = torch.where(fine[:, None, None, None], found, other)
+                self.gradients += ~fine
+        return found.nan_to_num(0, 0, 0), gap.detach()
 
 
 def unit(gradient: Any) -> Any:
