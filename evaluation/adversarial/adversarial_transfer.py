@@ -126,8 +126,10 @@ class AdversarialTransfer(OfFamilies):
         if not len(table):
             return common
         data = paired(table, names)
-        variants, at = variants_of(table), table.arrow.column_names.index("correct")
-        hits = paired(Table(table.arrow.set_column(at, "correct", table.column("hit"))), names).right
+        variants, hits = variants_of(table), data.right
+        if any(one.target for one in variants.values()):
+            at = table.arrow.column_names.index("correct")
+            hits = paired(Table(table.arrow.set_column(at, "correct", table.column("hit"))), names).right
         order = [data.variants[one] for one in data.order if data.variants[one] in variants]
         results = Results(
             Resamples(data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()))

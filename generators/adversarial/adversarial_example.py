@@ -295,7 +295,7 @@ class AdversarialExample(Generator):
     ) -> tuple[str, tuple[str, str] | None]:
         """The class to aim at, and why there is none."""
         of, named = subject.of, self._target_id(subject.of.ctx)
-        if named is not None and named in of.sample.labels:
+        if named and self.against == "label" and named in of.sample.labels:
             return named, ("target_is_label", "the picture is of the class that is aimed at")
         chances: dict[str, float] = {}
         for name in sorted(one.id for one in of.ctx.classes if named in (None, one.id)):
@@ -304,7 +304,12 @@ class AdversarialExample(Generator):
                 said = [subject.said[alias][found].max() for alias, found in outputs.items()]
                 chances[name] = float(np.log(np.maximum(said, 1e-30)).sum())
         if not chances:
-            return named or "", ("no_target", "no other class of the edition is known to all models")
+            why = (
+                f"a model has no output for {cut(named)}, or answers it"
+                if named
+                else "no other class of the edition is known to all models"
+            )
+            return named or "", ("no_target", why)
         if self.target == "random":
             return str(of.rng("target").choice(list(chances))), None
         return min(chances, key=chances.__getitem__), None

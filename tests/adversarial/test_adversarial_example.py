@@ -109,6 +109,11 @@ def test_targets(ctx, samples):
     reasons = {one.reason for one in found if isinstance(one, Failure)}
     assert reasons <= {"target_is_label"}
     assert said.count("egg") > len(said) / 2
+    answered = str(ctx.classes[int(ctx.models.get("tiny")([samples[0].image])[0].argmax())].id)
+    made = made_by(attack(target=answered, against="prediction"), [samples[0]], ctx)
+    assert [(one.reason, one.detail) for one in made if isinstance(one, Failure)] == [
+        ("no_target", f"a model has no output for {answered}, or answers it")
+    ]
     for target in ("least_likely", "random"):
         (one,) = [it for it in made_by(attack(target=target), samples[:1], ctx) if it.variant == "pgd_8"]
         aimed = one.ops[-1]["requested"]["target"]
