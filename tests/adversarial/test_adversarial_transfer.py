@@ -203,3 +203,14 @@ def test_controls_of_several_budgets_are_no_edits():
     renamed = Table(pa.Table.from_pylist(named), "accuracy_drop")
     edits = [one for one in AccuracyDrop(classifiers=("judge",)).rows(renamed, CTX) if one.figure == "edits"]
     assert [one.columns for one in edits] == [("fgsm_4", "pgd_8")] * 2
+
+
+def test_hits_count_among_the_photographs_that_a_model_was_right_about(transfer):
+    rows = table().arrow.to_pylist()
+    for one in rows:
+        if one["variant"] == "pgd_8":
+            one |= {"target": "n01440764", "hit": one["photograph"] in ("p1", "p4")}
+    figures = transfer.figures(Table(pa.Table.from_pylist(rows), "adversarial_transfer"), CTX)
+    judge = values(figures, "judge", "variants")
+    assert judge["pgd_8"]["hit"]["value"] == 12.5  # it is wrong about the original of p1
+    assert "hit" not in judge["fgsm_4"]
