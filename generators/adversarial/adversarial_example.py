@@ -177,17 +177,23 @@ class AdversarialExample(Generator):
         ]
 
     def check(self, ctx: Context) -> None:
-        """Raise RecipeError if a user's model gives no gradients, or there is no such class as the target."""
+        """Raise RecipeError if a model can't be attacked so, or there is no such class as the target."""
         for use in self.uses():
-            if ctx.models.role(use.alias) is None:  # a user's own
+            role = ctx.models.role(use.alias)
+            if role is None:  # a user's own
                 self._opponent(use, ctx)
+            elif use.role is None and role not in ("classifier", "adversary"):
+                raise RecipeError(
+                    f"{self.component_name()}.adversaries: {cut(repr(use.alias))} isn't a classifier; name one, such as "
+                    "classifier"
+                )
         self._target_id(_with_classes(ctx))
 
     def _opponent(self, use: Use, ctx: Context) -> Opponent:
         """The model that a use names. Raises RecipeError if it gives no gradients, or isn't a classifier."""
         model, where = ctx.models.get(use.alias), f"{self.component_name()}.adversaries"
         if use.role is None and not hasattr(model, "seen"):
-            if ctx.models.role(use.alias) not in (None, "classifier"):
+            if hasattr(model, "knows"):  # a detector
                 raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier")
             return Opponent(None, model, use.alias, ctx.models.pin(use.alias))
         try:

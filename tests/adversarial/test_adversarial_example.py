@@ -153,6 +153,8 @@ def test_a_model_that_only_answers_takes_an_attack_by_queries(ctx, samples):
     *_, found = made_by(generator, samples[:1], ctx)
     assert 1 <= found.ops[-1]["achieved"]["queries"] <= 15
     assert found.ops[-1]["achieved"]["gradients"] == 0
+    with pytest.raises(RecipeError, match="'encoder' isn't a classifier"):
+        attack({"kind": "square", "epsilon": 16}, adversaries=("encoder",)).check(ctx)
     with pytest.raises(RecipeError, match=r"adversarial_example.adversaries: the model 'answers' gives no gradients"):
         attack(adversaries=("answers",)).check(ctx)
 
