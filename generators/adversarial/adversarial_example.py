@@ -183,10 +183,8 @@ class AdversarialExample(Generator):
             if role is None:  # a user's own
                 self._opponent(use, ctx)
             elif use.role is None and role not in ("classifier", "adversary"):
-                raise RecipeError(
-                    f"{self.component_name()}.adversaries: {cut(repr(use.alias))} isn't a classifier; name one, such as "
-                    "classifier"
-                )
+                where = f"{self.component_name()}.adversaries"
+                raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier; name one, such as classifier")
         self._target_id(_with_classes(ctx))
 
     def _opponent(self, use: Use, ctx: Context) -> Opponent:
