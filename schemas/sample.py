@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 BASELINES = ("original", "control", "guided_control", "plate")
-"""Variants that edits are compared with. `Sample.variant` is one of them or the name of an edit."""
+"""Variants that edits are compared with, see `is_baseline`. `Sample.variant` is a baseline or the name of an edit."""
+
+
+def is_baseline(variant: str) -> bool:
+    """Return whether edits are compared with a variant: of `BASELINES`, or a control such as `control_cw`."""
+    return variant in BASELINES or variant.startswith("control_")
+
 
 Status = Literal["accepted", "quarantined", "ineligible", "failed", "withheld"]
 

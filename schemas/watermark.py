@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from variorum.schemas.component import Component, Context
 from variorum.schemas.lookup import Nested
-from variorum.schemas.sample import BASELINES, ENHANCED
+from variorum.schemas.sample import ENHANCED, is_baseline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def told_apart(marks: Sequence[Mark]) -> None:
         raise ValueError("must be one or more marks")
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise ValueError(f"two marks are called {twice!r}; give one a label")
-    if taken := next((name for name in names if name in BASELINES), ""):
+    if taken := next((name for name in names if is_baseline(name)), ""):
         raise ValueError(f"no mark can be called {taken!r}, which unmarked pictures are called; give it a label")
 
 

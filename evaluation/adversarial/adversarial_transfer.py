@@ -47,6 +47,7 @@ class Variant(NamedTuple):
         like: of a control, the variant whose L2 norm it has; `""` for one with random signs.
         sources: the models that were attacked, in a line.
         target: class that was aimed at, `""` for none.
+        chosen: only pictures that fool the attacked models are accepted, so they give no accuracy.
     """
 
     attack: str = ""
@@ -54,6 +55,7 @@ class Variant(NamedTuple):
     like: str = ""
     sources: str = ""
     target: str = ""
+    chosen: bool = False
 
 
 class AdversarialTransfer(OfFamilies):
@@ -103,12 +105,13 @@ class AdversarialTransfer(OfFamilies):
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Rates in percent by classifier and variant.
 
-        `fooled` is over the photographs whose original the classifier is right about. `above_control` is that rate less
-        the control's, paired by photograph. `robust` has by ε the share of photographs on which it is right on the
-        original and on all attacked pictures with at most that ε; `clean` and `control` are its accuracy on the same
-        photographs. These are the photographs that have all those pictures; of an attacked model, all that have a
-        label, as those that it is wrong about weren't attacked. `attacks` has what each attack cost. `not_attacked` are
-        models under `white_box` that no picture was made to fool.
+        `fooled` is over the photographs whose original the classifier is right about, of a control over those that were
+        attacked. `above_control` is that rate less the control's, paired by photograph. `robust` has by ε the share of
+        photographs on which it is right on the original and on all attacked pictures with at most that ε; `clean` and
+        `control` are its accuracy on the same photographs. These are the photographs that have all those pictures; of
+        an attacked model, all that have a label, as those that it is wrong about weren't attacked. `attacks` has what
+        each attack cost. `not_attacked` are models under `white_box` that no picture was made to fool. `chosen` are
+        attacks of which only successes are there, so they have no `robust`.
         """
         models = self.named(table)
         names = list(dict.fromkeys([*models, *self.white_box]))
@@ -123,8 +126,10 @@ class AdversarialTransfer(OfFamilies):
         if not len(table):
             return common
         data = paired(table, names)
-        variants, at = variants_of(table), table.arrow.column_names.index("correct")
-        hits = paired(Table(table.arrow.set_column(at, "correct", table.column("hit"))), names).right
+        variants, hits = variants_of(table), data.right
+        if any(one.target for one in variants.values()):
+            at = table.arrow.column_names.index("correct")
+            hits = paired(Table(table.arrow.set_column(at, "correct", table.column("hit"))), names).right
         order = [data.variants[one] for one in data.order if data.variants[one] in variants]
         results = Results(
             Resamples(data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()))
@@ -146,6 +151,7 @@ class AdversarialTransfer(OfFamilies):
             "not_attacked": [alias for alias in self.white_box if alias not in white],
             "attacks": {name: _cost(table, name, variants[name]) for name in order if variants[name].attack != CONTROL},
             "controls": [name for name in order if variants[name].attack == CONTROL],
+            "chosen": [name for name in order if variants[name].chosen],
             "classifiers": classifiers,
         }
 
@@ -199,7 +205,9 @@ def _variant(asked: Mapping[str, Any]) -> Variant:
     epsilon, sources = asked.get("epsilon"), asked.get("sources")
     levels = epsilon if isinstance(epsilon, int) and not isinstance(epsilon, bool) and 0 <= epsilon <= 255 else 0
     named = " + ".join(one for one in sources if isinstance(one, str)) if isinstance(sources, list) else ""
-    return Variant(text("attack"), levels, text("like"), cut(named), text("target"))
+    return Variant(
+        text("attack"), levels, text("like"), cut(named), text("target"), asked.get("keep_failures") is False
+    )
 
 
 def attacked_contents(sample: Sample) -> frozenset[str]:
@@ -256,18 +264,21 @@ def _of_model(
     scored, clean = data.originals(number)
     cells = {name: _cell(data, number, name) for name in order}
     controls = {name: one for name, one in variants.items() if one.attack == CONTROL}
+    control_of = {name: _control_of(name, variants[name], controls) for name in order}
     found: dict[str, Json] = {}
     for name in order:
         there, right = cells[name]
         asked = there & clean
+        if tried := [cells[one][0] for one in order if control_of[one] == name]:
+            asked &= np.any(tried, axis=0)  # the photographs that were attacked
         if not asked.any():
             continue
         figure: dict[str, Json] = {
             "n": int(asked.sum()),
             "fooled": results.told(*_column(asked & ~right, asked)),
         }
-        control = _control_of(name, variants[name], controls)
-        if control in cells and control != name:
+        control = control_of[name]
+        if control in cells:
             both = asked & cells[control][0]
             if both.any():
                 change = (~right).astype(np.float64) - ~cells[control][1]
@@ -276,7 +287,9 @@ def _of_model(
             hit = _cell(data, number, name, hits)[1]
             figure["hit"] = results.told(*_column(asked & hit, asked))
         found[name] = figure
-    attacks = {name: one.epsilon for name, one in variants.items() if one.attack != CONTROL and one.epsilon}
+    attacks = {
+        name: one.epsilon for name, one in variants.items() if one.attack != CONTROL and one.epsilon and not one.chosen
+    }
     robust: dict[str, Json] = {}
     for epsilon in sorted(set(attacks.values())):
         under = [cells[name] for name, level in attacks.items() if level <= epsilon]
@@ -350,9 +363,15 @@ def _rows(asked: Asked) -> Iterator[Answers]:
     names, column = asked.variants(sure) if len(sure) else ([], sure)
     if names:
         axes = axes_of(names, asked.requests())
-        yield asked.share("fooled", sure, ~asked.right[sure], column, names, axes=axes)
+        controls = [name for name, one in requests.items() if one.attack == CONTROL]
+        beside = np.flatnonzero(np.isin(asked.variant, controls) & asked.scored & np.isin(root, root[sure]))
+        note = f"{asked.model}: {100 * np.mean(~asked.right[beside]):.1f} % by the control" if len(beside) else ""
+        yield asked.share("fooled", sure, ~asked.right[sure], column, names, axes=axes, note=note)
     else:
         yield Answers("fooled", asked.model, why_not="it is right about no attacked photograph")
+    if any(requests[name].chosen for name in attacks):
+        yield Answers("withstood", asked.model, why_not="the edition has only pictures that fool the attacked models")
+        return
     made = np.bincount(root[edits], minlength=len(clean))
     held = np.bincount(root[edits], asked.right[edits], len(clean)) == made
     whole = originals[made[root[originals]] == len(attacks)]

@@ -17,7 +17,7 @@ from variorum.kit.predicted.pairing import Paired, units_of
 from variorum.kit.predicted.resamples import Resamples
 from variorum.reports.results import Figures, Interval, Method
 from variorum.schemas.canonical import derive_seed
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import is_baseline
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools
@@ -55,7 +55,7 @@ def photographs(pictures: Pictures, given: Given) -> int:
     Baselines are no edits.
     """
     original = pictures.variant < 0
-    edit = np.array([name not in BASELINES for name in pictures.variants] + [False])[pictures.variant]
+    edit = np.array([not is_baseline(name) for name in pictures.variants] + [False])[pictures.variant]
     edited = np.unique(pictures.source[edit & given.scored])
     there = np.unique(pictures.source[original & given.scored])
     return len(np.intersect1d(edited, there)) if len(there) else len(edited)

@@ -31,7 +31,7 @@ from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers as Told
 from variorum.schemas.rows import Figure
-from variorum.schemas.sample import BASELINES, Sample
+from variorum.schemas.sample import Sample, is_baseline
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _drops(data: Paired, number: int) -> tuple[Floats, Floats] | None:
     edits = data.edits(number, there)
     count, correct = data.cells(edits), data.cells(edits, data.right[number])
     total = count.sum(axis=0)
-    kept = [one for one, name in enumerate(data.variants) if name not in BASELINES and total[one]]
+    kept = [one for one, name in enumerate(data.variants) if not is_baseline(name) and total[one]]
     if not kept:
         return None
     weight = 1 / total[kept]

@@ -24,7 +24,7 @@ from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
-from variorum.schemas.sample import BASELINES, Sample
+from variorum.schemas.sample import Sample, is_baseline
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class DetectionAp(Evaluation):
             mine = table["detector"] == alias
             judged, names = judged_by(table, mine, photograph), table["id"][mine]
             variants = dict(zip(judged.variant, judged.view, strict=True))
-            views = {name: view for name, view in variants.items() if name not in BASELINES}
+            views = {name: view for name, view in variants.items() if not is_baseline(name)}
             for figure, chosen in (
                 ("ap", [name for name, view in views.items() if view != ISOLATED]),
                 ("isolated", [name for name, view in views.items() if view == ISOLATED]),

@@ -28,7 +28,7 @@ from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample
+from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample, is_baseline
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels, Singles
@@ -71,6 +71,8 @@ class Subject:
             if not right.any():
                 labels = ", ".join(self.of.sample.labels) or "it has none"
                 return "no_such_class", f"{model.alias} has no output for the picture's label ({cut(labels)})", {}
+            if right.all():
+                return "no_other_class", f"{model.alias} has no output beside the picture's labels", {}
             if not right[said.argmax()]:
                 detail = f"{model.alias} takes the original for {model.names[int(said.argmax())]}"
                 return (
@@ -151,9 +153,12 @@ class AdversarialExample(Generator):
         if not self.attacks:
             raise ValueError("attacks must name one or more, each with a kind")
         names = [attack.variant for attack in self.attacks]
-        for name in names:
-            if names.count(name) > 1 or name in ("original", "control") or name.startswith("control_"):
-                raise ValueError(f"two variants would be called {name}; give an attack another name")
+        minimal = [f"control_{attack.variant}" for attack in self.attacks if attack.epsilon is None]
+        made = ["original", *(name for name, _ in self._controls()), *names, *minimal]
+        if twice := next((name for name in made if made.count(name) > 1), ""):
+            raise ValueError(f"two variants would be called {twice}; give an attack another name")
+        if taken := next((name for name in names if is_baseline(name)), ""):
+            raise ValueError(f"no attack can be called {taken}, which edits are compared with; give it another name")
         for attack in self.attacks:
             if len(self.sources(attack)) > 1 and attack.kind in ("deepfool", "square"):
                 raise ValueError(f"{attack.kind} attacks one model; give it adversaries of its own, with one name")
@@ -172,17 +177,21 @@ class AdversarialExample(Generator):
         ]
 
     def check(self, ctx: Context) -> None:
-        """Raise RecipeError if a user's model gives no gradients, or there is no such class as the target."""
+        """Raise RecipeError if a model can't be attacked so, or there is no such class as the target."""
         for use in self.uses():
-            if ctx.models.role(use.alias) is None:  # a user's own
+            role = ctx.models.role(use.alias)
+            if role is None:  # a user's own
                 self._opponent(use, ctx)
-        self._target_id(ctx)
+            elif use.role is None and role not in ("classifier", "adversary"):
+                where = f"{self.component_name()}.adversaries"
+                raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier; name one, such as classifier")
+        self._target_id(_with_classes(ctx))
 
     def _opponent(self, use: Use, ctx: Context) -> Opponent:
         """The model that a use names. Raises RecipeError if it gives no gradients, or isn't a classifier."""
         model, where = ctx.models.get(use.alias), f"{self.component_name()}.adversaries"
         if use.role is None and not hasattr(model, "seen"):
-            if ctx.models.role(use.alias) not in (None, "classifier"):
+            if hasattr(model, "knows"):  # a detector
                 raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier")
             return Opponent(None, model, use.alias, ctx.models.pin(use.alias))
         try:
@@ -195,19 +204,19 @@ class AdversarialExample(Generator):
         """The class that is aimed at, if it is named."""
         if self.target in (None, "least_likely", "random"):
             return None
-        classes = _with_classes(ctx).classes
-        found = [one.id for one in classes if self.target in (one.id, one.name)]
+        found = [one.id for one in ctx.classes if self.target in (one.id, one.name)]
         if not found:
-            some = ", ".join(one.name for one in classes[:5]) or "none"
+            some = ", ".join(one.name for one in ctx.classes[:5]) or "none"
             raise RecipeError(
                 f"{self.component_name()}.target: there is no class {cut(repr(self.target))}; there are {some}"
-                f"{', …' if len(classes) > 5 else ''}; or take least_likely or random"
+                f"{', …' if len(ctx.classes) > 5 else ''}; or take least_likely or random"
             )
         return found[0]
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """The original, the controls and the attacked pictures of each sample, or a Failure for each."""
         models: list[Opponent] = []
+        ctx = _with_classes(ctx)
 
         def make(window: list[Sample]) -> list[list[Sample | Failure]]:
             subjects = [self._subject(sample, ctx) for sample in window]
@@ -224,7 +233,6 @@ class AdversarialExample(Generator):
 
     def _models(self, image: Pixels, ctx: Context) -> Iterator[Opponent]:
         """The attacked models, with how their outputs are read."""
-        ctx = _with_classes(ctx)
         for use in self.uses():
             found, own = self._opponent(use, ctx), ctx.models.get(use.alias)
             if isinstance(own, BroughtModel):
@@ -256,17 +264,16 @@ class AdversarialExample(Generator):
         """What is asked for."""
         more: dict[str, Json] = {"target": target or self.target} if self.target else {}
         more |= {"sources": list(self.sources(attack)), "against": self.against, "frame": self.frame}
+        if not self.keep_failures:
+            more["keep_failures"] = False
         return {**attack.requested(), **more}
 
     def _look(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
         """Ask the models about the originals, decide what to aim at, and make the originals and controls."""
-        images = [one.framed.image for one in subjects]
-        for model in models if images else ():
-            for subject, said in zip(subjects, model.answers(images), strict=True):
-                subject.said[model.alias] = said
         for subject in subjects:
-            self._aim(subject, models)
             of, image = subject.of, subject.framed.image
+            subject.said.update({one.alias: one.answers([image])[0] for one in models})
+            self._aim(subject, models)
             enlarged: dict[str, Json] = {"enlarged": min(np.shape(of.sample.image)[:2]) < self.frame}
             kind = of.sample.digital_source_type
             asked: dict[str, Json] = {"frame": self.frame}
@@ -292,16 +299,21 @@ class AdversarialExample(Generator):
     ) -> tuple[str, tuple[str, str] | None]:
         """The class to aim at, and why there is none."""
         of, named = subject.of, self._target_id(subject.of.ctx)
-        if named is not None and named in of.sample.labels:
+        if named and self.against == "label" and named in of.sample.labels:
             return named, ("target_is_label", "the picture is of the class that is aimed at")
         chances: dict[str, float] = {}
-        for name in sorted(one.id for one in _with_classes(of.ctx).classes if named in (None, one.id)):
+        for name in sorted(one.id for one in of.ctx.classes if named in (None, one.id)):
             outputs = {one.alias: one.outputs([name]) for one in models}
             if all(found.any() and not (found & right[alias]).any() for alias, found in outputs.items()):
                 said = [subject.said[alias][found].max() for alias, found in outputs.items()]
                 chances[name] = float(np.log(np.maximum(said, 1e-30)).sum())
         if not chances:
-            return named or "", ("no_target", "no other class of the edition is known to all models")
+            why = (
+                f"a model has no output for {cut(named)}, or answers it"
+                if named
+                else "no other class of the edition is known to all models"
+            )
+            return named or "", ("no_target", why)
         if self.target == "random":
             return str(of.rng("target").choice(list(chances))), None
         return min(chances, key=chances.__getitem__), None
@@ -357,7 +369,7 @@ class AdversarialExample(Generator):
         cost: dict[str, Json] = {
             "gradients": outcome.gradients,
             "queries": outcome.queries,
-            "steps_to_success": outcome.first if outcome.first >= 0 else None,
+            "steps_to_success": outcome.first if outcome.first >= 0 and gap > 0 else None,
             "margin": round(gap, 6),
         }
         subject.add(outcome.image, models, said, {**_measured(change), **cost}, variant=attack.variant,

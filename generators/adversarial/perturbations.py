@@ -244,8 +244,8 @@ def _followed(
     moved = state.numpy().transpose(0, 2, 3, 1)
     levels = attack.epsilon or 255
     return [
-        Outcome(budget.inside(image, one, levels), gradients, 0, int(step), float(gap), bool(none))
-        for image, one, step, gap, none in zip(images, moved, first, gaps, flat, strict=True)
+        Outcome(budget.inside(image, one, levels), int(followed), 0, int(step), float(gap), bool(none))
+        for image, one, followed, step, gap, none in zip(images, moved, gradients, first, gaps, flat, strict=True)
     ]
 
 

@@ -30,15 +30,32 @@ def network(seed, *, flat=False):
     return made.eval()
 
 
+def surer_when_bright(inner):
+    """A network that is so sure of a bright picture that its cross-entropy has no gradient."""
+    import torch
+    from torch import nn
+
+    class Surer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x) * 3 * torch.exp(12 * (x.mean((1, 2, 3)) - 0.6))[:, None]
+
+    return Surer().eval()
+
+
 @pytest.fixture(scope="session")
 def models():
-    """The packaged models, and `tiny`, `other`, `flat`, whose answers don't depend on the picture, and `answers`."""
+    """The packaged models, `tiny`, `other`, `bright`, `flat`, whose answers don't depend on the picture, `answers`."""
 
     def brought(name, made):
         return from_function(made, name=name, classes=CLASSES, revision="1", preprocess="none")
 
     tiny = brought("tiny", network(1))
     given = {"tiny": tiny, "other": brought("other", network(5)), "flat": brought("flat", network(1, flat=True))}
+    given["bright"] = brought("bright", surer_when_bright(network(1)))
     given["answers"] = from_function(lambda images: tiny(images), name="answers", classes=CLASSES, revision="1")
     return ModelTable("embedded").with_models(given)
 

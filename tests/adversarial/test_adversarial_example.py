@@ -63,6 +63,12 @@ def test_only_pictures_that_the_attacked_models_are_right_about_are_attacked(ctx
         one for one in made_by(attack(), [replace(samples[0], labels=("zebra",))], ctx) if isinstance(one, Failure)
     ]
     assert unknown.reason == "no_such_class"
+    (every,) = [
+        one
+        for one in made_by(attack(), [replace(samples[0], labels=tuple(one.id for one in ctx.classes))], ctx)
+        if isinstance(one, Failure)
+    ]
+    assert every.reason == "no_other_class"
     guessed = made_by(attack(against="prediction"), [samples[-1], replace(samples[0], labels=())], ctx)
     assert not [one for one in guessed if isinstance(one, Failure)]
 
@@ -103,6 +109,11 @@ def test_targets(ctx, samples):
     reasons = {one.reason for one in found if isinstance(one, Failure)}
     assert reasons <= {"target_is_label"}
     assert said.count("egg") > len(said) / 2
+    answered = str(ctx.classes[int(ctx.models.get("tiny")([samples[0].image])[0].argmax())].id)
+    made = made_by(attack(target=answered, against="prediction"), [samples[0]], ctx)
+    assert [(one.reason, one.detail) for one in made if isinstance(one, Failure)] == [
+        ("no_target", f"a model has no output for {answered}, or answers it")
+    ]
     for target in ("least_likely", "random"):
         (one,) = [it for it in made_by(attack(target=target), samples[:1], ctx) if it.variant == "pgd_8"]
         aimed = one.ops[-1]["requested"]["target"]
@@ -142,6 +153,8 @@ def test_a_model_that_only_answers_takes_an_attack_by_queries(ctx, samples):
     *_, found = made_by(generator, samples[:1], ctx)
     assert 1 <= found.ops[-1]["achieved"]["queries"] <= 15
     assert found.ops[-1]["achieved"]["gradients"] == 0
+    with pytest.raises(RecipeError, match="'encoder' isn't a classifier"):
+        attack({"kind": "square", "epsilon": 16}, adversaries=("encoder",)).check(ctx)
     with pytest.raises(RecipeError, match=r"adversarial_example.adversaries: the model 'answers' gives no gradients"):
         attack(adversaries=("answers",)).check(ctx)
 
@@ -157,6 +170,11 @@ def test_a_model_that_only_answers_takes_an_attack_by_queries(ctx, samples):
         ({"attacks": [{"kind": "pgd", "epsilon": 8, "steps": 0}]}, "greater than or equal to 1"),
         ({"attacks": [PGD, {**PGD, "loss": "dlr"}]}, "two variants would be called pgd_8; give an attack another name"),
         ({"attacks": [{**PGD, "name": "control"}]}, "two variants would be called control"),
+        ({"attacks": [{**PGD, "name": "plate"}]}, "no attack can be called plate"),
+        (
+            {"attacks": [PGD, {**PGD, "epsilon": 4}, {"kind": "cw", "name": "8"}]},
+            "two variants would be called control_8",
+        ),
         ({"attacks": []}, "attacks must name one or more"),
         ({"attacks": [{"kind": "deepfool"}], "adversaries": ["tiny", "other"]}, "deepfool attacks one model"),
     ],

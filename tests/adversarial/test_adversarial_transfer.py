@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from variorum.evaluation.adversarial.adversarial_transfer import AdversarialTransfer, attacked_contents, variant_of
+from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
 from variorum.models.imagenet_classes import class_infos
 from variorum.reports.card import _render
@@ -52,6 +53,7 @@ def row(photograph, variant, model, right):
         "like": "",
         "sources": "victim" if kind not in ("", "control") else "",
         "target": "",
+        "chosen": False,
         "linf": float(ATTACKS[variant]),
         "l2": 2.0,
         "gradients": 10.0,
@@ -93,9 +95,9 @@ def values(figures, model, *path):
 def test_rates_are_over_the_photographs_that_a_model_is_right_about(transfer):
     figures = transfer.figures(table(), CTX)
     judge = values(figures, "judge", "variants")
-    assert {name: one["n"] for name, one in judge.items()} == {"control": 9, "fgsm_4": 8, "pgd_8": 8}
+    assert {name: one["n"] for name, one in judge.items()} == {"control": 8, "fgsm_4": 8, "pgd_8": 8}
     assert judge["pgd_8"]["fooled"]["value"] == 25.0
-    assert judge["control"]["fooled"]["value"] == pytest.approx(100 / 9, abs=0.01)
+    assert judge["control"]["fooled"]["value"] == 12.5  # number 0 wasn't attacked
     assert judge["pgd_8"]["above_control"]["value"] == pytest.approx(12.5)
     assert "above_control" not in judge["fgsm_4"]  # there is no control with its ε
     victim = values(figures, "victim", "variants")
@@ -143,6 +145,7 @@ def test_rows_of_a_report(transfer):
     assert fooled.columns == ("fgsm_4", "pgd_8")
     assert (fooled.top.sum(0) / fooled.bottom.sum(0)).tolist() == [0.25, 0.25]
     assert fooled.axes["epsilon"] == (4.0, 8.0)
+    assert fooled.note == "judge: 12.5 % by the control"
     held = found["withstood", "judge"]
     assert held.top.sum() == 5
     assert held.bottom.sum() == 9
@@ -164,5 +167,50 @@ def test_measuring_marks_the_models_that_were_attacked(ctx, samples):
 def test_a_record_of_a_stranger_can_say_anything(samples):
     ops = ({"requested": {"attack": 3, "epsilon": True, "sources": "x", "like": None}, "models": {"x": 1}},)
     odd = SimpleNamespace(ops=ops)
-    assert variant_of(odd) == ("", 0, "", "", "")
+    assert variant_of(odd) == ("", 0, "", "", "", False)
     assert attacked_contents(odd) == frozenset()
+
+
+def test_survivors_give_no_accuracy(transfer):
+    survivors = Table(
+        pa.Table.from_pylist(
+            [
+                {
+                    **one,
+                    "chosen": True,
+                    "requested": json.dumps({**json.loads(one["requested"]), "keep_failures": False}),
+                }
+                if one["attack"] in ("fgsm", "pgd")
+                else one
+                for one in table().arrow.to_pylist()
+            ]
+        ),
+        "adversarial_transfer",
+    )
+    figures = transfer.figures(survivors, CTX)
+    assert figures["chosen"] == ["fgsm_4", "pgd_8"]
+    assert figures["classifiers"]["judge"]["robust"] == {}
+    shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
+    assert "Of fgsm_4, pgd_8 only pictures that fool" in shown
+    assert {one.why_not for one in transfer.rows(survivors, CTX) if one.figure == "withstood"} == {
+        "the edition has only pictures that fool the attacked models"
+    }
+
+
+def test_controls_of_several_budgets_are_no_edits():
+    rows = table().arrow.to_pylist()
+    named = [{**one, "variant": "control_8"} if one["variant"] == "control" else one for one in rows]
+    renamed = Table(pa.Table.from_pylist(named), "accuracy_drop")
+    edits = [one for one in AccuracyDrop(classifiers=("judge",)).rows(renamed, CTX) if one.figure == "edits"]
+    assert [one.columns for one in edits] == [("fgsm_4", "pgd_8")] * 2
+
+
+def test_hits_count_among_the_photographs_that_a_model_was_right_about(transfer):
+    rows = table().arrow.to_pylist()
+    for one in rows:
+        if one["variant"] == "pgd_8":
+            one |= {"target": "n01440764", "hit": one["photograph"] in ("p1", "p4")}
+    figures = transfer.figures(Table(pa.Table.from_pylist(rows), "adversarial_transfer"), CTX)
+    judge = values(figures, "judge", "variants")
+    assert judge["pgd_8"]["hit"]["value"] == 12.5  # it is wrong about the original of p1
+    assert "hit" not in judge["fgsm_4"]

@@ -96,11 +96,24 @@ def test_a_picture_is_attacked_alike_in_any_company(settings, models, samples):
     for number in (0, 4):
         (alone,) = perturbed(attack, images[number : number + 1], [one], [aims[number : number + 1]], [number], 5)
         assert np.array_equal(alone.image, together[number].image)
+        assert alone[1:] == together[number][1:]  # what it cost too
     turned = perturbed(attack, images[::-1], [one], [aims[::-1]], seeds[::-1], 5)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(together, turned[::-1], strict=True))
     assert budget.is_grey(together[4].image)
     if attack.epsilon:
         assert max(budget.norms(a, b.image).linf for a, b in zip(images, together, strict=True)) == 8
+
+
+def test_a_neighbour_without_a_gradient_changes_nothing(models, samples):
+    one = opponent(models, "bright")
+    dark = samples[0].image
+    images = [dark, np.minimum(dark.astype(int) + 110, 255).astype(np.uint8)]
+    attack = Perturbation(kind="mi_fgsm", epsilon=8, diversity=0.7)
+    aims = aims_of(one, images)
+    dark_one, bright = perturbed(attack, images, [one], [aims], [1, 2], 2)
+    assert (dark_one.gradients, bright.gradients > 10) == (10, True)
+    (alone,) = perturbed(attack, images[:1], [one], [aims[:1]], [1], 2)
+    assert np.array_equal(alone.image, dark_one.image)
 
 
 def test_pgd_fools_more_than_noise_and_no_less_with_restarts(models, samples):

@@ -722,7 +722,7 @@ def test_a_wrong_attempt_ends_in_one_line(attempt, fails):
     edits, says = WRONG[attempt]
     said = fails(**edits)
     assert says in said
-    assert len(said) < 700
+    assert len(said) < 800
 
 
 def test_a_wrong_attempt_in_a_process_of_its_own(tmp_path):

@@ -11,7 +11,7 @@ from variorum.edition.store import Store
 from variorum.reports.contents import annotation_counts
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.manifest import Manifest
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import is_baseline
 from variorum.schemas.suite import RowSpec, Suite
 from variorum.stages.recipe_files import read_fields, shipped_recipes
 from variorum.stages.suite_files import generators_of
@@ -82,7 +82,7 @@ def _has(variants: Collection[str], row: RowSpec) -> bool:
 
 def _own_rows(manifest: Manifest, store: Store, variants: Collection[str]) -> Iterator[RowSpec]:
     """Rows of an edition that no suite knows."""
-    counts, edits = annotation_counts(manifest, store), sorted(set(variants) - set(BASELINES))
+    counts, edits = annotation_counts(manifest, store), sorted(name for name in set(variants) if not is_baseline(name))
     if manifest.classes and "original" in variants:
         yield _row("originals", "Originals", "As they are", "accuracy_drop.originals", chance="classes")
     if "labels.json" in manifest.members:

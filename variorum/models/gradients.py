@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,9 +48,11 @@ class Differentiable:
         answers: Callable[[Sequence[Pixels]], Singles],
         classes: tuple[str, ...] = (),
     ) -> None:
+        import torch
+
         if training := [name for name, one in network.named_modules() if one.training]:
             raise ValueError(f"the network is in training mode ({training[0] or 'all of it'}): call its .eval()")
-        weights = next(iter(network.parameters()))
+        weights = next(chain(network.parameters(), network.buffers(), [torch.zeros(0)]))
         self._network, self._prepare = network, prepare
         self._modules = {name: one for name, one in network.named_modules() if list(one.parameters(recurse=False))}
         self._dtype, self.device = weights.dtype, weights.device
@@ -59,7 +62,12 @@ class Differentiable:
 
     def __call__(self, pictures: Any) -> Any:
         """Log probabilities `[N, K]` of `[N, 3, H, W]` in [0, 1]."""
-        return scores_in(self._network(self._input(pictures))).log_softmax(-1)
+        import torch
+
+        scores = scores_in(self._network(self._input(pictures)))
+        with torch.no_grad():
+            probable = bool((scores >= 0).all() and (scores.sum(-1) - 1).abs().max() < 1e-3)  # as `BroughtModel` reads
+        return scores.float().clamp_min(1e-30).log() if probable else scores.log_softmax(-1)
 
     def features(self, pictures: Any, layer: str) -> Any:
         """What a layer gives for `[N, 3, H, W]` in [0, 1]: before the activation function that may follow it.

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from variorum.schemas.plot import FEWEST, too_few
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import is_baseline
 
 Row = tuple[str, ...]
 LINK = re.compile(r"\](?=\s*[(\[:])")
@@ -42,7 +42,7 @@ def paired_originals(accuracies: Mapping[str, float | None]) -> float | None:
     Args:
         accuracies: by variant, the accuracy on the originals of its pictures; those of baselines don't count.
     """
-    known = [value for name, value in accuracies.items() if name not in BASELINES and value is not None]
+    known = [value for name, value in accuracies.items() if not is_baseline(name) and value is not None]
     return round(sum(known) / len(known), 2) if known else None
 
 

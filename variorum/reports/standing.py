@@ -15,7 +15,7 @@ from variorum.reports.results import EditionName, Figures, Interval, Method, Mod
 from variorum.schemas.fields import Count, whole
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.plot import FEWEST
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import is_baseline
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Entry(Part):
     def averaged(self) -> list[str]:
         """The edits that the averages are over."""
         found = self.figures.variants
-        return [name for name in self.figures.averaged or found if name in found and name not in BASELINES]
+        return [name for name in self.figures.averaged or found if name in found and not is_baseline(name)]
 
     @property
     def few(self) -> int | None:
@@ -166,11 +166,11 @@ class Leaderboard(Part):
 
     def edits(self) -> list[str]:
         """The variants without baselines."""
-        return [name for name in self.variants() if name not in BASELINES]
+        return [name for name in self.variants() if not is_baseline(name)]
 
     def baselines(self) -> list[str]:
         """The variants that edits are compared with, such as `plate`, which has no object."""
-        return [name for name in self.variants() if name in BASELINES]
+        return [name for name in self.variants() if is_baseline(name)]
 
     @property
     def with_drops(self) -> bool:
@@ -225,7 +225,7 @@ class Leaderboard(Part):
     def _photographs(self) -> str:
         """How many, if all models were scored on the same number of photographs and edits."""
         numbers = {
-            (entry.photographs, sum(one.n for name, one in entry.figures.variants.items() if name not in BASELINES))
+            (entry.photographs, sum(one.n for name, one in entry.figures.variants.items() if not is_baseline(name)))
             for entry in self.entries
         }
         photographs, edits = next(iter(numbers))

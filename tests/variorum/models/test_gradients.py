@@ -100,6 +100,11 @@ def test_a_bare_network_gives_gradients_and_layers():
         found.features(x, "conv9")
 
 
+def test_a_network_that_ends_with_softmax_is_not_normalised_twice():
+    model = from_function(nn.Sequential(bare(), nn.Softmax(1)), name="mine", classes=("a", "b", "c"), preprocess=CHAIN)
+    np.testing.assert_allclose(adversary("mine", model)(tensor(CAT)).exp().detach().numpy(), model([CAT]), atol=0.01)
+
+
 def test_what_gives_no_gradients_is_refused_with_a_way_out():
     model = from_function(lambda images: np.ones((len(images), 2)), name="f", classes=("a", "b"))
     with pytest.raises(RecipeError, match="the model 'f' gives no gradients; take adversary"):

@@ -88,7 +88,7 @@ class Slope:
         views: what the networks are shown of a state; by default the state itself.
 
     Attributes:
-        gradients: how many were computed of each picture.
+        gradients: how many were computed of each picture, `[N]`.
         first: of each picture, after how many steps all networks were fooled, before rounding; -1 for never, `[N]`.
         flat: pictures whose first gradient is zero or not finite, whatever the loss, `[N]`.
     """
@@ -99,7 +99,7 @@ class Slope:
         import torch
 
         self._victims, self._kind, self._grey, self._views = victims, kind, grey, views
-        self._calls = self.gradients = 0
+        self._calls, self.gradients = 0, torch.zeros(len(grey), dtype=torch.long)
         self.first = torch.full((len(grey),), -1)
         self.flat = torch.zeros(len(grey), dtype=torch.bool)
 
@@ -110,11 +110,7 @@ class Slope:
         fooled = torch.ones(len(state), dtype=torch.bool)
         total = torch.zeros_like(state)
         for victim in self._victims:
-            found, gap = self._of(victim, state, self._kind)
-            fine = useful(found)
-            if self._kind != "margin" and not fine.all():
-                found = torch.where(fine[:, None, None, None], found, self._of(victim, state, "margin")[0])
-            found = found.nan_to_num(0, 0, 0)
+            found, gap = self._of(victim, state)
             fooled &= gap > 0
             total += unit(found) if len(self._victims) > 1 else found
         if not self._calls:
@@ -125,17 +121,23 @@ class Slope:
             return total
         return torch.where(self._grey[:, None, None, None], total.mean(1, keepdim=True), total)
 
-    def _of(self, victim: Victim, state: Any, kind: Loss) -> tuple[Any, Any]:
-        """One network's gradient of a loss, and its margin `[N]`."""
+    def _of(self, victim: Victim, state: Any) -> tuple[Any, Any]:
+        """One network's gradient, with 0 where it isn't finite, and its margin `[N]`."""
         import torch
 
         x = state.detach().requires_grad_()
-        self.gradients += 1
         with torch.enable_grad():
             said = victim.network((self._views(x) if self._views else x) / 255).cpu()
-            grown = loss(kind, said, victim.away, victim.towards)
-            (found,) = torch.autograd.grad(grown.sum(), x)
-        return found, margin(said.detach(), victim.away, victim.towards)
+            gap = margin(said, victim.away, victim.towards)
+            grown = loss(self._kind, said, victim.away, victim.towards)
+            (found,) = torch.autograd.grad(grown.sum(), x, retain_graph=True)
+            fine = useful(found)
+            self.gradients += 1
+            if self._kind != "margin" and not fine.all():
+                (other,) = torch.autograd.grad(gap.sum(), x)
+                found = torch.where(fine[:, None, None, None], found, other)
+                self.gradients += ~fine
+        return found.nan_to_num(0, 0, 0), gap.detach()
 
 
 def unit(gradient: Any) -> Any:

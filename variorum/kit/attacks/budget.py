@@ -104,5 +104,5 @@ def random_specks(image: Pixels, squares: int, rng: np.random.Generator, where: 
     sign = rng.integers(0, 2, len(flat)) * 2 - 1
     sign = np.where(flat < size, 1, np.where(flat > 255 - size, -1, sign))
     made = image.copy()
-    made[where] = (flat + sign * size).reshape(values.shape).astype(np.uint8)
+    made[where] = (flat + sign * size).clip(0, 255).reshape(values.shape).astype(np.uint8)
     return made

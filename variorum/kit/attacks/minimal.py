@@ -31,14 +31,14 @@ class Closest(NamedTuple):
     Attributes:
         pictures: in grey levels, rounded unless asked otherwise; where nothing fooled, the last that was tried.
         fooled: whether the change fools all networks, `[N]`.
-        gradients: computed of each picture.
-        first: number of gradients before the first success, -1 for none, `[N]`.
+        gradients: computed of each picture, `[N]`.
+        first: steps until the first success, -1 for none, `[N]`.
         flat: pictures whose first gradient is zero or not finite, `[N]`.
     """
 
     pictures: Any
     fooled: Any
-    gradients: int
+    gradients: Any
     first: Any
     flat: Any
 
@@ -105,7 +105,7 @@ def carlini_wagner(
         best = torch.where(fooled.view(shape), best, now)
         low, high = torch.where(reached, low, c), torch.where(reached, c, high)
         c = torch.where(high < LARGEST, (low + high) / 2, c * 10)
-    return Closest(best, fooled, gradients * len(victims), first, flat)
+    return Closest(best, fooled, torch.full((number,), gradients * len(victims)), first, flat)
 
 
 def fools(pictures: Any, victims: Sequence[Victim]) -> Any:
@@ -137,27 +137,28 @@ def deepfool(pictures: Any, victim: Victim, grey: Any, *, steps: int) -> Closest
     wrong = said.masked_fill(victim.away, -float("inf")) if victim.towards is None else said.masked_fill(
         ~victim.towards, -float("inf")
     )  # fmt: skip
-    others = wrong.topk(min(CANDIDATES, int(wrong.isfinite().sum(1).min())), dim=1).indices
-    total, gradients = torch.zeros_like(pictures), 0
+    likely, others = wrong.topk(min(CANDIDATES, int(wrong.isfinite().sum(1).max())), dim=1)
+    none = ~likely.isfinite()  # a picture may have fewer wrong classes than its neighbours
+    total, gradients = torch.zeros_like(pictures), torch.zeros(number, dtype=torch.long)
     first, flat = torch.full((number,), -1), torch.zeros(number, dtype=torch.bool)
-    for _ in range(steps):
+    for step in range(steps):
         x = ((pictures + (1 + OVERSHOOT) * total).clamp(0, 255) / 255).requires_grad_()
         with torch.enable_grad():
             said = victim.network(x).cpu()
             right = said.masked_fill(~victim.away, -float("inf")).amax(1)
             gaps = said.gather(1, others) - right[:, None]
             over = margin(said, victim.away, victim.towards) > 0
-            first[over & (first < 0)] = gradients
+            first[over & (first < 0)] = step
             if over.all():
                 break
             slopes = [torch.autograd.grad(gaps[:, n].sum(), x, retain_graph=True)[0] for n in range(gaps.shape[1])]
-        gradients += len(slopes)
+        gradients += torch.where(over, 0, (~none).sum(1))
         slope = torch.stack(slopes, 1)
         slope = torch.where(grey.view(-1, 1, 1, 1, 1), slope.mean(2, keepdim=True).expand_as(slope), slope)
         size = slope.flatten(2).square().sum(2).sqrt()
-        if gradients == len(slopes):
+        if not step:
             flat = ~(size.isfinite() & (size > 0)).any(1)
-        away = (gaps.detach().abs() + 1e-4) / size
+        away = ((gaps.detach().abs() + 1e-4) / size).masked_fill(none, float("inf"))
         chosen = away.nan_to_num(float("inf"), float("inf")).argmin(1)
         every = torch.arange(number)
         move = (away / size)[every, chosen].view(shape) * slope[every, chosen]
@@ -168,4 +169,4 @@ def deepfool(pictures: Any, victim: Victim, grey: Any, *, steps: int) -> Closest
         best = torch.where(fooled.view(shape), best, now)
         fooled |= fools(now, [victim])
         scale *= GROWTH
-    return Closest(best, fooled, gradients, torch.where(fooled & (first < 0), gradients, first), flat)
+    return Closest(best, fooled, gradients, torch.where(fooled & (first < 0), steps, first), flat)

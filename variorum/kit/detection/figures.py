@@ -18,7 +18,7 @@ from variorum.kit.predicted.pairing import ORIGINAL
 from variorum.kit.predicted.resamples import percent
 from variorum.schemas.annotations import Check
 from variorum.schemas.canonical import Json
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import is_baseline
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
@@ -208,9 +208,9 @@ def _over_domains(
     """
     means: list[Json] = []
     compared: dict[str, Measured] = {}
-    for view in dict.fromkeys(view for name, view in views.items() if name not in BASELINES):
+    for view in dict.fromkeys(view for name, view in views.items() if not is_baseline(name)):
         domains = [
-            name for name in maps if name not in BASELINES and views[name] == view and np.isfinite(maps[name][0])
+            name for name in maps if not is_baseline(name) and views[name] == view and np.isfinite(maps[name][0])
         ]
         if not domains:
             continue

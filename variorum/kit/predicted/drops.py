@@ -15,7 +15,7 @@ from variorum.kit.predicted.pairing import Paired
 from variorum.kit.predicted.resamples import Ratio, Resamples, percent
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.plot import FEWEST
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import is_baseline
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
@@ -90,7 +90,7 @@ TOGETHER: dict[str, tuple[str, ...]] = {"all variants": ("*",)}
 
 def averaged_columns(data: Paired, count: Floats) -> list[int]:
     """The edits, baselines left out, that an average is over: those of `FEWEST` photographs, else all there are."""
-    edits = [column for column, name in enumerate(data.variants) if name not in BASELINES and count[:, column].any()]
+    edits = [column for column, name in enumerate(data.variants) if not is_baseline(name) and count[:, column].any()]
     enough = [column for column in edits if fewest(data, count[:, [column]]) >= FEWEST]
     return enough or edits
 
@@ -167,14 +167,14 @@ def _families(cells: Cells, families: Families) -> Iterator[tuple[str, list[int]
     for name, patterns in families.items():
         names = {column: cells.data.variants[column] for column in cells.held}
         found = [one for one, text in names.items() if text != PLATE and any(fnmatchcase(text, p) for p in patterns)]
-        if any(names[one] not in BASELINES for one in found):
+        if any(not is_baseline(names[one]) for one in found):
             yield name, found
 
 
 def _family(cells: Cells, columns: Sequence[int], results: Results) -> dict[str, Json]:
     """Figures over the photographs that have all variants of a family."""
     data, (mine, n) = cells.data, cells.common(columns)
-    edits = [column for column in columns if data.variants[column] not in BASELINES]
+    edits = [column for column in columns if not is_baseline(data.variants[column])]
     ordered = [column for column in data.order or columns if column in columns]
     found: dict[str, Json] = {"n": n, "edits": [data.variants[column] for column in ordered if column in edits]}
     if n:
@@ -199,7 +199,7 @@ def unpaired(data: Paired, number: int) -> int:
 def calibrations(data: Paired, number: int, seed: int) -> dict[str, Json]:
     """Calibration of a classifier on the `originals` and on the paired `edits`, as far as there are any."""
     there, _ = data.originals(number)
-    counted = np.array([name not in BASELINES for name in data.variants] + [False])
+    counted = np.array([not is_baseline(name) for name in data.variants] + [False])
     sets = {
         "originals": data.original & data.scored[number],
         "edits": data.edits(number, there) & counted[data.variant],

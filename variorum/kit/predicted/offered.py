@@ -14,7 +14,7 @@ import numpy as np
 
 from variorum.kit.predicted.pairing import ORIGINAL, UNSCORED, Photographs, lenders_of, order_of_making, photographs
 from variorum.schemas.rows import Answers, Shown
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import is_baseline
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Asked:
         known = np.zeros(int(owners.root.max(initial=-1)) + 1, bool)
         known[owners.root[original & scored]] = True
         paired = known[owners.root] | ~known.any()
-        edit = scored & ~np.isin(variant, BASELINES) & paired
+        edit = scored & ~np.isin(variant, [name for name in np.unique(variant) if is_baseline(name)]) & paired
         right = scored & table["correct"].astype(bool)
         return cls(model, table, owners, scored, right, original, edit, variant, int(table["outputs"][0]))
 

@@ -9,12 +9,10 @@ import numpy as np
 from variorum.reports.answers import ModelAnswers
 from variorum.reports.page.table import distinct, flags, numbers, texts
 from variorum.schemas.canonical import Json
-from variorum.schemas.sample import BASELINES
+from variorum.schemas.sample import is_baseline
 
 MOST = 12
 """Models that are shown."""
-CONTROLS = frozenset(BASELINES) - {"original"}
-"""Variants that edits are compared with, and that aren't photographs as they were."""
 DIGITS = 3
 """Of a probability."""
 
@@ -44,7 +42,7 @@ def model_columns(
             columns.append(numbers(p, np.round(model.p_label.astype(float), DIGITS).tolist()))
             fact |= {"says": says, "p": p}
         facts.append(fact)
-    controls = [name in CONTROLS for name in variants]
+    controls = [name != "original" and is_baseline(name) for name in variants]
     if facts and any(controls):
         columns.append(flags("baseline", controls))
     notes = [f"{len(shown) - MOST} more evaluated models aren't shown."] if len(shown) > MOST else []
