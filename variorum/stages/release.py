@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from variorum.edition.columns import WITHHELD
-from variorum.edition.editions import current, editions, release_version, resolve, seal, set_current
+from variorum.edition.editions import current, editions, link_data, release_version, resolve, seal, set_current
 from variorum.edition.ledgers import read_ledger
 from variorum.edition.samples import encode_record, read_record
 from variorum.edition.shards import PICTURES, alike, read_shard
@@ -284,6 +284,8 @@ def seal_release(
         }
     )
     released = seal(listed(released), store)
+    if store.local:
+        link_data(manifest, store)  # shards of the same content were written again; its links hold the older files
     set_current(manifest, number, store)
     return released
 

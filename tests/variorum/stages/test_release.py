@@ -66,6 +66,12 @@ def test_untouched_shards_keep_their_names(photos, store):
     assert sorted(a == b for a, b in zip(manifest.rows, made.rows, strict=True)) == [False, True, True]
 
 
+def test_a_shard_that_is_written_again_is_no_second_file(photos, store):
+    released(recipe(photos, drop=1), store)
+    objects, all_files = (list(Path(store.root).glob(found)) for found in ("objects/*.tar", "**/*.tar"))
+    assert len({path.stat().st_ino for path in all_files}) == len(objects)
+
+
 def test_a_release_is_made_once(photos, store):
     what = recipe(photos, drop=1)
     manifest, number, ledger = judged(what, store)
