@@ -116,7 +116,10 @@ def test_noise_is_as_strong_in_the_encoders_normalised_input_as_published():
     ("encoder", "seen"),
     [
         (EfficientNetLiteEncoder(None, EfficientNetLiteOptions(size=224)), lambda image: lite_input(image, 224)),
-        (ClipTower(SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name="x")])), clip_input),
+        (
+            ClipTower(SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name="x")]), 224),
+            lambda image: clip_input(image, 224),
+        ),
     ],
 )
 def test_a_network_sees_the_noise_that_its_encoder_asks_for(encoder, seen):

@@ -92,7 +92,7 @@ def test_another_source_drops_the_fields_of_the_one_before(file):
         ("sed=1", "sed: no such field; there are: dataset, version, seed, "),
         ("name=x", "name: no such field; there are: dataset, version, seed, "),
         ("source.name=image_foldr", "no source named 'image_foldr'; there are: balanced, "),
-        ("generate.0.name=frog", "no generator named 'frog'; there are: attribute_edit, "),
+        ("generate.0.name=frog", "no generator named 'frog'; there are: adversarial_example, "),
         ("version=1", "version: input should be a valid string"),
         ("version=one", "version: value error, must look like 1.2.3"),
         ("seed=-1", "seed: input should be greater than or equal to 0"),
