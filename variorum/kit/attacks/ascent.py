@@ -127,16 +127,20 @@ class Slope:
 
         x = state.detach().requires_grad_()
         with torch.enable_grad():
-            said = victim.network((self._views(x) if self._views else x) / 255).cpu()
+            view = self._views(x) if self._views else x
+            shown = view.detach().requires_grad_()  # what is kept of a pass is dropped after one gradient
+            said = victim.network(shown / 255).cpu()
             gap = margin(said, victim.away, victim.towards)
-            grown = loss(self._kind, said, victim.away, victim.towards)
-            (found,) = torch.autograd.grad(grown.sum(), x, retain_graph=True)
+            (found,) = torch.autograd.grad(loss(self._kind, said, victim.away, victim.towards).sum(), shown)
             fine = useful(found)
             self.gradients += 1
             if self._kind != "margin" and not fine.all():
-                (other,) = torch.autograd.grad(gap.sum(), x)
+                again = margin(victim.network(shown / 255).cpu(), victim.away, victim.towards)
+                (other,) = torch.autograd.grad(again.sum(), shown)
                 found = torch.where(fine[:, None, None, None], found, other)
                 self.gradients += ~fine
+            if self._views:
+                (found,) = torch.autograd.grad(view, x, found)
         return found.nan_to_num(0, 0, 0), gap.detach()
 
 
