@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,10 @@ def edition_rows(manifest: Manifest, store: Store, columns: Sequence[str] = COLU
 
 
 def variants(manifest: Manifest) -> list[str]:
-    """The edition's variants in the order in which they were made, except those without a picture."""
+    """The edition's variants as they were made, except those without a picture; `fog_5` comes before `fog_10`."""
     statuses = {name: {key.partition(":")[0] for key in counts} for name, counts in manifest.counts.items()}
-    return [name for name, found in statuses.items() if found & {"accepted", "quarantined"}]
+    shown = [name for name, found in statuses.items() if found & {"accepted", "quarantined"}]
+    alike = {name: re.fullmatch(r"(.+?)_(\d{1,9})|(.+)", name, re.DOTALL) for name in shown}
+    stems = {name: (found[1] or found[3], int(found[2] or -1)) for name, found in alike.items() if found}
+    first = {stem: place for place, (stem, _) in reversed([*enumerate(stems.values())])}
+    return sorted(shown, key=lambda name: (first[stems[name][0]], stems[name][1]))

@@ -12,7 +12,8 @@ from variorum.pipeline import Job, build
 from variorum.reports.boxes import COLOURS
 from variorum.reports.contact_sheet import FEWER, LINE, MOST_VARIANTS, MUTED, PAPER, contact_sheet, shown_variants
 from variorum.reports.funnel import funnel, plot
-from variorum.reports.rows import edition_rows
+from variorum.reports.rows import edition_rows, variants
+from variorum.schemas.manifest import Manifest
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.recipe import Recipe
 
@@ -218,3 +219,9 @@ def test_of_many_variants_one_of_each_kind_has_a_column():
     few = many[:MOST_VARIANTS]
     assert shown_variants(few) == few
     assert len(shown_variants([f"{number}x" for number in range(99)])) == MOST_VARIANTS
+
+
+def test_variants_are_in_the_order_of_their_numbers():
+    made = ["original", "fog_10", "fog_5", "snow", "fog", "a_1.5"]
+    counts = {name: {"accepted": 1} for name in made} | {"rain_1": {"ineligible:small": 2}}
+    assert variants(Manifest.model_construct(counts=counts)) == ["original", "fog", "fog_5", "fog_10", "snow", "a_1.5"]
