@@ -13,8 +13,8 @@ from variorum.reports.boxes import COLOURS
 from variorum.reports.contact_sheet import FEWER, LINE, MOST_VARIANTS, MUTED, PAPER, contact_sheet, shown_variants
 from variorum.reports.funnel import funnel, plot
 from variorum.reports.rows import edition_rows, variants
-from variorum.schemas.manifest import Manifest
 from variorum.schemas.errors import CorruptShard
+from variorum.schemas.manifest import Manifest
 from variorum.schemas.recipe import Recipe
 
 CELL, GAP, TOP, LEFT, BETWEEN = 40, 4, 44, 128, 10
