@@ -53,6 +53,8 @@ class Subject:
         aims: what each model should no longer answer, by alias; no output at all if it doesn't know the label.
         target: id of the class that is aimed at; `""` for none.
         why_not: why no attack can aim at a class, as reason and detail; None if one can.
+        lent: pictures that it is made to resemble, for generators that do so.
+        targets: ids of their classes, which the record of a control has too.
         made: its pictures so far.
     """
 
@@ -62,6 +64,8 @@ class Subject:
     aims: dict[str, Aim] = field(default_factory=dict)
     target: str = ""
     why_not: tuple[str, str] | None = None
+    lent: list[Any] = field(default_factory=list)
+    targets: list[Json] = field(default_factory=list)
     made: list[Sample | Failure] = field(default_factory=list)
 
     def problem(self, own: Sequence[Opponent]) -> tuple[str, str, dict[str, Gate]] | None:
@@ -111,7 +115,8 @@ class Subject:
         said = {one.alias: one.answers([image])[0] for one in models}
         change = budget.norms(self.framed.image, image)
         checks = {"changed": gates.at_least(change.l0, 1)}
-        self.add(image, models, said, _measured(change), variant=variant, requested=requested, gates=checks,
+        aimed: dict[str, Json] = {"targets": self.targets} if self.targets else {}
+        self.add(image, models, said, {**measured(change), **aimed}, variant=variant, requested=requested, gates=checks,
                  purpose=variant)  # fmt: skip
 
 
@@ -122,6 +127,7 @@ class AdversarialExample(Generator):
     pictures that all attacked models are right about are attacked. Objects and the mask stay.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 
@@ -150,9 +156,9 @@ class AdversarialExample(Generator):
 
     @model_validator(mode="after")
     def _apart(self) -> AdversarialExample:
-        if not self.attacks:
+        names = self._attacked()
+        if not names:
             raise ValueError("attacks must name one or more, each with a kind")
-        names = [attack.variant for attack in self.attacks]
         minimal = [f"control_{attack.variant}" for attack in self.attacks if attack.epsilon is None]
         made = ["original", *(name for name, _ in self._controls()), *names, *minimal]
         if twice := next((name for name in made if made.count(name) > 1), ""):
@@ -163,6 +169,10 @@ class AdversarialExample(Generator):
             if len(self.sources(attack)) > 1 and attack.kind in ("deepfool", "square"):
                 raise ValueError(f"{attack.kind} attacks one model; give it adversaries of its own, with one name")
         return self
+
+    def _attacked(self) -> list[str]:
+        """Variants of attacked pictures."""
+        return [attack.variant for attack in self.attacks]
 
     def sources(self, attack: Perturbation) -> tuple[str, ...]:
         """The models that an attack follows."""
@@ -224,12 +234,17 @@ class AdversarialExample(Generator):
             if usable and not models:
                 models.extend(self._models(usable[0].framed.image, ctx))
             self._look(usable, models)
-            for attack in self.attacks if usable else ():
-                self._attack(attack, usable, models)
+            if usable:
+                self._attack_all(usable, models)
             return [one.made if isinstance(one, Subject) else one for one in subjects]
 
         for _, made in in_windows(samples, make, batch=self.batch, name=self.component_name(), at_once=1):
             yield from made
+
+    def _attack_all(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
+        """Add the attacked pictures of each subject."""
+        for attack in self.attacks:
+            self._attack(attack, subjects, models)
 
     def _models(self, image: Pixels, ctx: Context) -> Iterator[Opponent]:
         """The attacked models, with how their outputs are read."""
@@ -248,12 +263,20 @@ class AdversarialExample(Generator):
             return Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
         except Unusable as error:
             wanted: list[tuple[str, dict[str, Json]]] = [("original", {"frame": self.frame}), *self._controls()]
-            wanted += [(one.variant, self._wanted(one, "")) for one in self.attacks]
+            wanted += self._all_wanted()
             return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in wanted]
+
+    def _all_wanted(self) -> list[tuple[str, dict[str, Json]]]:
+        """Variant and request of the attacked pictures, without targets."""
+        return [(one.variant, self._wanted(one, "")) for one in self.attacks]
+
+    def _levels(self) -> set[int]:
+        """The budgets, which the controls have too."""
+        return {one.epsilon for one in self.attacks if one.epsilon is not None}
 
     def _controls(self) -> list[tuple[str, dict[str, Json]]]:
         """Variant and request of the controls with random signs, one for each budget."""
-        levels = sorted({one.epsilon for one in self.attacks if one.epsilon is not None})
+        levels = sorted(self._levels())
         names = ["control"] if len(levels) == 1 else [f"control_{level}" for level in levels]
         return [
             (name, {"attack": "control", "epsilon": level, "frame": self.frame})
@@ -372,7 +395,7 @@ class AdversarialExample(Generator):
             "steps_to_success": outcome.first if outcome.first >= 0 and gap > 0 else None,
             "margin": round(gap, 6),
         }
-        subject.add(outcome.image, models, said, {**_measured(change), **cost}, variant=attack.variant,
+        subject.add(outcome.image, models, said, {**measured(change), **cost}, variant=attack.variant,
                     requested=asked, gates=checks, purpose=attack.variant)  # fmt: skip
         if attack.epsilon is None and change.squares:
             variant, where = f"control_{attack.variant}", seen(own, *before.shape[:2])
@@ -389,5 +412,6 @@ def _first(said: Singles) -> Bools:
     return np.asarray(np.arange(len(said)) == said.argmax(), bool)
 
 
-def _measured(change: budget.Norms) -> dict[str, Json]:
+def measured(change: budget.Norms) -> dict[str, Json]:
+    """How far a picture has moved, for its record."""
     return {"linf": change.linf, "l2": round(change.l2, 6), "l0": change.l0}

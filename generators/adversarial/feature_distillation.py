@@ -1,0 +1,298 @@
+"""Non-robust features: photographs that a hidden layer of one network takes for photographs of another class.
+
+After DVERGE (Yang et al., NeurIPS 2020, arXiv 2009.14720): a photograph is changed within a budget, until what a layer
+gives for it, before the activation function, comes near to what it gives for a photograph of another class. To people
+it still shows the first class. Whether other networks see the second tells how many such features they share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject, measured
+from variorum.generators.adversarial.perturbations import Opponent, Perturbation
+from variorum.kit.attacks import ascent, budget
+from variorum.kit.corrupt.frames import Unusable, framed
+from variorum.kit.gates import gates
+from variorum.kit.pictures.pool import Lenders, may_lend
+from variorum.models.device import float32, one_thread
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Use
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+from variorum.schemas.sample import Lender
+
+if TYPE_CHECKING:
+    from variorum.arrays import Pixels
+    from variorum.models.roles import Adversary
+
+TRIED = 24
+"""Pictures that may be one's target, for each target that is wanted; no picture is the target of more."""
+CLOSER = 0.5
+"""Of the distance between features, what may be left where failures aren't kept."""
+
+
+class Target(NamedTuple):
+    """A photograph of another class.
+
+    Attributes:
+        image: in its frame.
+        id: of the sample.
+        label: id of its first class.
+        made_of: itself, with what it is made of.
+    """
+
+    image: Pixels
+    id: str
+    label: str
+    made_of: tuple[Lender, ...]
+
+
+class Distilled(NamedTuple):
+    """A picture with the features of another.
+
+    Attributes:
+        image: `[H, W, 3]` uint8.
+        before: L2 distance between the features of the original and of the target.
+        after: the same for the stored picture.
+        flat: a gradient is not finite, or the first is zero, so there is no such picture.
+    """
+
+    image: Pixels
+    before: float
+    after: float
+    flat: bool
+
+
+class FeatureDistillation(AdversarialExample):
+    """The `original` in its frame, a `control` with random signs, and one picture `nrf_<alias>` for each adversary.
+
+    Only photographs that all adversaries are right about are used, and as targets only such of another class and
+    another photograph. Which they are depends on the seed and on ids, not on the order of the source.
+    """
+
+    revision: ClassVar[int] = 1
+
+    attacks: tuple[Perturbation, ...] = ()
+    """Attacks that stand beside, such as `mi_fgsm` on all adversaries together; as of `adversarial_example`."""
+    adversaries: tuple[str, ...] = Field(default=("adversary", "adversary_small"), min_length=1, max_length=8)
+    """Models whose features are followed, each by itself: aliases, or names of a user's own networks."""
+    epsilon: int = Field(default=18, ge=1, le=64)
+    """Most that a value may change, in grey levels of 255."""
+    steps: int = Field(default=10, ge=1, le=1000)
+    """Steps along the sign of the gradient."""
+    step: float = Field(default=2.0, gt=0, le=64)
+    """Length of a step, in grey levels."""
+    momentum: float = Field(default=1.0, ge=0, le=1)
+    """What is kept of the direction so far."""
+    layers: tuple[str, ...] = ()
+    """Names of layers with weights; by default all but the last. Each photograph gets one of them by its seed, at the
+    same depth in each adversary."""
+    targets: int = Field(default=1, ge=1, le=10)
+    """Photographs that each is made to resemble, one by one."""
+    keep_failures: bool = True
+    """Whether a picture is accepted if more than half of the distance to the target's features is left."""
+
+    @model_validator(mode="after")
+    def _at_pictures(self) -> FeatureDistillation:
+        if self.target:
+            raise ValueError("features are those of photographs, so there is no target class; see targets")
+        return self
+
+    def _attacked(self) -> list[str]:
+        return [*map(variant_of, self.adversaries), *super()._attacked()]
+
+    def _levels(self) -> set[int]:
+        return {self.epsilon, *super()._levels()}
+
+    def _all_wanted(self) -> list[tuple[str, dict[str, Json]]]:
+        every = [(alias, number) for alias in self.adversaries for number in range(self.targets)]
+        return [*((variant_of(alias), self._asked(alias, number)) for alias, number in every), *super()._all_wanted()]
+
+    def _asked(self, alias: str, number: int, target: Target | None = None) -> dict[str, Json]:
+        """What is asked for."""
+        asked: dict[str, Json] = {"attack": "nrf", "epsilon": self.epsilon, "steps": self.steps, "step": self.step}
+        asked |= {"momentum": self.momentum, "sources": [alias], "frame": self.frame, "number": number}
+        asked |= {} if self.keep_failures else {"keep_failures": False}
+        return asked | ({"target": target.label, "target_id": target.id} if target else {})
+
+    def uses(self) -> list[Use]:
+        """Return the attacked models. Which pictures are accepted depends on them."""
+        own = [Use(alias, "adversary", decides=True, batch=self.batch) for alias in self.adversaries]
+        return [*own, *(one for one in super().uses() if one.alias not in self.adversaries)]
+
+    def check(self, ctx: Context) -> None:
+        """Raise RecipeError if a model can't be attacked so, or has none of the layers."""
+        super().check(ctx)
+        for use in self.uses() if self.layers else ():
+            if use.alias in self.adversaries:
+                self._layers(self._opponent(use, ctx))
+
+    def _layers(self, model: Opponent) -> list[str]:
+        """The layers that may be drawn, in the network's order. Raises RecipeError if there are none."""
+        assert model.network is not None
+        there = model.network.hidden(self.frame, self.frame)
+        found = [name for name in there if not self.layers or name in self.layers]
+        if not found:
+            some = ", ".join(there[:5]) or "none"
+            raise RecipeError(
+                f"{self.component_name()}.layers: {cut(model.alias)!r} has no hidden layer "
+                f"{cut(', '.join(self.layers)) or 'with weights'}; it has {len(there)}: {some}"
+                f"{', …' if len(there) > 5 else ''}"
+            )
+        return found
+
+    def _aim(self, subject: Subject, models: Sequence[Opponent]) -> None:
+        """Choose targets too, of a photograph that the adversaries are right about."""
+        super()._aim(subject, models)
+        own = self._own(models)
+        if not subject.problem(own):
+            subject.lent = self._drawn(subject, own)
+            subject.targets = [one.label for one in subject.lent]
+
+    def _own(self, models: Sequence[Opponent]) -> list[Opponent]:
+        return [one for alias in self.adversaries for one in models if one.alias == alias]
+
+    def _drawn(self, subject: Subject, own: Sequence[Opponent]) -> list[Target]:
+        """As many targets as are wanted, or as there are."""
+        of, found = subject.of, list[Target]()
+        pool = Lenders(of.ctx, TRIED * self.targets, by_id=True)
+        for position, labels in pool.to(of.sample, of.rng("targets")):
+            if len(found) == self.targets:
+                break
+            other = None if set(labels) & set(of.sample.labels) else pool.read(position)
+            if other is None or not other.labels or not may_lend(other.lent(), of.sample):
+                continue
+            try:
+                image = framed(other, self.frame, larger=1.0, least=SMALLEST).image
+            except Unusable:
+                continue
+            if all(_another(image, other.labels[0], model, subject) for model in own):
+                found.append(Target(image, other.id, other.labels[0], other.lent()))
+        return found
+
+    def _attack_all(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
+        """Add the pictures with the features of others, then those of the attacks beside them."""
+        for model in self._own(models):
+            layers = self._layers(model)
+            for subject in subjects:
+                self._distil(model, layers, subject, models)
+        super()._attack_all(subjects, models)
+
+    def _distil(self, model: Opponent, layers: Sequence[str], subject: Subject, models: Sequence[Opponent]) -> None:
+        """Add a picture for each target, or why there is none."""
+        of, variant = subject.of, variant_of(model.alias)
+        problem = subject.problem(self._own(models))
+        for number in range(self.targets):
+            target = subject.lent[number] if number < len(subject.lent) else None
+            asked = self._asked(model.alias, number, target)
+            if problem or target is None:
+                why = f"none of up to {TRIED * self.targets} photographs is of another class that all adversaries see"
+                reason, detail, checks = problem or ("no_target", why, {})
+                subject.made.append(of.skipped(reason, detail, variant=variant, requested=asked, gates=checks))
+                continue
+            layer = layers[int(of.rng(f"layer_{number}").random() * len(layers))]
+            assert model.network is not None
+            found = distilled(model.network, subject.framed.image, target.image, layer, epsilon=self.epsilon,
+                              steps=self.steps, step=self.step, momentum=self.momentum)  # fmt: skip
+            if found.flat:
+                detail = f"the gradient of {cut(layer)} is zero or not finite"
+                failure = of.skipped("no_gradient", detail, variant=variant, requested=asked, status="failed")
+                subject.made.append(failure)
+                continue
+            self._add_distilled(found, layer, target, subject, models, variant=variant, requested=asked)
+
+    def _add_distilled(
+        self,
+        found: Distilled,
+        layer: str,
+        target: Target,
+        subject: Subject,
+        models: Sequence[Opponent],
+        *,
+        variant: str,
+        requested: dict[str, Json],
+    ) -> None:
+        change, ratio = budget.norms(subject.framed.image, found.image), found.after / found.before
+        said = {one.alias: one.answers([found.image])[0] for one in models}
+        p_target: dict[str, Json] = {
+            one.alias: round(float(said[one.alias][one.outputs([target.label])].sum()), 6) for one in models
+        }
+        achieved: dict[str, Json] = {**measured(change), "gradients": self.steps, "layer": layer, "p_target": p_target}
+        achieved |= {"distance_before": round(found.before, 6), "distance_after": round(found.after, 6)}
+        checks = {
+            "budget": gates.at_most(change.linf, self.epsilon),
+            "changed": gates.at_least(change.l0, 1),
+            "ratio": gates.recorded(ratio) if self.keep_failures else gates.at_most(ratio, CLOSER),
+        }
+        subject.add(found.image, models, said, achieved, variant=variant, requested=requested, gates=checks,
+                    made_of=target.made_of, purpose=f"layer_{requested['number']}")  # fmt: skip
+
+
+def variant_of(alias: str) -> str:
+    """The variant of pictures with features of a model."""
+    return f"nrf_{re.sub(r'[^a-z0-9_.]+', '_', alias.lower())[-40:]}"
+
+
+def _another(image: Pixels, label: str, model: Opponent, subject: Subject) -> bool:
+    """Whether a model takes a picture for its label, and that for another class than the subject's."""
+    own = model.outputs([label])
+    return bool(own[model.answers([image])[0].argmax()]) and not (own & subject.aims[model.alias].away).any()
+
+
+def distilled(
+    network: Adversary,
+    image: Pixels,
+    target: Pixels,
+    layer: str,
+    *,
+    epsilon: int,
+    steps: int,
+    step: float,
+    momentum: float,
+) -> Distilled:
+    """Change a picture so that a layer gives for it what it gives for another; it starts at the picture itself.
+
+    Args:
+        network: with the layer.
+        image: RGB `[H, W, 3]` uint8.
+        target: the other, of the same size.
+        layer: its name.
+        epsilon: most that a value may change, in grey levels.
+        steps: along the sign of the gradient.
+        step: length of one, in grey levels.
+        momentum: what is kept of the direction so far.
+
+    Raises:
+        ValueError: both pictures are the same.
+    """
+    import torch
+
+    if np.array_equal(image, target):
+        raise ValueError("a picture can't be its own target")
+    here, there = (torch.from_numpy(one.transpose(2, 0, 1)[None].astype(np.float32)) for one in (image, target))
+    grey, flat = budget.is_grey(image), list[bool]()
+
+    def far(state: Any) -> Any:
+        return (network.features(state / 255, layer) - wanted).square().sum()
+
+    def slope(state: Any) -> Any:
+        x = state.detach().requires_grad_()
+        with torch.enable_grad():
+            (found,) = torch.autograd.grad(-far(x), x)
+        flat.append(not bool(found.isfinite().all() and (len(flat) or found.any())))
+        return (found.mean(1, keepdim=True) if grey else found).nan_to_num(0, 0, 0)
+
+    with one_thread(), float32(), torch.no_grad():
+        wanted = network.features(there / 255, layer)
+        low, high = (here - epsilon).clamp_min(0), (here + epsilon).clamp_max(255)
+        end = ascent.climb(here, low, high, slope, steps=steps, step=step, momentum=momentum)
+        stored = budget.inside(image, end[0].expand_as(here[0]).numpy().transpose(1, 2, 0), epsilon)
+        after = torch.from_numpy(stored.transpose(2, 0, 1)[None].astype(np.float32))
+        before_and_after = [float(far(one).sqrt()) for one in (here, after)]
+    return Distilled(stored, *before_and_after, any(flat))
