@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TRIED = 24
 """Pictures that may be one's target, for each target that is wanted; no picture is the target of more."""
 CLOSER = 0.5
-"""Of the distance between features, what may be left where failures aren't kept."""
+"""Of the squared distance between features, what may be left where failures aren't kept."""
 
 
 class Target(NamedTuple):
@@ -58,7 +58,7 @@ class Distilled(NamedTuple):
 
     Attributes:
         image: `[H, W, 3]` uint8.
-        before: L2 distance between the features of the original and of the target.
+        before: squared L2 distance between the features of the original and of the target.
         after: the same for the stored picture.
         flat: a gradient is not finite, or the first is zero, so there is no such picture.
     """
@@ -96,7 +96,8 @@ class FeatureDistillation(AdversarialExample):
     targets: int = Field(default=1, ge=1, le=10)
     """Photographs that each is made to resemble, one by one."""
     keep_failures: bool = True
-    """Whether a picture is accepted if more than half of the distance to the target's features is left."""
+    """Whether a picture is accepted of whose squared distance to the target's features more than half is left. It holds
+    for `attacks` too: whether pictures are accepted that don't fool all attacked models."""
 
     @model_validator(mode="after")
     def _at_pictures(self) -> FeatureDistillation:
@@ -294,5 +295,5 @@ def distilled(
         end = ascent.climb(here, low, high, slope, steps=steps, step=step, momentum=momentum)
         stored = budget.inside(image, end[0].expand_as(here[0]).numpy().transpose(1, 2, 0), epsilon)
         after = torch.from_numpy(stored.transpose(2, 0, 1)[None].astype(np.float32))
-        before_and_after = [float(far(one).sqrt()) for one in (here, after)]
+        before_and_after = [float(far(one)) for one in (here, after)]
     return Distilled(stored, *before_and_after, any(flat))

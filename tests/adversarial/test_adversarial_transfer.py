@@ -61,6 +61,8 @@ def row(photograph, variant, model, right):
         "steps_to_success": float("nan"),
         "white_box": model == "victim" and kind not in ("", "control"),
         "hit": False,
+        "p_target": float("nan"),
+        "target_loss": float("nan"),
         "said": "",
         "requested": json.dumps({"attack": kind, "epsilon": ATTACKS[variant]} if kind else {"frame": 28}),
     }
