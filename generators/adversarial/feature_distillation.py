@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject, measured
-from variorum.generators.adversarial.perturbations import Opponent, Perturbation
+from variorum.generators.adversarial.perturbations import Perturbation
 from variorum.kit.attacks import ascent, budget
+from variorum.kit.attacks.opponents import Opponent
 from variorum.kit.corrupt.frames import Unusable, framed
 from variorum.kit.gates import gates
 from variorum.kit.pictures.pool import Lenders, may_lend
