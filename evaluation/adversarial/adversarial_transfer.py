@@ -134,8 +134,8 @@ class AdversarialTransfer(OfFamilies):
         `control` are its accuracy on the same photographs. These are the photographs that have all those pictures; of
         an attacked model, all that have a label, as those that it is wrong about weren't attacked. `attacks` has what
         each attack cost. `followed` are the variants that were made to fool a model, and `attacked` says it of one.
-        `not_attacked` are models under `white_box` that no picture was made to fool. `chosen` are attacks of which only successes are
-        there, so they have no `robust`.
+        `not_attacked` are models under `white_box` that no picture was made to fool. `chosen` are attacks of which only
+        successes are there, so they have no `robust`.
 
         Where pictures aim at a class, `aims` has by classifier and variant `target_loss` in nats and `p_target`, over
         all pictures with a target that the classifier knows; intervals are wider where photographs share a target.
@@ -360,7 +360,7 @@ def _of_model(
         if signs and (both := counted & cells[signs[0]][0]).any():
             figure["control"] = results.told(*_column(both & cells[signs[0]][1], both))
         robust[str(epsilon)] = figure
-    return {"attacked": bool(followed), "followed": sorted(followed), "n": int(scored.sum()), "variants": found, "robust": robust}
+    return {"followed": sorted(followed), "n": int(scored.sum()), "variants": found, "robust": robust}
 
 
 def _followed(table: Table) -> dict[str, frozenset[str]]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject, measured
+from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject
 from variorum.generators.adversarial.perturbations import Perturbation
 from variorum.kit.attacks import ascent, budget
-from variorum.kit.attacks.opponents import Opponent
+from variorum.kit.attacks.opponents import Opponent, opponent
 from variorum.kit.corrupt.frames import Unusable, framed
 from variorum.kit.gates import gates
 from variorum.kit.pictures.pool import Lenders, may_lend
@@ -131,9 +131,8 @@ class FeatureDistillation(AdversarialExample):
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if a model can't be attacked so, or has none of the layers."""
         super().check(ctx)
-        for use in self.uses() if self.layers else ():
-            if use.alias in self.adversaries:
-                self._layers(self._opponent(use, ctx))
+        for alias in self.adversaries if self.layers else ():
+            self._layers(opponent(alias, ctx, f"{self.component_name()}.adversaries", gradients=True))
 
     def _layers(self, model: Opponent) -> list[str]:
         """The layers that may be drawn, in the network's order. Raises RecipeError if there are none."""
@@ -225,7 +224,12 @@ class FeatureDistillation(AdversarialExample):
         p_target: dict[str, Json] = {
             one.alias: round(float(said[one.alias][one.outputs([target.label])].sum()), 6) for one in models
         }
-        achieved: dict[str, Json] = {**measured(change), "gradients": self.steps, "layer": layer, "p_target": p_target}
+        achieved: dict[str, Json] = {
+            **budget.measured(change),
+            "gradients": self.steps,
+            "layer": layer,
+            "p_target": p_target,
+        }
         achieved |= {"distance_before": round(found.before, 6), "distance_after": round(found.after, 6)}
         checks = {
             "budget": gates.at_most(change.linf, self.epsilon),

@@ -30,7 +30,7 @@ SIDE = 28
 class Pictures(Source):
     """Parts of three photographs, in an order; each counts as a photograph of its own, unless all are `copies`."""
 
-    order: tuple[int, ...] = tuple(range(33))
+    order: tuple[int, ...] = tuple(range(36))
     copies: bool = False
 
     @property
@@ -65,7 +65,7 @@ def crops(number, seed):
 
 @cache
 def parts(copies):
-    images, labels = crops(11, 1)
+    images, labels = crops(12, 1)
     names = ["one" if copies else f"p{n}" for n in range(len(images))]
     return [
         Sample(source_id("test", str(n)), image, (PHOTOGRAPHS[label],), photograph=name, digital_source_type=CAPTURED)
@@ -73,14 +73,14 @@ def parts(copies):
     ]
 
 
-def trained(seed):
+def trained(seed, size, stride):
     """A small network that tells parts of the three photographs apart."""
     from torch import nn
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         made = nn.Sequential(
-            nn.Conv2d(3, 12, 5, stride=2), nn.ReLU(inplace=True), nn.Conv2d(12, 16, 3, stride=2), nn.ReLU(inplace=True),
+            nn.Conv2d(3, 12, size, stride=stride), nn.ReLU(inplace=True), nn.Conv2d(12, 16, 3), nn.ReLU(inplace=True),
             nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(144, 3),
         )  # fmt: skip
     images, labels = crops(40, 0)
@@ -109,7 +109,7 @@ class Dead(torch.nn.Module):
 @pytest.fixture(scope="module")
 def ctx():
     """The networks `first` and `second`, and `dead`, of which a layer gives nothing."""
-    networks = dict(zip(BOTH, map(trained, (1, 2)), strict=True))
+    networks = {"first": trained(1, 5, 2), "second": trained(2, 8, 4)}
     networks["dead"] = Dead(networks["first"]).eval()
     given = {
         name: from_function(made, name=name, classes=PHOTOGRAPHS, revision="1", preprocess="none")
@@ -183,9 +183,11 @@ def test_a_network_sees_its_own_features_more_than_those_of_another(ctx, made):
         name: {variant: one["target_loss"]["value"] for variant, one in of.items()}
         for name, of in figures["aims"].items()
     }
-    for own, other in (BOTH, BOTH[::-1]):
-        assert loss[own][f"nrf_{own}"] < loss[other][f"nrf_{own}"]
-        assert loss[own][f"nrf_{own}"] < loss[own]["control"]
+    own, crossed = (
+        sum(loss[one][f"nrf_{other}"] for one, other in zip(BOTH, names, strict=True)) for names in (BOTH, BOTH[::-1])
+    )
+    assert own < crossed - 0.2
+    assert all(loss[name][f"nrf_{name}"] < loss[name]["control"] - 1 for name in BOTH)
     by_hand = [
         -np.log(max(row["p_target"], 1e-30))
         for row in rows
