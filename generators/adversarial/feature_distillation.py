@@ -224,13 +224,9 @@ class FeatureDistillation(AdversarialExample):
         p_target: dict[str, Json] = {
             one.alias: round(float(said[one.alias][one.outputs([target.label])].sum()), 6) for one in models
         }
-        achieved: dict[str, Json] = {
-            **budget.measured(change),
-            "gradients": self.steps,
-            "layer": layer,
-            "p_target": p_target,
-        }
-        achieved |= {"distance_before": round(found.before, 6), "distance_after": round(found.after, 6)}
+        achieved: dict[str, Json] = {**budget.measured(change), "gradients": self.steps, "layer": layer}
+        achieved |= {"p_target": p_target, "distance_before": round(found.before, 6)}
+        achieved |= {"distance_after": round(found.after, 6)}
         checks = {
             "budget": gates.at_most(change.linf, self.epsilon),
             "changed": gates.at_least(change.l0, 1),
