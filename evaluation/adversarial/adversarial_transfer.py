@@ -88,7 +88,8 @@ class AdversarialTransfer(OfFamilies):
     }
 
     white_box: tuple[str, ...] = ("classifier_gate",)
-    """Classifiers with the weights of attacked models. They may have decided what was accepted, and are shown apart."""
+    """Classifiers with the weights of attacked models. They may have decided what was accepted, and are shown
+    apart for the attacks that followed them."""
 
     def uses(self) -> list[Use]:
         """Return the classifiers; those that were attacked only describe the pictures."""
@@ -133,7 +134,7 @@ class AdversarialTransfer(OfFamilies):
         photographs on which it is right on the original and on all attacked pictures with at most that ε; `clean` and
         `control` are its accuracy on the same photographs. These are the photographs that have all those pictures; of
         an attacked model, all that have a label, as those that it is wrong about weren't attacked. `attacks` has what
-        each attack cost. `followed` are the variants that were made to fool a model, and `attacked` says it of one.
+        each attack cost. `followed` are the variants that were made to fool a model.
         `not_attacked` are models under `white_box` that no picture was made to fool. `chosen` are attacks of which only
         successes are there, so they have no `robust`.
 
@@ -326,7 +327,6 @@ def _of_model(
             continue
         figure: dict[str, Json] = {
             "n": int(asked.sum()),
-            "attacked": name in followed,
             "fooled": results.told(*_column(asked & ~right, asked)),
         }
         control = control_of[name]

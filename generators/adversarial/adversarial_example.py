@@ -66,8 +66,8 @@ class Subject:
     targets: list[Json] = field(default_factory=list)
     made: list[Sample | Failure] = field(default_factory=list)
 
-    def problem(self, own: Sequence[Opponent]) -> tuple[str, str, dict[str, Gate]] | None:
-        """Why it can't be attacked: a reason, a sentence, and the check that it failed."""
+    def problem(self, own: Sequence[Opponent], *, aiming: bool = True) -> tuple[str, str, dict[str, Gate]] | None:
+        """Why it can't be attacked, or when `aiming` not at a class: reason, sentence, and the check that it failed."""
         for model in own:
             right, said = self.aims[model.alias].away, self.said[model.alias]
             if not right.any():
@@ -82,7 +82,7 @@ class Subject:
                     detail,
                     {"source_right": gates.gate(Aim(right).margin(said), False, "< 0")},
                 )
-        return (*self.why_not, {}) if self.why_not else None
+        return (*self.why_not, {}) if self.why_not and aiming else None
 
     def add(
         self,

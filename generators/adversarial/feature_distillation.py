@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject
 from variorum.generators.adversarial.perturbations import Perturbation
@@ -80,7 +80,8 @@ class FeatureDistillation(AdversarialExample):
     revision: ClassVar[int] = 1
 
     attacks: tuple[Perturbation, ...] = ()
-    """Attacks that stand beside, such as `mi_fgsm` on all adversaries together; as of `adversarial_example`."""
+    """Attacks that stand beside, such as `mi_fgsm` on all adversaries together; as of `adversarial_example`. They alone
+    aim at a `target`."""
     adversaries: tuple[str, ...] = Field(default=("adversary", "adversary_small"), min_length=1, max_length=8)
     """Models whose features are followed, each by itself: aliases, or names of a user's own networks."""
     epsilon: int = Field(default=18, ge=1, le=64)
@@ -99,12 +100,6 @@ class FeatureDistillation(AdversarialExample):
     keep_failures: bool = True
     """Whether a picture is accepted of whose squared distance to the target's features more than half is left. It holds
     for `attacks` too: whether pictures are accepted that don't fool all attacked models."""
-
-    @model_validator(mode="after")
-    def _at_pictures(self) -> FeatureDistillation:
-        if self.target:
-            raise ValueError("features are those of photographs, so there is no target class; see targets")
-        return self
 
     def _attacked(self) -> list[str]:
         return [*map(variant_of, self.adversaries), *super()._attacked()]
@@ -152,7 +147,7 @@ class FeatureDistillation(AdversarialExample):
         """Choose targets too, of a photograph that the adversaries are right about."""
         super()._aim(subject, models)
         own = self._own(models)
-        if not subject.problem(own):
+        if not subject.problem(own, aiming=False):
             subject.lent = self._drawn(subject, own)
             subject.targets = [one.label for one in subject.lent]
 
@@ -188,7 +183,7 @@ class FeatureDistillation(AdversarialExample):
     def _distil(self, model: Opponent, layers: Sequence[str], subject: Subject, models: Sequence[Opponent]) -> None:
         """Add a picture for each target, or why there is none."""
         of, variant = subject.of, variant_of(model.alias)
-        problem = subject.problem(self._own(models))
+        problem = subject.problem(self._own(models), aiming=False)
         for number in range(self.targets):
             target = subject.lent[number] if number < len(subject.lent) else None
             asked = self._asked(model.alias, number, target)
@@ -237,8 +232,8 @@ class FeatureDistillation(AdversarialExample):
 
 
 def variant_of(alias: str) -> str:
-    """The variant of pictures with features of a model."""
-    return f"nrf_{re.sub(r'[^a-z0-9_.]+', '_', alias.lower())[-40:]}"
+    """The variant of pictures with features of a model: its alias, without folders."""
+    return f"nrf_{re.sub(r'[^a-z0-9_.]+', '_', alias.rpartition('/')[2].lower())}"
 
 
 def _another(image: Pixels, label: str, model: Opponent, subject: Subject) -> bool:

@@ -193,7 +193,7 @@ def test_survivors_give_no_accuracy(transfer):
     assert figures["chosen"] == ["fgsm_4", "pgd_8"]
     assert figures["classifiers"]["judge"]["robust"] == {}
     shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
-    assert "Of fgsm_4, pgd_8 only pictures that fool" in shown
+    assert "Of fgsm_4, pgd_8 only successes are here" in shown
     assert {one.why_not for one in transfer.rows(survivors, CTX) if one.figure == "withstood"} == {
         "the edition has only pictures that fool the attacked models"
     }
