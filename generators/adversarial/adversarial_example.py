@@ -51,8 +51,7 @@ class Subject:
         aims: what each model should no longer answer, by alias; no output at all if it doesn't know the label.
         target: id of the class that is aimed at; `""` for none.
         why_not: why no attack can aim at a class, as reason and detail; None if one can.
-        lent: pictures that it is made to resemble, for generators that do so.
-        targets: ids of their classes, which the record of a control has too.
+        lent: pictures that it is made to resemble, in their frames; the record of a control has their classes too.
         made: its pictures so far.
     """
 
@@ -62,8 +61,7 @@ class Subject:
     aims: dict[str, Aim] = field(default_factory=dict)
     target: str = ""
     why_not: tuple[str, str] | None = None
-    lent: list[Any] = field(default_factory=list)
-    targets: list[Json] = field(default_factory=list)
+    lent: list[tuple[Pixels, Sample]] = field(default_factory=list)
     made: list[Sample | Failure] = field(default_factory=list)
 
     def problem(self, own: Sequence[Opponent], *, aiming: bool = True) -> tuple[str, str, dict[str, Gate]] | None:
@@ -93,10 +91,7 @@ class Subject:
         **record: Any,
     ) -> None:
         """Add a picture, with each model's probability of the label, None if it doesn't know it, and first answer."""
-        p_label: dict[str, Json] = {}
-        for model in models:
-            own = model.outputs(self.of.sample.labels)
-            p_label[model.alias] = round(float(said[model.alias][own].sum()), 6) if own.any() else None
+        p_label = chances(models, said, self.of.sample.labels)
         top1: dict[str, Json] = {one.alias: one.names[int(said[one.alias].argmax())] for one in models}
         made = self.of.made(
             image,
@@ -113,9 +108,15 @@ class Subject:
         said = {one.alias: one.answers([image])[0] for one in models}
         change = budget.norms(self.framed.image, image)
         checks = {"changed": gates.at_least(change.l0, 1)}
-        aimed: dict[str, Json] = {"targets": self.targets} if self.targets else {}
+        aimed: dict[str, Json] = {"targets": [one.labels[0] for _, one in self.lent]} if self.lent else {}
         self.add(image, models, said, {**budget.measured(change), **aimed}, variant=variant, requested=requested,
                  gates=checks, purpose=variant)  # fmt: skip
+
+
+def chances(models: Sequence[Opponent], said: Mapping[str, Singles], labels: Sequence[str]) -> dict[str, Json]:
+    """Each model's probability of labels, None if it doesn't know them."""
+    own = {one.alias: one.outputs(labels) for one in models}
+    return {name: round(float(said[name][of].sum()), 6) if of.any() else None for name, of in own.items()}
 
 
 class AdversarialExample(Generator):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject
+from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject, chances
 from variorum.generators.adversarial.perturbations import Perturbation
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.opponents import Opponent, opponent
@@ -26,7 +27,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import Lender
+from variorum.schemas.sample import Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
@@ -36,38 +37,6 @@ TRIED = 24
 """Pictures that may be one's target, for each target that is wanted; no picture is the target of more."""
 CLOSER = 0.5
 """Of the squared distance between features, what may be left where failures aren't kept."""
-
-
-class Target(NamedTuple):
-    """A photograph of another class.
-
-    Attributes:
-        image: in its frame.
-        id: of the sample.
-        label: id of its first class.
-        made_of: itself, with what it is made of.
-    """
-
-    image: Pixels
-    id: str
-    label: str
-    made_of: tuple[Lender, ...]
-
-
-class Distilled(NamedTuple):
-    """A picture with the features of another.
-
-    Attributes:
-        image: `[H, W, 3]` uint8.
-        before: squared L2 distance between the features of the original and of the target.
-        after: the same for the stored picture.
-        flat: a gradient is not finite, or the first is zero, so there is no such picture.
-    """
-
-    image: Pixels
-    before: float
-    after: float
-    flat: bool
 
 
 class FeatureDistillation(AdversarialExample):
@@ -111,12 +80,12 @@ class FeatureDistillation(AdversarialExample):
         every = [(alias, number) for alias in self.adversaries for number in range(self.targets)]
         return [*((variant_of(alias), self._asked(alias, number)) for alias, number in every), *super()._all_wanted()]
 
-    def _asked(self, alias: str, number: int, target: Target | None = None) -> dict[str, Json]:
+    def _asked(self, alias: str, number: int, target: Sample | None = None) -> dict[str, Json]:
         """What is asked for."""
         asked: dict[str, Json] = {"attack": "nrf", "epsilon": self.epsilon, "steps": self.steps, "step": self.step}
         asked |= {"momentum": self.momentum, "sources": [alias], "frame": self.frame, "number": number}
         asked |= {} if self.keep_failures else {"keep_failures": False}
-        return asked | ({"target": target.label, "target_id": target.id} if target else {})
+        return asked | ({"target": target.labels[0], "target_id": target.id} if target else {})
 
     def uses(self) -> list[Use]:
         """Return the attacked models. Which pictures are accepted depends on them."""
@@ -149,14 +118,14 @@ class FeatureDistillation(AdversarialExample):
         own = self._own(models)
         if not subject.problem(own, aiming=False):
             subject.lent = self._drawn(subject, own)
-            subject.targets = [one.label for one in subject.lent]
 
     def _own(self, models: Sequence[Opponent]) -> list[Opponent]:
         return [one for alias in self.adversaries for one in models if one.alias == alias]
 
-    def _drawn(self, subject: Subject, own: Sequence[Opponent]) -> list[Target]:
-        """As many targets as are wanted, or as there are."""
-        of, found = subject.of, list[Target]()
+    def _drawn(self, subject: Subject, own: Sequence[Opponent]) -> list[tuple[Pixels, Sample]]:
+        """As many targets as are wanted, or as there are, in their frames."""
+        found: list[tuple[Pixels, Sample]] = []
+        of = subject.of
         pool = Lenders(of.ctx, TRIED * self.targets, by_id=True)
         for position, labels in pool.to(of.sample, of.rng("targets")):
             if len(found) == self.targets:
@@ -169,66 +138,50 @@ class FeatureDistillation(AdversarialExample):
             except Unusable:
                 continue
             if all(_another(image, other.labels[0], model, subject) for model in own):
-                found.append(Target(image, other.id, other.labels[0], other.lent()))
+                found.append((image, other))
         return found
 
     def _attack_all(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
         """Add the pictures with the features of others, then those of the attacks beside them."""
         for model in self._own(models):
             layers = self._layers(model)
-            for subject in subjects:
-                self._distil(model, layers, subject, models)
+            for subject, number in product(subjects, range(self.targets)):
+                self._distil(model, layers, subject, number, models)
         super()._attack_all(subjects, models)
 
-    def _distil(self, model: Opponent, layers: Sequence[str], subject: Subject, models: Sequence[Opponent]) -> None:
-        """Add a picture for each target, or why there is none."""
-        of, variant = subject.of, variant_of(model.alias)
-        problem = subject.problem(self._own(models), aiming=False)
-        for number in range(self.targets):
-            target = subject.lent[number] if number < len(subject.lent) else None
-            asked = self._asked(model.alias, number, target)
-            if problem or target is None:
-                why = f"none of up to {TRIED * self.targets} photographs is of another class that all adversaries see"
-                reason, detail, checks = problem or ("no_target", why, {})
-                subject.made.append(of.skipped(reason, detail, variant=variant, requested=asked, gates=checks))
-                continue
-            layer = layers[int(of.rng(f"layer_{number}").random() * len(layers))]
-            assert model.network is not None
-            found = distilled(model.network, subject.framed.image, target.image, layer, epsilon=self.epsilon,
-                              steps=self.steps, step=self.step, momentum=self.momentum)  # fmt: skip
-            if found.flat:
-                detail = f"the gradient of {cut(layer)} is zero or not finite"
-                failure = of.skipped("no_gradient", detail, variant=variant, requested=asked, status="failed")
-                subject.made.append(failure)
-                continue
-            self._add_distilled(found, layer, target, subject, models, variant=variant, requested=asked)
-
-    def _add_distilled(
-        self,
-        found: Distilled,
-        layer: str,
-        target: Target,
-        subject: Subject,
-        models: Sequence[Opponent],
-        *,
-        variant: str,
-        requested: dict[str, Json],
+    def _distil(
+        self, model: Opponent, layers: Sequence[str], subject: Subject, number: int, models: Sequence[Opponent]
     ) -> None:
-        change, ratio = budget.norms(subject.framed.image, found.image), found.after / found.before
-        said = {one.alias: one.answers([found.image])[0] for one in models}
-        p_target: dict[str, Json] = {
-            one.alias: round(float(said[one.alias][one.outputs([target.label])].sum()), 6) for one in models
-        }
+        """Add the picture for one target, or why there is none."""
+        of, variant, problem = subject.of, variant_of(model.alias), subject.problem(self._own(models), aiming=False)
+        image, other = subject.lent[number] if number < len(subject.lent) else (subject.framed.image, None)
+        asked = self._asked(model.alias, number, other)
+        if problem or other is None:
+            why = f"none of up to {TRIED * self.targets} photographs is of another class that all adversaries see"
+            reason, detail, checks = problem or ("no_target", why, {})
+            subject.made.append(of.skipped(reason, detail, variant=variant, requested=asked, gates=checks))
+            return
+        layer = layers[int(of.rng(f"layer_{number}").random() * len(layers))]
+        assert model.network is not None
+        found = distilled(model.network, subject.framed.image, image, layer, epsilon=self.epsilon, steps=self.steps,
+                          step=self.step, momentum=self.momentum)  # fmt: skip
+        if found is None:
+            detail = f"the gradient of {cut(layer)} is zero or not finite"
+            failed = of.skipped("no_gradient", detail, variant=variant, requested=asked, status="failed")
+            subject.made.append(failed)
+            return
+        made, before, after = found
+        change, said = budget.norms(subject.framed.image, made), {one.alias: one.answers([made])[0] for one in models}
         achieved: dict[str, Json] = {**budget.measured(change), "gradients": self.steps, "layer": layer}
-        achieved |= {"p_target": p_target, "distance_before": round(found.before, 6)}
-        achieved |= {"distance_after": round(found.after, 6)}
+        achieved |= {"distance_before": round(before, 6), "distance_after": round(after, 6)}
+        achieved["p_target"] = chances(models, said, other.labels[:1])
         checks = {
             "budget": gates.at_most(change.linf, self.epsilon),
             "changed": gates.at_least(change.l0, 1),
-            "ratio": gates.recorded(ratio) if self.keep_failures else gates.at_most(ratio, CLOSER),
+            "ratio": gates.recorded(after / before) if self.keep_failures else gates.at_most(after / before, CLOSER),
         }
-        subject.add(found.image, models, said, achieved, variant=variant, requested=requested, gates=checks,
-                    made_of=target.made_of, purpose=f"layer_{requested['number']}")  # fmt: skip
+        subject.add(made, models, said, achieved, variant=variant, requested=asked, gates=checks, made_of=other.lent(),
+                    purpose=f"layer_{number}")  # fmt: skip
 
 
 def variant_of(alias: str) -> str:
@@ -252,7 +205,7 @@ def distilled(
     steps: int,
     step: float,
     momentum: float,
-) -> Distilled:
+) -> tuple[Pixels, float, float] | None:
     """Change a picture so that a layer gives for it what it gives for another; it starts at the picture itself.
 
     Args:
@@ -264,6 +217,10 @@ def distilled(
         steps: along the sign of the gradient.
         step: length of one, in grey levels.
         momentum: what is kept of the direction so far.
+
+    Returns:
+        The picture, and the squared L2 distance of features that was there before, and of the stored picture; None if a
+        gradient isn't finite, or the first is zero.
 
     Raises:
         ValueError: both pictures are the same.
@@ -291,5 +248,4 @@ def distilled(
         end = ascent.climb(here, low, high, slope, steps=steps, step=step, momentum=momentum)
         stored = budget.inside(image, end[0].expand_as(here[0]).numpy().transpose(1, 2, 0), epsilon)
         after = torch.from_numpy(stored.transpose(2, 0, 1)[None].astype(np.float32))
-        before_and_after = [float(far(one)) for one in (here, after)]
-    return Distilled(stored, *before_and_after, any(flat))
+        return None if any(flat) else (stored, float(far(here)), float(far(after)))

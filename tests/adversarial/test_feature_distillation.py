@@ -15,10 +15,12 @@ from variorum.generators.adversarial.feature_distillation import FeatureDistilla
 from variorum.models import ModelTable
 from variorum.models.brought.function import from_function
 from variorum.models.gradients import adversary
+from variorum.pipeline import Job, build, evaluate
 from variorum.reports.card import _render
 from variorum.schemas.component import ClassInfo, Context, Source
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
+from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import CAPTURED, Failure, Sample, source_id
 from variorum.schemas.table import Table
 
@@ -296,6 +298,22 @@ def test_layers_that_no_network_has_are_refused_before_any_work(ctx):
     distil(layers=("2", "9")).check(ctx)
 
 
+def test_hidden_layers_are_used_and_give_one_tensor():
+    class Attending(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.place = torch.nn.Parameter(torch.zeros(1))  # the module itself has weights
+            self.first, self.unused = torch.nn.Conv2d(3, 4, 28), torch.nn.Conv2d(3, 4, 3)
+            self.attention, self.last = torch.nn.MultiheadAttention(4, 1, batch_first=True), torch.nn.Linear(4, 3)
+
+        def forward(self, x):
+            found = self.first(x).flatten(2).transpose(1, 2) + self.place
+            return self.last(self.attention(found, found, found)[0][:, 0])
+
+    model = from_function(Attending().eval(), name="x", classes=PHOTOGRAPHS, revision="1", preprocess="none")
+    assert adversary("x", model).hidden(SIDE, SIDE) == ("first",)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -309,3 +327,19 @@ def test_what_can_not_be_asked_for_is_refused_when_it_is_read(fields, message):
     with pytest.raises(RecipeError) as error:
         build_component("generate", {"name": "feature_distillation", **fields}, "generate")
     assert message in str(error.value)
+
+
+@pytest.mark.slow
+def test_lite0_and_lite1_see_their_own_features(tmp_path):
+    """12 photographs out of packages: every loss of a network on its own pictures is below those on the other's."""
+    source = {"name": "samples", "masks": False}
+    recipe = {"dataset": "d", "version": "1.0.0", "source": source, "generate": [{"name": "feature_distillation"}]}
+    step = {"name": "adversarial_transfer", "classifiers": ["classifier"], "bootstrap": 100}
+    step["white_box"] = ["classifier_gate", "classifier_small"]
+    job = Job(Recipe.parse({**recipe, "limit": 12, "evaluate": [step]}), str(tmp_path / "store"))
+    figures = evaluate(job, build(job))["adversarial_transfer"]["aims"]
+    loss = {name: {variant: one["target_loss"]["value"] for variant, one in of.items()} for name, of in figures.items()}
+    own = {"classifier_gate": "nrf_adversary", "classifier_small": "nrf_adversary_small"}
+    for name, variant in own.items():
+        assert all(loss[name][variant] < one[variant] for other, one in loss.items() if other != name)
+        assert all(loss[name][variant] < value for other, value in loss[name].items() if other != variant)

@@ -59,6 +59,7 @@ class Differentiable:
         self.answers, self.classes = answers, classes
         self.layers = tuple(self._modules)
         self._seen: dict[tuple[int, int], Any] = {}
+        self._hidden: dict[tuple[int, int], tuple[str, ...]] = {}
 
     def __call__(self, pictures: Any) -> Any:
         """Log probabilities `[N, K]` of `[N, 3, H, W]` in [0, 1]."""
@@ -104,6 +105,8 @@ class Differentiable:
         """
         import torch
 
+        if found := self._hidden.get((height, width)):
+            return found
         used: set[str] = set()
 
         def noting(name: str) -> Callable[[Any, Any, Any], None]:
@@ -116,7 +119,8 @@ class Differentiable:
         finally:
             for hook in hooks:
                 hook.remove()
-        return tuple(name for name in self.layers if name in used)[:-1]
+        self._hidden[height, width] = tuple(name for name in self.layers if name in used)[:-1]
+        return self._hidden[height, width]
 
     def seen(self, height: int, width: int) -> Any:
         """Which pixels of a picture of this size reach the network: a tensor `[H, W]` of truth values."""
