@@ -360,7 +360,7 @@ def _of_model(
         if signs and (both := counted & cells[signs[0]][0]).any():
             figure["control"] = results.told(*_column(both & cells[signs[0]][1], both))
         robust[str(epsilon)] = figure
-    return {"followed": sorted(followed), "n": int(scored.sum()), "variants": found, "robust": robust}
+    return {"followed": [*sorted(followed)], "n": int(scored.sum()), "variants": found, "robust": robust}
 
 
 def _followed(table: Table) -> dict[str, frozenset[str]]:
@@ -391,9 +391,9 @@ class Aims(NamedTuple):
         """Read the columns of a table."""
         return cls(data, names, *(_by_picture(table, names, one) for one in ("p_target", "target_loss")))
 
-    def figures(self, order: Sequence[str], results: Results) -> dict[str, dict[str, dict[str, Json]]]:
+    def figures(self, order: Sequence[str], results: Results) -> dict[str, dict[str, dict[str, Any]]]:
         """`n`, `target_loss` and `p_target` by classifier and variant, which `results` completes."""
-        found: dict[str, dict[str, dict[str, Json]]] = {}
+        found: dict[str, dict[str, dict[str, Any]]] = {}
         for number, name in enumerate(self.names):
             for variant in order:
                 top, bottom = self._sums(number, variant, self.loss)
@@ -407,7 +407,7 @@ class Aims(NamedTuple):
 
     def diversity(
         self, variants: Mapping[str, Variant], white: Mapping[str, Collection[str]], results: Results
-    ) -> list[dict[str, Json]]:
+    ) -> list[Any]:
         """d(i, j) of every two classifiers i and j, as `between`."""
         own = {
             name: [one for one in sorted(white.get(name, ())) if one in variants and variants[one].attack == FEATURES]
