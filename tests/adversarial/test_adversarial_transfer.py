@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from variorum.evaluation.adversarial.adversarial_transfer import AdversarialTransfer, attacked_contents, variant_of
+from variorum.evaluation.adversarial.adversarial_transfer import (
+    AdversarialTransfer,
+    _towards,
+    attacked_contents,
+    variant_of,
+)
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
 from variorum.models.imagenet_classes import class_infos
@@ -171,6 +177,10 @@ def test_a_record_of_a_stranger_can_say_anything(samples):
     odd = SimpleNamespace(ops=ops)
     assert variant_of(odd) == ("", 0, "", "", "", False)
     assert attacked_contents(odd) == frozenset()
+    for targets in ("n01440764", [3, None, "nothing"], {}, None):
+        op = {"requested": {"attack": "control"}, "achieved": {"targets": targets}}
+        answer = SimpleNamespace(sample=SimpleNamespace(ops=(op,)), probabilities=np.full(1000, 0.001))
+        assert all(map(np.isnan, _towards(answer, None).values()))
 
 
 def test_survivors_give_no_accuracy(transfer):
