@@ -134,14 +134,15 @@ class AdversarialTransfer(OfFamilies):
         photographs on which it is right on the original and on all attacked pictures with at most that ε; `clean` and
         `control` are its accuracy on the same photographs. These are the photographs that have all those pictures; of
         an attacked model, all that have a label, as those that it is wrong about weren't attacked. `attacks` has what
-        each attack cost. `followed` are the variants that were made to fool a model.
-        `not_attacked` are models under `white_box` that no picture was made to fool. `chosen` are attacks of which only
-        successes are there, so they have no `robust`.
+        each attack cost. `followed` are the variants that were made to fool a model. `not_attacked` are models under
+        `white_box` that no picture was made to fool. `chosen` are attacks of which only successes are there, so they
+        have no `robust`.
 
-        Where pictures aim at a class, `aims` has by classifier and variant `target_loss` in nats and `p_target`, over
-        all pictures with a target that the classifier knows; intervals are wider where photographs share a target.
-        `diversity` has for every two models whose features were followed apart the mean of the losses that each has on
-        the pictures made for the other, DVERGE's d(i, j): the larger, the fewer features they share.
+        Where pictures have the features of others, `aims` has by classifier and variant, and for the control,
+        `target_loss` in nats and `p_target`, over all pictures with a target that the classifier knows. Intervals are
+        wider where photographs share a target. `diversity` has for every two models whose features were followed the
+        mean of the losses that each has on the pictures made with the other, DVERGE's d(i, j): the larger, the fewer
+        features they share.
         """
         models = self.named(table)
         names = list(dict.fromkeys([*models, *self.white_box]))
@@ -176,7 +177,8 @@ class AdversarialTransfer(OfFamilies):
             }
             for number, alias in enumerate(names)
         }
-        aimed, diversity = aims.figures(order, results), aims.diversity(variants, white, results)
+        of_features = [name for name in order if variants[name].attack in (FEATURES, CONTROL)]
+        aimed, diversity = aims.figures(of_features, results), aims.diversity(variants, white, results)
         results.fill()
         in_nats([*(one["target_loss"] for of in aimed.values() for one in of.values()), *diversity])
         return {
@@ -434,7 +436,7 @@ class Aims(NamedTuple):
 
 
 def _by_picture(table: Table, names: Sequence[str], column: str) -> Floats:
-    """A column as `[C, P]`, in the order of `paired`; 0 where a classifier has no row."""
+    """A column of numbers as `[C, P]`, in the order of `paired`; 0 where a classifier has no row."""
     at = table.arrow.column_names.index("confidence")
     return paired(Table(table.arrow.set_column(at, "confidence", table.column(column))), names).confidence
 

@@ -43,7 +43,8 @@ class FeatureDistillation(AdversarialExample):
     """The `original` in its frame, a `control` with random signs, and one picture `nrf_<alias>` for each adversary.
 
     Only photographs that all adversaries are right about are used, and as targets only such of another class and
-    another photograph. Which they are depends on the seed and on ids, not on the order of the source.
+    another photograph. Which they are depends on the seed and on ids, not on the order of the source. Features are
+    followed picture by picture, whatever the `batch` of `attacks`.
     """
 
     revision: ClassVar[int] = 1
@@ -246,6 +247,6 @@ def distilled(
         wanted = network.features(there / 255, layer)
         low, high = (here - epsilon).clamp_min(0), (here + epsilon).clamp_max(255)
         end = ascent.climb(here, low, high, slope, steps=steps, step=step, momentum=momentum)
-        stored = budget.inside(image, end[0].expand_as(here[0]).numpy().transpose(1, 2, 0), epsilon)
+        stored = budget.inside(image, end[0].numpy().transpose(1, 2, 0), epsilon)
         after = torch.from_numpy(stored.transpose(2, 0, 1)[None].astype(np.float32))
         return None if any(flat) else (stored, float(far(here)), float(far(after)))

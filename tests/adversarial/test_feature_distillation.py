@@ -251,6 +251,15 @@ def test_a_picture_is_never_its_own_target(ctx):
         ]
 
 
+def test_a_grey_picture_stays_grey(ctx):
+    one, other = (sample.image for sample in ctx.source.samples[:20:19])
+    grey = np.repeat(one[..., :1], 3, axis=2)
+    network = adversary("first", ctx.models.get("first"))
+    made, before, after = distilled(network, grey, other, "2", epsilon=18, steps=5, step=4, momentum=1)
+    assert (made == made[..., :1]).all()
+    assert after < before
+
+
 def test_what_has_not_come_near_is_refused_if_asked(ctx):
     weak = {"epsilon": 1, "step": 1.0, "steps": 1}
     kept, dropped = (
