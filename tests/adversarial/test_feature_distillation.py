@@ -169,9 +169,9 @@ def test_a_layer_takes_the_picture_for_its_target(ctx, made):
     assert len({one.ops[-1]["requested"]["target_id"] for one in pictures}) > 6
 
 
-def everyone(made, ctx):
-    """Figures with both networks named as attacked."""
-    step = AdversarialTransfer(classifiers=("second",), white_box=BOTH, bootstrap=100)
+def everyone(made, ctx, classifiers=("second",), white_box=BOTH):
+    """Figures, by default with both networks named as attacked."""
+    step = AdversarialTransfer(classifiers=classifiers, white_box=white_box, bootstrap=100)
     rows = list(step.measure([one for one in made if not isinstance(one, Failure)], ctx))
     facts = {one.id: one.photograph for one in made}
     rows = [{**row, "photograph": facts[row["id"]]} for row in rows]
@@ -221,6 +221,15 @@ def test_a_network_is_white_box_only_where_it_was_attacked(ctx, made):
         assert f"| {own} | nrf_{other} |" not in apart
         assert f"| {own} | control |" in transfer
         assert f"| {own} | control |" in apart
+
+
+def test_without_one_of_the_networks_there_is_no_diversity(ctx, made):
+    ctx = replace(ctx, classes=ctx.source.classes(ctx))
+    _, _, figures = everyone(made, ctx, ("dead",), ("first",))
+    assert figures["diversity"] == []
+    assert {*figures["aims"]} == {"dead", "first"}
+    shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
+    assert "| dead | nrf_second |" in shown.split("Does a model see")[1]
 
 
 def test_targets_do_not_depend_on_the_order_of_the_source(ctx):
