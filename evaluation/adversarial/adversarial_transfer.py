@@ -3,17 +3,30 @@
 A rate means something only beside that of the control, a picture that was changed as much at random. The attacked
 models stand apart as *white-box*: a model that withstands attacks on others may fall at once to one on itself, so the
 two can't be compared.
+
+Where pictures were made to resemble a photograph of another class, it measures whether a model sees that class: by the
+cross-entropy to it, from which DVERGE (Yang et al., NeurIPS 2020, arXiv 2009.14720) computes how diverse two networks
+are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from variorum.kit.predicted.answers import Answer, answers, classes_of_outputs, predicted
+from variorum.kit.predicted.answers import (
+    Answer,
+    answers,
+    classes_of_outputs,
+    known,
+    label_indices,
+    outputs_of,
+    predicted,
+)
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import OfFamilies
 from variorum.kit.predicted.offered import NO_EDITS, Asked, axes_of, by_model
@@ -33,9 +46,13 @@ if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
 
 CONTROL = "control"
+FEATURES = "nrf"
+"""What records call pictures with the features of another."""
 COSTS = ("gradients", "queries", "steps_to_success")
 MOST = 2**31
 """Numbers in records beyond it are taken for none."""
+LEAST = 1e-30
+"""Probability that a smaller one counts as, so that its cross-entropy is finite."""
 
 
 class Variant(NamedTuple):
@@ -61,16 +78,18 @@ class Variant(NamedTuple):
 class AdversarialTransfer(OfFamilies):
     """How many pictures fool each classifier, by attack and attacked model, with bootstrap intervals over photographs.
 
-    It reads editions of the generator `adversarial_example`.
+    It reads editions of the generators `adversarial_example` and `feature_distillation`.
     """
 
+    revision: ClassVar[int] = 2
     offers: ClassVar[Mapping[str, Figure]] = {
         "fooled": Figure("fooled, of the photographs that it is right about", better="lower"),
         "withstood": Figure("right on the original and under every attack"),
     }
 
     white_box: tuple[str, ...] = ("classifier_gate",)
-    """Classifiers with the weights of attacked models. They may have decided what was accepted, and are shown apart."""
+    """Classifiers with the weights of attacked models. They may have decided what was accepted, and are shown
+    apart for the attacks that followed them."""
 
     def uses(self) -> list[Use]:
         """Return the classifiers; those that were attacked only describe the pictures."""
@@ -80,16 +99,20 @@ class AdversarialTransfer(OfFamilies):
         """One row per picture and classifier, as `accuracy_drop`'s, with what the picture's record says of the attack.
 
         `white_box` says whether the classifier has the weights of a model that was attacked to make this picture, and
-        `hit` whether it answers the class that was aimed at.
+        `hit` whether it answers the class that was aimed at. `p_target` is the probability of that class, `target_loss`
+        its cross-entropy in nats; of a control the mean over its photograph's targets; NaN without any.
 
         Raises:
             RecipeError: a classifier that isn't named under `white_box` was attacked.
         """
         apart = [alias for alias in self.white_box if alias not in self.asked(ctx)]
+        output_of: dict[str, Mapping[str, int] | None] = {}
         for answer in answers(samples, [*self.asked(ctx), *apart], ctx):
             row, sample = predicted(answer, ctx), answer.sample
-            known = bool(attacked_contents(sample) & contents_of(ctx.models.pin(answer.alias)))
-            if known and answer.alias not in self.white_box:
+            if answer.alias not in output_of:
+                output_of[answer.alias] = outputs_of(answer.alias, answer.model, ctx, (), len(answer.probabilities))
+            followed = bool(attacked_contents(sample) & contents_of(ctx.models.pin(answer.alias)))
+            if followed and answer.alias not in self.white_box:
                 raise RecipeError(
                     f"{self.component_name()}.classifiers: {cut(repr(answer.alias))} is a model that the pictures were "
                     "made to fool, so it can't be compared with others; name it under white_box"
@@ -98,8 +121,9 @@ class AdversarialTransfer(OfFamilies):
                 **row,
                 **variant_of(sample)._asdict(),
                 **_achieved(sample),
-                "white_box": known,
+                "white_box": followed,
                 "hit": _hit(answer, ctx),
+                **_towards(answer, output_of[answer.alias]),
             }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
@@ -110,8 +134,15 @@ class AdversarialTransfer(OfFamilies):
         photographs on which it is right on the original and on all attacked pictures with at most that ε; `clean` and
         `control` are its accuracy on the same photographs. These are the photographs that have all those pictures; of
         an attacked model, all that have a label, as those that it is wrong about weren't attacked. `attacks` has what
-        each attack cost. `not_attacked` are models under `white_box` that no picture was made to fool. `chosen` are
-        attacks of which only successes are there, so they have no `robust`.
+        each attack cost. `followed` are the variants that were made to fool a model. `not_attacked` are models under
+        `white_box` that no picture was made to fool. `chosen` are attacks of which only successes are there, so they
+        have no `robust`.
+
+        Where pictures have the features of others, `aims` has by classifier and variant, and for the control,
+        `target_loss` in nats and `p_target`, over all pictures with a target that the classifier knows. Intervals are
+        wider where photographs share a target. `diversity` has for every two models whose features were followed the
+        mean of the losses that each has on the pictures made with the other, DVERGE's d(i, j): the larger, the fewer
+        features they share.
         """
         models = self.named(table)
         names = list(dict.fromkeys([*models, *self.white_box]))
@@ -132,18 +163,24 @@ class AdversarialTransfer(OfFamilies):
             hits = paired(Table(table.arrow.set_column(at, "correct", table.column("hit"))), names).right
         order = [data.variants[one] for one in data.order if data.variants[one] in variants]
         results = Results(
-            Resamples(data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()))
+            Resamples(
+                data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()), data.units
+            )
         )
-        white = set(table["classifier"][table["white_box"].astype(bool)].astype(str).tolist())
+        white = _followed(table)
+        aims = Aims.of(data, table, names)
         classifiers: dict[str, Json] = {
             alias: {
                 "outputs": data.outputs[number],
                 "preprocessing": data.preprocessing[number],
-                **_of_model(data, number, variants, order, results, alias in white, hits),
+                **_of_model(data, number, variants, order, results, white.get(alias, frozenset()), hits),
             }
             for number, alias in enumerate(names)
         }
+        of_features = [name for name in order if variants[name].attack in (FEATURES, CONTROL)]
+        aimed, diversity = aims.figures(of_features, results), aims.diversity(variants, white, results)
         results.fill()
+        in_nats([*(one["target_loss"] for of in aimed.values() for one in of.values()), *diversity])
         return {
             **common,
             "names": [alias for alias in names if alias not in self.white_box],
@@ -153,6 +190,8 @@ class AdversarialTransfer(OfFamilies):
             "controls": [name for name in order if variants[name].attack == CONTROL],
             "chosen": [name for name in order if variants[name].chosen],
             "classifiers": classifiers,
+            "aims": aimed,
+            "diversity": diversity,
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
@@ -186,7 +225,10 @@ class AdversarialTransfer(OfFamilies):
 
 
 def _named(name: str, figures: Mapping[str, Any]) -> str:
-    return f"{name} (white-box)" if name in figures["white_box"] else name
+    if name not in figures["white_box"]:
+        return name
+    followed = figures["classifiers"][name]["followed"]
+    return f"{name} (white-box)" if {*figures["attacks"]} <= {*followed} else f"{name} (white-box in part)"
 
 
 # ── what records say ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,6 +282,18 @@ def _hit(answer: Answer, ctx: Context) -> bool:
     return target == said[0]
 
 
+def _towards(answer: Answer, output_of: Mapping[str, int] | None) -> dict[str, float]:
+    """The columns `p_target` and `target_loss` of an answer."""
+    sample, own = answer.sample, variant_of(answer.sample)
+    listed = sample.ops[-1]["achieved"].get("targets") if sample.ops and own.attack == CONTROL else [own.target]
+    targets = [one for one in listed if isinstance(one, str) and one] if isinstance(listed, list) else []
+    places = [label_indices([one]) if output_of is None else known([one], output_of) for one in targets]
+    chances = np.array([answer.probabilities[list(one)].sum() for one in places if one], np.float64)
+    if not len(chances):
+        return {"p_target": math.nan, "target_loss": math.nan}
+    return {"p_target": float(chances.mean()), "target_loss": float(-np.log(chances.clip(LEAST, 1)).mean())}
+
+
 def variants_of(table: Table) -> dict[str, Variant]:
     """What each variant is; those that no attack or control made are left out."""
     names, first = np.unique(table["variant"].astype(str), return_index=True)
@@ -257,10 +311,10 @@ def _of_model(
     variants: Mapping[str, Variant],
     order: Sequence[str],
     results: Results,
-    white_box: bool,
+    followed: Collection[str],
     hits: Bools,
 ) -> dict[str, Json]:
-    """Figures of one model, which `results` completes."""
+    """Figures of one model, which was `followed` in some variants; `results` completes them."""
     scored, clean = data.originals(number)
     cells = {name: _cell(data, number, name) for name in order}
     controls = {name: one for name, one in variants.items() if one.attack == CONTROL}
@@ -294,7 +348,7 @@ def _of_model(
     for epsilon in sorted(set(attacks.values())):
         under = [cells[name] for name, level in attacks.items() if level <= epsilon]
         every = scored & np.all([there for there, _ in under], axis=0)
-        counted = scored & (every | ~clean) if white_box else every
+        counted = scored & (every | ~clean) if followed else every
         if not counted.any():
             continue
         held = clean & every & np.all([right for _, right in under], axis=0)
@@ -308,7 +362,89 @@ def _of_model(
         if signs and (both := counted & cells[signs[0]][0]).any():
             figure["control"] = results.told(*_column(both & cells[signs[0]][1], both))
         robust[str(epsilon)] = figure
-    return {"attacked": white_box, "n": int(scored.sum()), "variants": found, "robust": robust}
+    return {"followed": [*sorted(followed)], "n": int(scored.sum()), "variants": found, "robust": robust}
+
+
+def _followed(table: Table) -> dict[str, frozenset[str]]:
+    """By classifier, the variants of which pictures were made to fool it; other classifiers are left out."""
+    rows = table["white_box"].astype(bool)
+    models, variants = (table[name][rows].astype(str).tolist() for name in ("classifier", "variant"))
+    pairs = set(zip(models, variants, strict=True))
+    return {model: frozenset(one for other, one in pairs if other == model) for model in models}
+
+
+class Aims(NamedTuple):
+    """How likely the classes that pictures aim at are to each classifier.
+
+    Attributes:
+        data: the pictures.
+        names: of the classifiers.
+        p_target: `[C, P]`, NaN where a picture aims at nothing that the classifier knows.
+        loss: the cross-entropy in nats, `[C, P]`.
+    """
+
+    data: Paired
+    names: Sequence[str]
+    p_target: Floats
+    loss: Floats
+
+    @classmethod
+    def of(cls, data: Paired, table: Table, names: Sequence[str]) -> Aims:
+        """Read the columns of a table."""
+        return cls(data, names, *(_by_picture(table, names, one) for one in ("p_target", "target_loss")))
+
+    def figures(self, order: Sequence[str], results: Results) -> dict[str, dict[str, dict[str, Any]]]:
+        """`n`, `target_loss` and `p_target` by classifier and variant, which `results` completes."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for number, name in enumerate(self.names):
+            for variant in order:
+                top, bottom = self._sums(number, variant, self.loss)
+                if bottom.any():
+                    found.setdefault(name, {})[variant] = {
+                        "n": int(bottom.sum()),
+                        "target_loss": results.told(top, bottom),
+                        "p_target": results.told(*self._sums(number, variant, self.p_target)),
+                    }
+        return found
+
+    def diversity(
+        self, variants: Mapping[str, Variant], white: Mapping[str, Collection[str]], results: Results
+    ) -> list[Any]:
+        """d(i, j) of every two classifiers i and j, as `between`."""
+        own = {
+            name: [one for one in sorted(white.get(name, ())) if one in variants and variants[one].attack == FEATURES]
+            for name in self.names
+        }
+        found = []
+        for one, other in combinations(range(len(self.names)), 2):
+            first, second = (own[self.names[number]] for number in (one, other))
+            if len(first) == len(second) == 1 and first != second:
+                crossed = [self._sums(one, second[0], self.loss), self._sums(other, first[0], self.loss)]
+                top, bottom = (np.concatenate(part, axis=1) for part in zip(*crossed, strict=True))
+                if bottom.any(axis=0).all():
+                    found.append(results.told(top, bottom, between=[self.names[one], self.names[other]]))
+        return found
+
+    def _sums(self, number: int, variant: str, values: Floats) -> tuple[Floats, Floats]:
+        """Sum of a classifier's values, and number of pictures, by unit, `[U, 1]` both."""
+        data = self.data
+        there = np.isfinite(self.loss[number]) & (self.loss[number] + self.p_target[number] > 0)
+        mine = (data.variant == data.variants.index(variant)) & (data.source >= 0) & ~data.original & there
+        units = data.sources if data.units is None else len(data.units.source)
+        counted = np.bincount(data.unit[mine], minlength=units)
+        return _column(np.bincount(data.unit[mine], values[number, mine], units), counted)
+
+
+def _by_picture(table: Table, names: Sequence[str], column: str) -> Floats:
+    """A column of numbers as `[C, P]`, in the order of `paired`; 0 where a classifier has no row."""
+    at = table.arrow.column_names.index("confidence")
+    return paired(Table(table.arrow.set_column(at, "confidence", table.column(column))), names).confidence
+
+
+def in_nats(figures: Iterable[dict[str, Any]]) -> None:
+    """Turn figures in percent into such in units of 1."""
+    for figure in figures:
+        figure |= {end: round(figure[end] / 100, 3) for end in ("value", "low", "high")}
 
 
 def _control_of(name: str, variant: Variant, controls: Mapping[str, Variant]) -> str:
@@ -340,8 +476,8 @@ def _cost(table: Table, name: str, variant: Variant) -> dict[str, Json]:
     found: dict[str, Json] = {"attack": variant.attack, "epsilon": variant.epsilon, "sources": variant.sources}
     for column in ("l2", *COSTS):
         values = np.asarray(table[column], np.float64)[rows][first]
-        known = values[np.isfinite(values)]
-        found[column] = round(float(np.median(known)), 2) if len(known) else None
+        finite = values[np.isfinite(values)]
+        found[column] = round(float(np.median(finite)), 2) if len(finite) else None
     largest = np.asarray(table["linf"], np.float64)[rows]
     return {**found, "n": len(first), "linf": int(np.nanmax(largest)) if np.isfinite(largest).any() else None}
 

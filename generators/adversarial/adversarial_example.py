@@ -9,20 +9,18 @@ as much and follows nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from variorum.generators.adversarial.perturbations import Aim, Opponent, Outcome, Perturbation, perturbed, seen
+from variorum.generators.adversarial.perturbations import Outcome, Perturbation, perturbed
 from variorum.kit.attacks import budget
+from variorum.kit.attacks.opponents import Aim, Opponent, check_opponents, first_of, opponents, seen, with_classes
 from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.kit.gates import gates
-from variorum.kit.predicted.answers import classes_of_outputs, outputs_of
 from variorum.kit.windows import in_windows
-from variorum.models.brought.model import BroughtModel
-from variorum.models.gradients import adversary
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
@@ -53,6 +51,7 @@ class Subject:
         aims: what each model should no longer answer, by alias; no output at all if it doesn't know the label.
         target: id of the class that is aimed at; `""` for none.
         why_not: why no attack can aim at a class, as reason and detail; None if one can.
+        lent: pictures that it is made to resemble, in their frames; the record of a control has their classes too.
         made: its pictures so far.
     """
 
@@ -62,10 +61,11 @@ class Subject:
     aims: dict[str, Aim] = field(default_factory=dict)
     target: str = ""
     why_not: tuple[str, str] | None = None
+    lent: list[tuple[Pixels, Sample]] = field(default_factory=list)
     made: list[Sample | Failure] = field(default_factory=list)
 
-    def problem(self, own: Sequence[Opponent]) -> tuple[str, str, dict[str, Gate]] | None:
-        """Why it can't be attacked: a reason, a sentence, and the check that it failed."""
+    def problem(self, own: Sequence[Opponent], *, aiming: bool = True) -> tuple[str, str, dict[str, Gate]] | None:
+        """Why it can't be attacked, or when `aiming` not at a class: reason, sentence, and the check that it failed."""
         for model in own:
             right, said = self.aims[model.alias].away, self.said[model.alias]
             if not right.any():
@@ -80,7 +80,7 @@ class Subject:
                     detail,
                     {"source_right": gates.gate(Aim(right).margin(said), False, "< 0")},
                 )
-        return (*self.why_not, {}) if self.why_not else None
+        return (*self.why_not, {}) if self.why_not and aiming else None
 
     def add(
         self,
@@ -91,10 +91,7 @@ class Subject:
         **record: Any,
     ) -> None:
         """Add a picture, with each model's probability of the label, None if it doesn't know it, and first answer."""
-        p_label: dict[str, Json] = {}
-        for model in models:
-            own = model.outputs(self.of.sample.labels)
-            p_label[model.alias] = round(float(said[model.alias][own].sum()), 6) if own.any() else None
+        p_label = chances(models, said, self.of.sample.labels)
         top1: dict[str, Json] = {one.alias: one.names[int(said[one.alias].argmax())] for one in models}
         made = self.of.made(
             image,
@@ -111,8 +108,15 @@ class Subject:
         said = {one.alias: one.answers([image])[0] for one in models}
         change = budget.norms(self.framed.image, image)
         checks = {"changed": gates.at_least(change.l0, 1)}
-        self.add(image, models, said, _measured(change), variant=variant, requested=requested, gates=checks,
-                 purpose=variant)  # fmt: skip
+        aimed: dict[str, Json] = {"targets": [one.labels[0] for _, one in self.lent]} if self.lent else {}
+        self.add(image, models, said, {**budget.measured(change), **aimed}, variant=variant, requested=requested,
+                 gates=checks, purpose=variant)  # fmt: skip
+
+
+def chances(models: Sequence[Opponent], said: Mapping[str, Singles], labels: Sequence[str]) -> dict[str, Json]:
+    """Each model's probability of labels, None if it doesn't know them."""
+    own = {one.alias: one.outputs(labels) for one in models}
+    return {name: round(float(said[name][of].sum()), 6) if of.any() else None for name, of in own.items()}
 
 
 class AdversarialExample(Generator):
@@ -122,6 +126,7 @@ class AdversarialExample(Generator):
     pictures that all attacked models are right about are attacked. Objects and the mask stay.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 
@@ -150,9 +155,9 @@ class AdversarialExample(Generator):
 
     @model_validator(mode="after")
     def _apart(self) -> AdversarialExample:
-        if not self.attacks:
+        names = self._attacked()
+        if not names:
             raise ValueError("attacks must name one or more, each with a kind")
-        names = [attack.variant for attack in self.attacks]
         minimal = [f"control_{attack.variant}" for attack in self.attacks if attack.epsilon is None]
         made = ["original", *(name for name, _ in self._controls()), *names, *minimal]
         if twice := next((name for name in made if made.count(name) > 1), ""):
@@ -163,6 +168,10 @@ class AdversarialExample(Generator):
             if len(self.sources(attack)) > 1 and attack.kind in ("deepfool", "square"):
                 raise ValueError(f"{attack.kind} attacks one model; give it adversaries of its own, with one name")
         return self
+
+    def _attacked(self) -> list[str]:
+        """Variants of attacked pictures."""
+        return [attack.variant for attack in self.attacks]
 
     def sources(self, attack: Perturbation) -> tuple[str, ...]:
         """The models that an attack follows."""
@@ -178,27 +187,8 @@ class AdversarialExample(Generator):
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if a model can't be attacked so, or there is no such class as the target."""
-        for use in self.uses():
-            role = ctx.models.role(use.alias)
-            if role is None:  # a user's own
-                self._opponent(use, ctx)
-            elif use.role is None and role not in ("classifier", "adversary"):
-                where = f"{self.component_name()}.adversaries"
-                raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier; name one, such as classifier")
-        self._target_id(_with_classes(ctx))
-
-    def _opponent(self, use: Use, ctx: Context) -> Opponent:
-        """The model that a use names. Raises RecipeError if it gives no gradients, or isn't a classifier."""
-        model, where = ctx.models.get(use.alias), f"{self.component_name()}.adversaries"
-        if use.role is None and not hasattr(model, "seen"):
-            if hasattr(model, "knows"):  # a detector
-                raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier")
-            return Opponent(None, model, use.alias, ctx.models.pin(use.alias))
-        try:
-            network = adversary(use.alias, model)
-        except RecipeError as error:
-            raise RecipeError(f"{where}: {error}") from None
-        return Opponent(network, network.answers, use.alias, ctx.models.pin(use.alias))
+        check_opponents(self, ctx)
+        self._target_id(with_classes(ctx))
 
     def _target_id(self, ctx: Context) -> str | None:
         """The class that is aimed at, if it is named."""
@@ -216,30 +206,25 @@ class AdversarialExample(Generator):
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """The original, the controls and the attacked pictures of each sample, or a Failure for each."""
         models: list[Opponent] = []
-        ctx = _with_classes(ctx)
+        ctx = with_classes(ctx)
 
         def make(window: list[Sample]) -> list[list[Sample | Failure]]:
             subjects = [self._subject(sample, ctx) for sample in window]
             usable = [one for one in subjects if isinstance(one, Subject)]
             if usable and not models:
-                models.extend(self._models(usable[0].framed.image, ctx))
+                models.extend(opponents(self, usable[0].framed.image, ctx))
             self._look(usable, models)
-            for attack in self.attacks if usable else ():
-                self._attack(attack, usable, models)
+            if usable:
+                self._attack_all(usable, models)
             return [one.made if isinstance(one, Subject) else one for one in subjects]
 
         for _, made in in_windows(samples, make, batch=self.batch, name=self.component_name(), at_once=1):
             yield from made
 
-    def _models(self, image: Pixels, ctx: Context) -> Iterator[Opponent]:
-        """The attacked models, with how their outputs are read."""
-        for use in self.uses():
-            found, own = self._opponent(use, ctx), ctx.models.get(use.alias)
-            if isinstance(own, BroughtModel):
-                own.ask(image)
-            outputs = found.answers([image]).shape[1]
-            names = [one or name for one, name in classes_of_outputs(own, ctx, outputs)]
-            yield found._replace(output_of=outputs_of(use.alias, own, ctx, (), outputs), names=names)
+    def _attack_all(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
+        """Add the attacked pictures of each subject."""
+        for attack in self.attacks:
+            self._attack(attack, subjects, models)
 
     def _subject(self, sample: Sample, ctx: Context) -> Subject | list[Sample | Failure]:
         """A sample in its frame, or why it can't be used."""
@@ -248,12 +233,20 @@ class AdversarialExample(Generator):
             return Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
         except Unusable as error:
             wanted: list[tuple[str, dict[str, Json]]] = [("original", {"frame": self.frame}), *self._controls()]
-            wanted += [(one.variant, self._wanted(one, "")) for one in self.attacks]
+            wanted += self._all_wanted()
             return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in wanted]
+
+    def _all_wanted(self) -> list[tuple[str, dict[str, Json]]]:
+        """Variant and request of the attacked pictures, without targets."""
+        return [(one.variant, self._wanted(one, "")) for one in self.attacks]
+
+    def _levels(self) -> set[int]:
+        """The budgets, which the controls have too."""
+        return {one.epsilon for one in self.attacks if one.epsilon is not None}
 
     def _controls(self) -> list[tuple[str, dict[str, Json]]]:
         """Variant and request of the controls with random signs, one for each budget."""
-        levels = sorted({one.epsilon for one in self.attacks if one.epsilon is not None})
+        levels = sorted(self._levels())
         names = ["control"] if len(levels) == 1 else [f"control_{level}" for level in levels]
         return [
             (name, {"attack": "control", "epsilon": level, "frame": self.frame})
@@ -287,7 +280,7 @@ class AdversarialExample(Generator):
     def _aim(self, subject: Subject, models: Sequence[Opponent]) -> None:
         """Decide what each model should answer no longer, and what instead."""
         guessed, labels = self.against == "prediction", subject.of.sample.labels
-        right = {one.alias: _first(subject.said[one.alias]) if guessed else one.outputs(labels) for one in models}
+        right = {one.alias: first_of(subject.said[one.alias]) if guessed else one.outputs(labels) for one in models}
         if self.target:
             subject.target, subject.why_not = self._choose(subject, models, right)
         for model in models:
@@ -372,22 +365,10 @@ class AdversarialExample(Generator):
             "steps_to_success": outcome.first if outcome.first >= 0 and gap > 0 else None,
             "margin": round(gap, 6),
         }
-        subject.add(outcome.image, models, said, {**_measured(change), **cost}, variant=attack.variant,
+        subject.add(outcome.image, models, said, {**budget.measured(change), **cost}, variant=attack.variant,
                     requested=asked, gates=checks, purpose=attack.variant)  # fmt: skip
         if attack.epsilon is None and change.squares:
             variant, where = f"control_{attack.variant}", seen(own, *before.shape[:2])
             made = budget.random_specks(before, change.squares, subject.of.rng(variant), where)
             like: dict[str, Json] = {"attack": "control", "like": attack.variant, "frame": self.frame}
             subject.control(made, models, variant, like)
-
-
-def _with_classes(ctx: Context) -> Context:
-    return replace(ctx, classes=ctx.source.classes(ctx)) if ctx.source is not None and not ctx.classes else ctx
-
-
-def _first(said: Singles) -> Bools:
-    return np.asarray(np.arange(len(said)) == said.argmax(), bool)
-
-
-def _measured(change: budget.Norms) -> dict[str, Json]:
-    return {"linf": change.linf, "l2": round(change.l2, 6), "l0": change.l0}

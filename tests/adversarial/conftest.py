@@ -46,9 +46,27 @@ def surer_when_bright(inner):
     return Surer().eval()
 
 
+def without_gradients(inner):
+    """A network whose gradient isn't a number, whatever the picture."""
+    from torch import nn
+
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x) + 0 * (x - x.detach()).abs().sum().sqrt()
+
+    return Broken().eval()
+
+
 @pytest.fixture(scope="session")
 def models():
-    """The packaged models, `tiny`, `other`, `bright`, `flat`, whose answers don't depend on the picture, `answers`."""
+    """The packaged models and `tiny`, `other`, `bright`, `broken`, `answers`.
+
+    The answers of `flat` don't depend on the picture.
+    """
 
     def brought(name, made):
         return from_function(made, name=name, classes=CLASSES, revision="1", preprocess="none")
@@ -56,6 +74,7 @@ def models():
     tiny = brought("tiny", network(1))
     given = {"tiny": tiny, "other": brought("other", network(5)), "flat": brought("flat", network(1, flat=True))}
     given["bright"] = brought("bright", surer_when_bright(network(1)))
+    given["broken"] = brought("broken", without_gradients(network(1)))
     given["answers"] = from_function(lambda images: tiny(images), name="answers", classes=CLASSES, revision="1")
     return ModelTable("embedded").with_models(given)
 

@@ -102,6 +102,16 @@ def test_a_flat_network_can_not_be_followed(ctx, samples):
     assert [(one.status, one.reason) for one in found if isinstance(one, Failure)] == [("failed", "no_gradient")] * 2
 
 
+@pytest.mark.parametrize("other", ["flat", "broken"])
+def test_no_network_of_several_is_left_out(other, ctx, samples):
+    kinds = [{"kind": "pgd", "epsilon": 8, "steps": 2}, {"kind": "mi_fgsm", "epsilon": 8, "steps": 2, "loss": "margin"}]
+    both = attack(*kinds, {"kind": "cw", "steps": 2}, adversaries=("tiny", other), against="prediction")
+    found = made_by(both, samples[:1], ctx)
+    assert [(one.variant, one.status, one.reason) for one in found if isinstance(one, Failure)] == [
+        (name, "failed", "no_gradient") for name in ("pgd_8", "mi_fgsm_8", "cw")
+    ]
+
+
 def test_targets(ctx, samples):
     named = attack({"kind": "pgd", "epsilon": 64, "steps": 20}, target="egg")
     found = [one for one in made_by(named, samples[:4], ctx) if one.variant == "pgd_64"]

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from variorum.evaluation.adversarial.adversarial_transfer import AdversarialTransfer, attacked_contents, variant_of
+from variorum.evaluation.adversarial.adversarial_transfer import (
+    AdversarialTransfer,
+    _towards,
+    attacked_contents,
+    variant_of,
+)
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
 from variorum.models.imagenet_classes import class_infos
@@ -61,6 +67,8 @@ def row(photograph, variant, model, right):
         "steps_to_success": float("nan"),
         "white_box": model == "victim" and kind not in ("", "control"),
         "hit": False,
+        "p_target": float("nan"),
+        "target_loss": float("nan"),
         "said": "",
         "requested": json.dumps({"attack": kind, "epsilon": ATTACKS[variant]} if kind else {"frame": 28}),
     }
@@ -169,6 +177,10 @@ def test_a_record_of_a_stranger_can_say_anything(samples):
     odd = SimpleNamespace(ops=ops)
     assert variant_of(odd) == ("", 0, "", "", "", False)
     assert attacked_contents(odd) == frozenset()
+    for targets in ("n01440764", [3, None, "nothing"], {}, None):
+        op = {"requested": {"attack": "control"}, "achieved": {"targets": targets}}
+        answer = SimpleNamespace(sample=SimpleNamespace(ops=(op,)), probabilities=np.full(1000, 0.001))
+        assert all(map(np.isnan, _towards(answer, None).values()))
 
 
 def test_survivors_give_no_accuracy(transfer):
@@ -191,7 +203,7 @@ def test_survivors_give_no_accuracy(transfer):
     assert figures["chosen"] == ["fgsm_4", "pgd_8"]
     assert figures["classifiers"]["judge"]["robust"] == {}
     shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
-    assert "Of fgsm_4, pgd_8 only pictures that fool" in shown
+    assert "Of fgsm_4, pgd_8 only successes are here" in shown
     assert {one.why_not for one in transfer.rows(survivors, CTX) if one.figure == "withstood"} == {
         "the edition has only pictures that fool the attacked models"
     }

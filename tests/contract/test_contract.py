@@ -189,6 +189,7 @@ UNCHANGED = {
     ("generate.domain_diffusion", "scale"),  # of another route than the default; test_domain_diffusion
     ("generate.domain_diffusion", "grounded"),  # likewise
     ("generate.domain_stylization", "styles"),  # names of styles by domain; test_domain_stylization
+    ("generate.feature_distillation", "attacks"),  # each needs a kind; test_feature_distillation
     ("curate.leakage", "against"),  # content of files stands for their paths; test_leakage
     ("curate.leakage", "splits"),  # needs two at a time with `train` among them; test_leakage
     ("curate.audit", "answers"),  # content of a file; test_audit

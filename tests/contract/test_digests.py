@@ -47,8 +47,13 @@ EPISODES = ["way=2", "shot=[1]", "queries=1", "episodes=4", "frame=64"]
 TILES = ("windows=1", "tile=64", "most_uneven=9")
 ATTACK = "generate.adversarial_example.attacks=[{kind: pgd, epsilon: 8, steps: 3}]"
 GUESSED = "generate.adversarial_example.against=prediction"
+FEATURES = ("frame=64", "attacks=[{kind: mi_fgsm, epsilon: 18, steps: 3}]", "against=prediction")
 SHORT = {
     "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
+    "adversarial_transfer": (
+        [*FOLDER, *(f"generate.feature_distillation.{one}" for one in FEATURES), "evaluate=[]"],
+        2,
+    ),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
     "cnn_filters": (["source.models=[judge]"], 4),

@@ -131,6 +131,28 @@ class Blend(Generator):
                 yield of.made(mean, variant="blend", requested={}, extras=sample.extras, made_of=other.lent())
                 return
 '''
+SEEING = '''
+import runpy
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from variorum.pixels import decode
+
+
+def load():
+    """A network that is right about all pictures: a linear map that was solved for."""
+    source = runpy.run_path(str(Path(__file__).with_name("pictures.py")))
+    samples = list(source["Pictures"]().read(0, 14, None))
+    pixels = np.stack([decode(one.image).transpose(2, 0, 1).ravel() / 255 for one in samples])
+    wanted = np.array([[one.labels[0] == name for name in sorted(source["THINGS"])] for one in samples])
+    first, last = torch.nn.Conv2d(3, 3, 1, bias=False), torch.nn.Linear(pixels.shape[1], 3, bias=False)
+    with torch.no_grad():
+        first.weight.copy_(torch.eye(3)[..., None, None])
+        last.weight.copy_(torch.from_numpy((np.linalg.pinv(pixels) @ (9 * wanted)).T))
+    return torch.nn.Sequential(first, torch.nn.Flatten(), last).eval(), "none"
+'''
 PROVED = '''
 from typing import ClassVar
 
@@ -163,6 +185,9 @@ LENDING: dict[str, list[dict[str, Any]]] = {
     "attribute_edit": [{"name": "attribute_edit", **EDITS}],
     "cue_conflict": [{"name": "cue_conflict", **CUES}],
     "content_dilution": [{"name": "content_dilution", "sources": ["nearest_caption"]}],
+    "feature_distillation": [
+        {"name": "feature_distillation", "adversaries": ["module:{files}/seeing.py:load"], "frame": 96, "steps": 2},
+    ],
     "watermark_attack": [
         {"name": "watermark", "frame": 96, "marks": [{"name": "stdm", "keyed": "shared"}]},
         {"name": "watermark_attack", "attacks": ATTACKS, "strengths": [1.0]},
@@ -177,7 +202,7 @@ USES = re.compile(r"\.source\.(read|outline)\(|source\.read\(|Lenders\(|Pool\(")
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lending")
-    for name, text in (("pictures", SOURCE), ("gate", GATE), ("blend", GUEST), ("proved", PROVED)):
+    for name, text in (("pictures", SOURCE), ("gate", GATE), ("blend", GUEST), ("proved", PROVED), ("seeing", SEEING)):
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
     return folder
 
@@ -188,6 +213,8 @@ def job(
     steps = [dict(step) for step in LENDING[lending]]
     for step in steps:
         step["name"] = str(files / step["name"]) if step["name"].endswith(".py") else step["name"]
+        if networks := step.get("adversaries"):
+            step["adversaries"] = [one.format(files=files) for one in networks]
     gates = [{"name": str(files / "gate.py")}] if gate else []
     recipe = {
         "dataset": "lent",
@@ -345,6 +372,7 @@ def test_every_generator_that_uses_other_pictures_is_tested() -> None:
     assert using == {
         "few_shot/few_shot_episodes.py",  # by the same pool as attribute_edit
         "imagenet_e/attribute_edit.py",
+        "adversarial/feature_distillation.py",
         "pictures/pool.py",
         "cue_conflict/partners.py",
         "content_dilution/neighbours.py",

@@ -59,6 +59,7 @@ class Differentiable:
         self.answers, self.classes = answers, classes
         self.layers = tuple(self._modules)
         self._seen: dict[tuple[int, int], Any] = {}
+        self._hidden: dict[tuple[int, int], tuple[str, ...]] = {}
 
     def __call__(self, pictures: Any) -> Any:
         """Log probabilities `[N, K]` of `[N, 3, H, W]` in [0, 1]."""
@@ -95,6 +96,31 @@ class Differentiable:
         if not found:
             raise RecipeError(f"the layer {layer!r} isn't used when the network is called")
         return found[-1]
+
+    def hidden(self, height: int, width: int) -> tuple[str, ...]:
+        """Those of `layers` that give one tensor for a picture of this size, in their order, without the last one.
+
+        The last one gives the answers. A network may have layers that it doesn't use, and others that give several
+        tensors.
+        """
+        import torch
+
+        if found := self._hidden.get((height, width)):
+            return found
+        used: set[str] = set()
+
+        def noting(name: str) -> Callable[[Any, Any, Any], None]:
+            return lambda _module, _given, gave: used.add(name) if isinstance(gave, torch.Tensor) else None
+
+        hooks = [one.register_forward_hook(noting(name)) for name, one in self._modules.items() if name]
+        try:
+            with torch.no_grad():
+                self._network(self._input(torch.zeros(1, 3, height, width)))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self._hidden[height, width] = tuple(name for name in self.layers if name in used)[:-1]
+        return self._hidden[height, width]
 
     def seen(self, height: int, width: int) -> Any:
         """Which pixels of a picture of this size reach the network: a tensor `[H, W]` of truth values."""

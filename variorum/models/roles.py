@@ -53,6 +53,9 @@ class Adversary(Protocol):
     def features(self, pictures: Any, layer: str) -> Any:
         """What a layer gives for such tensors; differentiable."""
 
+    def hidden(self, height: int, width: int) -> tuple[str, ...]:
+        """Names of the layers that `features` takes for pictures of this size, without the one that gives answers."""
+
     def seen(self, height: int, width: int) -> Any:
         """Which pixels of a picture of this size it looks at: a tensor `[H, W]` of truth values."""
 

@@ -59,6 +59,10 @@ class LetThrough(Derived):
         found = int(order[place]) if place < len(order) else -1
         return found if found >= 0 and ids[found] == identity.encode() else None
 
+    def ids(self, ctx: Context) -> Array:
+        """The ids of the other source's pictures by position, as bytes, `[N]`."""
+        return self._list(ctx)["ids"]
+
     def labels(self, position: int, ctx: Context) -> tuple[str, ...]:
         """The labels that the other source gives the picture at this position."""
         kind = int(self._list(ctx)["kind"][position])

@@ -79,7 +79,8 @@ class Slope:
     """The gradient of a loss of one or several networks, of N pictures.
 
     Gradients of several networks are added up, each at an L1 norm of 1. Where that of a loss is zero or not finite,
-    that of the margin is taken.
+    that of the margin is taken. A picture of which one network gives no gradient either way is `flat`: following the
+    others alone would be another attack.
 
     Args:
         victims: the networks.
@@ -90,7 +91,8 @@ class Slope:
     Attributes:
         gradients: how many were computed of each picture, `[N]`.
         first: of each picture, after how many steps all networks were fooled, before rounding; -1 for never, `[N]`.
-        flat: pictures whose first gradient is zero or not finite, whatever the loss, `[N]`.
+        flat: pictures for which a network's first gradient is zero or not finite, whatever the loss, or a later one not
+            finite, `[N]`.
     """
 
     def __init__(
@@ -113,8 +115,6 @@ class Slope:
             found, gap = self._of(victim, state)
             fooled &= gap > 0
             total += unit(found) if len(self._victims) > 1 else found
-        if not self._calls:
-            self.flat = ~useful(total)
         self.first[fooled & (self.first < 0)] = self._calls
         self._calls += 1
         if not self._grey.any():
@@ -139,6 +139,7 @@ class Slope:
                 (other,) = torch.autograd.grad(again.sum(), shown)
                 found = torch.where(fine[:, None, None, None], found, other)
                 self.gradients += ~fine
+            self.flat |= ~(found.flatten(1).isfinite().all(1) if self._calls else useful(found))
             if self._views:
                 (found,) = torch.autograd.grad(view, x, found)
         return found.nan_to_num(0, 0, 0), gap.detach()

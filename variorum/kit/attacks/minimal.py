@@ -33,7 +33,7 @@ class Closest(NamedTuple):
         fooled: whether the change fools all networks, `[N]`.
         gradients: computed of each picture, `[N]`.
         first: steps until the first success, -1 for none, `[N]`.
-        flat: pictures whose first gradient is zero or not finite, `[N]`.
+        flat: pictures for which a network's first gradient is zero or not finite, `[N]`.
     """
 
     pictures: Any
@@ -86,7 +86,8 @@ def carlini_wagner(
                 far = (moved - x).square().flatten(1).sum(1)
                 cost = far + c * (confidence - gaps).clamp_min(0).sum(0)
                 if not gradients:
-                    flat = ~useful(torch.autograd.grad(gaps.sum(), w, retain_graph=True)[0])
+                    slopes = [torch.autograd.grad(gap.sum(), w, retain_graph=True)[0] for gap in gaps]
+                    flat = ~torch.stack([useful(one) for one in slopes]).all(0)
                 (slope,) = torch.autograd.grad(cost.sum(), w)
             gradients += 1
             now = (moved.detach() * 255).round() if rounded else moved.detach() * 255

@@ -64,15 +64,17 @@ class Lenders:
 
     A permutation drawn from the seed puts them in a ring. A picture borrows from the next ones of its split, so none
     lends to more than `tried` others, and more pictures have more lenders. Who lends to whom depends on seed, source
-    and splits alone. Threads may share it.
+    and splits alone, and with `by_id` not on the order of the source's pictures either. Threads may share it.
 
     Attributes:
         ctx: `ctx.source` has the pictures, as the generators before this one let them through.
         tried: how many pictures may lend to one.
+        by_id: the ring is drawn from the order of the ids, not of the positions.
     """
 
     ctx: Context
     tried: int
+    by_id: bool = False
     _ring: tuple[Array, Array] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -111,6 +113,8 @@ class Lenders:
         with self._lock:
             if self._ring is None:
                 order = ring(source.size(ctx), ctx.seed)
+                if self.by_id:
+                    order = source.ids(ctx).argsort(kind="stable")[order]
                 self._ring = order, np.argsort(order)
         order, places = self._ring
         own = source.position(borrower.root, ctx)
