@@ -1,8 +1,8 @@
 """Pictures that small networks paint: compositional pattern-producing networks (Stanley, GPEM 2007).
 
-The network takes the place of a pixel (x, y, distance from the middle, and 1) to its colour, so a genome is a picture
-at any size: `redrawn(genome, side)`. Neurons stand in a row, and each may take the inputs and all neurons before it.
-Their number is fixed, while connections come and go and functions change.
+A network takes the place of a pixel (x, y, distance from the middle, and 1) to its colour, so a genome is a picture at
+any size, see `redrawn`. Neurons stand in a row, and each may take the inputs and the neurons before it. Their number is
+fixed; connections come and go, and functions change.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ ADDED, DELETED, NEW_FUNCTION, MOVED = 0.5, 0.3, 0.2, 0.3
 class Cppn(NamedTuple):
     """Genomes are weights `[N, neurons, inputs + neurons + 1]`; the last column is the place of each function.
 
-    A weight of 0 is no connection. The last `channels` neurons are the output: brightness, or hue, lightness and
-    saturation.
+    A weight of 0 is no connection. The last `channels` neurons are the output: grey, or hue, lightness and saturation.
     """
 
     side: int
@@ -47,35 +46,45 @@ class Cppn(NamedTuple):
     nodes: int
 
     def first(self, number: int, rng: np.random.Generator) -> Array:
-        """Random networks in which half of the connections are there."""
-        neurons = self.nodes + self.channels
-        shape = (number, neurons, INPUTS + neurons)
+        """Random networks with half of the connections."""
+        shape = (number, self.nodes + self.channels, INPUTS + self.nodes + self.channels)
         weights = rng.normal(0, 1.5, shape) * (rng.random(shape) < 0.5)
-        return _genome(weights, rng.integers(0, len(NAMES), (number, neurons)))
+        return _genome(weights, rng.integers(0, len(NAMES), shape[:2]))
 
     def offspring(self, one: Array, other: Array, rng: np.random.Generator) -> Array:
         """Mutations of the first parents; networks aren't crossed."""
-        weights, functions = one[..., :-1].copy(), one[..., -1].copy()
+        weights, functions = one[..., :-1], one[..., -1].copy()
         weights = mutated(weights, (weights != 0) & (rng.random(weights.shape) < MOVED), -LARGEST, LARGEST, rng)
         allowed = np.argwhere(_allowed(weights.shape[1]))
-        for n in range(len(one)):
+        for n, network in enumerate(weights):
             row, column = allowed[rng.integers(len(allowed))]
-            if rng.random() < ADDED and weights[n, row, column] == 0:
-                weights[n, row, column] = rng.normal(0, 1.5)
-            there = np.argwhere(weights[n])
+            if rng.random() < ADDED and network[row, column] == 0:
+                network[row, column] = rng.normal(0, 1.5)
+            there = np.argwhere(network)
             if rng.random() < DELETED and len(there) > 1:
-                weights[n][tuple(there[rng.integers(len(there))])] = 0
+                network[tuple(there[rng.integers(len(there))])] = 0
             if rng.random() < NEW_FUNCTION:
                 functions[n, rng.integers(functions.shape[1])] = rng.integers(len(NAMES))
         return _genome(weights, functions)
 
     def draw(self, genome: Array) -> Pixels:
-        """The picture at the encoding's own size."""
-        return _painted(genome, self.channels, self.side)
+        """The RGB picture of one genome at the encoding's own size."""
+        x, y = np.meshgrid(*[(np.arange(self.side) + 0.5) / self.side * 2 - 1] * 2)
+        seen = [x, y, np.hypot(x, y), np.ones_like(x)]
+        for row in genome:
+            total = np.zeros_like(x)
+            for place in np.flatnonzero(row[: len(seen)]):
+                total += row[place] * seen[place]
+            seen.append(FUNCTIONS[NAMES[int(row[-1])]](total))
+        last = np.abs(seen[-self.channels :]).astype(np.float32)
+        if self.channels == 1:
+            return np.repeat(np.rint(255 * last[0]).astype(np.uint8)[..., None], 3, axis=-1)
+        rgb = cv2.cvtColor(np.dstack([360 * last[0], last[1], last[2]]), cv2.COLOR_HLS2RGB)
+        return np.asarray(np.rint(255 * np.clip(rgb, 0, 1)), np.uint8)
 
 
 def _allowed(neurons: int) -> Array:
-    """Which weights can be other than 0, `[neurons, inputs + neurons]`: a neuron takes only what stands before it."""
+    """Which weights can be other than 0, `[neurons, inputs + neurons]`."""
     return np.arange(INPUTS + neurons) < INPUTS + np.arange(neurons)[:, None]
 
 
@@ -84,44 +93,23 @@ def _genome(weights: Floats, functions: Array) -> Array:
     return np.concatenate([weights, functions[..., None].astype(np.float64)], axis=-1)
 
 
-def _painted(genome: Array, channels: int, side: int) -> Pixels:
-    across = (np.arange(side) + 0.5) / side * 2 - 1
-    x, y = np.meshgrid(across, across)
-    seen = [x, y, np.hypot(x, y), np.ones_like(x)]
-    for row in genome:
-        total = np.zeros_like(x)
-        for place in np.flatnonzero(row[: len(seen)]):
-            total += row[place] * seen[place]
-        seen.append(FUNCTIONS[NAMES[int(row[-1])]](total))
-    last = [np.abs(one) for one in seen[-channels:]]
-    if channels == 1:
-        return np.repeat(np.rint(255 * last[0]).astype(np.uint8)[..., None], 3, axis=-1)
-    hls = np.stack([360 * last[0], last[1], last[2]], axis=-1).astype(np.float32)
-    return np.asarray(np.rint(255 * np.clip(cv2.cvtColor(hls, cv2.COLOR_HLS2RGB), 0, 1)), np.uint8)
-
-
 def recorded(genome: Array, channels: int) -> dict[str, Json]:
-    """A genome as a picture's record has it: `channels`, and by neuron its function and its weights by input."""
-    neurons: list[Json] = [
-        {"function": NAMES[int(row[-1])], "weights": {str(n): float(row[n]) for n in np.flatnonzero(row[:-1])}}
-        for row in genome
-    ]
-    return {"channels": channels, "neurons": neurons}
+    """A genome as records have it: `channels`, and by neuron its function and its weights by input or neuron."""
+    weights: list[dict[str, float]] = [{str(n): float(row[n]) for n in np.flatnonzero(row[:-1])} for row in genome]
+    neurons = [{"function": NAMES[int(row[-1])], "weights": own} for row, own in zip(genome, weights, strict=True)]
+    return {"channels": channels, "neurons": neurons}  # type: ignore[dict-item]
 
 
 def redrawn(genome: Mapping[str, Any], side: int) -> Pixels:
-    """The picture of a recorded genome at any size, RGB `[side, side, 3]` uint8.
-
-    At the size of the stored picture it is that picture.
+    """The picture of a recorded genome at any size, `[side, side, 3]`; at the stored one's size it is that picture.
 
     Args:
         genome: `achieved["genome"]` of a picture's last operation.
         side: in pixels.
     """
-    neurons = genome["neurons"]
+    neurons, channels = genome["neurons"], genome["channels"]
     found = np.zeros((len(neurons), INPUTS + len(neurons) + 1))
     for row, one in zip(found, neurons, strict=True):
         row[-1] = NAMES.index(one["function"])
-        for place, weight in one["weights"].items():
-            row[int(place)] = weight
-    return _painted(found, genome["channels"], side)
+        row[[int(place) for place in one["weights"]]] = list(one["weights"].values())
+    return Cppn(side, channels, len(neurons) - channels).draw(found)
