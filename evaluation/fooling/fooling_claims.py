@@ -1,8 +1,8 @@
 """Measure how sure classifiers are of pictures of nothing, what is left of that, and what tells them from real ones.
 
-The fooled model stands apart as *white-box*: others weren't searched for pictures that fool them. The random pictures
-that the searches began with are variants like the others. Pictures of one repeat were evolved together, so intervals
-are over repeats.
+The fooled model stands apart as *white-box*, as others weren't searched for pictures that fool them. The random
+pictures of each encoding are variants like the others. Pictures of one repeat were evolved together, so intervals are
+over repeats.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from variorum.kit.attacks.opponents import Opponent, with_outputs
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.embeddings.classes import fit_gaussians, squared_distances
 from variorum.kit.pictures.thumbnails import averaged, luma
-from variorum.kit.predicted.answers import label_indices, outputs_of
 from variorum.kit.resampling.thresholds import share
-from variorum.models.brought.model import BroughtModel
 from variorum.models.filters import contents_of
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Evaluation, Row, Source, Use
@@ -29,16 +28,17 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Floats
+    from variorum.arrays import Array, Bools, Floats, Pixels
 
 QUALITY = 90
 """Of the JPEG."""
 SIDE = 28
 """Of the grey pictures whose distance to real ones is measured, in pixels."""
+VIEWS = ("claimed", "jpeg", "shift")
 
 
 class FoolingClaims(Evaluation):
-    """How many pictures of `fooling_image` are claimed by each classifier, also as a JPEG and moved by one pixel."""
+    """How sure classifiers are of the pictures of `fooling_image`, also as a JPEG and moved by one pixel."""
 
     late: ClassVar[frozenset[str]] = frozenset({"train", "test", "reach", "confidence"})
 
@@ -47,12 +47,11 @@ class FoolingClaims(Evaluation):
     white_box: tuple[str, ...] = ("judge",)
     """The fooled model, under an alias of a classifier with its weights."""
     train: NestedSource | None = None
-    """Real pictures with labels that say what is usual: their classes' Gaussians, and the nearest real picture. Null
-    for none."""
+    """Real pictures with labels that say what is usual, for distances; null for none."""
     test: NestedSource | None = None
     """Other real pictures, which the pictures of nothing are to be told from."""
     reach: float = Field(default=0.99, gt=0, lt=1)
-    """Probability of the claimed class from which on a picture counts as claimed."""
+    """Probability of the claimed class from which on a picture fools."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals, in (0, 1)."""
 
@@ -62,14 +61,10 @@ class FoolingClaims(Evaluation):
             raise ValueError("train and test go together")
         return self
 
-    @property
-    def _asked(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*self.white_box, *self.classifiers]))
-
     def uses(self) -> list[Use]:
-        """Return the classifiers; the fooled one only describes the pictures."""
+        """Return the classifiers, the fooled one first, which only describes the pictures."""
         others = [Use(alias, "classifier") for alias in self.classifiers]
-        return [*others, *(Use(alias, "classifier", describes=True) for alias in self.white_box)]
+        return [*(Use(alias, "classifier", describes=True) for alias in self.white_box), *others]
 
     def references(self) -> Mapping[str, Source]:
         """The given ones of `train` and `test`."""
@@ -78,118 +73,116 @@ class FoolingClaims(Evaluation):
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture, with arrays over the models, white-box first.
 
-        `claim`, `jpeg` and `shift` are the probabilities of the claimed class, NaN where a model doesn't know it or
-        nothing is claimed; `top` is the largest probability; `grey` the picture in 28² grey levels, and `embedding_0`
-        what the first model's last layer gets.
+        `claimed`, `jpeg` and `shift` are probabilities of the class that is claimed, NaN where a model doesn't know it
+        or none is; `top` is the largest probability, `grey` the picture in 28² grey levels, and `embedding_0` what the
+        first model's last layer gets.
 
         Raises:
             RecipeError: `white_box` names a model that wasn't fooled, or `classifiers` the one that was.
         """
-        claimed = [_text(one.metadata.get("claimed")) for one in samples]
-        views = [[one.image for one in samples]]
-        views += [[as_jpeg(one, QUALITY) for one in views[0]], [_shifted(one) for one in views[0]]]
-        claims, top = np.full((3, len(samples), len(self._asked)), np.nan), np.zeros((len(samples), len(self._asked)))
+        images: list[Pixels] = [one.image for one in samples]  # type: ignore[misc]
+        views = [images, [as_jpeg(one, QUALITY) for one in images], [moved(one) for one in images]]
+        asked, classes = [one.alias for one in self.uses()], [_claimed(one) for one in samples]
+        claims, top = np.full((len(samples), 3, len(asked)), np.nan), np.zeros((len(samples), len(asked)))
         embeddings: dict[str, Any] = {}
-        for place, alias in enumerate(self._asked):
+        for place, alias in enumerate(asked):
             self._check(alias, samples, ctx)
-            model = ctx.models.get(alias)
-            if isinstance(model, BroughtModel):
-                model.ask(views[0][0])
-            features = getattr(model, "features", lambda _: None)(views[0])
-            if features is not None:
+            own = ctx.models.get(alias)
+            model = with_outputs(Opponent(None, own, alias), images[0], ctx)
+            if hasattr(own, "features") and (features := own.features(images)) is not None:
                 embeddings[f"embedding_{place}"] = np.asarray(features, np.float32)
-            for view, images in enumerate(views if any(claimed) else views[:1]):
-                said = np.asarray(model(images))
-                top[:, place] = top[:, place] if view else said.max(axis=1)
-                known = outputs_of(alias, model, ctx, (), said.shape[1])
-                for row, label in enumerate(claimed):
-                    own = label_indices([label]) if known is None else [known[label]] if label in known else []
-                    claims[view, row, place] = said[row, own[0]] if own else np.nan
+            top[:, place] = np.max(own(images), axis=1)
+            for view, shown in enumerate(views if any(classes) else ()):
+                for row, (said, name) in enumerate(zip(own(shown), classes, strict=True)):
+                    outputs = model.outputs([name])
+                    claims[row, view, place] = said[outputs].max() if outputs.any() else np.nan
         for row, one in enumerate(samples):
             yield {
                 "id": one.id,
                 "variant": one.variant,
-                "claimed": claimed[row],
+                "class": classes[row],
                 "repeat": _repeat(one),
                 "label": one.labels[0] if one.labels else "",
-                **dict(zip(("claim", "jpeg", "shift"), claims[:, row], strict=True)),
+                **dict(zip(VIEWS, claims[row], strict=True)),
                 "top": top[row],
-                "grey": averaged(luma(one.image), SIDE).reshape(-1).astype(np.float32),  # type: ignore[arg-type]
+                "grey": averaged(luma(images[row]), SIDE).reshape(-1).astype(np.float32),
                 **{name: values[row] for name, values in embeddings.items()},
             }
 
     def _check(self, alias: str, samples: Sequence[Sample], ctx: Context) -> None:
-        """Raise RecipeError if a model stands on the wrong side."""
+        """Raise RecipeError for a model on the wrong side."""
         own = contents_of(ctx.models.pin(alias))
-        for pins in (list(one.ops[-1]["models"].values()) for one in samples if "claimed" in one.metadata and one.ops):
-            fooled = bool(own & frozenset().union(*map(contents_of, filter(_text, pins))))
-            if fooled != (alias in self.white_box):
+        for one in samples:
+            pins = one.ops[-1]["models"].values() if _claimed(one) and one.ops else ()
+            fooled = any(own & contents_of(pin) for pin in pins if isinstance(pin, str))
+            if pins and fooled != (alias in self.white_box):
                 right, said = ("white_box", "is") if fooled else ("classifiers", "isn't")
                 raise RecipeError(
-                    f"{self.component_name()}: {cut(repr(alias))} {said} the model that the pictures were made to "
-                    f"fool; name it under {right}"
+                    f"{self.component_name()}: {cut(repr(alias))} {said} the model that the pictures were made to fool;"
+                    f" name it under {right}"
                 )
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
-        """Shares and AUROCs in percent with intervals over repeats, by model and variant.
+        """Shares and AUROCs in percent, with intervals over repeats, by model and variant.
 
-        `claimed`, `jpeg` and `shift` are the shares of pictures with a claim of `reach`; `median` is that of the claims
-        with the least and the largest of the repeats. `softmax` and `mahalanobis` are AUROCs against `test`: how often
-        a picture of nothing is less sure, or farther from the classes, than a real one. `nearest` has the median RMSE
-        to the nearest picture of `train` in grey levels, and `above` the share that is farther than half of `test`.
+        `claimed`, `jpeg` and `shift` are shares of pictures whose claim is at least `reach`; `median` is that of the
+        claims, with the least and the largest median of a repeat. `softmax` and `mahalanobis` are AUROCs: how often a
+        picture of nothing is less sure than one of `test`, or farther from the classes of `train`. `nearest` has the
+        median RMSE to the nearest picture of `train`, in grey levels, and the share that is `farther` than half of
+        `test`.
         """
-        found: dict[str, Any] = {"reach": self.reach, "confidence": self.confidence, "models": {}, "nearest": {}}
-        found |= {"white_box": list(self.white_box), "names": [one for one in self._asked if one not in self.white_box]}
+        asked = [one.alias for one in self.uses()]
+        found: dict[str, Any] = {"white_box": list(self.white_box), "names": list(self.classifiers), "n": {}}
+        found |= {"reach": self.reach, "confidence": self.confidence, "models": {one: {} for one in asked}}
         if not len(table):
             return found
         table = replace(table, arrow=table.arrow.sort_by("id"))
         belongs = table["set"] if self.references() else np.full(len(table), "")
-        train, test = belongs == "train", belongs == "test"
-        own = (belongs == "") & (table["claimed"] != "")
+        own, train, test = (belongs == "") & (table["class"] != ""), belongs == "train", belongs == "test"
         variants = {str(name): own & (table["variant"] == name) for name in sorted(set(table["variant"][own]))}
+        found["n"] = {name: int(rows.sum()) for name, rows in variants.items()}
+        compared = bool(train.any() and test.any())
         repeats = table["repeat"]
 
         def told(values: Array, rows: Bools) -> Json:
-            known = np.isfinite(values) if values.dtype != bool else np.ones(len(values), bool)
-            places = np.unique(repeats[rows][known], return_inverse=True)[1].reshape(-1)
-            return share(values[known], places, self.confidence)
+            return share(values[rows], np.unique(repeats[rows], return_inverse=True)[1].reshape(-1), self.confidence)
 
-        scores: dict[str, Array] = {}
-        compared = bool(train.any() and test.any())
-        for place, alias in enumerate(self._asked):
-            scores = {"softmax": -table["top"][:, place]}
+        for place, alias in enumerate(asked):
+            scores: dict[str, Floats] = {"softmax": -table["top"][:, place]} if compared else {}
             if compared and f"embedding_{place}" in table:
                 scores["mahalanobis"] = _distances(table[f"embedding_{place}"], table["label"], train)
-            of = found["models"][alias] = {}
-            for name, rows in variants.items():
-                claim = table["claim"][rows, place]
-                known = np.isfinite(claim)
-                if not known.any():
+            for name, every in variants.items():
+                claim = table["claimed"][:, place]
+                if not (rows := every & np.isfinite(claim)).any():
                     continue
-                by_repeat = [np.median(claim[known & (repeats[rows] == one)]) for one in set(repeats[rows][known])]
-                ends = {"value": np.median(claim[known]), "low": min(by_repeat), "high": max(by_repeat)}
-                of[name] = {"n": int(known.sum()), "repeats": len(by_repeat)}
-                of[name]["median"] = {end: round(float(value), 4) for end, value in ends.items()}
-                for view, key in (("claim", "claimed"), ("jpeg", "jpeg"), ("shift", "shift")):
-                    of[name][key] = told((table[view][rows, place] >= self.reach)[known], _among(rows, known))
-                if compared:
-                    of[name] |= {key: told(_above(one[rows], one[test]), rows) for key, one in scores.items()}
+                medians = [np.median(claim[rows & (repeats == one)]) for one in set(repeats[rows])]
+                ends = {"value": np.median(claim[rows]), "low": min(medians), "high": max(medians)}
+                found["models"][alias][name] = {
+                    "median": {end: round(float(value), 4) for end, value in ends.items()},
+                    **{view: told(table[view][:, place] >= self.reach, rows) for view in VIEWS},
+                    **{key: told(_above(values, values[test]), rows) for key, values in scores.items()},
+                }
         if compared:
             far = _nearest(table["grey"], train)
             usual = float(np.median(far[test]))
             found["nearest"] = {
-                "real": round(usual, 1),
-                "n": int(test.sum()),
-                "train": int(train.sum()),
-                "variants": {},
+                "real": {"n": int(test.sum()), "among": int(train.sum()), "median": round(usual, 1)},
+                **{
+                    name: {"median": round(float(np.median(far[rows])), 1), "farther": told(far > usual, rows)}
+                    for name, rows in variants.items()
+                },
             }
-            for name, rows in variants.items():
-                median = round(float(np.median(far[rows])), 1)
-                found["nearest"]["variants"][name] = {"median": median, "above": told(far[rows] > usual, rows)}
         return found
 
 
-def _text(value: Any) -> str:
+def moved(image: Pixels) -> Pixels:
+    """A picture moved to the right by one pixel; its first column is there twice."""
+    return np.concatenate([image[:, :1], image[:, :-1]], axis=1)
+
+
+def _claimed(sample: Sample) -> str:
+    """The class that a picture claims; `""` for none."""
+    value = sample.metadata.get("claimed")
     return value if isinstance(value, str) else ""
 
 
@@ -199,39 +192,22 @@ def _repeat(sample: Sample) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else -1
 
 
-def _shifted(image: Any) -> Any:
-    """A picture moved to the right by one pixel; its first column is there twice."""
-    return np.concatenate([image[:, :1], image[:, :-1]], axis=1)
-
-
-def _among(rows: Bools, known: Bools) -> Bools:
-    found = rows.copy()
-    found[rows] = known
-    return found
-
-
 def _above(values: Floats, others: Floats) -> Floats:
-    """Of each value, the share of the others that it exceeds; ties count half. The mean is the AUROC."""
-    order = np.sort(others)
-    ends = [np.searchsorted(order, values, side) for side in ("left", "right")]
-    return np.asarray((ends[0] + ends[1]) / (2 * len(order)))
+    """Of each value, the share of the others that it exceeds, ties by half; the mean is the AUROC."""
+    left, right = (np.searchsorted(np.sort(others), values, side) for side in ("left", "right"))
+    return np.asarray((left + right) / (2 * len(others)))
 
 
 def _distances(features: Array, labels: Array, train: Bools) -> Floats:
-    """Squared Mahalanobis distance of each row to the nearest class of `train` (Lee et al., NeurIPS 2018)."""
-    names, y = np.unique(labels[train], return_inverse=True)
-    every = np.full(len(labels), -1)
-    every[train] = y.reshape(-1)
-    gaussians = fit_gaussians(features, every, np.flatnonzero(train), len(names))
+    """Squared Mahalanobis distance to the nearest class of `train` (Lee et al., NeurIPS 2018), `[N]`."""
+    names, y = np.unique(labels, return_inverse=True)
+    gaussians = fit_gaussians(features, y.reshape(-1), np.flatnonzero(train), len(names))
     return np.asarray(squared_distances(features.astype(np.float64), gaussians).min(axis=1))
 
 
 def _nearest(grey: Array, train: Bools) -> Floats:
-    """RMSE of each row to the nearest row of `train`."""
-    real = grey[train].astype(np.float64)
-    squares = (real**2).sum(axis=1)
-    parts = [
-        ((one**2).sum(axis=1)[:, None] + squares - 2 * one @ real.T).min(axis=1)
-        for one in np.array_split(grey.astype(np.float64), max(1, len(grey) // 512))
-    ]
-    return np.sqrt(np.maximum(np.concatenate(parts), 0) / grey.shape[1])
+    """RMSE to the nearest picture of `train`, `[N]`."""
+    from sklearn.neighbors import NearestNeighbors
+
+    near = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(grey[train])
+    return np.asarray(near.kneighbors(grey)[0][:, 0] / SIDE)

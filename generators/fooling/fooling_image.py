@@ -1,13 +1,13 @@
 """Fooling images: pictures of nothing that a classifier is sure are of a class.
 
 After Nguyen, Yosinski & Clune (CVPR 2015, arXiv 1412.1897): evolved as bare pixels or as small networks that paint, or
-found along a gradient. Only what the classifier says of the stored picture counts. Beside each picture stands the
-random one of its encoding that the search began with.
+found along a gradient. Only what the classifier says of the stored picture counts. Beside each picture stands a random
+one of its encoding, as the search began with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -15,14 +15,12 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from variorum.generators.fooling.cppn import Cppn, recorded
-from variorum.generators.fooling.elites import Direct, Encoding, evolve
+from variorum.generators.fooling.elites import Direct, evolve
 from variorum.kit.attacks.ascent import Slope, climb
 from variorum.kit.attacks.losses import Victim
+from variorum.kit.attacks.opponents import Opponent, opponent, with_outputs
 from variorum.kit.gates import gates
-from variorum.kit.predicted.answers import classes_of_outputs, label_indices, outputs_of
-from variorum.models.brought.model import BroughtModel
 from variorum.models.device import float32, one_thread
-from variorum.models.gradients import adversary
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
@@ -33,9 +31,8 @@ from variorum.schemas.sample import Failure, Sample
 from variorum.sources.class_names import ClassNames
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels, Singles
+    from variorum.arrays import Pixels
 
-Kind = Literal["direct", "cppn", "ascent"]
 GREY = 28
 """Side of frames whose pictures are grey."""
 STEP = 2.0
@@ -45,7 +42,7 @@ SPREAD = 16
 
 
 class Found(NamedTuple):
-    """A picture, the random one that the search began with, and what the search cost and gave."""
+    """A picture, a random one of its encoding, and what the search cost and gave."""
 
     image: Pixels
     first: Pixels
@@ -53,16 +50,16 @@ class Found(NamedTuple):
 
 
 class FoolingImage(Generator):
-    """For each class and encoding the picture that fools, such as `direct`, and its random start, `control_direct`.
+    """For each class and encoding the picture that fools, such as `direct`, and a random one, `control_direct`.
 
-    Sample k of a class belongs to repeat k, which has its own seed and elites. They depend on no other sample, so a
-    repeat may be cut by units. Pictures have no labels, as they show nothing: `metadata` says what is `claimed`. The
-    genome of `cppn` is in its record, and `cppn.redrawn` draws it at any size.
+    Sample k of a class belongs to repeat k, which has its own seed and elites and depends on no other sample, so a unit
+    may end within a repeat. Pictures show nothing, so they have no labels: `metadata` says what is `claimed`. The
+    genome of `cppn` is in its record, and `variorum.generators.fooling.cppn.redrawn` draws it at any size.
     """
 
     digital_source_type: ClassVar[str] = "algorithmicMedia"
 
-    encodings: tuple[Kind, ...] = Field(default=("direct", "cppn"), min_length=1)
+    encodings: tuple[Literal["direct", "cppn", "ascent"], ...] = Field(default=("direct", "cppn"), min_length=1)
     """`direct` evolves the pixels; `cppn` networks that paint, so pictures are regular; `ascent` follows the gradient
     from grey noise."""
     classifier: str = "judge"
@@ -88,110 +85,85 @@ class FoolingImage(Generator):
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if the source isn't `class_names`, or the model doesn't classify or gives no gradients."""
-        name = self.component_name()
         if not isinstance(ctx.source, ClassNames):
             raise RecipeError(
-                f"{name} makes pictures of nothing, so its source must be class_names, whose per_class is the number "
-                f"of repeats; it is {ctx.source.component_name() if ctx.source else 'missing'}"
+                f"{self.component_name()}: it makes pictures of nothing, so the source must be class_names, whose "
+                f"per_class is the number of repeats, not {ctx.source.component_name() if ctx.source else None}"
             )
         role = ctx.models.role(self.classifier)
         if role is None:  # a user's own
-            self._answers(ctx)
-        elif "ascent" not in self.encodings and role not in ("classifier", "adversary"):
-            raise RecipeError(f"{name}.classifier: {cut(repr(self.classifier))} isn't a classifier; name one")
+            self._fooled(ctx)
+        elif role not in ("classifier", "adversary"):
+            where = f"{self.component_name()}.classifier"
+            raise RecipeError(f"{where}: {cut(repr(self.classifier))} isn't a classifier; name one, such as judge")
 
-    def _answers(self, ctx: Context) -> Callable[[Sequence[Pixels]], Singles]:
-        """Probabilities `[N, K]` of stored pictures. Raises RecipeError for a model that can't be fooled so."""
-        model, where = ctx.models.get(self.classifier), f"{self.component_name()}.classifier"
-        if hasattr(model, "knows"):  # a detector
-            raise RecipeError(f"{where}: {cut(repr(self.classifier))} isn't a classifier; name one")
-        if isinstance(model, BroughtModel):
-            model.ask(np.zeros((self.frame, self.frame, 3), np.uint8))
-        if "ascent" in self.encodings or hasattr(model, "seen"):
-            try:
-                return adversary(self.classifier, model).answers
-            except RecipeError as error:
-                raise RecipeError(f"{where}: {error}") from None
-        answers: Callable[[Sequence[Pixels]], Singles] = model
-        return answers
+    def _fooled(self, ctx: Context) -> Opponent:
+        where = f"{self.component_name()}.classifier"
+        return opponent(self.classifier, ctx, where, gradients="ascent" in self.encodings)
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The pictures of one class and repeat, or a Failure for each if the classifier doesn't know the class."""
-        ctx = of.ctx
+        ctx, label, repeat = of.ctx, sample.labels[0], int(sample.origin.rpartition("/")[2])
         if ctx.source is not None and not ctx.classes:
             ctx = replace(ctx, classes=ctx.source.classes(ctx))
-        label, repeat = sample.labels[0], int(sample.origin.rpartition("/")[2])
-        nothing = replace(sample, labels=(), metadata={**sample.metadata, "claimed": label})
-        of = Edit(self, nothing, ctx)
-        model, answers = of.model(self.classifier), self._answers(ctx)
-        outputs = answers([np.zeros((self.frame, self.frame, 3), np.uint8)]).shape[1]
-        known = outputs_of(self.classifier, model, ctx, (), outputs)
-        output = next(iter(label_indices([label])), None) if known is None else known.get(label)
-        names = [one or name for one, name in classes_of_outputs(model, ctx, outputs)]
+        of = Edit(self, replace(sample, labels=(), metadata={**sample.metadata, "claimed": label}), ctx)
+        model = with_outputs(self._fooled(ctx), np.zeros((self.frame, self.frame, 3), np.uint8), ctx)
+        pins, own = {model.alias: model.pin}, model.outputs([label])
         for encoding in self.encodings:
             asked: dict[str, Json] = {"encoding": encoding, "repeat": repeat, "frame": self.frame}
             variants = {encoding: asked, f"control_{encoding}": {**asked, "control": True}}
-            found = output if output is None else self._found(encoding, output, outputs, repeat, of, answers)
+            found = self._search(encoding, int(own.argmax()), repeat, model, of) if own.any() else None
             for variant, wanted in variants.items():
-                if found is None:
-                    reason = ("no_such_class", f"{self.classifier} has no output for {cut(label)}")
-                    if output is not None:
-                        reason = ("no_gradient", "the gradient at the random picture is zero or not finite")
-                    status: Any = "ineligible" if output is None else "failed"
-                    yield of.skipped(*reason, variant=variant, requested=wanted, status=status)
-                    continue
-                image = found.image if variant == encoding else found.first
-                said = answers([image])[0]
-                achieved = {"top1": names[int(said.argmax())]} | (found.achieved if variant == encoding else {})
-                claim = {"claim": gates.recorded(float(said[output or 0]))}
-                yield of.made(image, variant=variant, requested=wanted, achieved=achieved, gates=claim)
+                if found:
+                    image, achieved = (
+                        (found.image, found.achieved) if variant == encoding else (found.first, dict[str, Json]())
+                    )
+                    said = model.answers([image])[0]
+                    achieved = {**achieved, "top1": model.names[int(said.argmax())]}
+                    claim = {"claim": gates.recorded(float(said[own][0]))}
+                    yield of.made(image, variant=variant, requested=wanted, achieved=achieved, gates=claim, models=pins)
+                elif own.any():
+                    why = "the gradient at the random picture is zero or not finite"
+                    yield of.skipped("no_gradient", why, variant=variant, requested=wanted, status="failed")
+                else:
+                    why = f"{model.alias} has no output for {cut(label)}"
+                    yield of.skipped("no_such_class", why, variant=variant, requested=wanted)
 
-    def _found(
-        self,
-        encoding: Kind,
-        output: int,
-        outputs: int,
-        repeat: int,
-        of: Edit,
-        answers: Callable[[Sequence[Pixels]], Singles],
-    ) -> Found | None:
+    def _search(self, encoding: str, output: int, repeat: int, model: Opponent, of: Edit) -> Found | None:
         """The picture of one class; None if there is no gradient to follow."""
-        if encoding == "ascent":
-            return self._ascent(output, outputs, of, answers)
         channels = 1 if self.frame == GREY else 3
-        how: Encoding = Direct(self.frame, channels) if encoding == "direct" else Cppn(self.frame, channels, self.nodes)
+        if encoding == "ascent":
+            return self._ascent(output, channels, model, of)
+        how = Direct(self.frame, channels) if encoding == "direct" else Cppn(self.frame, channels, self.nodes)
         seed = of.ctx.seed_for(self.component_name(), f"repeat {repeat}", encoding)
+        limits: Any = {"population": self.population, "generations": self.generations, "stop_at": self.stop_at}
+        with one_thread():
+            kept = of.ctx.memo(
+                digest([self.fingerprint(), model.pin, encoding, seed]),
+                lambda: evolve(how, model.answers, np.random.default_rng(seed), **limits),
+            )
+        genome = kept["genomes"][output]
+        achieved: dict[str, Json] = {name: int(kept[name]) for name in ("generations", "queries")}
+        achieved["archive_seed"] = seed
+        if encoding == "cppn":
+            achieved["genome"] = recorded(genome, channels)
+        return Found(how.draw(genome), how.draw(kept["first"][output]), achieved)
 
-        def archive() -> Mapping[str, Any]:
-            limits: Any = {"population": self.population, "generations": self.generations, "stop_at": self.stop_at}
-            return {name: np.asarray(one) for name, one in evolve(
-                how, answers, np.random.default_rng(seed), **limits
-            )._asdict().items()}  # fmt: skip
-
-        pin = of.ctx.models.pin(self.classifier)
-        kept = of.ctx.memo(digest([self.fingerprint(), pin, encoding, seed]), archive)
-        genome, achieved = kept["genomes"][output], {name: int(kept[name]) for name in ("generations", "queries")}
-        drawn: dict[str, Json] = {"genome": recorded(genome, channels)} if encoding == "cppn" else {}
-        first = how.draw(kept["first"][output])
-        return Found(how.draw(genome), first, {**achieved, "archive_seed": seed, **drawn})
-
-    def _ascent(
-        self, output: int, outputs: int, of: Edit, answers: Callable[[Sequence[Pixels]], Singles]
-    ) -> Found | None:
+    def _ascent(self, output: int, channels: int, model: Opponent, of: Edit) -> Found | None:
         """Steps along the sign of the gradient of the class's log probability, until the rounded picture fools."""
         import torch
 
-        shape = (self.frame, self.frame, 1 if self.frame == GREY else 3)
+        shape = (self.frame, self.frame, channels)
         noise = of.rng("ascent").integers(128 - SPREAD, 128 + SPREAD, shape, np.uint8, endpoint=True)
-        first = image = np.repeat(noise, 3 // shape[2], axis=-1)
-        aim = torch.arange(outputs)[None] == output
-        victim = Victim(adversary(self.classifier, of.model(self.classifier)), ~aim, aim)
-        slope = Slope([victim], "ce", torch.tensor([shape[2] == 1]))
+        first = image = np.repeat(noise, 3 // channels, axis=-1)
+        aim = torch.arange(len(model.names))[None] == output
+        assert model.network is not None
+        slope = Slope([Victim(model.network, ~aim, aim)], "ce", torch.tensor([channels == 1]))
         state, steps = torch.from_numpy(first.transpose(2, 0, 1).astype(np.float32))[None], 0
         with one_thread(), float32():
-            while steps < self.generations and answers([image])[0][output] < self.stop_at:
+            while steps < self.generations and model.answers([image])[0][output] < self.stop_at:
                 state, steps = climb(state, 0.0, 255.0, slope, steps=1, step=STEP), steps + 1
-                if steps == 1 and bool(slope.flat):
+                if slope.flat.any():
                     return None
                 image = np.rint(state[0].numpy().transpose(1, 2, 0)).astype(np.uint8)
-        return Found(image, first, {"steps": steps, "gradients": int(slope.gradients), "queries": steps + 1})
+        return Found(image, first, {"steps": steps, "gradients": int(slope.gradients)})
