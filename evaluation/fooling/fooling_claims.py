@@ -129,11 +129,12 @@ class FoolingClaims(Evaluation):
         claims, with the least and the largest median of a repeat. `softmax` and `mahalanobis` are AUROCs: how often a
         picture of nothing is less sure than one of `test`, or farther from the classes of `train`. `nearest` has the
         median RMSE to the nearest picture of `train`, in grey levels, and the share that is `farther` than half of
-        `test`.
+        `test`, whose own median is in `real`.
         """
         asked = [one.alias for one in self.uses()]
-        found: dict[str, Any] = {"white_box": list(self.white_box), "names": list(self.classifiers), "n": {}}
-        found |= {"reach": self.reach, "confidence": self.confidence, "models": {one: {} for one in asked}}
+        found: dict[str, Any] = {"n": {}, "models": {one: {} for one in asked}, "nearest": {}}
+        found |= {name: getattr(self, name) for name in ("reach", "confidence")}
+        found |= {"white_box": list(self.white_box), "names": list(self.classifiers)}
         if not len(table):
             return found
         table = replace(table, arrow=table.arrow.sort_by("id"))
@@ -151,27 +152,23 @@ class FoolingClaims(Evaluation):
             scores: dict[str, Floats] = {"softmax": -table["top"][:, place]} if compared else {}
             if compared and f"embedding_{place}" in table:
                 scores["mahalanobis"] = _distances(table[f"embedding_{place}"], table["label"], train)
+            claim = table["claimed"][:, place]
             for name, every in variants.items():
-                claim = table["claimed"][:, place]
-                if not (rows := every & np.isfinite(claim)).any():
-                    continue
-                medians = [np.median(claim[rows & (repeats == one)]) for one in set(repeats[rows])]
-                ends = {"value": np.median(claim[rows]), "low": min(medians), "high": max(medians)}
-                found["models"][alias][name] = {
-                    "median": {end: round(float(value), 4) for end, value in ends.items()},
-                    **{view: told(table[view][:, place] >= self.reach, rows) for view in VIEWS},
-                    **{key: told(_above(values, values[test]), rows) for key, values in scores.items()},
-                }
+                if (rows := every & np.isfinite(claim)).any():
+                    medians = [np.median(claim[rows & (repeats == one)]) for one in set(repeats[rows])]
+                    ends = {"value": np.median(claim[rows]), "low": min(medians), "high": max(medians)}
+                    found["models"][alias][name] = {
+                        "median": {end: round(float(value), 4) for end, value in ends.items()},
+                        **{view: told(table[view][:, place] >= self.reach, rows) for view in VIEWS},
+                        **{key: told(_above(values, values[test]), rows) for key, values in scores.items()},
+                    }
         if compared:
             far = _nearest(table["grey"], train)
             usual = float(np.median(far[test]))
-            found["nearest"] = {
-                "real": {"n": int(test.sum()), "among": int(train.sum()), "median": round(usual, 1)},
-                **{
-                    name: {"median": round(float(np.median(far[rows])), 1), "farther": told(far > usual, rows)}
-                    for name, rows in variants.items()
-                },
-            }
+            found["real"] = {"n": int(test.sum()), "among": int(train.sum()), "median": round(usual, 1)}
+            for name, rows in variants.items():
+                median = round(float(np.median(far[rows])), 1)
+                found["nearest"][name] = {"median": median, "farther": told(far > usual, rows)}
         return found
 
 

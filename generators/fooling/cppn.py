@@ -17,16 +17,14 @@ from variorum.generators.fooling.elites import mutated
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Pixels
-    from variorum.schemas.canonical import Json
 
 INPUTS = 4
-FUNCTIONS = {
-    "sine": np.sin,
-    "sigmoid": lambda x: 2 / (1 + np.exp(-x)) - 1,
-    "gaussian": lambda x: 2 * np.exp(-(x**2)) - 1,
-    "linear": lambda x: np.clip(x, -1, 1),
-}
-NAMES = tuple(FUNCTIONS)
+FUNCTIONS = (
+    np.sin,
+    lambda x: 2 / (1 + np.exp(-x)) - 1,  # a sigmoid
+    lambda x: 2 * np.exp(-(x**2)) - 1,  # a Gaussian
+    lambda x: np.clip(x, -1, 1),  # linear
+)
 LARGEST = 10.0
 """Of a weight's size."""
 DIGITS = 4
@@ -36,7 +34,7 @@ ADDED, DELETED, NEW_FUNCTION, MOVED = 0.5, 0.3, 0.2, 0.3
 
 
 class Cppn(NamedTuple):
-    """Genomes are weights `[N, neurons, inputs + neurons + 1]`; the last column is the place of each function.
+    """Genomes are weights `[N, neurons, inputs + neurons + 1]`; the last column is each neuron's function, in order.
 
     A weight of 0 is no connection. The last `channels` neurons are the output: grey, or hue, lightness and saturation.
     """
@@ -49,13 +47,13 @@ class Cppn(NamedTuple):
         """Random networks with half of the connections."""
         shape = (number, self.nodes + self.channels, INPUTS + self.nodes + self.channels)
         weights = rng.normal(0, 1.5, shape) * (rng.random(shape) < 0.5)
-        return _genome(weights, rng.integers(0, len(NAMES), shape[:2]))
+        return _genome(weights, rng.integers(0, len(FUNCTIONS), shape[:2]))
 
     def offspring(self, one: Array, other: Array, rng: np.random.Generator) -> Array:
         """Mutations of the first parents; networks aren't crossed."""
         weights, functions = one[..., :-1], one[..., -1].copy()
         weights = mutated(weights, (weights != 0) & (rng.random(weights.shape) < MOVED), -LARGEST, LARGEST, rng)
-        allowed = np.argwhere(_allowed(weights.shape[1]))
+        allowed = np.argwhere(np.tri(*weights.shape[1:], INPUTS - 1))
         for n, network in enumerate(weights):
             row, column = allowed[rng.integers(len(allowed))]
             if rng.random() < ADDED and network[row, column] == 0:
@@ -64,7 +62,7 @@ class Cppn(NamedTuple):
             if rng.random() < DELETED and len(there) > 1:
                 network[tuple(there[rng.integers(len(there))])] = 0
             if rng.random() < NEW_FUNCTION:
-                functions[n, rng.integers(functions.shape[1])] = rng.integers(len(NAMES))
+                functions[n, rng.integers(functions.shape[1])] = rng.integers(len(FUNCTIONS))
         return _genome(weights, functions)
 
     def draw(self, genome: Array) -> Pixels:
@@ -75,7 +73,7 @@ class Cppn(NamedTuple):
             total = np.zeros_like(x)
             for place in np.flatnonzero(row[: len(seen)]):
                 total += row[place] * seen[place]
-            seen.append(FUNCTIONS[NAMES[int(row[-1])]](total))
+            seen.append(FUNCTIONS[int(row[-1])](total))
         last = np.abs(seen[-self.channels :]).astype(np.float32)
         if self.channels == 1:
             return np.repeat(np.rint(255 * last[0]).astype(np.uint8)[..., None], 3, axis=-1)
@@ -83,33 +81,19 @@ class Cppn(NamedTuple):
         return np.asarray(np.rint(255 * np.clip(rgb, 0, 1)), np.uint8)
 
 
-def _allowed(neurons: int) -> Array:
-    """Which weights can be other than 0, `[neurons, inputs + neurons]`."""
-    return np.arange(INPUTS + neurons) < INPUTS + np.arange(neurons)[:, None]
-
-
 def _genome(weights: Floats, functions: Array) -> Array:
-    weights = np.where(_allowed(weights.shape[1]), weights, 0).round(DIGITS) + 0.0
+    """A neuron takes only what stands before it."""
+    weights = np.tril(weights, INPUTS - 1).round(DIGITS) + 0.0
     return np.concatenate([weights, functions[..., None].astype(np.float64)], axis=-1)
-
-
-def recorded(genome: Array, channels: int) -> dict[str, Json]:
-    """A genome as records have it: `channels`, and by neuron its function and its weights by input or neuron."""
-    weights: list[dict[str, float]] = [{str(n): float(row[n]) for n in np.flatnonzero(row[:-1])} for row in genome]
-    neurons = [{"function": NAMES[int(row[-1])], "weights": own} for row, own in zip(genome, weights, strict=True)]
-    return {"channels": channels, "neurons": neurons}  # type: ignore[dict-item]
 
 
 def redrawn(genome: Mapping[str, Any], side: int) -> Pixels:
     """The picture of a recorded genome at any size, `[side, side, 3]`; at the stored one's size it is that picture.
 
     Args:
-        genome: `achieved["genome"]` of a picture's last operation.
+        genome: `achieved["genome"]` of a picture's last operation: `channels`, and a row of numbers for each of its
+            `neurons`, see `Cppn`.
         side: in pixels.
     """
-    neurons, channels = genome["neurons"], genome["channels"]
-    found = np.zeros((len(neurons), INPUTS + len(neurons) + 1))
-    for row, one in zip(found, neurons, strict=True):
-        row[-1] = NAMES.index(one["function"])
-        row[[int(place) for place in one["weights"]]] = list(one["weights"].values())
-    return Cppn(side, channels, len(neurons) - channels).draw(found)
+    neurons = np.array(genome["neurons"], np.float64)
+    return Cppn(side, genome["channels"], len(neurons) - genome["channels"]).draw(neurons)

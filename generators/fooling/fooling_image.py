@@ -7,14 +7,14 @@ one of its encoding, as the search began with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from variorum.generators.fooling.cppn import Cppn, recorded
+from variorum.generators.fooling.cppn import Cppn
 from variorum.generators.fooling.elites import Direct, evolve
 from variorum.kit.attacks.ascent import Slope, climb
 from variorum.kit.attacks.losses import Victim
@@ -41,12 +41,8 @@ SPREAD = 16
 """Largest distance from middle grey of the noise where `ascent` begins, in grey levels."""
 
 
-class Found(NamedTuple):
-    """A picture, a random one of its encoding, and what the search cost and gave."""
-
-    image: Pixels
-    first: Pixels
-    achieved: Mapping[str, Json]
+Found: TypeAlias = "tuple[Pixels, Pixels, dict[str, Json]]"
+"""A picture, a random one of its encoding, and what the search cost and gave."""
 
 
 class FoolingImage(Generator):
@@ -108,20 +104,23 @@ class FoolingImage(Generator):
             ctx = replace(ctx, classes=ctx.source.classes(ctx))
         of = Edit(self, replace(sample, labels=(), metadata={**sample.metadata, "claimed": label}), ctx)
         model = with_outputs(self._fooled(ctx), np.zeros((self.frame, self.frame, 3), np.uint8), ctx)
-        pins, own = {model.alias: model.pin}, model.outputs([label])
+        own = model.outputs([label])
         for encoding in self.encodings:
             asked: dict[str, Json] = {"encoding": encoding, "repeat": repeat, "frame": self.frame}
-            variants = {encoding: asked, f"control_{encoding}": {**asked, "control": True}}
             found = self._search(encoding, int(own.argmax()), repeat, model, of) if own.any() else None
-            for variant, wanted in variants.items():
+            for place, variant in enumerate((encoding, f"control_{encoding}")):
+                wanted = {**asked, "control": bool(place)}
                 if found:
-                    image, achieved = (
-                        (found.image, found.achieved) if variant == encoding else (found.first, dict[str, Json]())
+                    said = model.answers([found[place]])[0]
+                    cost = {} if place else found[2]
+                    yield of.made(
+                        found[place],
+                        variant=variant,
+                        requested=wanted,
+                        achieved={**cost, "top1": model.names[int(said.argmax())]},
+                        gates={"claim": gates.recorded(float(said[own][0]))},
+                        models={model.alias: model.pin},
                     )
-                    said = model.answers([image])[0]
-                    achieved = {**achieved, "top1": model.names[int(said.argmax())]}
-                    claim = {"claim": gates.recorded(float(said[own][0]))}
-                    yield of.made(image, variant=variant, requested=wanted, achieved=achieved, gates=claim, models=pins)
                 elif own.any():
                     why = "the gradient at the random picture is zero or not finite"
                     yield of.skipped("no_gradient", why, variant=variant, requested=wanted, status="failed")
@@ -146,8 +145,8 @@ class FoolingImage(Generator):
         achieved: dict[str, Json] = {name: int(kept[name]) for name in ("generations", "queries")}
         achieved["archive_seed"] = seed
         if encoding == "cppn":
-            achieved["genome"] = recorded(genome, channels)
-        return Found(how.draw(genome), how.draw(kept["first"][output]), achieved)
+            achieved["genome"] = {"channels": channels, "neurons": genome.tolist()}
+        return how.draw(genome), how.draw(kept["first"][output]), achieved
 
     def _ascent(self, output: int, channels: int, model: Opponent, of: Edit) -> Found | None:
         """Steps along the sign of the gradient of the class's log probability, until the rounded picture fools."""
@@ -166,4 +165,4 @@ class FoolingImage(Generator):
                 if slope.flat.any():
                     return None
                 image = np.rint(state[0].numpy().transpose(1, 2, 0)).astype(np.uint8)
-        return Found(image, first, {"steps": steps, "gradients": int(slope.gradients)})
+        return image, first, {"steps": steps, "gradients": int(slope.gradients)}
