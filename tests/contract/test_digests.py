@@ -47,6 +47,7 @@ EPISODES = ["way=2", "shot=[1]", "queries=1", "episodes=4", "frame=64"]
 TILES = ("windows=1", "tile=64", "most_uneven=9")
 ATTACK = "generate.adversarial_example.attacks=[{kind: pgd, epsilon: 8, steps: 3}]"
 GUESSED = "generate.adversarial_example.against=prediction"
+EVOLVED = [f"generate.fooling_image.{one}" for one in ("generations=2", "population=20")]
 SHORT = {
     "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
@@ -59,6 +60,7 @@ SHORT = {
     "imagenet_e": ([*FOLDER], 4),
     "few_shot": ([*FOLDER, *[f"generate.few_shot_episodes.{one}" for one in EPISODES]], 6),
     "curate_folder": ([*FOLDER, "samples_per_shard=4", "curate.features.encoder=encoder"], 12),
+    "fooling": ([*EVOLVED, "evaluate=[]"], 2),
     "imagenet_e_guided": ([*FOLDER, "generate.attribute_edit.frame=64"], 2),
     "imagenet_g": ([*CLOTHES, "curate.leakage.trained_on=null"], 12),
     "low_light": ([*FOLDER], 2),
