@@ -81,8 +81,9 @@ class FoolingClaims(Evaluation):
             RecipeError: `white_box` names a model that wasn't fooled, or `classifiers` the one that was.
         """
         images: list[Pixels] = [one.image for one in samples]  # type: ignore[misc]
-        views = [images, [as_jpeg(one, QUALITY) for one in images], [moved(one) for one in images]]
         asked, classes = [one.alias for one in self.uses()], [_claimed(one) for one in samples]
+        made = images if any(classes) else []
+        views = [made, [as_jpeg(one, QUALITY) for one in made], [moved(one) for one in made]]
         claims, top = np.full((len(samples), 3, len(asked)), np.nan), np.zeros((len(samples), len(asked)))
         embeddings: dict[str, Any] = {}
         for place, alias in enumerate(asked):
@@ -92,7 +93,7 @@ class FoolingClaims(Evaluation):
             if hasattr(own, "features") and (features := own.features(images)) is not None:
                 embeddings[f"embedding_{place}"] = np.asarray(features, np.float32)
             top[:, place] = np.max(own(images), axis=1)
-            for view, shown in enumerate(views if any(classes) else ()):
+            for view, shown in enumerate(views if made else ()):
                 for row, (said, name) in enumerate(zip(own(shown), classes, strict=True)):
                     outputs = model.outputs([name])
                     claims[row, view, place] = said[outputs].max() if outputs.any() else np.nan

@@ -18,7 +18,7 @@ from variorum.generators.fooling.cppn import Cppn
 from variorum.generators.fooling.elites import Direct, evolve
 from variorum.kit.attacks.ascent import Slope, climb
 from variorum.kit.attacks.losses import Victim
-from variorum.kit.attacks.opponents import Opponent, opponent, with_outputs
+from variorum.kit.attacks.opponents import Opponent, opponent, with_classes, with_outputs
 from variorum.kit.gates import gates
 from variorum.models.device import float32, one_thread
 from variorum.schemas.canonical import Json, digest
@@ -86,12 +86,11 @@ class FoolingImage(Generator):
                 f"{self.component_name()}: it makes pictures of nothing, so the source must be class_names, whose "
                 f"per_class is the number of repeats, not {ctx.source.component_name() if ctx.source else None}"
             )
-        role = ctx.models.role(self.classifier)
-        if role is None:  # a user's own
-            self._fooled(ctx)
-        elif role not in ("classifier", "adversary"):
+        if ctx.models.role(self.classifier) not in (None, "classifier", "adversary"):
             where = f"{self.component_name()}.classifier"
             raise RecipeError(f"{where}: {cut(repr(self.classifier))} isn't a classifier; name one, such as judge")
+        if ctx.models.role(self.classifier) is None:  # a user's own
+            self._fooled(ctx)
 
     def _fooled(self, ctx: Context) -> Opponent:
         where = f"{self.component_name()}.classifier"
@@ -99,9 +98,7 @@ class FoolingImage(Generator):
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The pictures of one class and repeat, or a Failure for each if the classifier doesn't know the class."""
-        ctx, label, repeat = of.ctx, sample.labels[0], int(sample.origin.rpartition("/")[2])
-        if ctx.source is not None and not ctx.classes:
-            ctx = replace(ctx, classes=ctx.source.classes(ctx))
+        ctx, label, repeat = with_classes(of.ctx), sample.labels[0], int(sample.origin.rpartition("/")[2])
         of = Edit(self, replace(sample, labels=(), metadata={**sample.metadata, "claimed": label}), ctx)
         model = with_outputs(self._fooled(ctx), np.zeros((self.frame, self.frame, 3), np.uint8), ctx)
         own = model.outputs([label])
