@@ -117,6 +117,7 @@ class FoolingImage(Generator):
                         achieved={**cost, "top1": model.names[int(said.argmax())]},
                         gates={"claim": gates.recorded(float(said[own][0]))},
                         models={model.alias: model.pin},
+                        purpose=encoding,
                     )
                 elif own.any():
                     why = "the gradient at the random picture is zero or not finite"
