@@ -53,6 +53,10 @@ EXAMPLES = {
     "balanced": {"of": {"name": "image_folder", "path": "photos"}},
     "concatenated": {"of": [{"name": "image_folder", "path": "photos"}, {"name": "image_folder", "path": "more"}]},
     "group_disparity": {"groups": ["region"]},
+    "fooling_claims": {
+        "train": {"name": "fashion_mnist"},
+        "test": {"name": "fashion_mnist", "part": "test"},
+    },
     "generated_set": {
         "train": {"name": "image_folder", "path": "photos"},
         "test": {"name": "fashion_mnist", "part": "test", "path": "elsewhere"},

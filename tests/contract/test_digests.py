@@ -48,6 +48,7 @@ TILES = ("windows=1", "tile=64", "most_uneven=9")
 ATTACK = "generate.adversarial_example.attacks=[{kind: pgd, epsilon: 8, steps: 3}]"
 GUESSED = "generate.adversarial_example.against=prediction"
 FEATURES = ("frame=64", "attacks=[{kind: mi_fgsm, epsilon: 18, steps: 3}]", "against=prediction")
+EVOLVED = [f"generate.fooling_image.{one}" for one in ("generations=2", "population=20")]
 SHORT = {
     "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
     "adversarial_transfer": (
@@ -64,6 +65,7 @@ SHORT = {
     "imagenet_e": ([*FOLDER], 4),
     "few_shot": ([*FOLDER, *[f"generate.few_shot_episodes.{one}" for one in EPISODES]], 6),
     "curate_folder": ([*FOLDER, "samples_per_shard=4", "curate.features.encoder=encoder"], 12),
+    "fooling": ([*EVOLVED, "evaluate=[]"], 2),
     "imagenet_e_guided": ([*FOLDER, "generate.attribute_edit.frame=64"], 2),
     "imagenet_g": ([*CLOTHES, "curate.leakage.trained_on=null"], 12),
     "low_light": ([*FOLDER], 2),

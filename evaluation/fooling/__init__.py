@@ -1,0 +1,3 @@
+"""Measure how sure classifiers are of pictures of nothing."""
+
+COMPONENTS = ("fooling_claims",)

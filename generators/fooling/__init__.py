@@ -1,0 +1,3 @@
+"""Make pictures of nothing that a classifier is sure about."""
+
+COMPONENTS = ("fooling_image",)
