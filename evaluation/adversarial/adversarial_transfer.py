@@ -64,6 +64,7 @@ class AdversarialTransfer(OfFamilies):
     It reads editions of the generator `adversarial_example`.
     """
 
+    revision: ClassVar[int] = 2
     offers: ClassVar[Mapping[str, Figure]] = {
         "fooled": Figure("fooled, of the photographs that it is right about", better="lower"),
         "withstood": Figure("right on the original and under every attack"),
@@ -111,7 +112,10 @@ class AdversarialTransfer(OfFamilies):
         `control` are its accuracy on the same photographs. These are the photographs that have all those pictures; of
         an attacked model, all that have a label, as those that it is wrong about weren't attacked. `attacks` has what
         each attack cost. `not_attacked` are models under `white_box` that no picture was made to fool. `chosen` are
-        attacks of which only successes are there, so they have no `robust`.
+        attacks of which only successes are there, so they have no `robust`. Of an attacked model, `zero_gradient` is the
+        share of photographs on which the attack's loss had at some step no gradient, zero or not finite, so that the
+        margin's was followed; `unaided` is `fooled` that counts these as withstood. Photographs on which the margin has
+        no gradient either aren't there, but are failed rows: `no_gradient`.
         """
         models = self.named(table)
         names = list(dict.fromkeys([*models, *self.white_box]))
@@ -128,8 +132,8 @@ class AdversarialTransfer(OfFamilies):
         data = paired(table, names)
         variants, hits = variants_of(table), data.right
         if any(one.target for one in variants.values()):
-            at = table.arrow.column_names.index("correct")
-            hits = paired(Table(table.arrow.set_column(at, "correct", table.column("hit"))), names).right
+            hits = _marked(table, names, table["hit"])
+        lost = _marked(table, names, np.nan_to_num(np.asarray(table["zero_gradients"], np.float64)) > 0)
         order = [data.variants[one] for one in data.order if data.variants[one] in variants]
         results = Results(
             Resamples(data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()))
@@ -139,7 +143,7 @@ class AdversarialTransfer(OfFamilies):
             alias: {
                 "outputs": data.outputs[number],
                 "preprocessing": data.preprocessing[number],
-                **_of_model(data, number, variants, order, results, alias in white, hits),
+                **_of_model(data, number, variants, order, results, alias in white, hits, lost),
             }
             for number, alias in enumerate(names)
         }
@@ -223,7 +227,7 @@ def attacked_contents(sample: Sample) -> frozenset[str]:
 def _achieved(sample: Sample) -> dict[str, float]:
     """What the attack cost and changed; NaN for what its record doesn't say."""
     found = sample.ops[-1]["achieved"] if sample.ops else {}
-    return {name: _number(found.get(name)) for name in ("linf", "l2", *COSTS)}
+    return {name: _number(found.get(name)) for name in ("linf", "l2", "zero_gradients", *COSTS)}
 
 
 def _number(value: Any) -> float:
@@ -259,6 +263,7 @@ def _of_model(
     results: Results,
     white_box: bool,
     hits: Bools,
+    lost: Bools,
 ) -> dict[str, Json]:
     """Figures of one model, which `results` completes."""
     scored, clean = data.originals(number)
@@ -286,6 +291,10 @@ def _of_model(
         if variants[name].target and variants[name].attack != CONTROL:
             hit = _cell(data, number, name, hits)[1]
             figure["hit"] = results.told(*_column(asked & hit, asked))
+        zero = _cell(data, number, name, lost)[1]
+        if white_box and variants[name].attack != CONTROL and zero.any():
+            figure["zero_gradient"] = results.told(*_column(asked & zero, asked))
+            figure["unaided"] = results.told(*_column(asked & ~right & ~zero, asked))
         found[name] = figure
     attacks = {
         name: one.epsilon for name, one in variants.items() if one.attack != CONTROL and one.epsilon and not one.chosen
@@ -309,6 +318,14 @@ def _of_model(
             figure["control"] = results.told(*_column(both & cells[signs[0]][1], both))
         robust[str(epsilon)] = figure
     return {"attacked": white_box, "n": int(scored.sum()), "variants": found, "robust": robust}
+
+
+def _marked(table: Table, names: Sequence[str], values: Any) -> Bools:
+    """Truth values of a table's rows, arranged as `Paired.right` is."""
+    import pyarrow as pa
+
+    at = table.arrow.column_names.index("correct")
+    return paired(Table(table.arrow.set_column(at, "correct", pa.array(np.asarray(values, bool)))), names).right
 
 
 def _control_of(name: str, variant: Variant, controls: Mapping[str, Variant]) -> str:

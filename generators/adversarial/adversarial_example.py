@@ -122,6 +122,7 @@ class AdversarialExample(Generator):
     pictures that all attacked models are right about are attacked. Objects and the mask stay.
     """
 
+    revision: ClassVar[int] = 2
     keeps_objects: ClassVar[bool] = True
     digital_source_type: ClassVar[str] = ENHANCED
 
@@ -372,6 +373,8 @@ class AdversarialExample(Generator):
             "steps_to_success": outcome.first if outcome.first >= 0 and gap > 0 else None,
             "margin": round(gap, 6),
         }
+        if outcome.zeros is not None:
+            cost["zero_gradients"] = outcome.zeros
         subject.add(outcome.image, models, said, {**_measured(change), **cost}, variant=attack.variant,
                     requested=asked, gates=checks, purpose=attack.variant)  # fmt: skip
         if attack.epsilon is None and change.squares:

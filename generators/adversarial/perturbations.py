@@ -149,6 +149,7 @@ class Outcome(NamedTuple):
         first: steps, or queries, until the models were fooled for the first time; -1 for never.
         margin: before the picture was rounded, as `Aim.margin`, the least of all models.
         flat: the first gradient was zero or not finite, so there is no attack.
+        zeros: how often the loss had no gradient, so that the margin's was followed; None for an attack without a loss.
     """
 
     image: Pixels
@@ -157,6 +158,7 @@ class Outcome(NamedTuple):
     first: int
     margin: float
     flat: bool = False
+    zeros: int | None = None
 
 
 def perturbed(
@@ -223,7 +225,7 @@ def _followed(
             else deepfool(pictures, victims[0], grey, steps=asked["steps"])
         )
         state, gradients, first, flat = found.pictures, found.gradients, found.first, found.flat
-        gaps = _gaps(state, victims)
+        gaps, zeros = _gaps(state, victims), [None] * len(images)
     else:
         levels = attack.epsilon or 0
         low, high = (pictures - levels).clamp_min(0), (pictures + levels).clamp_max(255)
@@ -239,13 +241,15 @@ def _followed(
             reached = _gaps(end, victims)
             state = torch.where((reached > gaps)[:, None, None, None], end, state)
             gaps = torch.maximum(gaps, reached)
-        gradients, first, flat = slope.gradients, slope.first, slope.flat
+        gradients, first, flat, zeros = slope.gradients, slope.first, slope.flat, slope.zeros.tolist()
         first = torch.where((first < 0) & (gaps > 0), asked["steps"] * attack.restarts, first)
     moved = state.numpy().transpose(0, 2, 3, 1)
     levels = attack.epsilon or 255
     return [
-        Outcome(budget.inside(image, one, levels), int(followed), 0, int(step), float(gap), bool(none))
-        for image, one, followed, step, gap, none in zip(images, moved, gradients, first, gaps, flat, strict=True)
+        Outcome(budget.inside(image, one, levels), int(followed), 0, int(step), float(gap), bool(none), zero)
+        for image, one, followed, step, gap, none, zero in zip(
+            images, moved, gradients, first, gaps, flat, zeros, strict=True
+        )
     ]
 
 

@@ -59,6 +59,7 @@ def row(photograph, variant, model, right):
         "gradients": 10.0,
         "queries": 0.0,
         "steps_to_success": float("nan"),
+        "zero_gradients": 0.0,
         "white_box": model == "victim" and kind not in ("", "control"),
         "hit": False,
         "said": "",
