@@ -112,10 +112,11 @@ class AdversarialTransfer(OfFamilies):
         `control` are its accuracy on the same photographs. These are the photographs that have all those pictures; of
         an attacked model, all that have a label, as those that it is wrong about weren't attacked. `attacks` has what
         each attack cost. `not_attacked` are models under `white_box` that no picture was made to fool. `chosen` are
-        attacks of which only successes are there, so they have no `robust`. Of an attacked model, `zero_gradient` is the
-        share of photographs on which the attack's loss had at some step no gradient, zero or not finite, so that the
-        margin's was followed; `unaided` is `fooled` that counts these as withstood. Photographs on which the margin has
-        no gradient either aren't there, but are failed rows: `no_gradient`.
+        attacks of which only successes are there, so they have no `robust`.
+
+        Of an attacked model, `zero_gradient` is the share of photographs on which the attack's loss had at some step no
+        gradient, zero or not finite, so that the margin's was followed; `unaided` is `fooled` that counts these as
+        withstood. Photographs on which the margin has no gradient either are failed rows, `no_gradient`.
         """
         models = self.named(table)
         names = list(dict.fromkeys([*models, *self.white_box]))

@@ -140,6 +140,23 @@ def test_a_model_that_was_not_attacked_is_not_shown_as_white_box():
     assert "left out: third" in shown
 
 
+def test_pictures_on_which_the_loss_has_no_gradient_are_told_apart(transfer):
+    rows = table().arrow.to_pylist()
+    for one in rows:
+        if one["variant"] == "pgd_8":
+            one["zero_gradients"] = 3.0 if one["photograph"] in ("p1", "p2", "p3") else 0.0
+    figures = transfer.figures(Table(pa.Table.from_pylist(rows), "adversarial_transfer"), CTX)
+    pgd = values(figures, "victim", "variants")["pgd_8"]
+    assert pgd["zero_gradient"]["value"] == pytest.approx(100 * 3 / 9, abs=0.01)
+    assert pgd["unaided"]["value"] == pytest.approx(100 * 6 / 9, abs=0.01)
+    assert pgd["fooled"]["value"] == 100
+    assert not any("unaided" in one for one in values(figures, "judge", "variants").values())
+    shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
+    assert "**Hidden gradients**" in shown
+    plain = _render("_adversarial_transfer", figures=transfer.figures(table(), CTX), models={}, order=[], plots={})
+    assert "Hidden" not in plain
+
+
 def test_rows_of_a_report(transfer):
     found = {(one.figure, one.model): one for one in transfer.rows(table(), CTX)}
     fooled = found["fooled", "judge"]

@@ -113,6 +113,7 @@ def test_a_neighbour_without_a_gradient_changes_nothing(models, samples):
     aims = aims_of(one, images)
     dark_one, bright = perturbed(attack, images, [one], [aims], [1, 2], 2)
     assert (dark_one.gradients, bright.gradients > 10) == (10, True)
+    assert (dark_one.zeros, bright.zeros) == (0, bright.gradients - 10)
     (alone,) = perturbed(attack, images[:1], [one], [aims[:1]], [1], 2)
     assert np.array_equal(alone.image, dark_one.image)
 
