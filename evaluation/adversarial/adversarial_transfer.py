@@ -66,8 +66,10 @@ class AdversarialTransfer(OfFamilies):
 
     revision: ClassVar[int] = 2
     offers: ClassVar[Mapping[str, Figure]] = {
-        "fooled": Figure("fooled, of the photographs that it is right about", better="lower"),
-        "withstood": Figure("right on the original and under every attack"),
+        "fooled": Figure(
+            "fooled, of the photographs that it is right about", better="lower", filtered="white-box: it was attacked"
+        ),
+        "withstood": Figure("right on the original and under every attack", filtered="white-box: it was attacked"),
     }
 
     white_box: tuple[str, ...] = ("classifier_gate",)

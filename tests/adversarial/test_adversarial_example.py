@@ -172,7 +172,8 @@ def test_autoattack_fools_where_pgd_does_and_keeps_what_withstands(ctx, samples)
     pytest.importorskip("pyautoattack")
     standard = {"kind": "autoattack", "epsilon": 24}
     state = torch.random.get_rng_state()
-    found = {one.id: one for one in made_by(attack({**PGD, "epsilon": 24}, standard), samples[:4], ctx)}
+    generator = attack({**PGD, "epsilon": 24}, standard)
+    found = {one.id: one for one in made_by(generator, samples[:4], ctx)}
     assert torch.equal(state, torch.random.get_rng_state())
     gaps = {
         name: [one.ops[-1]["gates"]["fooled"]["value"] > 0 for one in found.values() if one.variant == name]
@@ -186,7 +187,7 @@ def test_autoattack_fools_where_pgd_does_and_keeps_what_withstands(ctx, samples)
         checks = one.ops[-1]["gates"]
         assert checks["budget"]["value"] <= 24
         assert abs(checks["rounding"]["value"]) < 1e-3
-    alone = [one for one in made_by(attack(standard), samples[2:3], ctx) if one.variant == "autoattack_24"]
+    alone = [one for one in made_by(generator, samples[2:3], ctx) if one.variant == "autoattack_24"]
     assert np.array_equal(alone[0].image, found[alone[0].id].image)
 
 
