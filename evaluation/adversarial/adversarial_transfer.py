@@ -117,8 +117,9 @@ class AdversarialTransfer(OfFamilies):
         attacks of which only successes are there, so they have no `robust`.
 
         Of an attacked model, `zero_gradient` is the share of photographs on which the attack's loss had at some step no
-        gradient, zero or not finite, so that the margin's was followed; `unaided` is `fooled` that counts these as
-        withstood. Photographs on which the margin has no gradient either are failed rows, `no_gradient`.
+        gradient, zero or not finite, so that the margin's was followed. `unaided` is `fooled` that counts these as
+        withstood: the loss alone fools at least so many, and with one step exactly so many. Photographs on which the
+        margin has no gradient either are failed rows, `no_gradient`.
         """
         models = self.named(table)
         names = list(dict.fromkeys([*models, *self.white_box]))

@@ -49,6 +49,7 @@ ATTACK = "generate.adversarial_example.attacks=[{kind: pgd, epsilon: 8, steps: 3
 GUESSED = "generate.adversarial_example.against=prediction"
 SHORT = {
     "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
+    "adversarial_distilled": ([*CLOTHES, "generate.adversarial_example.batch=2", GUESSED, "evaluate=[]"], 2),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
     "cnn_filters": (["source.models=[judge]"], 4),
