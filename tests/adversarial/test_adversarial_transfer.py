@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
+import variorum as va
 from variorum.evaluation.adversarial.adversarial_transfer import AdversarialTransfer, attacked_contents, variant_of
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
@@ -17,6 +19,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure
 from variorum.schemas.table import Table
+from variorum.sources.fashion_mnist import DEBIAN, FashionMnist
 
 RIGHT, WRONG = 3, 7
 PINS = {"judge": "net@sha256:aa+x.1", "victim": "net@sha256:bb+x.1"}
@@ -168,6 +171,34 @@ def test_rows_of_a_report(transfer):
     assert held.top.sum() == 5
     assert held.bottom.sum() == 9
     assert found["withstood", "victim"].top.sum() == 0
+
+
+@pytest.mark.slow
+def test_a_report_says_that_the_attacked_model_is_white_box(tmp_path):
+    if not DEBIAN.exists():
+        pytest.skip("Fashion-MNIST isn't here: make fashion")
+    fields = {"adversaries": ["judge_adversary"], "frame": 28, "attacks": [{"kind": "fgsm", "epsilon": 16}]}
+    made = {f"generate.adversarial_example.{name}": value for name, value in fields.items()}
+    rows = [
+        {"id": figure, "title": figure, "edition": "attacked", "of": f"adversarial_transfer.{figure}"}
+        for figure in ("fooled", "withstood")
+    ]
+    suite = {"suite": "own", "version": "1.0.0", "most": 30, "rows": rows}
+    suite |= {"editions": {"attacked": {"recipe": "adversarial", "set": made}}}
+    (tmp_path / "own.yaml").write_text(json.dumps(suite))
+    report = va.report(
+        ["judge", "judge_gate"],
+        suite=str(tmp_path / "own.yaml"),
+        source=FashionMnist(part="test", per_class=4),
+        store=str(tmp_path / "store"),
+        progress=False,
+    )
+    for figure in ("fooled", "withstood"):
+        found = report.row(figure).models
+        assert found["judge"].why_not == "white-box: it was attacked"
+        assert found["judge_gate"].figure.value > 0
+        assert report.row(figure).n >= 20
+    assert "white-box: it was attacked" in Path(report.path).read_text()
 
 
 def test_measuring_marks_the_models_that_were_attacked(ctx, samples):
