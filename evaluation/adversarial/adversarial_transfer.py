@@ -8,7 +8,7 @@ two can't be compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -137,7 +137,9 @@ class AdversarialTransfer(OfFamilies):
         variants, hits = variants_of(table), data.right
         if any(one.target for one in variants.values()):
             hits = _marked(table, names, table["hit"])
-        lost = _marked(table, names, np.nan_to_num(np.asarray(table["zero_gradients"], np.float64)) > 0)
+        zeros = np.asarray(table["zero_gradients"], np.float64)
+        lost = _marked(table, names, zeros > 0)
+        told = set(table["variant"].astype(str)[np.isfinite(zeros)].tolist())
         order = [data.variants[one] for one in data.order if data.variants[one] in variants]
         results = Results(
             Resamples(data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()))
@@ -147,7 +149,7 @@ class AdversarialTransfer(OfFamilies):
             alias: {
                 "outputs": data.outputs[number],
                 "preprocessing": data.preprocessing[number],
-                **_of_model(data, number, variants, order, results, alias in white, hits, lost),
+                **_of_model(data, number, variants, order, results, alias in white, hits, lost, told),
             }
             for number, alias in enumerate(names)
         }
@@ -268,6 +270,7 @@ def _of_model(
     white_box: bool,
     hits: Bools,
     lost: Bools,
+    told: Set[str],
 ) -> dict[str, Json]:
     """Figures of one model, which `results` completes."""
     scored, clean = data.originals(number)
@@ -295,8 +298,8 @@ def _of_model(
         if variants[name].target and variants[name].attack != CONTROL:
             hit = _cell(data, number, name, hits)[1]
             figure["hit"] = results.told(*_column(asked & hit, asked))
-        zero = _cell(data, number, name, lost)[1]
-        if white_box and variants[name].attack != CONTROL and zero.any():
+        if white_box and name in told and variants[name].attack != CONTROL:
+            zero = _cell(data, number, name, lost)[1]
             figure["zero_gradient"] = results.told(*_column(asked & zero, asked))
             figure["unaided"] = results.told(*_column(asked & ~right & ~zero, asked))
         found[name] = figure

@@ -131,7 +131,7 @@ class AdversarialExample(Generator):
     steps); `restarts` of `pgd`; `momentum` of `mi_fgsm`; `diversity`, the probability of a shrunken view (DI²); `loss`:
     `ce`, `margin` or `dlr`; `confidence` (1), the margin that `cw` aims at, and its `searches` (5); `adversaries`, if
     others than below; `name`, of the variant. `autoattack` is the standard version of its authors' package and has an
-    `epsilon` only. It makes 7,900 passes for each picture that withstands it, which is work for a GPU."""
+    `epsilon` only; a picture that withstands it stays as it is, after 7,900 passes of the network, so take a GPU."""
     adversaries: tuple[str, ...] = Field(default=("adversary",), min_length=1, max_length=8)
     """Models that are attacked together: aliases, or names of a user's own networks such as `timm:resnet50.a1_in1k`.
     All must be right about a picture, and all are to be fooled. Gradients are added up, each at the same L1 norm."""

@@ -153,6 +153,7 @@ def test_pictures_on_which_the_loss_has_no_gradient_are_told_apart(transfer):
     assert pgd["zero_gradient"]["value"] == pytest.approx(100 * 3 / 9, abs=0.01)
     assert pgd["unaided"]["value"] == pytest.approx(100 * 6 / 9, abs=0.01)
     assert pgd["fooled"]["value"] == 100
+    assert values(figures, "victim", "variants")["fgsm_4"]["zero_gradient"]["value"] == 0
     assert not any("unaided" in one for one in values(figures, "judge", "variants").values())
     shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
     assert "**Hidden gradients**" in shown
