@@ -191,6 +191,17 @@ def test_autoattack_fools_where_pgd_does_and_keeps_what_withstands(ctx, samples)
     assert np.array_equal(alone[0].image, found[alone[0].id].image)
 
 
+@pytest.mark.slow
+def test_autoattack_stores_what_withstands_unchanged_and_leaves_the_network_alone(ctx, samples):
+    pytest.importorskip("pyautoattack")
+    found = made_by(attack({"kind": "autoattack", "epsilon": 1}), samples[:1], ctx)
+    held = [one for one in found if one.variant == "autoattack_1" and one.ops[-1]["gates"]["fooled"]["value"] < 0]
+    assert held
+    assert all(not one.reason and one.ops[-1]["achieved"]["l0"] == 0 for one in held)
+    assert all(one.ops[-1]["achieved"]["gradients"] == 905 for one in held)
+    assert not any(one.grad is not None for one in ctx.models.get("tiny").scores.network.parameters())
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

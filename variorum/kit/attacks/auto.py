@@ -55,17 +55,34 @@ def autoattack(picture: Any, victim: Victim, *, levels: int, grey: bool, seen: A
         wide = x.expand(-1, 3, -1, -1) * 255
         return torch.where(seen, wide + (wide.round() - wide).detach(), picture)
 
+    def asked(x: Any) -> Any:
+        said = victim.network(shown(x) / 255).cpu()
+        return torch.cat([said[:, away].amax(1, keepdim=True), said[:, ~away]], 1)
+
+    class Alone(torch.autograd.Function):
+        """The answers, whose gradients reach the picture and not the weights, as FAB would have it."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            with torch.enable_grad():
+                ctx.at = x.detach().requires_grad_()
+                ctx.said = asked(ctx.at)
+            return ctx.said.detach()
+
+        @staticmethod
+        def backward(ctx: Any, *slopes: Any) -> Any:
+            return torch.autograd.grad(ctx.said, ctx.at, slopes)[0].contiguous()
+
     def scores(x: Any) -> Any:
         """Log probabilities, which its losses take as well as logits: the right answer first, then the others."""
         count["gradients" if x.requires_grad else "queries"] += len(x)
-        said = victim.network(shown(x) / 255).cpu()
-        return torch.cat([said[:, away].amax(1, keepdim=True), said[:, ~away]], 1)
+        return Alone.apply(x) if x.requires_grad else asked(x)
 
     with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
         logging.getLogger("auto-attack").setLevel(logging.ERROR)  # it comments on each picture
         attack = AutoAttack(scores, eps=levels / 255, seed=seed, version="standard")
         others = int((~away).sum())
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, others)
-        x = (picture[:, :1] if grey else picture) / 255
+        x = (picture[:, :1] if grey else picture).contiguous() / 255  # it takes `view` of what it gets
         found, _ = attack.run_standard_evaluation(x, torch.zeros(1, dtype=torch.long), batch_size=1)
     return Broken(shown(found).detach().round(), count["gradients"], count["queries"])
