@@ -73,10 +73,12 @@ def autoattack(picture: Any, victim: Victim, *, levels: int, grey: bool, seen: A
         def backward(ctx: Any, *slopes: Any) -> Any:
             return torch.autograd.grad(ctx.said, ctx.at, slopes)[0].contiguous()
 
+    alone: Any = Alone.apply
+
     def scores(x: Any) -> Any:
         """Log probabilities, which its losses take as well as logits: the right answer first, then the others."""
         count["gradients" if x.requires_grad else "queries"] += len(x)
-        return Alone.apply(x) if x.requires_grad else asked(x)
+        return alone(x) if x.requires_grad else asked(x)
 
     with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
         logging.getLogger("auto-attack").setLevel(logging.ERROR)  # it comments on each picture
