@@ -35,7 +35,7 @@ def autoattack(picture: Any, victim: Victim, *, levels: int, grey: bool, seen: A
     """A picture after AutoAttack's standard version: APGD by cross-entropy, APGD and FAB by target, Square.
 
     What the network is shown is rounded to whole levels, so a picture that fools it still does when it is stored.
-    Gradients pass the rounding unchanged.
+    Gradients pass the rounding unchanged. With fewer than ten answers there are fewer targets.
 
     Args:
         picture: in grey levels, `[1, 3, H, W]`.
