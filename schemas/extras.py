@@ -26,6 +26,7 @@ EXTRAS = {
     "duckdb": Extra("duckdb", "curate.sql"),
     "faiss": Extra("large", "copies among more than 50,000 pictures by embeddings"),
     "psycopg": Extra("postgres", "votes in PostgreSQL"),
+    "pyautoattack": Extra("autoattack", "the attack autoattack"),
     "ray": Extra("ray", "runner ray"),
     "s3fs": Extra("s3", "stores and pictures at s3://"),
     "sigstore": Extra("sign", "signing as a person"),

@@ -31,6 +31,7 @@ class Figure:
             calibration error; `least` is the least of several groups' shares; `bound` is a share that is certified.
         better: which direction is better; `none` where neither is.
         needs: what a model must give beside answers, such as `embedding`, `boxes` or `text`.
+        filtered: why a model that decided what is in the edition isn't asked, such as `white-box: …`.
         gap: what `Shown.p_label` is, if not the label's probability: `share of the episodes in which it is right`.
     """
 
@@ -38,6 +39,7 @@ class Figure:
     kind: Kind = "share"
     better: Better = "higher"
     needs: tuple[str, ...] = ()
+    filtered: str = "filtered by this model"
     gap: str = "probability of the label"
 
 

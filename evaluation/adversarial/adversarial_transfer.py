@@ -12,7 +12,7 @@ are.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -83,8 +83,10 @@ class AdversarialTransfer(OfFamilies):
 
     revision: ClassVar[int] = 2
     offers: ClassVar[Mapping[str, Figure]] = {
-        "fooled": Figure("fooled, of the photographs that it is right about", better="lower"),
-        "withstood": Figure("right on the original and under every attack"),
+        "fooled": Figure(
+            "fooled, of the photographs that it is right about", better="lower", filtered="white-box: it was attacked"
+        ),
+        "withstood": Figure("right on the original and under every attack", filtered="white-box: it was attacked"),
     }
 
     white_box: tuple[str, ...] = ("classifier_gate",)
@@ -138,6 +140,11 @@ class AdversarialTransfer(OfFamilies):
         `white_box` that no picture was made to fool. `chosen` are attacks of which only successes are there, so they
         have no `robust`.
 
+        Of an attacked model, `zero_gradient` is the share of photographs on which the attack's loss had at some step no
+        gradient, zero or not finite, so that the margin's was followed. `unaided` is `fooled` that counts these as
+        withstood: the loss alone fools at least so many, and with one step exactly so many. Photographs on which the
+        margin has no gradient either are failed rows, `no_gradient`.
+
         Where pictures have the features of others, `aims` has by classifier and variant, and for the control,
         `target_loss` in nats and `p_target`, over all pictures with a target that the classifier knows. Intervals are
         wider where photographs share a target. `diversity` has for every two models whose features were followed the
@@ -159,8 +166,10 @@ class AdversarialTransfer(OfFamilies):
         data = paired(table, names)
         variants, hits = variants_of(table), data.right
         if any(one.target for one in variants.values()):
-            at = table.arrow.column_names.index("correct")
-            hits = paired(Table(table.arrow.set_column(at, "correct", table.column("hit"))), names).right
+            hits = _marked(table, names, table["hit"])
+        zeros = np.asarray(table["zero_gradients"], np.float64)
+        lost = _marked(table, names, zeros > 0)
+        told = set(table["variant"].astype(str)[np.isfinite(zeros)].tolist())
         order = [data.variants[one] for one in data.order if data.variants[one] in variants]
         results = Results(
             Resamples(
@@ -173,7 +182,7 @@ class AdversarialTransfer(OfFamilies):
             alias: {
                 "outputs": data.outputs[number],
                 "preprocessing": data.preprocessing[number],
-                **_of_model(data, number, variants, order, results, white.get(alias, frozenset()), hits),
+                **_of_model(data, number, variants, order, results, white.get(alias, frozenset()), hits, lost, told),
             }
             for number, alias in enumerate(names)
         }
@@ -265,7 +274,7 @@ def attacked_contents(sample: Sample) -> frozenset[str]:
 def _achieved(sample: Sample) -> dict[str, float]:
     """What the attack cost and changed; NaN for what its record doesn't say."""
     found = sample.ops[-1]["achieved"] if sample.ops else {}
-    return {name: _number(found.get(name)) for name in ("linf", "l2", *COSTS)}
+    return {name: _number(found.get(name)) for name in ("linf", "l2", "zero_gradients", *COSTS)}
 
 
 def _number(value: Any) -> float:
@@ -313,6 +322,8 @@ def _of_model(
     results: Results,
     followed: Collection[str],
     hits: Bools,
+    lost: Bools,
+    told: Set[str],
 ) -> dict[str, Json]:
     """Figures of one model, which was `followed` in some variants; `results` completes them."""
     scored, clean = data.originals(number)
@@ -340,6 +351,10 @@ def _of_model(
         if variants[name].target and variants[name].attack != CONTROL:
             hit = _cell(data, number, name, hits)[1]
             figure["hit"] = results.told(*_column(asked & hit, asked))
+        if name in followed and name in told and variants[name].attack != CONTROL:
+            zero = _cell(data, number, name, lost)[1]
+            figure["zero_gradient"] = results.told(*_column(asked & zero, asked))
+            figure["unaided"] = results.told(*_column(asked & ~right & ~zero, asked))
         found[name] = figure
     attacks = {
         name: one.epsilon for name, one in variants.items() if one.attack != CONTROL and one.epsilon and not one.chosen
@@ -445,6 +460,14 @@ def in_nats(figures: Iterable[dict[str, Any]]) -> None:
     """Turn figures in percent into such in units of 1."""
     for figure in figures:
         figure |= {end: round(figure[end] / 100, 3) for end in ("value", "low", "high")}
+
+
+def _marked(table: Table, names: Sequence[str], values: Any) -> Bools:
+    """Truth values of a table's rows, arranged as `Paired.right` is."""
+    import pyarrow as pa
+
+    at = table.arrow.column_names.index("correct")
+    return paired(Table(table.arrow.set_column(at, "correct", pa.array(np.asarray(values, bool)))), names).right
 
 
 def _control_of(name: str, variant: Variant, controls: Mapping[str, Variant]) -> str:

@@ -1,6 +1,6 @@
 """Adversarial examples: photographs changed by a few grey levels, so that a network is wrong about them.
 
-FGSM, PGD, MI-FGSM, Carlini & Wagner's attack, DeepFool and the Square Attack, each where it is defined in
+FGSM, PGD, MI-FGSM, Carlini & Wagner's attack, DeepFool, the Square Attack and AutoAttack, each where it is defined in
 `variorum/kit/attacks/`. A budget is in whole grey levels and holds for the stored picture; whether it fools is what the
 attacked model says of the stored picture. Beside each attacked picture stand the original, and a control that changes
 as much and follows nothing.
@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from variorum.generators.adversarial.perturbations import Outcome, Perturbation, perturbed
-from variorum.kit.attacks import budget
+from variorum.kit.attacks import auto, budget
 from variorum.kit.attacks.opponents import Aim, Opponent, check_opponents, first_of, opponents, seen, with_classes
 from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.kit.gates import gates
@@ -25,6 +25,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.extras import needs, there
 from variorum.schemas.lookup import cut
 from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample, is_baseline
 
@@ -135,7 +136,8 @@ class AdversarialExample(Generator):
     `cw` 100 for each search, `deepfool` 50 and `square` 500 at most); `step` in grey levels (`pgd` ε / 4, `mi_fgsm` ε /
     steps); `restarts` of `pgd`; `momentum` of `mi_fgsm`; `diversity`, the probability of a shrunken view (DI²); `loss`:
     `ce`, `margin` or `dlr`; `confidence` (1), the margin that `cw` aims at, and its `searches` (5); `adversaries`, if
-    others than below; `name`, of the variant."""
+    others than below; `name`, of the variant. `autoattack` is the standard version of its authors' package and has an
+    `epsilon` only; a picture that withstands it stays as it is, after 7,900 passes of the network, so take a GPU."""
     adversaries: tuple[str, ...] = Field(default=("adversary",), min_length=1, max_length=8)
     """Models that are attacked together: aliases, or names of a user's own networks such as `timm:resnet50.a1_in1k`.
     All must be right about a picture, and all are to be fooled. Gradients are added up, each at the same L1 norm."""
@@ -165,8 +167,10 @@ class AdversarialExample(Generator):
         if taken := next((name for name in names if is_baseline(name)), ""):
             raise ValueError(f"no attack can be called {taken}, which edits are compared with; give it another name")
         for attack in self.attacks:
-            if len(self.sources(attack)) > 1 and attack.kind in ("deepfool", "square"):
+            if len(self.sources(attack)) > 1 and attack.kind in ("deepfool", "square", "autoattack"):
                 raise ValueError(f"{attack.kind} attacks one model; give it adversaries of its own, with one name")
+            if attack.kind == "autoattack" and self.target:
+                raise ValueError("autoattack aims at no class; leave out target, or take pgd")
         return self
 
     def _attacked(self) -> list[str]:
@@ -186,7 +190,12 @@ class AdversarialExample(Generator):
         ]
 
     def check(self, ctx: Context) -> None:
-        """Raise RecipeError if a model can't be attacked so, or there is no such class as the target."""
+        """Raise RecipeError if a model can't be attacked so, or there is no such class as the target.
+
+        AutoAttack needs its package, too.
+        """
+        if any(one.kind == "autoattack" for one in self.attacks) and not there("pyautoattack"):
+            raise RecipeError(needs("the attack autoattack", "pyautoattack"))
         check_opponents(self, ctx)
         self._target_id(with_classes(ctx))
 
@@ -316,7 +325,7 @@ class AdversarialExample(Generator):
         own = [one for one in models if one.alias in self.sources(attack)]
         ready = []
         for subject in subjects:
-            if problem := subject.problem(own):
+            if problem := subject.problem(own) or self._too_few(attack, subject, own):
                 reason, detail, checks = problem
                 asked = self._wanted(attack, subject.target)
                 failure = subject.of.skipped(reason, detail, variant=attack.variant, requested=asked, gates=checks)
@@ -337,6 +346,16 @@ class AdversarialExample(Generator):
             else:
                 self._add(attack, subject, outcome, own, models, asked)
 
+    def _too_few(
+        self, attack: Perturbation, subject: Subject, own: Sequence[Opponent]
+    ) -> tuple[str, str, dict[str, Gate]] | None:
+        """Why AutoAttack can't be run on a picture, if it can't."""
+        wrong = int((~subject.aims[own[0].alias].away).sum())
+        if attack.kind != "autoattack" or wrong + 1 >= auto.FEWEST:
+            return None
+        detail = f"AutoAttack needs {auto.FEWEST - 1} wrong answers, and {own[0].alias} has {wrong}; take pgd with dlr"
+        return "too_few_classes", detail, {}
+
     def _add(
         self,
         attack: Perturbation,
@@ -352,10 +371,11 @@ class AdversarialExample(Generator):
         gap = min(subject.aims[one.alias].margin(said[one.alias]) for one in own)
         clean = max(Aim(subject.aims[one.alias].away).margin(subject.said[one.alias]) for one in own)
         change = budget.norms(before, outcome.image)
+        whole = attack.kind == "autoattack"  # it gives back the original if nothing fools
         checks = {} if attack.epsilon is None else {"budget": gates.at_most(change.linf, attack.epsilon)}
         checks |= {
             "source_right": gates.gate(clean, True, "< 0"),
-            "changed": gates.at_least(change.l0, 1),
+            "changed": gates.recorded(change.l0) if whole else gates.at_least(change.l0, 1),
             "rounding": gates.recorded(outcome.margin - gap),
             "fooled": gates.recorded(gap) if self.keep_failures else gates.gate(gap, gap > 0, "> 0"),
         }
@@ -365,6 +385,8 @@ class AdversarialExample(Generator):
             "steps_to_success": outcome.first if outcome.first >= 0 and gap > 0 else None,
             "margin": round(gap, 6),
         }
+        if outcome.zeros is not None:
+            cost["zero_gradients"] = outcome.zeros
         subject.add(outcome.image, models, said, {**budget.measured(change), **cost}, variant=attack.variant,
                     requested=asked, gates=checks, purpose=attack.variant)  # fmt: skip
         if attack.epsilon is None and change.squares:

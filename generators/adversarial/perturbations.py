@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from variorum.kit.attacks import ascent, budget
+from variorum.kit.attacks.auto import autoattack
 from variorum.kit.attacks.losses import Loss, Victim, margin
 from variorum.kit.attacks.minimal import carlini_wagner, deepfool
 from variorum.kit.attacks.opponents import Aim, Opponent, seen, victims_of
@@ -19,9 +20,9 @@ from variorum.schemas.canonical import Json
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
-Kind = Literal["fgsm", "pgd", "mi_fgsm", "cw", "deepfool", "square"]
+Kind = Literal["fgsm", "pgd", "mi_fgsm", "cw", "deepfool", "square", "autoattack"]
 ASCENTS = ("fgsm", "pgd", "mi_fgsm")
-BOUNDED = (*ASCENTS, "square")
+BOUNDED = (*ASCENTS, "square", "autoattack")
 """Attacks with a limit on the change of each value; the others look for the smallest change."""
 STEPS: Mapping[str, int] = {"fgsm": 1, "pgd": 10, "mi_fgsm": 10, "cw": 100, "deepfool": 50, "square": 500}
 
@@ -61,10 +62,11 @@ class Perturbation(BaseModel):
             "pgd": ("steps", "step", "restarts", "diversity", "loss"),
             "mi_fgsm": ("steps", "step", "momentum", "diversity", "loss"),
             "cw": ("steps", "confidence", "searches"),
+            "autoattack": (),
         }.get(self.kind, ("steps",))
         for name, field in type(self).model_fields.items():
             if name not in (*own, "kind", "epsilon", "adversaries", "name") and getattr(self, name) != field.default:
-                raise ValueError(f"{self.kind} has no {name}; it has {', '.join(own)}")
+                raise ValueError(f"{self.kind} has no {name}; it has {', '.join(own) or 'an epsilon only'}")
         return self
 
     @property
@@ -74,6 +76,8 @@ class Perturbation(BaseModel):
 
     def requested(self) -> dict[str, Json]:
         """All settings that its kind has."""
+        if self.kind == "autoattack":
+            return {"attack": self.kind, "epsilon": self.epsilon, "version": "standard"}
         steps = self.steps or STEPS[self.kind]
         found: dict[str, Json] = {"attack": self.kind, "steps": steps}
         if self.epsilon is not None:
@@ -100,6 +104,7 @@ class Outcome(NamedTuple):
         first: steps, or queries, until the models were fooled for the first time; -1 for never.
         margin: before the picture was rounded, as `Aim.margin`, the least of all models.
         flat: the first gradient was zero or not finite, so there is no attack.
+        zeros: how often the loss had no gradient, so that the margin's was followed; None for an attack without a loss.
     """
 
     image: Pixels
@@ -108,6 +113,7 @@ class Outcome(NamedTuple):
     first: int
     margin: float
     flat: bool = False
+    zeros: int | None = None
 
 
 def perturbed(
@@ -133,6 +139,8 @@ def perturbed(
     """
     if attack.kind == "square":
         return [_queried(attack, opponents[0], *one) for one in zip(images, aims[0], seeds, strict=True)]
+    if attack.kind == "autoattack":
+        return [_by_standard(attack, opponents[0], *one) for one in zip(images, aims[0], seeds, strict=True)]
     number = len(images)
     filled = [min(place, number - 1) for place in range(batch)]
     with one_thread(), float32():
@@ -169,7 +177,7 @@ def _followed(
             else deepfool(pictures, victims[0], grey, steps=asked["steps"])
         )
         state, gradients, first, flat = found.pictures, found.gradients, found.first, found.flat
-        gaps = _gaps(state, victims)
+        gaps, zeros = _gaps(state, victims), [None] * len(images)
     else:
         levels = attack.epsilon or 0
         low, high = (pictures - levels).clamp_min(0), (pictures + levels).clamp_max(255)
@@ -185,13 +193,15 @@ def _followed(
             reached = _gaps(end, victims)
             state = torch.where((reached > gaps)[:, None, None, None], end, state)
             gaps = torch.maximum(gaps, reached)
-        gradients, first, flat = slope.gradients, slope.first, slope.flat
+        gradients, first, flat, zeros = slope.gradients, slope.first, slope.flat, slope.zeros.tolist()
         first = torch.where((first < 0) & (gaps > 0), asked["steps"] * attack.restarts, first)
     moved = state.numpy().transpose(0, 2, 3, 1)
     levels = attack.epsilon or 255
     return [
-        Outcome(budget.inside(image, one, levels), int(followed), 0, int(step), float(gap), bool(none))
-        for image, one, followed, step, gap, none in zip(images, moved, gradients, first, gaps, flat, strict=True)
+        Outcome(budget.inside(image, one, levels), int(followed), 0, int(step), float(gap), bool(none), zero)
+        for image, one, followed, step, gap, none, zero in zip(
+            images, moved, gradients, first, gaps, flat, zeros, strict=True
+        )
     ]
 
 
@@ -202,6 +212,21 @@ def _gaps(state: Any, victims: Sequence[Victim]) -> Any:
     with torch.no_grad():
         gaps = [margin(one.network(state / 255).cpu(), one.away, one.towards) for one in victims]
     return torch.stack(gaps).amin(0)
+
+
+def _by_standard(attack: Perturbation, opponent: Opponent, image: Pixels, aim: Aim, seed: int) -> Outcome:
+    """AutoAttack, of one picture."""
+    import torch
+
+    assert opponent.network is not None
+    levels, victim = attack.epsilon or 0, Victim(opponent.network, torch.from_numpy(aim.away[None]))
+    picture = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+    where = torch.from_numpy(seen([opponent], *image.shape[:2]))
+    with one_thread(), float32():
+        found = autoattack(picture, victim, levels=levels, grey=budget.is_grey(image), seen=where, seed=seed)
+        gap = float(_gaps(found.picture, [victim]))
+    made = budget.inside(image, found.picture[0].numpy().transpose(1, 2, 0), levels)
+    return Outcome(made, found.gradients, found.queries, -1, gap)
 
 
 def _queried(attack: Perturbation, opponent: Opponent, image: Pixels, aim: Aim, seed: int) -> Outcome:

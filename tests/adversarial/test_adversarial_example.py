@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
 from variorum.models import ModelTable
@@ -14,6 +15,7 @@ from variorum.pipeline import Job, build
 from variorum.pixels import decode, encode_png
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.extras import there
 from variorum.schemas.lookup import build_component
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.sample import Failure
@@ -169,9 +171,52 @@ def test_a_model_that_only_answers_takes_an_attack_by_queries(ctx, samples):
         attack(adversaries=("answers",)).check(ctx)
 
 
+def test_autoattack_says_what_to_install(ctx):
+    if there("pyautoattack"):
+        pytest.skip("pyautoattack is here")
+    with pytest.raises(RecipeError, match=r"needs the package pyautoattack: pip install 'variorum\[autoattack\]'"):
+        attack({"kind": "autoattack", "epsilon": 8}).check(ctx)
+
+
+def test_autoattack_fools_where_pgd_does_and_keeps_what_withstands(ctx, samples):
+    pytest.importorskip("pyautoattack")
+    standard = {"kind": "autoattack", "epsilon": 24}
+    state = torch.random.get_rng_state()
+    generator = attack({**PGD, "epsilon": 24}, standard)
+    found = {one.id: one for one in made_by(generator, samples[:4], ctx)}
+    assert torch.equal(state, torch.random.get_rng_state())
+    gaps = {
+        name: [one.ops[-1]["gates"]["fooled"]["value"] > 0 for one in found.values() if one.variant == name]
+        for name in ("pgd_24", "autoattack_24")
+    }
+    assert sum(gaps["autoattack_24"]) >= max(sum(gaps["pgd_24"]), 1)
+    made = [one for one in found.values() if one.variant == "autoattack_24"]
+    assert len(made) == 4
+    assert not any(isinstance(one, Failure) or one.reason for one in made)
+    for one in made:
+        checks = one.ops[-1]["gates"]
+        assert checks["budget"]["value"] <= 24
+        assert abs(checks["rounding"]["value"]) < 1e-3
+    alone = [one for one in made_by(generator, samples[2:3], ctx) if one.variant == "autoattack_24"]
+    assert np.array_equal(alone[0].image, found[alone[0].id].image)
+
+
+@pytest.mark.slow
+def test_autoattack_stores_what_withstands_unchanged_and_leaves_the_network_alone(ctx, samples):
+    pytest.importorskip("pyautoattack")
+    found = made_by(attack({"kind": "autoattack", "epsilon": 1}), samples[:1], ctx)
+    held = [one for one in found if one.variant == "autoattack_1" and one.ops[-1]["gates"]["fooled"]["value"] < 0]
+    assert held
+    assert all(not one.reason and one.ops[-1]["achieved"]["l0"] == 0 for one in held)
+    assert all(one.ops[-1]["achieved"]["gradients"] == 905 for one in held)
+    assert not any(one.grad is not None for one in ctx.models.get("tiny").scores.network.parameters())
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"attacks": [{"kind": "autoattack", "epsilon": 8, "steps": 3}]}, "has no steps; it has an epsilon only"),
+        ({"attacks": [{"kind": "autoattack", "epsilon": 8}], "target": "egg"}, "autoattack aims at no class"),
         ({"attacks": [{"kind": "pgd", "epsilon": 0.5}]}, "must be whole grey levels of 255"),
         ({"attacks": [{"kind": "pgd", "epsilon": 0}]}, "greater than or equal to 1"),
         ({"attacks": [{"kind": "pgd"}]}, "pgd needs an epsilon"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+import variorum as va
 from variorum.evaluation.adversarial.adversarial_transfer import (
     AdversarialTransfer,
     _towards,
@@ -23,6 +25,7 @@ from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Failure
 from variorum.schemas.table import Table
+from variorum.sources.fashion_mnist import DEBIAN, FashionMnist
 
 RIGHT, WRONG = 3, 7
 PINS = {"judge": "net@sha256:aa+x.1", "victim": "net@sha256:bb+x.1"}
@@ -65,6 +68,7 @@ def row(photograph, variant, model, right):
         "gradients": 10.0,
         "queries": 0.0,
         "steps_to_success": float("nan"),
+        "zero_gradients": 0.0,
         "white_box": model == "victim" and kind not in ("", "control"),
         "hit": False,
         "p_target": float("nan"),
@@ -147,6 +151,24 @@ def test_a_model_that_was_not_attacked_is_not_shown_as_white_box():
     assert "left out: third" in shown
 
 
+def test_pictures_on_which_the_loss_has_no_gradient_are_told_apart(transfer):
+    rows = table().arrow.to_pylist()
+    for one in rows:
+        if one["variant"] == "pgd_8":
+            one["zero_gradients"] = 3.0 if one["photograph"] in ("p1", "p2", "p3") else 0.0
+    figures = transfer.figures(Table(pa.Table.from_pylist(rows), "adversarial_transfer"), CTX)
+    pgd = values(figures, "victim", "variants")["pgd_8"]
+    assert pgd["zero_gradient"]["value"] == pytest.approx(100 * 3 / 9, abs=0.01)
+    assert pgd["unaided"]["value"] == pytest.approx(100 * 6 / 9, abs=0.01)
+    assert pgd["fooled"]["value"] == 100
+    assert values(figures, "victim", "variants")["fgsm_4"]["zero_gradient"]["value"] == 0
+    assert not any("unaided" in one for one in values(figures, "judge", "variants").values())
+    shown = _render("_adversarial_transfer", figures=figures, models={}, order=[], plots={})
+    assert "**Hidden gradients**" in shown
+    plain = _render("_adversarial_transfer", figures=transfer.figures(table(), CTX), models={}, order=[], plots={})
+    assert "Hidden" not in plain
+
+
 def test_rows_of_a_report(transfer):
     found = {(one.figure, one.model): one for one in transfer.rows(table(), CTX)}
     fooled = found["fooled", "judge"]
@@ -158,6 +180,34 @@ def test_rows_of_a_report(transfer):
     assert held.top.sum() == 5
     assert held.bottom.sum() == 9
     assert found["withstood", "victim"].top.sum() == 0
+
+
+@pytest.mark.slow
+def test_a_report_says_that_the_attacked_model_is_white_box(tmp_path):
+    if not DEBIAN.exists():
+        pytest.skip("Fashion-MNIST isn't here: make fashion")
+    fields = {"adversaries": ["judge_adversary"], "frame": 28, "attacks": [{"kind": "fgsm", "epsilon": 16}]}
+    made = {f"generate.adversarial_example.{name}": value for name, value in fields.items()}
+    rows = [
+        {"id": figure, "title": figure, "edition": "attacked", "of": f"adversarial_transfer.{figure}"}
+        for figure in ("fooled", "withstood")
+    ]
+    suite = {"suite": "own", "version": "1.0.0", "most": 50, "rows": rows}
+    suite |= {"editions": {"attacked": {"recipe": "adversarial", "set": made}}}
+    (tmp_path / "own.yaml").write_text(json.dumps(suite))
+    report = va.report(
+        ["judge", "judge_gate"],
+        suite=str(tmp_path / "own.yaml"),
+        source=FashionMnist(part="test", per_class=5),
+        store=str(tmp_path / "store"),
+        progress=False,
+    )
+    for figure in ("fooled", "withstood"):
+        found = report.row(figure).models
+        assert found["judge"].why_not == "white-box: it was attacked"
+        assert found["judge_gate"].figure.value > 0
+        assert report.row(figure).n >= 30
+    assert "white-box: it was attacked" in Path(report.path).read_text()
 
 
 def test_measuring_marks_the_models_that_were_attacked(ctx, samples):

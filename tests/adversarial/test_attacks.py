@@ -114,6 +114,7 @@ def test_a_neighbour_without_a_gradient_changes_nothing(models, samples):
     aims = aims_of(one, images)
     dark_one, bright = perturbed(attack, images, [one], [aims], [1, 2], 2)
     assert (dark_one.gradients, bright.gradients > 10) == (10, True)
+    assert (dark_one.zeros, bright.zeros) == (0, bright.gradients - 10)
     (alone,) = perturbed(attack, images[:1], [one], [aims[:1]], [1], 2)
     assert np.array_equal(alone.image, dark_one.image)
 
@@ -191,6 +192,27 @@ def test_two_networks_count_alike_whatever_their_scale(models, samples):
     alone = [ascent.Slope([victim(one)], "margin", grey)(state) for one in (first, second)]
     both = ascent.Slope([victim(first), victim(second)], "margin", grey)(state)
     torch.testing.assert_close(both, sum(ascent.unit(one) for one in alone))
+
+
+def test_distillation_hides_the_gradient_of_the_cross_entropy_and_not_that_of_the_margin():
+    """40 pictures of Fashion-MNIST: where the loss has no gradient, the attack is that by the margin, to the byte."""
+    if not DEBIAN.exists():
+        pytest.skip("Fashion-MNIST isn't here: make fashion")
+    ctx = Context(seed=1, models=ModelTable("embedded"), memo=lambda key, compute: compute())
+    images = [one.image for one in FashionMnist(part="test").read(0, 40, ctx)]
+
+    def made(alias, **settings):
+        network = ctx.models.get(alias)
+        one = Opponent(network, network.answers)
+        attack = Perturbation(kind="fgsm", epsilon=8, **settings)
+        return perturbed(attack, images, [one], [aims_of(one, images)], list(range(40)), 40)
+
+    plain, margins = made("distilled_adversary"), made("distilled_adversary", loss="margin")
+    hidden = [n for n, one in enumerate(plain) if one.zeros]
+    assert len(hidden) >= 0.7 * len(images)
+    assert all(np.array_equal(plain[n].image, margins[n].image) for n in hidden)
+    assert sum(margins[n].margin > 0 for n in hidden) >= 0.15 * len(hidden)
+    assert not any(one.zeros for one in made("judge_adversary"))
 
 
 @pytest.mark.slow

@@ -55,6 +55,7 @@ SHORT = {
         [*FOLDER, *(f"generate.feature_distillation.{one}" for one in FEATURES), "evaluate=[]"],
         2,
     ),
+    "adversarial_distilled": ([*CLOTHES, "generate.adversarial_example.batch=2", GUESSED, "evaluate=[]"], 2),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
     "cnn_filters": (["source.models=[judge]"], 4),

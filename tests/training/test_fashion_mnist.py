@@ -79,6 +79,18 @@ def test_a_shift_moves_a_picture_and_lets_black_in():
     assert float(moved.sum()) == float(batch.sum())
 
 
+def test_a_student_that_is_far_behind_its_teacher_is_not_saved(tmp_path, monkeypatch):
+    if not fashion_mnist.DEBIAN.exists():
+        pytest.skip("Fashion-MNIST isn't here: make fashion")
+    read = fashion_mnist.read
+    monkeypatch.setattr(fashion_mnist_judge, "read", lambda *given: tuple(part[:256] for part in read(*given)))
+    place = tmp_path / "student"
+    asked = argparse.Namespace(seed=0, epochs=1, temperature=100.0, data=fashion_mnist.DEBIAN, out=place)
+    with pytest.raises(SystemExit, match="more than 2 points behind its teacher"):
+        fashion_mnist_judge.train(asked)
+    assert not place.exists()
+
+
 def test_diversity_and_novelty_by_hand():
     images = np.zeros((4, 28, 28), np.uint8)
     images[1, 0, 0] = images[3, 0, :4] = 255

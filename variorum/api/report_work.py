@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from variorum.schemas.manifest import Manifest
     from variorum.stages.job import Job
 
-FILTERED = "filtered by this model"
 CLASSES = "classes"
 """What a model gives that answers with scores of classes."""
 
@@ -80,7 +79,11 @@ class Asking:
         self._groups: list[Evaluator] = []
         for names, lasts in ((under.lasting, True), (under.choice.uncached, False)):
             own = self._own_of(names)
-            shared = [one for one in names if self.shared and not self.why_not(one, (CLASSES,))]
+            shared = [
+                one
+                for one in names
+                if self.shared and not self.filtered(one) and CLASSES not in self._lacks.get(one, ())
+            ]
             if shared or own:
                 place = self.tables if lasts else stack.enter_context(temporary_store())
                 job = job_on(self.manifest, held.store, names, place, under.table)
@@ -93,16 +96,20 @@ class Asking:
         found = {}
         for of in dict.fromkeys(row.of for row in self.rows if not of_answers(row.of)):
             for name in names:
-                if not self.why_not(name, needs_of(of)):
+                if not self.why_not(name, of):
                     part = of.partition(".")[0]
                     found[f"{part} {name}"] = name, about(part, name)
         return found
 
-    def why_not(self, name: str, needs: Sequence[str]) -> str:
-        """Why a model isn't asked for a row with such needs; `""` if it is."""
-        if self.under.filtered(name, self.manifest.filters):
-            return FILTERED
-        return next((f"gives no {one}" for one in needs if one in self._lacks.get(name, ())), "")
+    def filtered(self, name: str) -> bool:
+        """Return whether a model decided what is in the edition."""
+        return self.under.filtered(name, self.manifest.filters)
+
+    def why_not(self, name: str, of: str) -> str:
+        """Why a model isn't asked for a row of this figure; `""` if it is."""
+        if self.filtered(name):
+            return figure_of(of).filtered
+        return next((f"gives no {one}" for one in needs_of(of) if one in self._lacks.get(name, ())), "")
 
     @property
     def names(self) -> list[str]:
@@ -187,7 +194,7 @@ class Asking:
         """A model's answers under the name that it has in the report; or why there are none."""
         called = self.under.called[name]
         if found is None:
-            return Answers(of.partition(".")[2], called, why_not=self.why_not(name, needs_of(of)) or "no answers")
+            return Answers(of.partition(".")[2], called, why_not=self.why_not(name, of) or "no answers")
         return replace(found, model=called)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from variorum.api.evaluate import facts_of, method_of, result_of, save_results
 from variorum.api.report_object import FILES, Report, folder
-from variorum.api.report_work import FILTERED, Asking
+from variorum.api.report_work import Asking
 from variorum.edition.editions import read_beside
 from variorum.edition.records import to_json
 from variorum.kit.predicted.answers import in_order_of
@@ -131,14 +131,16 @@ def _without(row: document.Row) -> NotMeasured:
     """A row in which no model has a figure."""
     reasons = Counter(one.why_not for one in row.models.values())
     why_not = reasons.most_common(1)[0][0] if reasons else "no answers"
-    return NotMeasured(id=row.id, title=row.title, why_not=why_not, way_out=_way_out(why_not))
+    return NotMeasured(
+        id=row.id, title=row.title, why_not=why_not, way_out=_way_out(why_not, figure_of(row.of).filtered)
+    )
 
 
-def _way_out(why_not: str) -> str:
-    """What to do about a reason for which no model has a figure."""
+def _way_out(why_not: str, filtered: str) -> str:
+    """What to do about a reason for which no model has a figure; `filtered` is that of models that decided."""
     if why_not.startswith("too few photographs"):
         return "give more photographs"
-    if why_not == FILTERED:
+    if why_not == filtered:
         return "name other models, or editions that other models filtered"
     return "name editions with such pictures"
 

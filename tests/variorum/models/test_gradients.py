@@ -116,10 +116,13 @@ def test_a_network_in_training_mode_is_refused():
         Differentiable(bare(), lambda pictures: pictures, list)
 
 
-@pytest.mark.parametrize("alias", ["judge_adversary", "gate_adversary"])
-def test_the_packaged_adversaries_answer_as_their_classifiers(alias):
+@pytest.mark.parametrize(
+    ("alias", "classifier"),
+    [("judge_adversary", "judge"), ("gate_adversary", "judge_gate"), ("distilled_adversary", "judge_distilled")],
+)
+def test_the_packaged_adversaries_answer_as_their_classifiers(alias, classifier):
     models = ModelTable("embedded")
-    found, judge = models.get(alias), models.get({"judge_adversary": "judge", "gate_adversary": "judge_gate"}[alias])
+    found, judge = models.get(alias), models.get(classifier)
     assert models.role(alias) == "adversary"
     assert found.classes == judge.classes
     small = CAT[:28, :28]

@@ -90,6 +90,7 @@ class Slope:
 
     Attributes:
         gradients: how many were computed of each picture, `[N]`.
+        zeros: how often the loss had no gradient, zero or not finite, so that the margin's was taken, `[N]`.
         first: of each picture, after how many steps all networks were fooled, before rounding; -1 for never, `[N]`.
         flat: pictures for which a network's first gradient is zero or not finite, whatever the loss, or a later one not
             finite, `[N]`.
@@ -101,7 +102,8 @@ class Slope:
         import torch
 
         self._victims, self._kind, self._grey, self._views = victims, kind, grey, views
-        self._calls, self.gradients = 0, torch.zeros(len(grey), dtype=torch.long)
+        self._calls = 0
+        self.gradients, self.zeros = torch.zeros(2, len(grey), dtype=torch.long)
         self.first = torch.full((len(grey),), -1)
         self.flat = torch.zeros(len(grey), dtype=torch.bool)
 
@@ -134,6 +136,7 @@ class Slope:
             (found,) = torch.autograd.grad(loss(self._kind, said, victim.away, victim.towards).sum(), shown)
             fine = useful(found)
             self.gradients += 1
+            self.zeros += ~fine
             if self._kind != "margin" and not fine.all():
                 again = margin(victim.network(shown / 255).cpu(), victim.away, victim.towards)
                 (other,) = torch.autograd.grad(again.sum(), shown)
