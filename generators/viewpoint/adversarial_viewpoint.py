@@ -44,7 +44,7 @@ SPREAD = -6.0
 TRIES = 24
 """Draws for a view that passes the checks. If none does, the last one is quarantined."""
 FINALISTS = 3
-"""Mixtures of the search that are drawn from anew to choose one."""
+"""Mixtures that are drawn from anew to choose one: the last, and the best by their own draws."""
 CREATED = "digitalCreation"
 
 
@@ -54,7 +54,7 @@ class Ranges(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     yaw: float = Field(default=180, gt=0, le=180, description="degrees to either side")
-    pitch: float = Field(default=70, gt=0, le=90, description="degrees up and down")
+    pitch: tuple[float, float] = Field(default=(-70, 70), description="degrees above the horizontal, least and most")
     roll: float = Field(default=30, gt=0, le=180, description="degrees to either side")
     distance: tuple[float, float] = Field(default=(4, 6), description="least and largest, of an object of radius 1")
     shift: float = Field(default=0.25, gt=0, le=1, description="in all four directions, of an object of radius 1")
@@ -66,11 +66,20 @@ class Ranges(BaseModel):
             raise ValueError(f"{value[0]:g} to {value[1]:g} must rise and lie between 1.5 and 100")
         return value
 
+    @field_validator("pitch")
+    @classmethod
+    def _upright(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not -90 <= value[0] < value[1] <= 90:
+            raise ValueError(f"{value[0]:g} to {value[1]:g} must rise and lie between -90 and 90")
+        return value
+
     def box(self) -> Box:
         """All viewpoints, in the order of `View`."""
-        near, far = self.distance
-        middle = np.array([0, 0, 0, (near + far) / 2, 0, 0])
-        return Box(middle, np.array([self.yaw, self.pitch, self.roll, (far - near) / 2, self.shift, self.shift]))
+        low, high = (
+            np.array([-self.yaw, self.pitch[0], -self.roll, self.distance[0], -self.shift, -self.shift]),
+            np.array([self.yaw, self.pitch[1], self.roll, self.distance[1], self.shift, self.shift]),
+        )
+        return Box((low + high) / 2, (high - low) / 2)
 
 
 class Judged(NamedTuple):
@@ -144,8 +153,8 @@ class Subject:
         for view, picture, row in zip(views, shown, said, strict=True):
             top1 = int(row.argmax())
             checks = {
-                "object_share": gates.gate(picture.share, LEAST <= picture.share <= MOST, f"in [{LEAST}, {MOST}]"),
                 "cut_off": gates.at_most(picture.cut_off, CUT_OFF),
+                "object_share": gates.gate(picture.share, LEAST <= picture.share <= MOST, f"in [{LEAST}, {MOST}]"),
                 "holes": gates.at_most(picture.holes, HOLES),
             }
             p_label = float(row[list(self.outputs)].sum())
@@ -296,28 +305,31 @@ class AdversarialViewpoint(Generator):
         return model, outputs, [one or name for one, name in classes_of_outputs(model, ctx, number)]
 
     def _search(self, subject: Subject, rng: np.random.Generator) -> Searched | None:
-        """The mixture of all iterations whose fresh draws have the highest loss; None if no draw passes the checks."""
-        now, tried, losses = begun(self.components, self.sigma, rng), list[tuple[float, int, Mixture]](), list[Json]()
-        for number in range(self.iterations):
+        """The mixture whose fresh draws have the highest loss, of those that didn't collapse if there are any.
+
+        None if no draw passes the checks.
+        """
+        now, tried, losses = begun(self.components, self.sigma, rng), list[tuple[bool, float, Mixture]](), list[Json]()
+        for _ in range(self.iterations):
             u, component = drawn(now, self.population, rng, pairs=True)
             loss, allowed = self._losses(subject, u)
+            density = now.density(u)
             mean = float(loss[allowed].mean()) if allowed.any() else -np.inf
-            tried.append((mean, number, now))
+            tried.append((-float(density.mean()) >= SPREAD, mean, now))
             losses.append(round(mean, 4) if allowed.any() else None)
-            reward = loss - self.entropy * now.density(u)
+            reward = loss - self.entropy * density
             now = moved(now, u, component, reward, allowed, rate=self.rate, least=self.least_sigma)
-        tried.append((np.inf, self.iterations, now))  # the last one is asked in any case
-        best: tuple[float, Searched] | None = None
-        for _, _, mixture in sorted(tried, key=lambda one: (-one[0], one[1]))[:FINALISTS]:
+        best: tuple[bool, float, Searched] | None = None
+        for _, _, mixture in [*sorted(tried, key=lambda one: one[:2], reverse=True)[: FINALISTS - 1], (True, 0.0, now)]:
             u, _ = drawn(mixture, self.population, rng)
             loss, allowed = self._losses(subject, u)
             if not allowed.any():
                 continue
             entropy = -float(mixture.density(u).mean())
-            value = float(loss[allowed].mean()) + self.entropy * entropy
-            if best is None or value > best[0]:
-                best = value, Searched(mixture, entropy, losses, subject.queries)
-        return replace(best[1], queries=subject.queries) if best else None
+            value = entropy >= SPREAD, float(loss[allowed].mean()) + self.entropy * entropy
+            if best is None or value > best[:2]:
+                best = (*value, Searched(mixture, entropy, losses, 0))
+        return replace(best[2], queries=subject.queries) if best else None
 
     def _losses(self, subject: Subject, u: Floats) -> tuple[Floats, Bools]:
         """Cross-entropy at points u `[N, 6]`, and whether the views there pass the checks."""

@@ -108,7 +108,7 @@ def moved(
         size = np.abs(rank[mine]).sum()
         if size > 0:
             means[number] += rate * mixture.sigmas[number] * (rank[mine, None] * away).sum(axis=0) / size
-            change = rate / 2 * (rank[mine, None] * (away**2 - 1)).sum(axis=0) / size
+            change = rate / 4 * (rank[mine, None] * (away**2 - 1)).sum(axis=0) / size
             sigmas[number] = np.clip(mixture.sigmas[number] * np.exp(np.clip(change, -0.5, 0.5)), least, 1.0)
         weights[number] *= np.exp(rate * rank[mine].mean())
     means = np.clip(means, -np.arctanh(EDGE), np.arctanh(EDGE))
