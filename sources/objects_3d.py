@@ -38,6 +38,8 @@ CREATED = "digitalCreation"
 """A term of IPTC's vocabulary DigitalSourceType: made by people with software."""
 NATURAL = View(yaw=30, pitch=20)
 SIDE = 256
+READ = {".obj", ".mtl", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".tga"}
+"""Endings of files in an object's folder that belong to it."""
 LARGEST = 64_000_000
 """Bytes of a file, or of an unpacked member of an archive."""
 BROKEN = (ValueError, OSError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
@@ -141,7 +143,8 @@ class Objects3d(Source):
     def _opened(self, row: Listed) -> tuple[bytes, Files]:
         """An OBJ, and what gives the files beside it: only those that were pinned, or the archive's members."""
         if not row.member:
-            known = {path.relative_to(row.file.parent).as_posix(): path for path in self._beside(row.file)}
+            folder = row.file.parent
+            known = {one.relative_to(folder).as_posix(): one for one in self._pins if one.is_relative_to(folder)}
 
             def beside(name: str) -> bytes:
                 path = known.get(_clean(name))
@@ -160,8 +163,8 @@ class Objects3d(Source):
                 members[name] = steady(lambda: _unpacked(row.file, name), row.file, readable=True)
             return members[name]
 
-        folder = posixpath.dirname(row.member)
-        return member(row.member), lambda name: member(_clean(posixpath.join(folder, name)))
+        inside = posixpath.dirname(row.member)
+        return member(row.member), lambda name: member(_clean(posixpath.join(inside, name)))
 
     @cached_property
     def _rows(self) -> list[Listed]:
@@ -196,19 +199,17 @@ class Objects3d(Source):
                 file = self.path.joinpath(*parts[:number]).absolute()
                 if steady(file.is_file, file):
                     return file, "/".join(parts[number:])
-        usual = f"install Debian's package {PACKAGE}, or set path to the folder that has it"
+        usual = f"install Debian's package {PACKAGE}, or set path to your own objects and table to a CSV of them"
         raise SourceError(
             f"objects_3d: {self.path} has no object {cut(name)}; "
             f"{usual if self.table is None else 'correct its id in the table, or path'}"
         )
 
-    def _beside(self, obj: Path) -> list[Path]:
-        return sorted(path for path in obj.parent.rglob("*") if path.is_file())
-
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
         files = {row.file for row in self._rows if row.member}
-        files |= {path for row in self._rows if not row.member for path in self._beside(row.file)}
+        for folder in {row.file.parent for row in self._rows if not row.member}:
+            files |= {one for one in folder.rglob("*") if one.suffix.lower() in READ and one.is_file()}
         return dict(zip(sorted(files), pin_files(self.path, sorted(files), listed=True), strict=True))
 
 

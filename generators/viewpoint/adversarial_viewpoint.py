@@ -53,10 +53,12 @@ class Ranges(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    yaw: float = Field(default=180, gt=0, le=180, description="degrees to either side")
-    pitch: tuple[float, float] = Field(default=(-70, 70), description="degrees above the horizontal, least and most")
-    roll: float = Field(default=30, gt=0, le=180, description="degrees to either side")
-    distance: tuple[float, float] = Field(default=(4, 6), description="least and largest, of an object of radius 1")
+    yaw: float = Field(default=180.0, gt=0, le=180, description="degrees to either side")
+    pitch: tuple[float, float] = Field(
+        default=(-70.0, 70.0), description="degrees above the horizontal, least and most"
+    )
+    roll: float = Field(default=30.0, gt=0, le=180, description="degrees to either side")
+    distance: tuple[float, float] = Field(default=(4.0, 6.0), description="least and largest, of an object of radius 1")
     shift: float = Field(default=0.25, gt=0, le=1, description="in all four directions, of an object of radius 1")
 
     @field_validator("distance")
@@ -210,7 +212,7 @@ class AdversarialViewpoint(Generator):
     """Width that they keep."""
     ranges: Ranges = Ranges()
     """How far viewpoints reach: `yaw`, `pitch`, `roll` in degrees, `distance` and `shift` in radii of the object."""
-    pitch: float = Field(default=20, ge=-90, le=90)
+    pitch: float = Field(default=20.0, ge=-90, le=90)
     """Degrees above the horizontal, of natural views."""
     distance: float = Field(default=4.5, ge=1.5, le=100)
     """From the object, of natural views."""

@@ -51,9 +51,8 @@ class Mixture(NamedTuple):
         each = -0.5 * (away**2 + np.log(2 * np.pi)).sum(axis=2) - np.log(self.sigmas).sum(axis=1) + np.log(self.weights)
         top = each.max(axis=1)
         inside = top + np.log(np.exp(each - top[:, None]).sum(axis=1))
-        return np.asarray(
-            inside - 2 * (np.log(2) - np.logaddexp(u, -u)).sum(axis=1)
-        )  # the derivative of tanh is 1 / cosh²
+        slope = 2 * (np.log(2) - np.logaddexp(u, -u))  # log of 1 / cosh² u
+        return np.asarray(inside - slope.sum(axis=1))
 
 
 def begun(components: int, sigma: float, rng: np.random.Generator) -> Mixture:
