@@ -47,16 +47,7 @@ BROKEN = (ValueError, OSError, EOFError, KeyError, RuntimeError, NotImplementedE
 
 
 class Listed(NamedTuple):
-    """A row of the table, and where its mesh is.
-
-    Attributes:
-        id: path of the OBJ below the folder; an archive counts as a folder.
-        wnid: its class.
-        licence: SPDX id, or the terms in a few words.
-        author: to be named.
-        file: the OBJ, or the archive that has it.
-        member: path in the archive; `""` without one.
-    """
+    """A row of the table; the OBJ, or the archive that has it; and the path in that, `""` without one."""
 
     id: str
     wnid: str

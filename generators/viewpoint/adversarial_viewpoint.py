@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from variorum.generators.viewpoint.mixture import Box, Mixture, begun, drawn, moved
 from variorum.kit.gates import gates
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Singles
 
 VARIANTS = ("natural", "random", "adversarial")
+NATURAL = View(yaw=0, pitch=20)
+"""Where the ring of natural views begins."""
 LEAST, MOST = 0.03, 0.8
 """Share of the picture that the object covers."""
 CUT_OFF = 0.02
@@ -61,40 +63,22 @@ class Ranges(BaseModel):
     distance: tuple[float, float] = Field(default=(4.0, 6.0), description="least and largest, of an object of radius 1")
     shift: float = Field(default=0.25, gt=0, le=1, description="in all four directions, of an object of radius 1")
 
-    @field_validator("distance")
-    @classmethod
-    def _outside(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 1.5 <= value[0] < value[1] <= 100:
-            raise ValueError(f"{value[0]:g} to {value[1]:g} must rise and lie between 1.5 and 100")
-        return value
-
-    @field_validator("pitch")
-    @classmethod
-    def _upright(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not -90 <= value[0] < value[1] <= 90:
-            raise ValueError(f"{value[0]:g} to {value[1]:g} must rise and lie between -90 and 90")
-        return value
+    @model_validator(mode="after")
+    def _rising(self) -> Ranges:
+        for name, (low, high), least, most in (("distance", self.distance, 1.5, 100), ("pitch", self.pitch, -90, 90)):
+            if not least <= low < high <= most:
+                raise ValueError(f"{name}: {low:g} to {high:g} must rise and lie between {least:g} and {most:g}")
+        return self
 
     def box(self) -> Box:
         """All viewpoints, in the order of `View`."""
-        low, high = (
-            np.array([-self.yaw, self.pitch[0], -self.roll, self.distance[0], -self.shift, -self.shift]),
-            np.array([self.yaw, self.pitch[1], self.roll, self.distance[1], self.shift, self.shift]),
-        )
+        low = np.array([-self.yaw, self.pitch[0], -self.roll, self.distance[0], -self.shift, -self.shift])
+        high = np.array([self.yaw, self.pitch[1], self.roll, self.distance[1], self.shift, self.shift])
         return Box((low + high) / 2, (high - low) / 2)
 
 
 class Judged(NamedTuple):
-    """A view of an object, and what the classifier says of it.
-
-    Attributes:
-        view: where the camera stood.
-        shown: the picture.
-        p_label: probability of the label.
-        top1: number of the likeliest output.
-        right: whether that is the label.
-        checks: gates by name.
-    """
+    """A view of an object, what the classifier says of it (probability of the label, likeliest output), and its gates."""
 
     view: View
     shown: Rendered
@@ -110,34 +94,8 @@ class Judged(NamedTuple):
 
 
 @dataclass(slots=True)
-class Searched:
-    """What a search found.
-
-    Attributes:
-        mixture: of viewpoints.
-        entropy: in nats, see `SPREAD`.
-        losses: mean loss of each iteration's views that pass the checks, None where none does.
-        queries: views that were rendered and judged.
-    """
-
-    mixture: Mixture
-    entropy: float
-    losses: list[Json]
-    queries: int
-
-
-@dataclass(slots=True)
 class Subject:
-    """An object in front of the classifier.
-
-    Attributes:
-        surfels: points on its surface.
-        side: of pictures.
-        model: gives probabilities `[N, K]` of pictures.
-        outputs: those that are the object's label.
-        box: viewpoints.
-        queries: views so far.
-    """
+    """An object in front of a classifier, some of whose `outputs` are its label; `queries` counts the views."""
 
     surfels: Array
     side: int
@@ -204,18 +162,8 @@ class AdversarialViewpoint(Generator):
     """Steps of the search."""
     entropy: float = Field(default=0.05, ge=0, le=10)
     """How much the width of the mixture counts, in nats of loss for each of entropy."""
-    rate: float = Field(default=1.0, gt=0, le=10)
-    """Length of a step, in sigmas."""
-    sigma: float = Field(default=0.3, gt=0, le=1)
-    """Width that components start with, where a side of the box is about 2."""
-    least_sigma: float = Field(default=0.05, gt=0, le=1)
-    """Width that they keep."""
     ranges: Ranges = Ranges()
     """How far viewpoints reach: `yaw`, `pitch`, `roll` in degrees, `distance` and `shift` in radii of the object."""
-    pitch: float = Field(default=20.0, ge=-90, le=90)
-    """Degrees above the horizontal, of natural views."""
-    distance: float = Field(default=4.5, ge=1.5, le=100)
-    """From the object, of natural views."""
     frame: int = Field(default=256, ge=32, le=1024)
     """Side of the pictures."""
 
@@ -231,23 +179,24 @@ class AdversarialViewpoint(Generator):
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The views, or a Failure for each variant that can't be made."""
-        asked = {name: self._asked(name, -1) for name in VARIANTS}
+
+        def skipped(names: tuple[str, ...], reason: str, detail: str, **more: Any) -> Iterator[Failure]:
+            for name in names:
+                yield of.skipped(reason, detail, variant=name, requested=self._asked(name, -1), **more)
+
         try:
             surfels = read_surfels(sample)
         except ValueError as error:
-            yield from (of.skipped("no_surfels", str(error), variant=name, requested=asked[name]) for name in VARIANTS)
+            yield from skipped(VARIANTS, "no_surfels", str(error))
             return
         model, outputs, names = self._model(sample, of)
         if not outputs:
-            detail = (
-                f"{self.classifier} has no output for {cut(', '.join(sample.labels) or 'an object without a label')}"
-            )
-            for name in VARIANTS:
-                yield of.skipped("no_such_class", detail, variant=name, requested=asked[name])
+            labels = cut(", ".join(sample.labels) or "there is none")
+            yield from skipped(VARIANTS, "no_such_class", f"{self.classifier} has no output for the label ({labels})")
             return
         subject = Subject(surfels, self.frame, model, outputs, self.ranges.box())
         turns = [360 * number / self.views for number in range(self.views)]
-        ring = subject.judged([View(turn, self.pitch, distance=self.distance) for turn in turns])
+        ring = subject.judged([NATURAL._replace(yaw=turn) for turn in turns])
         for number, one in enumerate(ring):
             yield self._made(of, "natural", number, one, names, {})
         for number, (one, _, draws) in enumerate(subject.drawn(None, self.views, of.rng("random"))):
@@ -256,24 +205,18 @@ class AdversarialViewpoint(Generator):
         share = float(np.mean([one.right for one in ring]))
         if share < RECOGNISED:
             detail = f"{self.classifier} is right on {share:.0%} of its natural views"
-            yield of.skipped("never_recognised", detail, variant="adversarial", requested=asked["adversarial"],
-                             gates={"recognised": gates.at_least(share, RECOGNISED)})  # fmt: skip
+            checks = {"recognised": gates.at_least(share, RECOGNISED)}
+            yield from skipped(("adversarial",), "never_recognised", detail, gates=checks)
             return
         subject.queries = 0
         found = self._search(subject, of.rng("search"))
-        if found is None or found.entropy < SPREAD:
-            reason, detail = ("collapsed", f"the mixture's entropy is {found.entropy:.2f} nats") if found else (
-                "no_view", "no viewpoint of the search passes the checks")  # fmt: skip
-            yield of.skipped(reason, detail, variant="adversarial", requested=asked["adversarial"], status="failed")
+        if found is None or found[1]["entropy"] < SPREAD:
+            reason = "no_view" if found is None else "collapsed"
+            detail = "no view passes the checks" if found is None else f"its entropy is {found[1]['entropy']} nats"
+            yield from skipped(("adversarial",), reason, detail, status="failed")
             return
-        search: dict[str, Json] = {
-            **{name: np.round(values, 4).tolist() for name, values in found.mixture._asdict().items()},
-            "entropy": round(found.entropy, 4),
-            "losses": found.losses,
-            "queries": found.queries,
-        }
-        for number, (one, part, draws) in enumerate(subject.drawn(found.mixture, self.views, of.rng("adversarial"))):
-            more: dict[str, Json] = {"draws": draws, "component": part, "search": search}
+        for number, (one, part, draws) in enumerate(subject.drawn(found[0], self.views, of.rng("adversarial"))):
+            more = {"draws": draws, "component": part, "search": found[1]}
             yield self._made(of, "adversarial", number, one, names, more)
 
     def _asked(self, variant: str, number: int) -> dict[str, Json]:
@@ -306,12 +249,12 @@ class AdversarialViewpoint(Generator):
         outputs = label_indices(sample.labels) if output_of is None else known(sample.labels, output_of)
         return model, outputs, [one or name for one, name in classes_of_outputs(model, ctx, number)]
 
-    def _search(self, subject: Subject, rng: np.random.Generator) -> Searched | None:
-        """The mixture whose fresh draws have the highest loss, of those that didn't collapse if there are any.
+    def _search(self, subject: Subject, rng: np.random.Generator) -> tuple[Mixture, dict[str, Any]] | None:
+        """The mixture whose fresh draws have the highest loss, of those that didn't collapse if any, and its record.
 
         None if no draw passes the checks.
         """
-        now, tried, losses = begun(self.components, self.sigma, rng), list[tuple[bool, float, Mixture]](), list[Json]()
+        now, tried, losses = begun(self.components, rng), list[tuple[bool, float, Mixture]](), list[Json]()
         for _ in range(self.iterations):
             u, component = drawn(now, self.population, rng, pairs=True)
             loss, allowed = self._losses(subject, u)
@@ -319,9 +262,8 @@ class AdversarialViewpoint(Generator):
             mean = float(loss[allowed].mean()) if allowed.any() else -np.inf
             tried.append((-float(density.mean()) >= SPREAD, mean, now))
             losses.append(round(mean, 4) if allowed.any() else None)
-            reward = loss - self.entropy * density
-            now = moved(now, u, component, reward, allowed, rate=self.rate, least=self.least_sigma)
-        best: tuple[bool, float, Searched] | None = None
+            now = moved(now, u, component, loss - self.entropy * density, allowed)
+        best: tuple[bool, float, Mixture, float] | None = None
         for _, _, mixture in [*sorted(tried, key=lambda one: one[:2], reverse=True)[: FINALISTS - 1], (True, 0.0, now)]:
             u, _ = drawn(mixture, self.population, rng)
             loss, allowed = self._losses(subject, u)
@@ -330,8 +272,11 @@ class AdversarialViewpoint(Generator):
             entropy = -float(mixture.density(u).mean())
             value = entropy >= SPREAD, float(loss[allowed].mean()) + self.entropy * entropy
             if best is None or value > best[:2]:
-                best = (*value, Searched(mixture, entropy, losses, 0))
-        return replace(best[2], queries=subject.queries) if best else None
+                best = (*value, mixture, entropy)
+        if best is None:
+            return None
+        record = {name: np.round(values, 4).tolist() for name, values in best[2]._asdict().items()}
+        return best[2], {**record, "entropy": round(best[3], 4), "losses": losses, "queries": subject.queries}
 
     def _losses(self, subject: Subject, u: Floats) -> tuple[Floats, Bools]:
         """Cross-entropy at points u `[N, 6]`, and whether the views there pass the checks."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RARELY = 0.5
 """Least weight of a component, as a share of an equal one."""
+SIGMA, LEAST = 0.3, 0.05
+"""Width that components start with, and that they keep at least, where a side of the box is about 2."""
 EDGE = 0.98
 """Means start within this share of the box."""
 
@@ -55,11 +57,11 @@ class Mixture(NamedTuple):
         return np.asarray(inside - slope.sum(axis=1))
 
 
-def begun(components: int, sigma: float, rng: np.random.Generator) -> Mixture:
+def begun(components: int, rng: np.random.Generator) -> Mixture:
     """Equal components that start in equal sectors of the yaw, and anywhere in the other coordinates."""
     inner = rng.uniform(-1, 1, (components, 6))
     inner[:, 0] = (2 * np.arange(components) + 1 + inner[:, 0]) / components - 1
-    return Mixture(np.full(components, 1 / components), np.arctanh(EDGE * inner), np.full((components, 6), sigma))
+    return Mixture(np.full(components, 1 / components), np.arctanh(EDGE * inner), np.full((components, 6), SIGMA))
 
 
 def drawn(mixture: Mixture, number: int, rng: np.random.Generator, *, pairs: bool = False) -> tuple[Floats, Ints]:
@@ -80,9 +82,7 @@ def drawn(mixture: Mixture, number: int, rng: np.random.Generator, *, pairs: boo
     return mixture.means[component] + mixture.sigmas[component] * away, component
 
 
-def moved(
-    mixture: Mixture, u: Floats, component: Ints, reward: Floats, allowed: Bools, *, rate: float, least: float
-) -> Mixture:
+def moved(mixture: Mixture, u: Floats, component: Ints, reward: Floats, allowed: Bools) -> Mixture:
     """A mixture after a step towards what was rewarded: means and sigmas by each component's own points, and weights.
 
     Rewards count by their ranks, so one large loss doesn't lead alone. Points that aren't allowed rank last.
@@ -93,8 +93,6 @@ def moved(
         component: of each, `[N]`.
         reward: of each, `[N]`.
         allowed: whether each is a viewpoint that counts, `[N]`.
-        rate: with 1 a mean moves by one sigma, on average, if its points' rewards agree on the direction.
-        least: sigma.
     """
     order = np.lexsort((reward, allowed))
     rank = np.empty(len(reward))
@@ -106,10 +104,10 @@ def moved(
         away = (u[mine] - mixture.means[number]) / mixture.sigmas[number]
         size = np.abs(rank[mine]).sum()
         if size > 0:
-            means[number] += rate * mixture.sigmas[number] * (rank[mine, None] * away).sum(axis=0) / size
-            change = rate / 4 * (rank[mine, None] * (away**2 - 1)).sum(axis=0) / size
-            sigmas[number] = np.clip(mixture.sigmas[number] * np.exp(np.clip(change, -0.5, 0.5)), least, 1.0)
-        weights[number] *= np.exp(rate * rank[mine].mean())
+            means[number] += mixture.sigmas[number] * (rank[mine, None] * away).sum(axis=0) / size
+            change = (rank[mine, None] * (away**2 - 1)).sum(axis=0) / size / 4
+            sigmas[number] = np.clip(mixture.sigmas[number] * np.exp(np.clip(change, -0.5, 0.5)), LEAST, 1.0)
+        weights[number] *= np.exp(rank[mine].mean())
     means = np.clip(means, -np.arctanh(EDGE), np.arctanh(EDGE))
     weights = np.maximum(weights / weights.sum(), RARELY / len(weights))
     return Mixture(weights / weights.sum(), means, sigmas)

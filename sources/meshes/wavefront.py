@@ -34,13 +34,7 @@ Files = Callable[[str], bytes]
 
 @dataclass(slots=True)
 class Material:
-    """How a surface looks.
-
-    Attributes:
-        colour: RGB in [0, 1].
-        opacity: in [0, 1].
-        texture: path of its picture, `""` for none.
-    """
+    """How a surface looks: RGB and opacity in [0, 1], and the path of its texture, `""` for none."""
 
     colour: tuple[float, float, float] = (0.7, 0.7, 0.7)
     opacity: float = 1.0
@@ -85,7 +79,7 @@ def read_mesh(data: bytes, read: Files) -> Mesh:
     material: list[int] = []
     names: dict[str, int] = {}
     libraries: list[str] = []
-    now = _named(names, "")
+    now = names.setdefault("", 0)
     for number, line in enumerate(data.replace(b"\\\n", b" ").splitlines(), 1):
         kind, _, rest = line.strip().partition(b" ")
         try:
@@ -99,7 +93,7 @@ def read_mesh(data: bytes, read: Files) -> Mesh:
                     corners.append((found[0], one, other))
                     material.append(now)
             elif kind == b"usemtl":
-                now = _named(names, rest.decode(errors="replace").strip())
+                now = names.setdefault(rest.decode(errors="replace").strip(), len(names))
             elif kind == b"mtllib":
                 libraries.append(rest.decode(errors="replace").strip())
         except ValueError as error:
@@ -119,7 +113,7 @@ def read_mesh(data: bytes, read: Files) -> Mesh:
     for name in names:
         one = known.get(name, Material())
         if one.texture and one.texture not in textures:
-            textures[one.texture] = _texture(one.texture, read)
+            textures[one.texture] = _texture(one.texture, read(one.texture))
         materials.append((one, textures.get(one.texture)))
     return Mesh(*arrays, np.array(corners, np.int64), np.array(material, np.int64), materials)
 
@@ -147,10 +141,6 @@ def read_materials(data: bytes, folder: str) -> dict[str, Material]:
     return found
 
 
-def _named(names: dict[str, int], name: str) -> int:
-    return names.setdefault(name, len(names))
-
-
 def _corner(word: bytes, sizes: list[int]) -> tuple[int, int, int]:
     """Indices of a corner from 0, -1 for none. Raises ValueError if one isn't there."""
     parts = word.split(b"/")
@@ -169,8 +159,7 @@ def _corner(word: bytes, sizes: list[int]) -> tuple[int, int, int]:
     return found[0], found[1], found[2]
 
 
-def _texture(name: str, read: Files) -> Pixels:
-    data = read(name)
+def _texture(name: str, data: bytes) -> Pixels:
     try:
         pixels = np.asarray(open_header(data, 1).convert("RGBA"))
     except DAMAGED as error:

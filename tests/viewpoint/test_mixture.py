@@ -34,18 +34,18 @@ def test_the_density_is_one_in_all():
 
 def test_components_start_in_sectors_of_their_own():
     for seed in range(20):
-        yaw = 180 * np.tanh(begun(3, 0.3, np.random.default_rng(seed)).means[:, 0])
+        yaw = 180 * np.tanh(begun(3, np.random.default_rng(seed)).means[:, 0])
         assert -180 < yaw[0] < -60 * EDGE < yaw[1] < 60 * EDGE < yaw[2] < 180
 
 
 def test_steps_climb_and_keep_every_component():
     rng, goal = np.random.default_rng(0), np.array([0.8, -0.5, 0, 0.2, 0, 0])
-    now = begun(2, 0.3, rng)
+    now = begun(2, rng)
     before = ((now.means - goal) ** 2).sum(axis=1)
     for _ in range(40):
         u, component = drawn(now, 16, rng, pairs=True)
         reward = -((u - goal) ** 2).sum(axis=1)
-        now = moved(now, u, component, reward, np.ones(16, bool), rate=1.0, least=0.05)
+        now = moved(now, u, component, reward, np.ones(16, bool))
     assert (((now.means - goal) ** 2).sum(axis=1) < 0.3 * before).all()
     assert now.weights.min() >= 0.9 * RARELY / 2
     assert now.weights.sum() == pytest.approx(1)
@@ -57,5 +57,5 @@ def test_views_that_do_not_count_are_left():
     now = Mixture(np.ones(1), np.zeros((1, 6)), np.full((1, 6), 0.3))
     u, component = drawn(now, 64, rng, pairs=True)
     reward, allowed = 100 * u[:, 0], u[:, 0] < 0
-    assert moved(now, u, component, reward, allowed, rate=1.0, least=0.05).means[0, 0] < 0
-    assert moved(now, u, component, reward, np.ones(64, bool), rate=1.0, least=0.05).means[0, 0] > 0
+    assert moved(now, u, component, reward, allowed).means[0, 0] < 0
+    assert moved(now, u, component, reward, np.ones(64, bool)).means[0, 0] > 0

@@ -6,6 +6,7 @@ import pytest
 
 from variorum.evaluation.viewpoint.viewpoint_accuracy import VARIANTS, ViewpointAccuracy
 from variorum.generators.viewpoint.adversarial_viewpoint import AdversarialViewpoint
+from variorum.kit.predicted.answers import SharedAnswers
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -45,6 +46,16 @@ def test_the_attacked_model_is_refused_beside_others(made, ctx):
     judge = ViewpointAccuracy(classifiers=("colour",), white_box=())
     with pytest.raises(RecipeError, match="'colour' is the model that views were searched against"):
         list(judge.measure(made, ctx))
+
+
+def test_rows_of_a_report_are_over_objects_with_all_kinds_of_views(made, ctx):
+    table = table_of(SharedAnswers(classifiers=("other",)).measure(made, ctx))
+    rows = {one.figure: one for one in ViewpointAccuracy().rows(table, ctx)}
+    assert list(rows) == [*VARIANTS]
+    for name, one in rows.items():
+        mine = [view.ops[-1]["achieved"]["top1"] == view.labels[0] for view in made if view.variant == name]
+        assert one.bottom.shape == (1, 1)  # the other object has no adversarial views
+        assert one.top.sum() == sum(mine[: int(one.bottom.sum())])
 
 
 def test_an_edition_without_such_views_has_no_figures(ctx):
