@@ -78,7 +78,7 @@ class Ranges(BaseModel):
 
 
 class Judged(NamedTuple):
-    """A view of an object, what the classifier says of it (probability of the label, likeliest output), and its gates."""
+    """A view of an object, what the classifier says of it (`p` of the label, likeliest output), and its gates."""
 
     view: View
     shown: Rendered
@@ -216,7 +216,7 @@ class AdversarialViewpoint(Generator):
             yield from skipped(("adversarial",), reason, detail, status="failed")
             return
         for number, (one, part, draws) in enumerate(subject.drawn(found[0], self.views, of.rng("adversarial"))):
-            more = {"draws": draws, "component": part, "search": found[1]}
+            more: dict[str, Json] = {"draws": draws, "component": part, "search": found[1]}
             yield self._made(of, "adversarial", number, one, names, more)
 
     def _asked(self, variant: str, number: int) -> dict[str, Json]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ class Mesh:
     normals: Floats
     corners: Ints
     material: Ints
-    materials: list[tuple[Material, Pixels | None]] = field(default_factory=list)
+    materials: list[tuple[Material, Pixels | None]]
 
 
 def read_mesh(data: bytes, read: Files) -> Mesh:
@@ -105,8 +105,8 @@ def read_mesh(data: bytes, read: Files) -> Mesh:
     known: dict[str, Material] = {}
     for name in dict.fromkeys(libraries):
         known |= read_materials(read(name), posixpath.dirname(name.replace("\\", "/")))
-    arrays = [np.array(vectors[kind], np.float64).reshape(-1, wide[kind]) for kind in vectors]
-    if not all(np.isfinite(one).all() for one in arrays):
+    points, places, normals = (np.array(vectors[kind], np.float64).reshape(-1, wide[kind]) for kind in wide)
+    if not all(np.isfinite(one).all() for one in (points, places, normals)):
         raise ValueError("the OBJ file has numbers that aren't finite")
     textures: dict[str, Pixels] = {}
     materials: list[tuple[Material, Pixels | None]] = []
@@ -115,7 +115,7 @@ def read_mesh(data: bytes, read: Files) -> Mesh:
         if one.texture and one.texture not in textures:
             textures[one.texture] = _texture(one.texture, read(one.texture))
         materials.append((one, textures.get(one.texture)))
-    return Mesh(*arrays, np.array(corners, np.int64), np.array(material, np.int64), materials)
+    return Mesh(points, places, normals, np.array(corners, np.int64), np.array(material, np.int64), materials)
 
 
 def read_materials(data: bytes, folder: str) -> dict[str, Material]:
@@ -187,9 +187,8 @@ def sample_surface(mesh: Mesh, number: int, rng: np.random.Generator) -> Array:
     """
     opaque = np.array([one.opacity >= CLEAR for one, _ in mesh.materials])[mesh.material]
     corners, material = mesh.corners[opaque], mesh.material[opaque]
-    first, *others = (mesh.points[corners[:, place, 0]] for place in range(3))
-    sides = [one - first for one in others]
-    flat = np.cross(*sides)
+    first, second, third = (mesh.points[corners[:, place, 0]] for place in range(3))
+    flat = np.cross(second - first, third - first)
     area = np.sqrt((flat**2).sum(axis=1)) / 2
     if not area.sum() > 0:
         raise ValueError("it has no opaque surface")
