@@ -72,7 +72,7 @@ class ViewpointAccuracy(OfFamilies):
             yield {
                 **row,
                 "photograph": answer.sample.photograph,
-                "origin": cut(answer.sample.origin),
+                "origin": cut(answer.sample.origin.rpartition("/")[2]),
                 "white_box": attacked,
             }
 

@@ -37,8 +37,8 @@ def test_figures_are_means_over_objects_with_the_attacked_model_apart(made, ctx)
         mine = [one.ops[-1]["achieved"]["top1"] in one.labels for one in crate if one.variant == name]
         assert own[name]["value"] == pytest.approx(100 * np.mean(mine), abs=0.01)
     assert own["to_random"]["value"] == pytest.approx(own["natural"]["value"] - own["random"]["value"], abs=0.01)
-    assert [one["origin"] for one in found["objects"]] == ["box/box.obj by Ada"]
-    assert found["unsearched"] == ["boxes.zip/deep/box.obj"]
+    assert [one["origin"] for one in found["objects"]] == ["box.obj by Ada"]
+    assert found["unsearched"] == ["box.obj"]
     assert set(judge.plots(found)["accuracy"].series) == {"other", "colour (white-box)"}
 
 
