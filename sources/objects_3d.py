@@ -32,7 +32,6 @@ from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.sources.meshes.wavefront import Files, read_mesh, sample_surface
 
 DEBIAN = Path("/usr/share/sweethome3d/furniture")
-PACKAGE = "sweethome3d-furniture"
 COLUMNS = ("id", "wnid", "licence", "author")
 CREATED = "digitalCreation"
 """A term of IPTC's vocabulary DigitalSourceType: made by people with software."""
@@ -190,11 +189,9 @@ class Objects3d(Source):
                 file = self.path.joinpath(*parts[:number]).absolute()
                 if steady(file.is_file, file):
                     return file, "/".join(parts[number:])
-        usual = f"install Debian's package {PACKAGE}, or set path to your own objects and table to a CSV of them"
-        raise SourceError(
-            f"objects_3d: {self.path} has no object {cut(name)}; "
-            f"{usual if self.table is None else 'correct its id in the table, or path'}"
-        )
+        usual = "install Debian's package sweethome3d-furniture, or give path and table of your own objects"
+        todo = usual if self.table is None else "correct its id in the table, or path"
+        raise SourceError(f"objects_3d: {self.path} has no object {cut(name)}; {todo}")
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:

@@ -7,7 +7,7 @@ that was searched against stands apart as *white-box*.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -68,21 +67,16 @@ class ViewpointAccuracy(OfFamilies):
                     f"{self.component_name()}.classifiers: {cut(repr(answer.alias))} is the model that views were "
                     "searched against, so it can't be compared with others; name it under white_box"
                 )
-            row = predicted(answer, ctx)
-            yield {
-                **row,
-                "photograph": answer.sample.photograph,
-                "origin": cut(answer.sample.origin.rpartition("/")[2]),
-                "white_box": attacked,
-            }
+            sample, origin = answer.sample, cut(answer.sample.origin.rpartition("/")[2])
+            more = {"photograph": sample.photograph, "origin": origin, "white_box": attacked}
+            yield {**predicted(answer, ctx), **more}
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Accuracies in percent by classifier and kind of view, means over objects.
 
         `to_random` is the accuracy on natural views less that on random ones, `to_adversarial` that on random views
         less that on adversarial ones, both paired by object. `objects` has each object's accuracies on a model of
-        `white_box`; of those in `unsearched` there are no adversarial views. `not_attacked` are models under
-        `white_box` that no view was searched against.
+        `white_box`; of those in `unsearched` there are no adversarial views.
         """
         models = self.named(table)
         names = list(dict.fromkeys([*models, *self.white_box]))
@@ -90,27 +84,19 @@ class ViewpointAccuracy(OfFamilies):
             "confidence": self.confidence,
             "missing": [alias for alias in self.further if alias not in models],
             "names": [alias for alias in names if alias not in self.white_box],
-            "white_box": [],
-            "not_attacked": [],
-            "classifiers": {},
-            "objects": [],
-            "unsearched": [],
+            **{"white_box": [], "classifiers": {}, "objects": [], "unsearched": []},
         }
         if not len(table):
             return found
         white = set(table["classifier"][table["white_box"].astype(bool)].astype(str).tolist())
         found["white_box"] = [alias for alias in self.white_box if alias in white]
-        found["not_attacked"] = [alias for alias in self.white_box if alias not in white]
         seed, classifiers = derive_seed(ctx.seed, self.component_name()), dict[str, Json]()
         for asked in by_model(table):
             means, objects = _means(asked)
             whole = means[np.isfinite(means).all(axis=1)]
             results = Results(Resamples(max(len(whole), 1), self.bootstrap, self.confidence, seed))
-            figure: dict[str, Json] = {
-                "outputs": asked.outputs,
-                "preprocessing": str(asked.table["preprocessing"][0]),
-                "n": len(whole),
-            }
+            preprocessing = str(asked.table["preprocessing"][0])
+            figure: dict[str, Json] = {"outputs": asked.outputs, "preprocessing": preprocessing, "n": len(whole)}
             if len(whole):
                 one = np.ones((len(whole), 1))
                 for column, name in enumerate(VARIANTS):
@@ -136,17 +122,6 @@ class ViewpointAccuracy(OfFamilies):
                     yield Answers(name, asked.model, why_not=NO_OBJECTS)
                     continue
                 yield asked.share(name, rows, asked.right[rows], np.zeros(len(rows), np.int64), [name])
-
-    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """`accuracy` by kind of view and classifier."""
-        series = {
-            f"{name} (white-box)" if name in figures["white_box"] else name: tuple(
-                point(figures["classifiers"][name].get(kind)) for kind in VARIANTS
-            )
-            for name in [*figures["names"], *figures["white_box"]]
-            if figures["classifiers"].get(name, {}).get("n")
-        }
-        return {"accuracy": IntervalPlot("Accuracy by viewpoint", "right, percent", VARIANTS, series)} if series else {}
 
 
 def attacked_contents(sample: Sample) -> frozenset[str]:

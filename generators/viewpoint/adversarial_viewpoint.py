@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator
 
 from variorum.generators.viewpoint.mixture import Box, Mixture, begun, drawn, moved
 from variorum.kit.gates import gates
@@ -47,34 +47,9 @@ TRIES = 24
 """Draws for a view that passes the checks. If none does, the last one is quarantined."""
 FINALISTS = 3
 """Mixtures that are drawn from anew to choose one: the last, and the best by their own draws."""
+REACH = (-180.0, 180.0), None, (-30.0, 30.0), (4.0, 6.0), (-0.25, 0.25), (-0.25, 0.25)
+"""Of yaw, pitch (a field), roll, distance and both shifts, as of `View`."""
 CREATED = "digitalCreation"
-
-
-class Ranges(BaseModel):
-    """How far viewpoints reach."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    yaw: float = Field(default=180.0, gt=0, le=180, description="degrees to either side")
-    pitch: tuple[float, float] = Field(
-        default=(-70.0, 70.0), description="degrees above the horizontal, least and most"
-    )
-    roll: float = Field(default=30.0, gt=0, le=180, description="degrees to either side")
-    distance: tuple[float, float] = Field(default=(4.0, 6.0), description="least and largest, of an object of radius 1")
-    shift: float = Field(default=0.25, gt=0, le=1, description="in all four directions, of an object of radius 1")
-
-    @model_validator(mode="after")
-    def _rising(self) -> Ranges:
-        for name, (low, high), least, most in (("distance", self.distance, 1.5, 100), ("pitch", self.pitch, -90, 90)):
-            if not least <= low < high <= most:
-                raise ValueError(f"{name}: {low:g} to {high:g} must rise and lie between {least:g} and {most:g}")
-        return self
-
-    def box(self) -> Box:
-        """All viewpoints, in the order of `View`."""
-        low = np.array([-self.yaw, self.pitch[0], -self.roll, self.distance[0], -self.shift, -self.shift])
-        high = np.array([self.yaw, self.pitch[1], self.roll, self.distance[1], self.shift, self.shift])
-        return Box((low + high) / 2, (high - low) / 2)
 
 
 class Judged(NamedTuple):
@@ -141,7 +116,7 @@ class Subject:
 
 
 class AdversarialViewpoint(Generator):
-    """Views of each object: `natural` from a ring about it, `random` from anywhere in `ranges`, and `adversarial`.
+    """Views of each object: `natural` from a ring about it, `random` from anywhere about it, and `adversarial`.
 
     `random` is the control: it passes the same checks and follows nothing. `adversarial` are draws from the mixture
     that the search found. The classifier is asked and gives no gradients, so any ONNX file will do. Samples need the
@@ -162,10 +137,17 @@ class AdversarialViewpoint(Generator):
     """Steps of the search."""
     entropy: float = Field(default=0.05, ge=0, le=10)
     """How much the width of the mixture counts, in nats of loss for each of entropy."""
-    ranges: Ranges = Ranges()
-    """How far viewpoints reach: `yaw`, `pitch`, `roll` in degrees, `distance` and `shift` in radii of the object."""
+    pitch: tuple[float, float] = (-70.0, 70.0)
+    """Degrees above the horizontal, least and most."""
     frame: int = Field(default=256, ge=32, le=1024)
     """Side of the pictures."""
+
+    @field_validator("pitch")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not -90 <= value[0] < value[1] <= 90:
+            raise ValueError(f"{value[0]:g} to {value[1]:g} must rise and lie between -90 and 90")
+        return value
 
     def uses(self) -> list[Use]:
         """Return the attacked model. Which views are made depends on it."""
@@ -174,8 +156,12 @@ class AdversarialViewpoint(Generator):
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if the model is a detector."""
         if ctx.models.role(self.classifier) is None and hasattr(ctx.models.get(self.classifier), "knows"):
-            name = cut(repr(self.classifier))
-            raise RecipeError(f"{self.component_name()}.classifier: {name} is a detector; name a classifier")
+            raise RecipeError(f"adversarial_viewpoint: {cut(repr(self.classifier))} is a detector; name a classifier")
+
+    def _box(self) -> Box:
+        """All viewpoints, in the order of `View`."""
+        low, high = np.array([one if isinstance(one, tuple) else self.pitch for one in REACH]).T
+        return Box((low + high) / 2, (high - low) / 2)
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The views, or a Failure for each variant that can't be made."""
@@ -194,7 +180,7 @@ class AdversarialViewpoint(Generator):
             labels = cut(", ".join(sample.labels) or "there is none")
             yield from skipped(VARIANTS, "no_such_class", f"{self.classifier} has no output for the label ({labels})")
             return
-        subject = Subject(surfels, self.frame, model, outputs, self.ranges.box())
+        subject = Subject(surfels, self.frame, model, outputs, self._box())
         turns = [360 * number / self.views for number in range(self.views)]
         ring = subject.judged([NATURAL._replace(yaw=turn) for turn in turns])
         for number, one in enumerate(ring):
@@ -220,7 +206,6 @@ class AdversarialViewpoint(Generator):
             yield self._made(of, "adversarial", number, one, names, more)
 
     def _asked(self, variant: str, number: int) -> dict[str, Json]:
-        """What is requested; the view -1 stands for all."""
         more: dict[str, Json] = {} if variant == "natural" else {"source": self.classifier}
         return {"attack": "viewpoint" if variant == "adversarial" else variant, "view": number, **more}
 

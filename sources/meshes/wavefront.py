@@ -43,15 +43,9 @@ class Material:
 
 @dataclass(slots=True)
 class Mesh:
-    """Triangles.
+    """Triangles: for each corner, indices of point, place on the texture and normal, -1 for none, `[F, 3, 3]`.
 
-    Attributes:
-        points: `[V, 3]`.
-        places: on the texture, `[T, 2]`.
-        normals: `[M, 3]`.
-        corners: of each triangle, indices of point, place and normal, -1 for none, `[F, 3, 3]`.
-        material: of each triangle, index in `materials`, `[F]`.
-        materials: each with its texture's RGBA `[h, w, 4]` uint8, None for none.
+    `material` has an index for each triangle; `materials` have the RGBA `[h, w, 4]` uint8 of their texture, if any.
     """
 
     points: Floats
@@ -63,11 +57,7 @@ class Mesh:
 
 
 def read_mesh(data: bytes, read: Files) -> Mesh:
-    """The mesh of an OBJ file; faces with more than three corners become fans of triangles.
-
-    Args:
-        data: the OBJ file.
-        read: gives libraries and textures.
+    """The mesh of an OBJ file, whose libraries and textures `read` gives; larger faces become fans of triangles.
 
     Raises:
         ValueError: it isn't such a file, refers to what isn't there, or has no triangle or more than `MOST`.
@@ -174,13 +164,7 @@ def sample_surface(mesh: Mesh, number: int, rng: np.random.Generator) -> Array:
     Each triangle gets as many as its area asks for, spread by an additive recurrence with irrational steps, which
     leaves fewer gaps than independent draws.
 
-    Args:
-        mesh: at least one triangle must have an area.
-        number: of points.
-        rng: shifts the recurrence of each triangle.
-
-    Returns:
-        `[N]` of type `SURFEL`, N at most `number`.
+    `rng` shifts that of each triangle. There are at most `number`, of type `SURFEL`.
 
     Raises:
         ValueError: all triangles are transparent, or have no area.

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.viewpoint.conftest import BALL
-from variorum.generators.viewpoint.adversarial_viewpoint import AdversarialViewpoint, Ranges, read_surfels
-from variorum.kit.surfels import MEMBER
+from variorum.generators.viewpoint.adversarial_viewpoint import AdversarialViewpoint, Subject, read_surfels
+from variorum.kit.surfels import MEMBER, View
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Failure, Sample
@@ -61,7 +61,7 @@ def test_adversarial_views_are_worse_than_random_ones_and_these_than_natural_one
 
 def test_three_components_cover_two_modes(samples, ctx):
     """The blue sides are at yaws of 90 and -90 degrees."""
-    level = SMALL.model_copy(update={"ranges": Ranges(pitch=(-20, 20))})
+    level = SMALL.model_copy(update={"pitch": (-20, 20)})
     made, _ = rows(level, samples[:1], ctx)
     views = [one.ops[-1]["achieved"] for one in made if one.variant == "adversarial"]
     yaws = np.array([one["yaw"] for one in views if one["p_label"] < 0.5])
@@ -90,10 +90,10 @@ def test_an_object_that_is_never_recognised_is_not_searched(samples, ctx):
 
 
 def test_views_that_cut_the_object_off_or_show_holes_fail_their_gate(samples, ctx):
-    close = {"ranges": Ranges(distance=(1.5, 1.6)), "views": 1, "iterations": 1}
-    near, failed = rows(SMALL.model_copy(update=close), samples[:1], ctx)
-    assert [one.reason for one in near] == ["", "cut_off"]
-    assert [one.reason for one in failed] == ["no_view"]
+    subject = Subject(read_surfels(samples[0]), 64, ctx.models.get("colour"), (0,), SMALL._box())
+    far, near = subject.judged([View(0, 20), View(0, 20, distance=1.8)])
+    assert far.counts
+    assert not near.checks["cut_off"]["passed"]
     member = io.BytesIO()
     np.save(member, read_surfels(samples[0])[::50])
     few = replace(samples[0], extras={MEMBER: member.getvalue()})
@@ -115,8 +115,7 @@ def test_samples_without_points_or_with_another_class_are_rows(samples, ctx):
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"population": 9}, "multiple of 2"), ({"ranges": {"distance": (0.5, 4)}}, "between 1.5 and 100"),
-     ({"ranges": {"pitch": (30, 10)}}, "must rise"), ({"components": 0}, "greater than or equal to 1")],
+    [({"population": 9}, "multiple of 2"), ({"pitch": (30, 10)}, "must rise"), ({"components": 0}, "equal to 1")],
 )  # fmt: skip
 def test_wrong_fields_are_refused(fields, said):
     with pytest.raises(ValidationError, match=said):

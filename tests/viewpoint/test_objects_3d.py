@@ -140,7 +140,7 @@ def test_a_wrong_table_is_refused_before_work(folder, ctx, row, said):
 
 
 def test_without_the_package_it_says_what_to_install(tmp_path, ctx):
-    with pytest.raises(SourceError, match="install Debian's package sweethome3d-furniture, or set path to your own"):
+    with pytest.raises(SourceError, match="install Debian's package sweethome3d-furniture, or give path and table"):
         Objects3d(path=tmp_path).size(ctx)
 
 

@@ -34,15 +34,10 @@ LIGHT = (-0.37, 0.56, 0.74)
 
 
 class View(NamedTuple):
-    """Where a camera stands and how it looks at the origin.
+    """A camera that looks at the origin; the object lies in the unit ball.
 
-    Attributes:
-        yaw: degrees about the vertical, 0 from the front (z).
-        pitch: degrees above the horizontal.
-        roll: degrees about the line of sight.
-        distance: from the origin; the object lies in the unit ball.
-        right: by how much the object is moved to the right, in its units.
-        up: the same upwards.
+    Degrees about the vertical from the front (z), above the horizontal, and about the line of sight; distance; and by
+    how much the object is moved to the right and up.
     """
 
     yaw: float
@@ -54,14 +49,7 @@ class View(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """A picture of an object on white.
-
-    Attributes:
-        image: RGB `[side, side, 3]` uint8.
-        share: of the picture that the object covers.
-        cut_off: share of the object's points outside the middle that classifiers see.
-        holes: share of the silhouette that is gaps between points.
-    """
+    """RGB `[side, side, 3]` uint8 on white; shares: of it covered, of points outside what classifiers see, of gaps."""
 
     image: Pixels
     share: float
@@ -70,13 +58,7 @@ class Rendered(NamedTuple):
 
 
 def render(surfels: Array, view: View, side: int) -> Rendered:
-    """A view of an object.
-
-    Args:
-        surfels: `[N]` of type `SURFEL`.
-        view: the camera; it must stand outside the unit ball.
-        side: of the picture in pixels.
-    """
+    """A view of an object, `[N]` of type `SURFEL`; the camera must stand outside the unit ball."""
     canvas = round(side * FINER)
     towards = _axes(view)
     x, y, z = (_along(surfels["point"], axis) for axis in towards)
