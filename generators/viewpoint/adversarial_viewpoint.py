@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from variorum.generators.viewpoint.mixture import Box, Mixture, begun, drawn, moved
 from variorum.kit.gates import gates
@@ -47,8 +47,8 @@ TRIES = 24
 """Draws for a view that passes the checks. If none does, the last one is quarantined."""
 FINALISTS = 3
 """Mixtures that are drawn from anew to choose one: the last, and the best by their own draws."""
-REACH = (-180.0, 180.0), None, (-30.0, 30.0), (4.0, 6.0), (-0.25, 0.25), (-0.25, 0.25)
-"""Of yaw, pitch (a field), roll, distance and both shifts, as of `View`."""
+REACH = (-180.0, 180.0), (-70.0, 70.0), (-30.0, 30.0), (4.0, 6.0), (-0.25, 0.25), (-0.25, 0.25)
+"""Of yaw, pitch (`lowest` to 70), roll, distance and both shifts, as of `View`."""
 CREATED = "digitalCreation"
 
 
@@ -137,17 +137,10 @@ class AdversarialViewpoint(Generator):
     """Steps of the search."""
     entropy: float = Field(default=0.05, ge=0, le=10)
     """How much the width of the mixture counts, in nats of loss for each of entropy."""
-    pitch: tuple[float, float] = (-70.0, 70.0)
-    """Degrees above the horizontal, least and most."""
+    lowest: float = Field(default=-70.0, ge=-90, le=60)
+    """Least degrees above the horizontal; 0 for no view from below."""
     frame: int = Field(default=256, ge=32, le=1024)
     """Side of the pictures."""
-
-    @field_validator("pitch")
-    @classmethod
-    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not -90 <= value[0] < value[1] <= 90:
-            raise ValueError(f"{value[0]:g} to {value[1]:g} must rise and lie between -90 and 90")
-        return value
 
     def uses(self) -> list[Use]:
         """Return the attacked model. Which views are made depends on it."""
@@ -160,7 +153,8 @@ class AdversarialViewpoint(Generator):
 
     def _box(self) -> Box:
         """All viewpoints, in the order of `View`."""
-        low, high = np.array([one if isinstance(one, tuple) else self.pitch for one in REACH]).T
+        low, high = np.array(REACH).T
+        low[1] = self.lowest
         return Box((low + high) / 2, (high - low) / 2)
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:

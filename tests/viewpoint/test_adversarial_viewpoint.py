@@ -61,7 +61,7 @@ def test_adversarial_views_are_worse_than_random_ones_and_these_than_natural_one
 
 def test_three_components_cover_two_modes(samples, ctx):
     """The blue sides are at yaws of 90 and -90 degrees."""
-    level = SMALL.model_copy(update={"pitch": (-20, 20)})
+    level = SMALL.model_copy(update={"lowest": 0})
     made, _ = rows(level, samples[:1], ctx)
     views = [one.ops[-1]["achieved"] for one in made if one.variant == "adversarial"]
     yaws = np.array([one["yaw"] for one in views if one["p_label"] < 0.5])
@@ -115,7 +115,7 @@ def test_samples_without_points_or_with_another_class_are_rows(samples, ctx):
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"population": 9}, "multiple of 2"), ({"pitch": (30, 10)}, "must rise"), ({"components": 0}, "equal to 1")],
+    [({"population": 9}, "multiple of 2"), ({"lowest": 70}, "equal to 60"), ({"components": 0}, "equal to 1")],
 )  # fmt: skip
 def test_wrong_fields_are_refused(fields, said):
     with pytest.raises(ValidationError, match=said):
