@@ -110,8 +110,7 @@ class Objects3d(Source):
                 surfels = sample_surface(read_mesh(data, beside), self.surfels, rng)
             except BROKEN as error:
                 said = str(error) if isinstance(error, ValueError | OSError) else repr(error)
-                sample = self._sample(row, b"")
-                yield sample.failure("unreadable", cut(said), status="failed")
+                yield self._sample(row, b"").failure("unreadable", cut(said), status="failed")
                 continue
             member = io.BytesIO()
             np.save(member, surfels, allow_pickle=False)
@@ -146,12 +145,9 @@ class Objects3d(Source):
 
             return beside(row.file.name), beside
         check_pinned(row.file, self._pins[row.file], row.file)
-        members: dict[str, bytes] = {}
 
         def member(name: str) -> bytes:
-            if name not in members:
-                members[name] = steady(lambda: _unpacked(row.file, name), row.file, readable=True)
-            return members[name]
+            return steady(lambda: _unpacked(row.file, name), row.file, readable=True)
 
         inside = posixpath.dirname(row.member)
         return member(row.member), lambda name: member(_clean(posixpath.join(inside, name)))
@@ -167,7 +163,7 @@ class Objects3d(Source):
         found: list[Listed] = []
         for row in rows:
             values = [(row.get(name) or "").strip() for name in COLUMNS]
-            if not values[0] or not values[2]:
+            if not values[0] or not values[2] or row.get("author") is None:
                 raise SourceError(
                     f"objects_3d: {table} must have the columns {', '.join(COLUMNS)}, with id and licence"
                 )
@@ -197,7 +193,11 @@ class Objects3d(Source):
     def _pins(self) -> dict[Path, Pinned]:
         files = {row.file for row in self._rows if row.member}
         for folder in {row.file.parent for row in self._rows if not row.member}:
-            files |= {one for one in folder.rglob("*") if one.suffix.lower() in READ and one.is_file()}
+            files |= {
+                one
+                for one in folder.rglob("*")
+                if one.suffix.lower() in READ and one.is_file() and not one.is_symlink()
+            }
         return dict(zip(sorted(files), pin_files(self.path, sorted(files), listed=True), strict=True))
 
 

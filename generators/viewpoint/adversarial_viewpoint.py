@@ -97,11 +97,7 @@ class Subject:
         return found
 
     def drawn(self, mixture: Mixture | None, number: int, rng: np.random.Generator) -> list[tuple[Judged, int, int]]:
-        """Views from a mixture, or from anywhere in the box, each drawn again until it passes the checks.
-
-        Returns:
-            Each with its component, -1 without a mixture, and the number of draws.
-        """
+        """Views from a mixture or the whole box, drawn until they pass; each with its component and number of draws."""
         found: list[tuple[Judged, int, int]] = []
         component = np.full(number, -1) if mixture is None else drawn(mixture, number, rng)[1]
         for one in component.tolist():

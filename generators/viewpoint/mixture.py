@@ -67,11 +67,7 @@ def begun(components: int, rng: np.random.Generator) -> Mixture:
 def drawn(mixture: Mixture, number: int, rng: np.random.Generator, *, pairs: bool = False) -> tuple[Floats, Ints]:
     """Points `[number, 6]` and their components `[number]`, as even in number as the weights allow.
 
-    Args:
-        mixture: what is drawn from.
-        number: of points; even with `pairs`.
-        rng: draws.
-        pairs: whether each point of the first half has one in the second, on the other side of its component's mean.
+    With `pairs` each point of the first half has one in the second, on the other side of its component's mean.
     """
     half = number // 2 if pairs else number
     places = (rng.permutation(half) + rng.random()) / half

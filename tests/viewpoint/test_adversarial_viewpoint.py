@@ -126,13 +126,11 @@ def test_wrong_fields_are_refused(fields, said):
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package sweethome3d-furniture isn't installed")
 def test_on_real_objects_the_attacked_network_does_worst_on_adversarial_views():
     models = ModelTable("embedded")
-    source, ctx = Objects3d(), Context(seed=3, models=models, memo=lambda key, compute: compute())
+    source = Objects3d()
+    ctx = Context(seed=3, models=models, memo=lambda key, compute: compute(), source=source)
     keys = ("forkLift", "umbrella", "teddyBear", "coffee-mug", "scooter2", "barrel")
-    places = [
-        place
-        for place, one in enumerate(source.outline(0, 99, ctx))
-        if any(f"/{key}.obj" in one.origin for key in keys)
-    ]
+    origins = [one.origin for one in source.outline(0, 99, ctx)]
+    places = [place for place, origin in enumerate(origins) if any(f"/{key}.obj" in origin for key in keys)]
     found = {name: [] for name in ("natural", "random", "adversarial")}
     for place in places:
         made, failed = rows(AdversarialViewpoint(), list(source.read(place, place + 1, ctx)), ctx)
