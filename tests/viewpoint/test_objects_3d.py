@@ -129,7 +129,7 @@ def test_large_and_damaged_members_fail_alone(folder, ctx, monkeypatch):
         (("box/box.obj", "crate", "x", ""), "'crate' of box/box.obj isn't the wnid"),
         (("box/other.obj", CRATE, "x", ""), "has no object box/other.obj; correct its id"),
         (("../box.obj", CRATE, "x", ""), "has no object ../box.obj"),
-        (("box/box.obj", CRATE, "", ""), "must have id, wnid, licence, author in each row"),
+        (("box/box.obj", CRATE, "", ""), "must have the columns id, wnid, licence, author"),
     ],
 )
 def test_a_wrong_table_is_refused_before_work(folder, ctx, row, said):
