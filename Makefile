@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ROOM := $(shell df --output=avail -BG /dev/shm 2>/dev/null | tail -1 | tr -dc 0-9)
 export PYTEST_DEBUG_TEMPROOT ?= $(or $(shell [ 0$(ROOM) -ge 10 ] && echo /dev/shm),$(TMPDIR),/tmp)
 
-.PHONY: help setup stamps fashion chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire lowest check format audit constraints bench clean
+.PHONY: help setup stamps fashion furniture chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire lowest check format audit constraints bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -71,6 +71,9 @@ stamps:
 
 fashion: ## Fashion-MNIST, real pictures for the evaluation of recipe imagenet_g
 	$(call debian,dataset-fashion-mnist,/usr/share/datasets/fashion-mnist,real pictures that imagenet_g is compared with,imagenet_g builds but isn't evaluated)
+
+furniture: ## 3-D objects with a class of ImageNet, for the recipe viewpoint (120 MB)
+	$(call debian,sweethome3d-furniture,/usr/share/sweethome3d/furniture,3-D objects for viewpoint,viewpoint needs a folder of objects of your own)
 
 chromium:
 	$(call debian,chromium,/usr/bin/chromium,the browser that pages are tested in,the tests of pages in a browser are skipped)

@@ -1,0 +1,3 @@
+"""Measure how classifiers fare on views of 3-D objects."""
+
+COMPONENTS = ("viewpoint_accuracy",)

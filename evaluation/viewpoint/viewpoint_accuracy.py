@@ -1,0 +1,157 @@
+"""Measure how often classifiers recognise 3-D objects from natural, random and adversarial viewpoints.
+
+What a search found means something only beside random views out of the same box, which pass the same checks. The model
+that was searched against stands apart as *white-box*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from variorum.kit.predicted.answers import answers, predicted
+from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.fields import OfFamilies
+from variorum.kit.predicted.offered import Asked, by_model
+from variorum.kit.predicted.resamples import Resamples, percent
+from variorum.models.filters import contents_of
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Row, Use
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+from variorum.schemas.rows import Answers, Figure
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Ints
+
+VARIANTS = ("natural", "random", "adversarial")
+NO_OBJECTS = "no object has natural, random and adversarial views whose label the model knows"
+
+
+class ViewpointAccuracy(OfFamilies):
+    """Accuracy on natural, random and adversarial views, with bootstrap intervals over the objects.
+
+    It reads editions of the generator `adversarial_viewpoint`. Objects count that have all three kinds of views.
+    """
+
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "natural": Figure("accuracy on natural views"),
+        "random": Figure("accuracy on random views"),
+        "adversarial": Figure("accuracy on views that another model fails on"),
+    }
+
+    white_box: tuple[str, ...] = ("classifier_gate",)
+    """Classifiers with the weights of the model that was searched against. They are shown apart."""
+
+    def uses(self) -> list[Use]:
+        """Return the classifiers; those that were searched against only describe the views."""
+        return [*super().uses(), *(Use(alias, "classifier", describes=True) for alias in self.white_box)]
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture and classifier, as `accuracy_drop`'s, with the object's `photograph` and `origin`.
+
+        `white_box` says whether the classifier has the weights of the model that was searched against.
+
+        Raises:
+            RecipeError: a classifier that isn't named under `white_box` was searched against.
+        """
+        apart = [alias for alias in self.white_box if alias not in self.asked(ctx)]
+        for answer in answers(samples, [*self.asked(ctx), *apart], ctx):
+            attacked = bool(attacked_contents(answer.sample) & contents_of(ctx.models.pin(answer.alias)))
+            if attacked and answer.alias not in self.white_box:
+                raise RecipeError(
+                    f"{self.component_name()}.classifiers: {cut(repr(answer.alias))} is the model that views were "
+                    "searched against, so it can't be compared with others; name it under white_box"
+                )
+            sample, origin = answer.sample, cut(answer.sample.origin.rpartition("/")[2])
+            more = {"photograph": sample.photograph, "origin": origin, "white_box": attacked}
+            yield {**predicted(answer, ctx), **more}
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """Accuracies in percent by classifier and kind of view, means over objects.
+
+        `to_random` is the accuracy on natural views less that on random ones, `to_adversarial` that on random views
+        less that on adversarial ones, both paired by object. `objects` has each object's accuracies on a model of
+        `white_box`; of those in `unsearched` there are no adversarial views.
+        """
+        models = self.named(table)
+        names = list(dict.fromkeys([*models, *self.white_box]))
+        found: dict[str, Json] = {
+            "confidence": self.confidence,
+            "missing": [alias for alias in self.further if alias not in models],
+            "names": [alias for alias in names if alias not in self.white_box],
+            **{"white_box": [], "classifiers": {}, "objects": [], "unsearched": []},
+        }
+        if not len(table):
+            return found
+        white = set(table["classifier"][table["white_box"].astype(bool)].astype(str).tolist())
+        found["white_box"] = [alias for alias in self.white_box if alias in white]
+        seed, classifiers = derive_seed(ctx.seed, self.component_name()), dict[str, Json]()
+        for asked in by_model(table):
+            means, objects = _means(asked)
+            whole = means[np.isfinite(means).all(axis=1)]
+            results = Results(Resamples(max(len(whole), 1), self.bootstrap, self.confidence, seed))
+            preprocessing = str(asked.table["preprocessing"][0])
+            figure: dict[str, Json] = {"outputs": asked.outputs, "preprocessing": preprocessing, "n": len(whole)}
+            if len(whole):
+                one = np.ones((len(whole), 1))
+                for column, name in enumerate(VARIANTS):
+                    figure[name] = results.told(whole[:, [column]], one)
+                figure["to_random"] = results.told(whole[:, [0]] - whole[:, [1]], one, True)
+                figure["to_adversarial"] = results.told(whole[:, [1]] - whole[:, [2]], one, True)
+                results.fill()
+            classifiers[asked.model] = figure
+            if asked.model in white and not found["objects"]:
+                found["objects"], found["unsearched"] = _objects(asked, means, objects)
+        found["classifiers"] = classifiers
+        return found
+
+    def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
+        """Accuracy by kind of view, of the objects that have all three."""
+        for asked in by_model(table):
+            means, objects = _means(asked)
+            whole = objects[np.isfinite(means).all(axis=1)]
+            for name in VARIANTS:
+                mine = asked.scored & (asked.variant == name) & np.isin(asked.photographs.of_row, whole)
+                rows = np.flatnonzero(mine)
+                if not len(rows):
+                    yield Answers(name, asked.model, why_not=NO_OBJECTS)
+                    continue
+                yield asked.share(name, rows, asked.right[rows], np.zeros(len(rows), np.int64), [name])
+
+
+def attacked_contents(sample: Sample) -> frozenset[str]:
+    """Hashes and commits of the model that a view was searched against."""
+    last = sample.ops[-1] if sample.ops else None
+    pin = last["models"].get(str(last["requested"].get("source"))) if last else None
+    adversarial = last is not None and last["requested"].get("attack") == "viewpoint"
+    return contents_of(pin) if adversarial and isinstance(pin, str) else frozenset()
+
+
+def _means(asked: Asked) -> tuple[Floats, Ints]:
+    """Accuracy by object and kind of view, `[n, 3]`, NaN where there is none; and the objects' numbers, `[n]`."""
+    objects, place = np.unique(asked.photographs.of_row, return_inverse=True)
+    means = np.full((len(objects), len(VARIANTS)), np.nan)
+    for column, name in enumerate(VARIANTS):
+        mine = asked.scored & (asked.variant == name)
+        number = np.bincount(place[mine], minlength=len(objects))
+        right = np.bincount(place[mine], asked.right[mine], len(objects))
+        means[number > 0, column] = right[number > 0] / number[number > 0]
+    return means, objects
+
+
+def _objects(asked: Asked, means: Floats, objects: Ints) -> tuple[list[Json], list[Json]]:
+    """Each searched object with its accuracies in percent, the least fooled first; and the others' origins."""
+    _, first = np.unique(asked.photographs.of_row, return_index=True)
+    origins = [str(one) for one in asked.table["origin"][first]]
+    order = sorted(range(len(objects)), key=lambda one: (-np.nan_to_num(means[one, 2]), origins[one]))
+    whole = [one for one in order if np.isfinite(means[one]).all()]
+    found: list[Json] = [
+        {"origin": origins[one], **{name: percent(means[one, column]) for column, name in enumerate(VARIANTS)}}
+        for one in whole
+    ]
+    return found, [origins[one] for one in order if one not in whole]

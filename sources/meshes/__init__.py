@@ -1,0 +1,1 @@
+"""Read meshes of 3-D objects."""
