@@ -1,3 +1,3 @@
-"""Change photographs a little, so that a network is wrong about them."""
+"""Change photographs a little, or in one place, so that a network is wrong about them."""
 
-COMPONENTS = ("adversarial_example",)
+COMPONENTS = ("adversarial_example", "patch_perturbation")
