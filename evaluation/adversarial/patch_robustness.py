@@ -122,15 +122,17 @@ def aligned(sample: Sample, preprocessing: str) -> str:
     Returns:
         `yes`, `no`, `unknown` where the sentence doesn't say it, or `""` for a picture without patches.
     """
-    boxes = sample.ops[-1]["achieved"].get("boxes") if sample.ops else None
-    found = [one for one in boxes if isinstance(one, list) and len(one) == 4] if isinstance(boxes, list) else []
-    if not found or not all(type(value) is int and 0 <= value <= 2**20 for one in found for value in one):
+    try:
+        boxes = np.array(sample.ops[-1]["achieved"].get("boxes") if sample.ops else [], np.int64).reshape(-1, 4)
+    except (TypeError, ValueError, OverflowError):  # a record of a stranger
         return ""
-    values, (height, width) = np.array(found), np.shape(sample.image)[:2]
+    height, width = np.shape(sample.image)[:2]
+    if not len(boxes):
+        return ""
     view = view_of(preprocessing, height, width)
     if view is None or height != width:
         return "unknown"
-    apart = (values[:, :2] - view.hidden) % np.maximum(values[:, 2:], 1)
+    apart = (boxes[:, :2] - view.hidden) % np.maximum(boxes[:, 2:], 1)
     return "yes" if view.scale == 1 and not apart.any() else "no"
 
 

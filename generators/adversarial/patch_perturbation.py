@@ -21,6 +21,7 @@ from variorum.kit.attacks.opponents import (
     check_opponents,
     first_of,
     opponents,
+    seen,
     victims_of,
     with_classes,
 )
@@ -103,29 +104,20 @@ class PatchPerturbation(Generator):
     batch: int = Field(default=1, ge=1, le=1024)
     """Patches of one photograph that are attacked at once. One is fastest on a CPU. The bytes may depend on it."""
 
-    @field_validator("kinds")
+    @field_validator("kinds", "positions")
     @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if other := [one for one in value if one not in (ADVERSARIAL, GREY, *KINDS)]:
-            hint = "; noise is always made, as the control" if other[0] in ("noise", CONTROL) else ""
-            raise ValueError(
-                f"no kind is called {other[0]!r}; there are {ADVERSARIAL}, {GREY}, {', '.join(KINDS)}{hint}"
-            )
-        return _each_once(value, "kinds")
-
-    @field_validator("positions")
-    @classmethod
-    def _positions_once(cls, value: tuple[Position, ...]) -> tuple[Position, ...]:
-        return _each_once(value, "positions")
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must be one or more, each once")
+        return value
 
     @model_validator(mode="after")
-    def _countable(self) -> PatchPerturbation:
+    def _possible(self) -> PatchPerturbation:
+        there = (ADVERSARIAL, GREY, *KINDS)
+        if other := next((one for one in self.kinds if one not in there), ""):
+            raise ValueError(f"no kind is called {other!r}; noise is always made, and there are {', '.join(there)}")
         if self.count > 1 and (single := {"grid", "centre"} & {*self.positions}):
-            raise ValueError(
-                f"count is {self.count}, but {min(single)} has one patch in a picture; leave it out, or count"
-            )
-        if self.patch > self.frame:
-            raise ValueError(f"a patch of {self.patch} pixels doesn't fit into a frame of {self.frame}")
+            raise ValueError(f"count is {self.count}, and {min(single)} has one patch a picture; leave one of both out")
         return self
 
     def uses(self) -> list[Use]:
@@ -152,38 +144,13 @@ class PatchPerturbation(Generator):
                 yield of.skipped(error.reason, str(error), variant="original", requested={"frame": self.frame})
                 yield from self._skipped(of, error.reason, str(error))
                 continue
-            if not models:
-                models = list(opponents(self, subject.framed.image, ctx))
-                seen = np.all([one.network.seen(*[self.frame] * 2).cpu() for one in models if one.network], axis=0)
-                grid = self._grid(seen)
-            self._original(subject, models)
-            if problem := subject.problem(models):
-                subject.made += self._skipped(of, *problem)
-            else:
-                with one_thread(), float32():
-                    self._patched(subject, models, seen, grid)
+            models = models or list(opponents(self, subject.framed.image, ctx))
+            with one_thread(), float32():
+                self._make(subject, models)
             yield from subject.made
 
-    def _grid(self, seen: Bools) -> list[list[Corner]]:
-        """The cells that patches may fill. Raises RecipeError if they don't fit, or don't tile what is seen."""
-        grid, (high, wide) = cells(seen, self.patch), (int(seen.any(axis).sum()) for axis in (1, 0))
-        fit = sum(map(len, grid))
-        sees = f"see {high} x {wide} pixels of a frame of {self.frame}"
-        if fit < self.count:
-            raise RecipeError(
-                f"{self.component_name()}.patch: the models {sees}, so {fit} patches of {self.patch} pixels fit, and "
-                f"count is {self.count}; take a smaller patch"
-            )
-        if "grid" in self.positions and fit * self.patch**2 != seen.sum():
-            sides = [str(side) for side in range(8, 97) if not (high % side or wide % side)]
-            raise RecipeError(
-                f"{self.component_name()}.patch: the models {sees}, which patches of {self.patch} don't tile; take "
-                f"{' or '.join(sides) or 'another frame'}, or leave out the position grid"
-            )
-        return grid
-
-    def _original(self, subject: Subject, models: Sequence[Opponent]) -> None:
-        """Ask the models about the photograph, decide what they should no longer answer, and add the original."""
+    def _make(self, subject: Subject, models: Sequence[Opponent]) -> None:
+        """Add the original and all patched pictures of a photograph, or why there are none."""
         of, image = subject.of, subject.framed.image
         for one in models:
             said = subject.said[one.alias] = one.answers([image])[0]
@@ -192,25 +159,36 @@ class PatchPerturbation(Generator):
         small: dict[str, Json] = {"enlarged": min(np.shape(of.sample.image)[:2]) < self.frame}
         subject.add(image, models, subject.said, small, np.zeros(image.shape[:2], np.uint8), variant="original",
                     requested={"frame": self.frame}, digital_source_type=of.sample.digital_source_type)  # fmt: skip
-
-    def _patched(
-        self, subject: Subject, models: Sequence[Opponent], seen: Bools, grid: Sequence[Sequence[Corner]]
-    ) -> None:
-        """Add all patched pictures of a photograph."""
-        of, image = subject.of, subject.framed.image
+        if problem := subject.problem(models):
+            subject.made += self._skipped(of, *problem)
+            return
+        grid = self._grid(_seen(models, self.frame))
         places = [place for position in self.positions for place in self._places(position, grid, subject, models)]
         for place in places:
-            self._add(subject, models, seen, CONTROL, place, place.noise)
+            self._add(subject, models, CONTROL, place, place.noise)
         for kind in self.kinds:
             if kind == ADVERSARIAL:
                 for start in range(0, len(places), self.batch):
-                    self._attack(subject, models, seen, places[start : start + self.batch])
+                    self._attack(subject, models, places[start : start + self.batch])
                 continue
             whole = np.full_like(image, SHADE)
             if kind != GREY:
                 whole = corrupt(image, kind, self.severity, of.rng(kind), scale=scale_of(kind, self.frame)).image
             for place in places:
-                self._add(subject, models, seen, kind, place, np.where(place.mask[..., None], whole, image))
+                self._add(subject, models, kind, place, np.where(place.mask[..., None], whole, image))
+
+    def _grid(self, visible: Bools) -> list[list[Corner]]:
+        """The cells that patches may fill. Raises RecipeError if they don't fit, or don't tile what is seen."""
+        grid, (high, wide) = cells(visible, self.patch), (int(visible.any(axis).sum()) for axis in (1, 0))
+        fit = sum(map(len, grid))
+        if fit < self.count or ("grid" in self.positions and fit * self.patch**2 != high * wide):
+            sides = ", ".join(str(side) for side in range(8, 97) if not (high % side or wide % side)) or "none"
+            raise RecipeError(
+                f"{self.component_name()}.patch: {fit} patches of {self.patch} pixels fit into {high} x {wide}, which "
+                f"is what the models see of a frame of {self.frame}; there must be at least {self.count} (count), and "
+                f"for the position grid they must tile it, as these do: {sides}"
+            )
+        return grid
 
     def _wanted(self, kind: str, position: str, cell: int = -1) -> dict[str, Any]:
         """Variant and request of a picture."""
@@ -241,7 +219,7 @@ class PatchPerturbation(Generator):
             middle = grid[(len(grid) - 1) // 2]
             chosen = [[middle[(len(middle) - 1) // 2]]]
         elif position == "random":
-            chosen = [[every[n] for n in of.rng(position).choice(len(every), self.count, replace=False).tolist()]]
+            chosen = [[every[n] for n in of.rng("cells").choice(len(every), self.count, replace=False).tolist()]]
         else:
             steepness = _slope(subject, models, 1)(_tensor([image]))[0].abs().sum(0).numpy()
             sums = [-steepness[_box(corner, self.patch)].sum() for corner in every]
@@ -256,7 +234,7 @@ class PatchPerturbation(Generator):
                 place.noise[box] = rng.integers(0, 256, (self.patch, self.patch, channels))
             yield place
 
-    def _attack(self, subject: Subject, models: Sequence[Opponent], seen: Bools, places: Sequence[Place]) -> None:
+    def _attack(self, subject: Subject, models: Sequence[Opponent], places: Sequence[Place]) -> None:
         """Add an adversarial patch in each place: it begins as the noise there, and moves by whole grey levels."""
         import torch
 
@@ -274,17 +252,10 @@ class PatchPerturbation(Generator):
                 detail = "the gradient is zero or not finite at the picture with noise"
                 subject.made.append(subject.of.skipped("no_gradient", detail, status="failed", **wanted))
             else:
-                self._add(subject, models, seen, ADVERSARIAL, place, found[number], int(slope.first[number]))
+                self._add(subject, models, ADVERSARIAL, place, found[number], int(slope.first[number]))
 
     def _add(
-        self,
-        subject: Subject,
-        models: Sequence[Opponent],
-        seen: Bools,
-        kind: str,
-        place: Place,
-        image: Pixels,
-        first: int = -1,
+        self, subject: Subject, models: Sequence[Opponent], kind: str, place: Place, image: Pixels, first: int = -1
     ) -> None:
         """Add a picture with patches, judged as it is stored; `first` is the step from which all models were fooled."""
         before, aims = subject.framed.image, subject.aims
@@ -299,7 +270,7 @@ class PatchPerturbation(Generator):
             achieved["steps_to_success"] = steps if gap > 0 else None
         checks = {
             "outside": gates.at_most(int((image != before).any(2)[~place.mask].sum()), 0),
-            "hidden": gates.at_most(int((place.mask & ~seen).sum()), 0),
+            "hidden": gates.at_most(int((place.mask & ~_seen(models, self.frame)).sum()), 0),
             "source_right": gates.gate(clean, True, "< 0"),
             "changed": gates.at_least(change.l0, 1),
             "fooled": gates.recorded(gap),
@@ -309,16 +280,21 @@ class PatchPerturbation(Generator):
                     **self._wanted(kind, place.position, place.cell))  # fmt: skip
 
 
-def cells(seen: Bools, patch: int) -> list[list[Corner]]:
+def cells(visible: Bools, patch: int) -> list[list[Corner]]:
     """Rows of the cells of a grid over what is seen, from its upper left corner: top and left of each, in pixels.
 
     Args:
-        seen: pixels that networks see, `[H, W]`; their bounding box counts.
+        visible: pixels that networks see, `[H, W]`; their bounding box counts.
         patch: pixels of a cell's side. What is left at the right and below is in no cell.
     """
-    rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(visible.any(axis)) for axis in (1, 0))
     tops, lefts = (range(int(one[0]), int(one[-1]) - patch + 2, patch) for one in (rows, columns))
     return [[(top, left) for left in lefts] for top in tops]
+
+
+def _seen(models: Sequence[Opponent], side: int) -> Bools:
+    """Pixels of a frame that all models see, `[side, side]`."""
+    return np.asarray(np.all([seen([one], side, side) for one in models], axis=0), bool)
 
 
 def _slope(subject: Subject, models: Sequence[Opponent], number: int) -> ascent.Slope:
@@ -338,9 +314,3 @@ def _tensor(images: Sequence[Pixels]) -> Any:
 def _box(corner: Corner, patch: int) -> tuple[slice, slice]:
     top, left = corner
     return slice(top, top + patch), slice(left, left + patch)
-
-
-def _each_once(value: Any, name: str) -> Any:
-    if not value or len(set(value)) < len(value):
-        raise ValueError(f"{name} must be one or more, each once")
-    return value
