@@ -47,8 +47,10 @@ EPISODES = ["way=2", "shot=[1]", "queries=1", "episodes=4", "frame=64"]
 TILES = ("windows=1", "tile=64", "most_uneven=9")
 ATTACK = "generate.adversarial_example.attacks=[{kind: pgd, epsilon: 8, steps: 3}]"
 GUESSED = "generate.adversarial_example.against=prediction"
+PATCHES = ("frame=64", "patch=14", "steps=3", "positions=[gradient, grid]", "against=prediction")
 SHORT = {
     "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
+    "adversarial_patch": ([*FOLDER, *(f"generate.patch_perturbation.{one}" for one in PATCHES), "evaluate=[]"], 1),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
     "cnn_filters": (["source.models=[judge]"], 4),
