@@ -262,7 +262,8 @@ class PatchPerturbation(Generator):
         said = {one.alias: one.answers([image])[0] for one in models}
         gap = min(aims[one.alias].margin(said[one.alias]) for one in models)
         clean = max(aims[one.alias].margin(subject.said[one.alias]) for one in models)
-        change, boxes = budget.norms(before, image), [[left, top, *[self.patch] * 2] for top, left in place.corners]
+        change, side = budget.norms(before, image), self.patch
+        boxes: list[Json] = [[left, top, side, side] for top, left in place.corners]
         achieved: dict[str, Json] = {**budget.measured(change), "margin": round(gap, 6), "boxes": boxes}
         if kind == ADVERSARIAL:
             steps = self.steps if first < 0 else first
