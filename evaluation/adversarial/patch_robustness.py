@@ -143,17 +143,16 @@ def _of_model(
     rates = {name: _rates(data, number, name, sure) for name in beside}
     found: dict[str, dict[str, Json]] = {}
     for name, (tried, wrong) in rates.items():
-        there = tried > 0
-        if not there.any():
+        if not tried.any():
             continue
-        share = wrong / np.maximum(tried, 1)
-        figure: dict[str, Json] = {"n": int(there.sum()), "fooled": results.told(share, there * 1.0)}
+        there, share = np.sign(tried), wrong / np.maximum(tried, 1)
+        figure: dict[str, Json] = {"n": int(there.sum()), "fooled": results.told(share, there)}
         if tried.max() > 1:
-            figure["any"] = results.told((wrong > 0) * 1.0, there * 1.0)
+            figure["any"] = results.told(np.sign(wrong), there)
         if beside[name] != name:
             also, noisy = rates[beside[name]]
-            both = there & (also > 0)
-            figure["above_noise"] = results.told(both * (share - noisy / np.maximum(also, 1)), both * 1.0, True)
+            both = there * np.sign(also)
+            figure["above_noise"] = results.told(both * (share - noisy / np.maximum(also, 1)), both, True)
         found[name] = figure
     return found
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from variorum.arrays import Bools, Pixels
 
 Position = Literal["gradient", "random", "grid", "centre"]
-Corner = tuple[int, int]
+Cell = tuple[slice, slice]
 CONTROL, ADVERSARIAL, GREY = "control", "adversarial", "grey"
 SHADE = 128
 """Grey level of a grey patch."""
@@ -50,14 +50,14 @@ class Place(NamedTuple):
 
     Attributes:
         position: how the place was chosen.
-        corners: top and left of each patch, in pixels.
+        boxes: rows and columns of each patch.
         mask: their pixels, `[H, W]`.
         noise: the photograph with random noise there, `[H, W, 3]`.
         cell: number of the cell in a grid, row by row; -1 unless `position` is `grid`.
     """
 
     position: str
-    corners: Sequence[Corner]
+    boxes: Sequence[Cell]
     mask: Bools
     noise: Pixels
     cell: int = -1
@@ -177,7 +177,7 @@ class PatchPerturbation(Generator):
             for place in places:
                 self._add(subject, models, kind, place, np.where(place.mask[..., None], whole, image))
 
-    def _grid(self, visible: Bools) -> list[list[Corner]]:
+    def _grid(self, visible: Bools) -> list[list[Cell]]:
         """The cells that patches may fill. Raises RecipeError if they don't fit, or don't tile what is seen."""
         grid, (high, wide) = cells(visible, self.patch), (int(visible.any(axis).sum()) for axis in (1, 0))
         fit = sum(map(len, grid))
@@ -208,13 +208,13 @@ class PatchPerturbation(Generator):
         return [of.skipped(reason, detail, gates=checks, **one) for one in wanted]
 
     def _places(
-        self, position: str, grid: Sequence[Sequence[Corner]], subject: Subject, models: Sequence[Opponent]
+        self, position: str, grid: Sequence[Sequence[Cell]], subject: Subject, models: Sequence[Opponent]
     ) -> Iterator[Place]:
         """Where the pictures of a position have their patches."""
         of, image = subject.of, subject.framed.image
-        every = [corner for row in grid for corner in row]
+        every = [box for row in grid for box in row]
         if position == "grid":
-            chosen = [[corner] for corner in every]
+            chosen = [[box] for box in every]
         elif position == "centre":
             middle = grid[(len(grid) - 1) // 2]
             chosen = [[middle[(len(middle) - 1) // 2]]]
@@ -222,14 +222,14 @@ class PatchPerturbation(Generator):
             chosen = [[every[n] for n in of.rng("cells").choice(len(every), self.count, replace=False).tolist()]]
         else:
             steepness = _slope(subject, models, 1)(_tensor([image]))[0].abs().sum(0).numpy()
-            sums = [-steepness[_box(corner, self.patch)].sum() for corner in every]
+            sums = [-steepness[box].sum() for box in every]
             chosen = [[every[n] for n in np.argsort(sums, kind="stable")[: self.count].tolist()]]
-        for number, corners in enumerate(chosen):
+        channels = 1 if budget.is_grey(image) else 3
+        for number, boxes in enumerate(chosen):
             cell = number if position == "grid" else -1
-            place = Place(position, corners, np.zeros(image.shape[:2], bool), image.copy(), cell)
+            place = Place(position, boxes, np.zeros(image.shape[:2], bool), image.copy(), cell)
             rng = of.rng(place.purpose)
-            for corner in corners:
-                box, channels = _box(corner, self.patch), 1 if budget.is_grey(image) else 3
+            for box in boxes:
                 place.mask[box] = True
                 place.noise[box] = rng.integers(0, 256, (self.patch, self.patch, channels))
             yield place
@@ -263,7 +263,7 @@ class PatchPerturbation(Generator):
         gap = min(aims[one.alias].margin(said[one.alias]) for one in models)
         clean = max(aims[one.alias].margin(subject.said[one.alias]) for one in models)
         change, side = budget.norms(before, image), self.patch
-        boxes: list[Json] = [[left, top, side, side] for top, left in place.corners]
+        boxes: list[Json] = [[across.start, down.start, side, side] for down, across in place.boxes]
         achieved: dict[str, Json] = {**budget.measured(change), "margin": round(gap, 6), "boxes": boxes}
         if kind == ADVERSARIAL:
             steps = self.steps if first < 0 else first
@@ -281,16 +281,19 @@ class PatchPerturbation(Generator):
                     **self._wanted(kind, place.position, place.cell))  # fmt: skip
 
 
-def cells(visible: Bools, patch: int) -> list[list[Corner]]:
-    """Rows of the cells of a grid over what is seen, from its upper left corner: top and left of each, in pixels.
+def cells(visible: Bools, patch: int) -> list[list[Cell]]:
+    """Rows of the cells of a grid over what is seen, from its upper left corner: rows and columns of pixels of each.
 
     Args:
         visible: pixels that networks see, `[H, W]`; their bounding box counts.
         patch: pixels of a cell's side. What is left at the right and below is in no cell.
     """
     rows, columns = (np.flatnonzero(visible.any(axis)) for axis in (1, 0))
-    tops, lefts = (range(int(one[0]), int(one[-1]) - patch + 2, patch) for one in (rows, columns))
-    return [[(top, left) for left in lefts] for top in tops]
+    down, across = (
+        [slice(start, start + patch) for start in range(int(one[0]), int(one[-1]) - patch + 2, patch)]
+        for one in (rows, columns)
+    )
+    return [[(high, wide) for wide in across] for high in down]
 
 
 def _seen(models: Sequence[Opponent], side: int) -> Bools:
@@ -310,8 +313,3 @@ def _tensor(images: Sequence[Pixels]) -> Any:
     import torch
 
     return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32))
-
-
-def _box(corner: Corner, patch: int) -> tuple[slice, slice]:
-    top, left = corner
-    return slice(top, top + patch), slice(left, left + patch)
