@@ -176,18 +176,18 @@ def test_a_model_without_gradients_is_refused(ctx):
 
 @pytest.mark.slow
 def test_patches_on_photographs():
-    """20 photographs: noise fools few, and larger adversarial patches fool no fewer of the same photographs."""
+    """A dozen photographs: noise fools few, and larger adversarial patches fool no fewer of the same photographs."""
     models = ModelTable("embedded")
     ctx = Context(seed=1, models=models, memo=lambda key, compute: compute(), classes=class_infos())
     stored = build_component("source", {"name": "samples", "masks": False}, "source").read(0, 60, ctx)
     photographs = [replace(one, image=decode(one.image)) for one in stored]
-    asked = [one for one in photographs if models.get("classifier_gate")([one.image])[0].max() > 0.5][:20]
+    asked = [one for one in photographs if models.get("classifier_gate")([one.image])[0].max() > 0.5][:14]
     rates = {}
     for side in (16, 32, 56):
         found = made_by(PatchPerturbation(kinds=("adversarial",), patch=side, against="prediction"), asked, ctx)
         for kind in ("control", "adversarial"):
             mine = [one for one in found if one.variant == f"{kind}_gradient"]
-            assert len(mine) >= 15
+            assert len(mine) >= 12
             assert all(one.ops[-1]["gates"]["outside"]["value"] == 0 for one in mine)
             rates[kind, side] = np.mean([one.ops[-1]["gates"]["fooled"]["value"] > 0 for one in mine])
     assert rates["control", 16] <= 0.15
