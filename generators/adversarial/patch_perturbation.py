@@ -117,7 +117,7 @@ class PatchPerturbation(Generator):
         if other := next((one for one in self.kinds if one not in there), ""):
             raise ValueError(f"no kind is called {other!r}; noise is always made, and there are {', '.join(there)}")
         if self.count > 1 and (single := {"grid", "centre"} & {*self.positions}):
-            raise ValueError(f"count is {self.count}, and {min(single)} has one patch a picture; leave out one of the two")
+            raise ValueError(f"count is {self.count}, and {min(single)} has one patch a picture; leave one of them out")
         return self
 
     def uses(self) -> list[Use]:
