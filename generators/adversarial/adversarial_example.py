@@ -89,15 +89,20 @@ class Subject:
         models: Sequence[Opponent],
         said: Mapping[str, Singles],
         achieved: Mapping[str, Json],
+        mask: Pixels | None = None,
         **record: Any,
     ) -> None:
-        """Add a picture, with each model's probability of the label, None if it doesn't know it, and first answer."""
+        """Add a picture, with each model's probability of the label, None if it doesn't know it, and first answer.
+
+        Its `mask.png` is this one, or by default the photograph's.
+        """
+        mask = self.framed.mask if mask is None else mask
         p_label = chances(models, said, self.of.sample.labels)
         top1: dict[str, Json] = {one.alias: one.names[int(said[one.alias].argmax())] for one in models}
         made = self.of.made(
             image,
             achieved={**achieved, "p_label": p_label, "top1": top1},
-            extras={} if self.framed.mask is None else {"mask.png": self.framed.mask},
+            extras={} if mask is None else {"mask.png": mask},
             annotations=self.framed.annotations,
             models={one.alias: one.pin for one in models},
             **record,

@@ -49,6 +49,7 @@ ATTACK = "generate.adversarial_example.attacks=[{kind: pgd, epsilon: 8, steps: 3
 GUESSED = "generate.adversarial_example.against=prediction"
 FEATURES = ("frame=64", "attacks=[{kind: mi_fgsm, epsilon: 18, steps: 3}]", "against=prediction")
 EVOLVED = [f"generate.fooling_image.{one}" for one in ("generations=2", "population=20")]
+PATCHES = ("frame=64", "patch=14", "steps=3", "positions=[gradient, grid]", "against=prediction")
 SHORT = {
     "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
     "adversarial_transfer": (
@@ -56,6 +57,7 @@ SHORT = {
         2,
     ),
     "adversarial_distilled": ([*CLOTHES, "generate.adversarial_example.batch=2", GUESSED, "evaluate=[]"], 2),
+    "adversarial_patch": ([*FOLDER, *(f"generate.patch_perturbation.{one}" for one in PATCHES), "evaluate=[]"], 1),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
     "cnn_filters": (["source.models=[judge]"], 4),

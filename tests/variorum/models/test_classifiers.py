@@ -126,3 +126,55 @@ def test_a_classifier_of_other_classes_is_refused(tmp_path):
     save_random_resnet(tmp_path, 10)
     with pytest.raises(ModelUnavailable, match="has 10 classes; a classifier needs"):
         classifiers.IMAGE_CLASSIFICATION.load(transformers_entry(tmp_path), tmp_path, {})
+
+
+def test_a_temperature_divides_the_scores_of_attention(tmp_path, cat):
+    """An API test with random weights: a temperature does what smaller queries do."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    config = ViTConfig(image_size=32, patch_size=8, num_labels=1000, initializer_range=1.0, **size)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = ViTForImageClassification(config)
+    plain, smaller = tmp_path / "plain", tmp_path / "smaller"
+    for folder in (plain, smaller):
+        network.save_pretrained(folder)
+        ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+        with torch.no_grad():
+            for name, weights in network.named_parameters():
+                if ".query." in name or ".q_proj." in name:
+                    weights /= 2
+
+    def probabilities(folder, **options):
+        entry = transformers_entry(folder).model_copy(update={"options": options})
+        return classifiers.IMAGE_CLASSIFICATION.load(entry, folder, {})([cat])
+
+    warm = probabilities(plain, temperature=2.0)
+    assert warm == pytest.approx(probabilities(smaller), abs=1e-5)
+    assert np.abs(warm - probabilities(plain)).max() > 1e-3
+    save_random_resnet(tmp_path / "resnet", 1000)
+    with pytest.raises(ModelUnavailable, match="random-resnet has no attention with a plain scale"):
+        probabilities(tmp_path / "resnet", temperature=2.0)
+
+
+def test_a_temperature_of_a_network_of_timm():
+    import torch
+
+    timm = pytest.importorskip("timm")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=10).eval()
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for block in network.blocks:
+            block.attn.qkv.weight *= 8
+        before = network(x)
+        assert classifiers.soften(network, 2.0) == 2
+        after = network(x)
+        for block in network.blocks:
+            block.attn.qkv.weight[:192] /= 2
+            block.attn.scale *= 2
+        torch.testing.assert_close(network(x), after)
+    assert (after - before).abs().max() > 1e-4

@@ -26,7 +26,15 @@ SHRUNK = 7 / 8
 
 
 def climb(
-    state: Any, low: Any, high: Any, slope: Callable[[Any], Any], *, steps: int, step: float, momentum: float = 0.0
+    state: Any,
+    low: Any,
+    high: Any,
+    slope: Callable[[Any], Any],
+    *,
+    steps: int,
+    step: float,
+    momentum: float = 0.0,
+    done: Callable[[], Any] | None = None,
 ) -> Any:
     """Where steps along the sign of a gradient lead, inside of bounds.
 
@@ -38,13 +46,17 @@ def climb(
         steps: how many.
         step: length of one.
         momentum: what is kept of the direction so far; gradients are then added up at an L1 norm of 1.
+        done: pictures that stay where they are, `[N]`, asked for after each gradient; by default none.
     """
     kept: Any = 0.0
     for _ in range(steps):
         way = slope(state)
         if momentum:
             way = kept = momentum * kept + unit(way)
-        state = (state + step * way.sign()).clamp(low, high)
+        if done is not None and done().all():
+            break
+        moved = (state + step * way.sign()).clamp(low, high)
+        state = moved if done is None else moved.where(~done()[:, None, None, None], state)
     return state
 
 

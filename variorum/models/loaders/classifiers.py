@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from variorum.models.device import best_device, inference
 from variorum.models.gradients import Differentiable
@@ -34,6 +35,8 @@ class ImageClassificationOptions(StrictModel):
     batch: int = 8
     gradients: bool = False
     """Makes it an adversary."""
+    temperature: float = Field(default=1.0, ge=1, le=3)
+    """Of a vision transformer: what the scores of its attention are divided by, so that one patch gets less of it."""
 
 
 def load_image_classification(
@@ -42,17 +45,37 @@ def load_image_classification(
     """The ImageNet-1k classifier or adversary of a folder written by transformers' `save_pretrained`.
 
     Raises:
-        ModelUnavailable: the folder has no classifier as safetensors, or one without 1000 classes.
+        ModelUnavailable: the folder has no classifier as safetensors, one without 1000 classes, or with a temperature
+            one without attention.
     """
     processor, model = read_image_classification(folder, entry)
     if model.config.num_labels != IMAGENET_CLASSES:
         raise ModelUnavailable(
             f"{entry.name} has {model.config.num_labels} classes; a classifier needs ImageNet's {IMAGENET_CLASSES}"
         )
+    if options.temperature != 1 and not soften(model, options.temperature):
+        raise ModelUnavailable(f"{entry.name} has no attention with a plain scale; leave out the option temperature")
     classifier = ImageClassification(processor, model, options.batch)
     if options.gradients:
         return Differentiable(model.requires_grad_(False), central(processor, model.device), classifier)
     return classifier
+
+
+def soften(model: Any, temperature: float) -> int:
+    """Divide the scores of all attention by a temperature (Gu, Tresp & Qin, ECCV 2022, arXiv 2111.10659).
+
+    Returns:
+        The number of attention layers, of transformers or timm, that have a scale.
+    """
+    found = 0
+    for module in model.modules():
+        name = "scale" if hasattr(module, "fused_attn") else "scaling"  # timm's, transformers'
+        if isinstance(getattr(module, name, None), float):
+            setattr(module, name, getattr(module, name) / temperature)
+            found += 1
+            if name == "scale":
+                module.fused_attn = False  # which has a scale of its own
+    return found
 
 
 def read_image_classification(folder: Path, entry: Entry | None = None) -> tuple[Any, Any]:
