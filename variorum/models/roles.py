@@ -37,7 +37,7 @@ class Judge(Protocol):
 
 
 class Adversary(Protocol):
-    """Aliases `adversary`, `adversary_small` and `…_adversary`, such as `judge_adversary`, and networks of a user's own.
+    """Aliases `adversary`, `adversary_small` and `…_adversary`, such as `judge_adversary`, and networks of users.
 
     A classifier whose gradients steer pictures; what it does to a picture is part of what is differentiated.
     """
