@@ -1,0 +1,190 @@
+"""Count what was proved of the regions around pictures, beside what an attack finds inside the same regions.
+
+An attack that finds nothing proves nothing, and a region that is certified safe has nothing to find. So where PGD
+(Madry et al., ICLR 2018, arXiv 1706.06083) fools the network inside such a region, the certificate is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+from pydantic import Field, TypeAdapter
+
+from variorum.generators.verification.safety_verification import Certificate, Target, Verdict, moved, values_of
+from variorum.kit.attacks import ascent, budget
+from variorum.kit.attacks.losses import Victim
+from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.fields import Resampled
+from variorum.kit.predicted.resamples import Resamples
+from variorum.models.device import float32, one_thread
+from variorum.models.filters import contents_of
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Row, Use
+from variorum.schemas.errors import ModelFailed, RecipeError
+from variorum.schemas.lookup import cut
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+
+if TYPE_CHECKING:
+    from variorum.arrays import Ints, Pixels
+
+
+LISTED = TypeAdapter(tuple[Certificate, ...])
+
+
+class Certified(Resampled):
+    """Shares of pictures whose regions are safe, unsafe or undecided, with bootstrap intervals over photographs.
+
+    It reads editions of the generator `safety_verification`, and says nothing of other networks than the verified one.
+    """
+
+    adversary: str = "judge_adversary"
+    """The network that was verified."""
+    steps: int = Field(default=20, ge=1, le=1000)
+    """Of PGD, and how many pictures of the region are drawn at random as its control."""
+
+    def uses(self) -> list[Use]:
+        """Return the network, which decided the verdicts and isn't compared with others."""
+        return [Use(self.adversary, "adversary", describes=True)]
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """A row for each certificate, and one for each counterexample and control.
+
+        `verdict` is `""` in the latter, `wrong` says whether the network is wrong about the stored picture, `l1` is the
+        sum of the changes of its values in grey levels. Of a certificate `pgd` and `random` say whether those found a
+        counterexample inside the region; `wrong` is False.
+
+        Raises:
+            RecipeError: a certificate isn't one, or is of another network.
+            ModelFailed: there is a counterexample in a region that is certified safe.
+        """
+        for sample in samples:
+            last = sample.ops[-1] if sample.ops else None
+            found = certificates(sample)
+            like = last["requested"].get("like", sample.variant) if last else ""
+            if last is None or not (found or last["requested"].get("attack") in ("search", "control")):
+                continue
+            image: Any = sample.image
+            target = Target.of(self.adversary, image, sample.labels, ctx)
+            empty = {"photograph": sample.photograph, "region": str(like).removeprefix("wrong_"), "verdict": "",
+                     "pixels": 0, "levels": 0, "step": 0, "visited": 0, "pgd": False, "random": False,
+                     "control": sample.variant != like, "wrong": False, "l1": 0.0}  # fmt: skip
+            for one in found:
+                self._same_network(sample, one, ctx)
+                seed = ctx.seed_for(self.component_name(), sample.id, one.name)
+                by = {"pgd": self._attacked(image, one, target, seed), "random": self._drawn(image, one, target, seed)}
+                if (one.verdict == "safe") and (wrong := [name for name, fools in by.items() if fools]):
+                    raise ModelFailed(
+                        f"{self.component_name()}: picture {sample.id} is certified safe in {one.name}, and {wrong[0]} "
+                        f"finds a picture there about which {cut(repr(self.adversary))} is wrong; make the edition "
+                        "again on this machine, and report it if this comes again"
+                    )
+                more = {"pixels": len(one.pixels), "levels": one.levels, "step": one.step, "visited": one.visited}
+                yield {**empty, "region": one.name, "verdict": one.verdict, **more, **by}
+            if not found:
+                wrong_now = not target.right[target.answers([image])[0]]
+                far = last["achieved"].get("l1")
+                known = isinstance(far, int) and not isinstance(far, bool) and abs(far) < 2**31
+                yield {**empty, "wrong": bool(wrong_now), "l1": float(far) if known else 0.0}  # type: ignore[arg-type]
+
+    def _same_network(self, sample: Sample, one: Certificate, ctx: Context) -> None:
+        if not contents_of(one.model) & contents_of(ctx.models.pin(self.adversary)):
+            raise RecipeError(
+                f"{self.component_name()}.adversary: the certificates of picture {sample.id} are of "
+                f"{cut(repr(one.model))}, not of {cut(repr(self.adversary))}; name the network that was verified"
+            )
+
+    def _attacked(self, image: Pixels, one: Certificate, target: Target, seed: int) -> bool:
+        """Whether PGD finds a picture in a region that the network is wrong about."""
+        import torch
+
+        picture = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+        where = torch.zeros(image.shape[:2], dtype=torch.bool)
+        for row, column in one.pixels:
+            where[row, column] = True
+        grey, draws = torch.tensor([budget.is_grey(image)]), [torch.Generator().manual_seed(seed)]
+        far = one.levels * where
+        low, high = (picture - far).clamp_min(0), (picture + far).clamp_max(255)
+        slope = ascent.Slope([Victim(target.network, torch.from_numpy(target.right[None]))], "ce", grey)
+        with one_thread(), float32():
+            start = ascent.random_start(picture, one.levels, draws, where, grey)
+            end = ascent.climb(start, low, high, slope, steps=self.steps, step=max(1.0, one.levels / 4))
+        made = budget.inside(image, end[0].numpy().transpose(1, 2, 0), one.levels)
+        return not target.right[target.answers([made])[0]]
+
+    def _drawn(self, image: Pixels, one: Certificate, target: Target, seed: int) -> bool:
+        """Whether one of as many random pictures of a region is a counterexample."""
+        places = np.array(one.pixels, np.int64).reshape(-1, 2)
+        values: Ints = values_of(image, places).ravel()
+        size = (self.steps, len(values))
+        drawn = np.random.default_rng(seed).integers(-one.levels, one.levels + 1, size)
+        made = moved(image, places, np.clip(values + drawn, 0, 255) - values)
+        return not target.right[target.answers(list(made))].all()
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """By region: `n` pictures, the share of each verdict, of `pgd` and of `random`, in percent.
+
+        `beyond` is how many more have a counterexample than PGD finds. Of the counterexamples there are the `number`,
+        the median `l1`, and the shares `confirmed`, wrong as stored, and `control`, with which noise fools.
+        """
+        if not len(table):
+            return {"confidence": self.confidence, "regions": {}}
+        photographs, source = np.unique(table["photograph"].astype(str), return_inverse=True)
+        seed = derive_seed(ctx.seed, self.component_name())
+        results = Results(Resamples(len(photographs), self.bootstrap, self.confidence, seed))
+        verdict, region = table["verdict"].astype(str), table["region"].astype(str)
+        control, wrong = table["control"].astype(bool), table["wrong"].astype(bool)
+        pgd, judged = table["pgd"].astype(bool), verdict != ""
+
+        def share(hits: Any, among: Any, signed: bool = False) -> dict[str, Json]:
+            top, bottom = np.bincount(source, among * hits.astype(float)), np.bincount(source, among)
+            return results.told(top[:, None], bottom[:, None].astype(float), signed)
+
+        found: dict[str, Json] = {}
+        for name in dict.fromkeys(region[judged].tolist()):
+            mine = judged & (region == name)
+            first = int(mine.argmax())
+            unsafe = verdict == "unsafe"
+            one: dict[str, Json] = {key: int(table[key][first]) for key in ("pixels", "levels", "step")}
+            one |= {"n": int(mine.sum()), "visited": int(table["visited"][mine].sum())}
+            one |= {kind: share(verdict == kind, mine) for kind in get_args(Verdict)}
+            one |= {"pgd": share(pgd, mine), "random": share(table["random"].astype(bool), mine)}
+            one["beyond"] = share(unsafe.astype(float) - pgd, mine, True)
+            own, noise = (~judged & (region == name) & (control == kind) for kind in (False, True))
+            one["number"] = int(own.sum())
+            if own.any():
+                one["l1"] = float(np.median(table["l1"][own]))
+                one["confirmed"] = share(wrong, own)
+            if noise.any():
+                one["control"] = share(wrong, noise)
+            found[name] = one
+        results.fill()
+        return {"confidence": self.confidence, "regions": found}
+
+
+def certificates(sample: Sample) -> list[Certificate]:
+    """The certificates in a picture's record; none in those of other generators.
+
+    Raises:
+        RecipeError: one isn't as `safety_verification` writes them, or is of other pixels than the picture has.
+    """
+    given = sample.ops[-1]["achieved"].get("certificates") if sample.ops else None
+    if given is None:
+        return []
+    height, width = np.shape(sample.image)[:2]
+    try:
+        found = LISTED.validate_json(json.dumps(given))
+        if outside := [place for one in found for place in one.pixels if not inside(place, height, width)]:
+            raise ValueError(f"the pixel {list(outside[0])} is outside of {height} x {width} pixels")
+    except ValueError as error:
+        why = cut(" ".join(str(error).split()))
+        raise RecipeError(f"certified: the record of picture {sample.id} has no valid certificates: {why}") from None
+    return list(found)
+
+
+def inside(place: tuple[int, int], height: int, width: int) -> bool:
+    """Whether a picture of this size has the pixel in this row and column."""
+    return 0 <= place[0] < height and 0 <= place[1] < width

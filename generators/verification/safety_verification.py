@@ -1,0 +1,355 @@
+"""Safety verification: is a network right on every picture in a small region around a photograph?
+
+After Huang et al. (CAV 2017, arXiv 1610.06940), who search such regions layer by layer with an SMT solver. A stored
+picture has whole grey levels, so a region of a few pixels is a finite set, and looking at all of it is a complete proof
+without a solver. Bounds by interval arithmetic prove nothing about networks that were trained in the ordinary way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from variorum.kit.attacks import budget
+from variorum.kit.attacks.ascent import Slope
+from variorum.kit.attacks.losses import Victim
+from variorum.kit.corrupt.frames import Framed, Unusable, framed
+from variorum.kit.gates import gates
+from variorum.kit.predicted.answers import classes_of_outputs, known, label_indices, outputs_of
+from variorum.models.brought.model import BroughtModel
+from variorum.models.device import float32, one_thread
+from variorum.models.gradients import adversary
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Generator, Use
+from variorum.schemas.edit import Edit
+from variorum.schemas.lookup import cut
+from variorum.schemas.sample import ENHANCED, Failure, Sample
+
+if TYPE_CHECKING:
+    from variorum.arrays import Bools, Ints, Pixels
+    from variorum.models.roles import Adversary
+
+SMALLEST = 28
+"""Pixels of a frame's side, and of a picture's shorter side."""
+MOST_PIXELS = 12
+NEAR = 1e-3
+"""Where two answers are nearer than this, in log probabilities, the picture is asked about alone, as the rounding of a
+batch could decide."""
+ARITHMETIC = f"floating point as the model ran; pictures alone within {NEAR:g}"
+Verdict = Literal["safe", "safe_on_grid", "unsafe", "undecided"]
+
+
+class Region(BaseModel):
+    """Pictures around one, see `SafetyVerification.regions`."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    pixels: int | tuple[tuple[int, int], ...] = 4
+    levels: int = Field(ge=1, le=255)
+    step: int = Field(default=1, ge=1, le=255)
+
+    @field_validator("pixels")
+    @classmethod
+    def _few(cls, value: int | tuple[tuple[int, int], ...]) -> int | tuple[tuple[int, int], ...]:
+        number = value if isinstance(value, int) else len(value)
+        if not 0 <= number <= MOST_PIXELS or (not isinstance(value, int) and len({*value}) < number):
+            raise ValueError(f"must be 0 to {MOST_PIXELS}, or as many different places [row, column]")
+        return value
+
+    @model_validator(mode="after")
+    def _moves(self) -> Region:
+        if self.step > self.levels:
+            raise ValueError(f"a step of {self.step} is beyond the region's {self.levels} levels")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its name in variants: `k4_e8`, `k4_e64_s64`."""
+        number = self.pixels if isinstance(self.pixels, int) else len(self.pixels)
+        return f"k{number}_e{self.levels}{f'_s{self.step}' if self.step > 1 else ''}"
+
+
+class Certificate(BaseModel):
+    """What was found out about a region.
+
+    Attributes:
+        pixels: row and column of those that may move, the most influential first.
+        levels: most that each of their values moves.
+        step: between the values that were tried, in grey levels.
+        verdict: `safe`: right on every picture of the region; `safe_on_grid`: on every one that was tried, at a step
+            beyond 1; `unsafe`: wrong on one; `undecided`: right on all that were tried, and not all were.
+        visited: pictures that were looked at, the nearest first.
+        model: pin of the network.
+        arithmetic: how it was computed. The proof is of this, not of exact numbers.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    pixels: tuple[tuple[int, int], ...] = Field(max_length=MOST_PIXELS)
+    levels: int = Field(ge=1, le=255)
+    step: int = Field(ge=1, le=255)
+    verdict: Verdict
+    visited: int = Field(ge=1)
+    model: str
+    arithmetic: str
+
+    @property
+    def name(self) -> str:
+        """As its region's."""
+        return Region(pixels=len(self.pixels), levels=self.levels, step=self.step).name
+
+
+class Target(NamedTuple):
+    """A network, and which of its outputs are right about a picture, `[K]`; none if it doesn't know the label."""
+
+    network: Adversary
+    pin: str
+    right: Bools
+    names: Sequence[str]
+
+    @classmethod
+    def of(cls, alias: str, image: Pixels, labels: Sequence[str], ctx: Context) -> Target:
+        """The network behind an alias. Raises RecipeError if it gives no gradients."""
+        if ctx.source is not None and not ctx.classes:
+            ctx = replace(ctx, classes=ctx.source.classes(ctx))
+        model = ctx.models.get(alias)
+        network = adversary(alias, model)
+        if isinstance(model, BroughtModel):
+            model.ask(image)
+        outputs = network.answers([image]).shape[1]
+        output_of, right = outputs_of(alias, model, ctx, (), outputs), np.zeros(outputs, bool)
+        right[list(label_indices(labels) if output_of is None else known(labels, output_of))] = True
+        names = [one or name for one, name in classes_of_outputs(model, ctx, outputs)]
+        return cls(network, ctx.models.pin(alias), right, names)
+
+    def answers(self, images: Sequence[Pixels]) -> Ints:
+        """Its first answer to each stored picture, `[N]`, whatever the pictures beside it."""
+        said = np.array(self.network.answers(images))
+        logs = np.log(np.maximum(said, 1e-30))
+        two = np.sort(logs, axis=1)[:, -2:]
+        for place in np.flatnonzero(two[:, -1] - two[:, 0] < NEAR) if len(images) > 1 else ():
+            said[place] = self.network.answers([images[place]])[0]
+        return said.argmax(1)
+
+    def influence(self, image: Pixels) -> Any:
+        """How steeply each pixel moves the margin, `[H, W]`: the sum of |∂ margin| over its channels."""
+        import torch
+
+        picture = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+        victim = Victim(self.network, torch.from_numpy(self.right[None]))
+        with one_thread(), float32():
+            return Slope([victim], "margin", torch.tensor([False]))(picture)[0].abs().sum(0).numpy()
+
+
+class Search(NamedTuple):
+    """What a search of a region came to.
+
+    Attributes:
+        verdict: as in `Certificate`.
+        visited: pictures that were looked at.
+        found: the nearest picture that the network is wrong about.
+        moved: by how much its values moved, `[k, 1 or 3]`, the channels of a grey picture counted once.
+    """
+
+    verdict: Verdict
+    visited: int
+    found: Pixels | None = None
+    moved: Ints | None = None
+
+
+class SafetyVerification(Generator):
+    """The `original` with a certificate for each region around it, and the nearest counterexample of an unsafe one.
+
+    That of a region `k4_e8` is `wrong_k4_e8`, beside `control_k4_e8` with noise of the same L2 norm. Objects and the
+    mask stay. The certificates are in the original's record.
+    """
+
+    keeps_objects: ClassVar[bool] = True
+    digital_source_type: ClassVar[str] = ENHANCED
+
+    regions: tuple[Region, ...] = Field(default=(Region(pixels=4, levels=4),), min_length=1)
+    """Each with `pixels` (4): how many, those with the steepest margin, 0 to 12, or places [row, column]; `levels`, by
+    how many grey levels each of their values may move; `step` (1) between the values that are tried. Only a step of 1
+    proves something of the region. The channels of a grey picture move together, and those of another one by
+    themselves. Values beyond 0 and 255 become 0 and 255."""
+    adversary: str = "judge_adversary"
+    """The network: an alias of one with gradients, or a user's own, such as `timm:resnet50.a1_in1k`."""
+    limit: int = Field(default=20_000, ge=1, le=1_000_000)
+    """Pictures of a region that are looked at, at most. In a larger region the nearest ones are, and it stays
+    `undecided` if none of them is a counterexample."""
+    frame: int = Field(default=SMALLEST, ge=SMALLEST, le=1024)
+    """Side of the square that the middle of a picture is cut to, with its short side resized to it."""
+    batch: int = Field(default=256, ge=1, le=4096)
+    """Pictures that the network is asked about at once. No verdict depends on it."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> SafetyVerification:
+        names = [one.name for one in self.regions]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"two regions would be called {twice}; put one of them into another recipe")
+        given = [place for one in self.regions if not isinstance(one.pixels, int) for place in one.pixels]
+        if outside := [place for place in given if not all(0 <= number < self.frame for number in place)]:
+            raise ValueError(f"the pixel {list(outside[0])} is outside of a frame of {self.frame}")
+        return self
+
+    def uses(self) -> list[Use]:
+        """Return the network. Which counterexamples there are depends on it."""
+        return [Use(self.adversary, "adversary", decides=True, batch=self.batch)]
+
+    def check(self, ctx: Context) -> None:
+        """Raise RecipeError if a user's own model gives no gradients."""
+        if ctx.models.role(self.adversary) is None:
+            adversary(self.adversary, ctx.models.get(self.adversary))
+
+    def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
+        """The original, and for each region its counterexample with a control, or a Failure that says why not."""
+        asked: dict[str, Json] = {"frame": self.frame, "regions": [one.model_dump(mode="json") for one in self.regions]}
+        try:
+            picture = framed(sample, self.frame, larger=1.0, least=SMALLEST)
+        except Unusable as error:
+            yield of.skipped(error.reason, str(error), variant="original", requested=asked)
+            for region in self.regions:
+                yield self._none(of, region, error.reason, str(error))
+            return
+        image = picture.image
+        of.model(self.adversary)
+        target = Target.of(self.adversary, image, sample.labels, of.ctx)
+        problem, certificates, made = self._problem(target, image, sample), [], []
+        for region in self.regions:
+            if problem:
+                made.append(self._none(of, region, *problem))
+                continue
+            pixels = self._pixels(region, target, image)
+            if pixels is None:
+                detail = "the gradient of the margin is zero or not finite at the picture"
+                made.append(self._none(of, region, "no_gradient", detail, status="failed"))
+                continue
+            search = self._search(region, pixels, target, image)
+            places = tuple((int(row), int(column)) for row, column in pixels)
+            certificate = Certificate(pixels=places, levels=region.levels, step=region.step, verdict=search.verdict,
+                                      visited=search.visited, model=target.pin, arithmetic=ARITHMETIC)  # fmt: skip
+            certificates.append(certificate.model_dump(mode="json"))
+            made += self._found(of, region, target, picture, search)
+        yield self._made(of, picture, image, target, "original", asked, {"certificates": certificates},
+                         digital_source_type=sample.digital_source_type)  # fmt: skip
+        yield from made
+
+    def _problem(self, target: Target, image: Pixels, sample: Sample) -> tuple[str, str] | None:
+        """Why nothing can be verified of a picture, as reason and detail."""
+        if not target.right.any():
+            labels = ", ".join(sample.labels) or "it has none"
+            return "no_such_class", f"{self.adversary} has no output for the picture's label ({cut(labels)})"
+        if target.right.all():
+            return "no_other_class", f"{self.adversary} has no output beside the picture's labels"
+        said = int(target.answers([image])[0])
+        wrong = f"{self.adversary} takes the original for {target.names[said]}"
+        return None if target.right[said] else ("source_misclassified", wrong)
+
+    def _pixels(self, region: Region, target: Target, image: Pixels) -> Ints | None:
+        """Rows and columns `[k, 2]` of the pixels that move; None if no gradient tells which."""
+        if not isinstance(region.pixels, int):
+            return np.array(region.pixels, np.int64).reshape(-1, 2)
+        influence = target.influence(image) if region.pixels else np.ones(image.shape[:2])
+        if not influence.any():  # what isn't finite is 0
+            return None
+        steepest = np.argsort(-influence.ravel(), kind="stable")[: region.pixels]
+        return np.stack(np.unravel_index(steepest, influence.shape), 1).astype(np.int64)
+
+    def _search(self, region: Region, pixels: Ints, target: Target, image: Pixels) -> Search:
+        """Look at the pictures of a region, the nearest first, until the network is wrong."""
+        values = values_of(image, pixels)
+        moves, whole = nearest_moves(values.ravel(), region.levels, region.step, self.limit)
+        for start in range(0, len(moves), self.batch):
+            part = moves[start : start + self.batch]
+            pictures = moved(image, pixels, part)
+            wrong = ~target.right[target.answers(list(pictures))]
+            if wrong.any():
+                first = int(wrong.argmax())
+                return Search("unsafe", start + first + 1, pictures[first], part[first].reshape(values.shape))
+        safe: Verdict = "safe" if region.step == 1 else "safe_on_grid"
+        return Search(safe if whole else "undecided", len(moves))
+
+    def _found(
+        self, of: Edit, region: Region, target: Target, picture: Framed, search: Search
+    ) -> list[Sample | Failure]:
+        """The counterexample with its control; or why there is none, which is good news."""
+        if search.found is None or search.moved is None:
+            detail = f"right on the {search.visited} nearest pictures of {region.name}"
+            return [self._none(of, region, search.verdict, detail)]
+        variant, asked = f"control_{region.name}", self._wanted(region)
+        far: dict[str, Json] = {"l1": int(np.abs(search.moved).sum()), "visited": search.visited}
+        made: list[Sample | Failure] = [
+            self._made(of, picture, search.found, target, f"wrong_{region.name}", {**asked, "attack": "search"}, far)
+        ]
+        where = target.network.seen(*picture.image.shape[:2]).cpu().numpy()
+        squares = budget.norms(picture.image, search.found).squares
+        control = budget.random_specks(picture.image, squares, of.rng(variant), where)
+        asked = {**asked, "attack": "control", "like": f"wrong_{region.name}"}
+        made.append(self._made(of, picture, control, target, variant, asked, {}, purpose=variant))
+        return made
+
+    def _made(self, of: Edit, picture: Framed, image: Pixels, target: Target, variant: str, asked: Mapping[str, Json],
+              achieved: Mapping[str, Json], **more: Any) -> Sample:  # fmt: skip
+        """A picture with its change, and what the network says of it."""
+        change, said = budget.norms(picture.image, image), target.names[int(target.answers([image])[0])]
+        checks = {} if variant == "original" else {"changed": gates.at_least(change.l0, 1)}
+        achieved = {**achieved, "linf": change.linf, "l2": round(change.l2, 6), "l0": change.l0}
+        extras = {} if picture.mask is None else {"mask.png": picture.mask}
+        return of.made(image, variant=variant, requested=asked, achieved={**achieved, "top1": {self.adversary: said}},
+                       gates=checks, extras=extras, annotations=picture.annotations, **more)  # fmt: skip
+
+    def _wanted(self, region: Region) -> dict[str, Json]:
+        return {**region.model_dump(mode="json"), "sources": [self.adversary], "limit": self.limit, "frame": self.frame}
+
+    def _none(
+        self, of: Edit, region: Region, reason: str, detail: str, status: Literal["ineligible", "failed"] = "ineligible"
+    ) -> Failure:
+        """The counterexample that there isn't."""
+        asked: dict[str, Json] = {**self._wanted(region), "attack": "search"}
+        return of.skipped(reason, detail, variant=f"wrong_{region.name}", requested=asked, status=status)
+
+
+def values_of(image: Pixels, pixels: Ints) -> Ints:
+    """Values of pixels `[k, 2]`: `[k, 3]`, or `[k, 1]` of a grey picture, whose channels move together."""
+    values = image[pixels[:, 0], pixels[:, 1]].astype(np.int64)
+    return values[:, :1] if budget.is_grey(image) else values
+
+
+def moved(image: Pixels, pixels: Ints, moves: Ints) -> Pixels:
+    """Pictures `[M, H, W, 3]` whose values at pixels `[k, 2]` moved by `[M, k]`, or `[M, 3k]` with colours."""
+    made = np.repeat(image[None], len(moves), 0)
+    values = values_of(image, pixels)
+    made[:, pixels[:, 0], pixels[:, 1]] = (values + moves.reshape(len(moves), *values.shape)).astype(np.uint8)
+    return made
+
+
+def nearest_moves(values: Ints, levels: int, step: int, limit: int) -> tuple[Ints, bool]:
+    """Every way in which values `[n]` can move, by its sum of absolute changes, and whether that is all.
+
+    Args:
+        values: from 0 to 255, where the moves end too.
+        levels: most that one moves.
+        step: between the moves of one value.
+        limit: most ways. Beyond it the ways up to the largest sum that leaves at most so many.
+
+    Returns:
+        Moves `[M, n]`, ties in the order of the values; truth value.
+    """
+    away = step * np.arange(-(levels // step), levels // step + 1)
+    ladders = [np.unique(np.clip(value + away, 0, 255)) - value for value in values]
+    number = np.ones(1)
+    for one in ladders:
+        number = np.convolve(number, np.bincount(np.abs(one)))
+    within = np.cumsum(number)
+    radius = int(np.searchsorted(within, limit + 0.5)) - 1
+    moves = np.zeros((1, 0), np.int64)
+    for one in ladders:
+        near = one[np.abs(one) <= radius]
+        moves = np.concatenate([np.repeat(moves, len(near), 0), np.tile(near, len(moves))[:, None]], 1)
+        moves = moves[np.abs(moves).sum(1) <= radius]
+    order = np.lexsort((*moves.T[::-1], np.abs(moves).sum(1)))
+    return moves[order], bool(within[-1] <= limit)
