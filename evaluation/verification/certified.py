@@ -128,7 +128,7 @@ class Certified(Resampled):
         """By region: `n` pictures, the share of each verdict, of `pgd` and of `random`, in percent.
 
         `beyond` is how many more have a counterexample than PGD finds. Of the counterexamples there are the `number`,
-        the median `l1`, and the shares `confirmed`, wrong as stored, and `control`, with which noise fools.
+        the median `l1`, and how many are `confirmed`, wrong as stored; of the `controls` those that `fool`.
         """
         if not len(table):
             return {"confidence": self.confidence, "regions": {}}
@@ -154,12 +154,9 @@ class Certified(Resampled):
             one |= {"pgd": share(pgd, mine), "random": share(table["random"].astype(bool), mine)}
             one["beyond"] = share(unsafe.astype(float) - pgd, mine, True)
             own, noise = (~judged & (region == name) & (control == kind) for kind in (False, True))
-            one["number"] = int(own.sum())
-            if own.any():
-                one["l1"] = float(np.median(table["l1"][own]))
-                one["confirmed"] = share(wrong, own)
-            if noise.any():
-                one["control"] = share(wrong, noise)
+            one |= {"number": int(own.sum()), "confirmed": int(wrong[own].sum())}
+            one |= {"controls": int(noise.sum()), "fool": int(wrong[noise].sum())}
+            one["l1"] = float(np.median(table["l1"][own])) if own.any() else None
             found[name] = one
         results.fill()
         return {"confidence": self.confidence, "regions": found}

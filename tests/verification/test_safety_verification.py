@@ -201,7 +201,9 @@ def table_of(rows):
 
 def test_every_unsafe_has_a_picture_that_the_judge_gets_wrong(clothes):
     samples, ctx = clothes
-    made = [one for one in SafetyVerification(regions=REGIONS).generate(samples, ctx) if not isinstance(one, Failure)]
+    made = [
+        one for one in SafetyVerification(regions=REGIONS[1:]).generate(samples, ctx) if not isinstance(one, Failure)
+    ]
     rows, figures = measured(made, ctx)
     unsafe = [one for one in rows if one["verdict"] == "unsafe"]
     found = [one for one in made if one.variant.startswith("wrong_")]
@@ -211,7 +213,7 @@ def test_every_unsafe_has_a_picture_that_the_judge_gets_wrong(clothes):
         assert ctx.classes[int(said.argmax())].id not in one.labels
     one = figures["regions"]["k5_e255_s255"]
     assert one["number"] >= 1
-    assert one["confirmed"]["value"] == 100
+    assert one["confirmed"] == one["number"]
     assert one["safe"]["value"] == 0
     total = sum(one[kind]["value"] for kind in ("safe_on_grid", "unsafe", "undecided"))
     assert total == pytest.approx(100, abs=0.1)
