@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from variorum.generators.adversarial.perturbations import Aim, Opponent, Perturbation, perturbed
+from variorum.generators.adversarial.perturbations import Perturbation, perturbed
 from variorum.kit.attacks.ascent import Slope, climb
 from variorum.kit.attacks.losses import Victim
 from variorum.kit.attacks.minimal import carlini_wagner
+from variorum.kit.attacks.opponents import Aim, Opponent
 from variorum.models import ModelTable
 from variorum.models.device import one_thread
 from variorum.schemas.component import Context

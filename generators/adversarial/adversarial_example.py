@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from variorum.generators.adversarial.perturbations import Aim, Opponent, Outcome, Perturbation, perturbed, seen
+from variorum.generators.adversarial.perturbations import Outcome, Perturbation, perturbed
 from variorum.kit.attacks import budget
+from variorum.kit.attacks.opponents import Aim, Opponent, opponent, seen, with_outputs
 from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.kit.gates import gates
-from variorum.kit.predicted.answers import classes_of_outputs, outputs_of
 from variorum.kit.windows import in_windows
-from variorum.models.brought.model import BroughtModel
-from variorum.models.gradients import adversary
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
@@ -196,16 +194,8 @@ class AdversarialExample(Generator):
 
     def _opponent(self, use: Use, ctx: Context) -> Opponent:
         """The model that a use names. Raises RecipeError if it gives no gradients, or isn't a classifier."""
-        model, where = ctx.models.get(use.alias), f"{self.component_name()}.adversaries"
-        if use.role is None and not hasattr(model, "seen"):
-            if hasattr(model, "knows"):  # a detector
-                raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier")
-            return Opponent(None, model, use.alias, ctx.models.pin(use.alias))
-        try:
-            network = adversary(use.alias, model)
-        except RecipeError as error:
-            raise RecipeError(f"{where}: {error}") from None
-        return Opponent(network, network.answers, use.alias, ctx.models.pin(use.alias))
+        where = f"{self.component_name()}.adversaries"
+        return opponent(use.alias, ctx, where, gradients=use.role is not None)
 
     def _target_id(self, ctx: Context) -> str | None:
         """The class that is aimed at, if it is named."""
@@ -240,13 +230,7 @@ class AdversarialExample(Generator):
 
     def _models(self, image: Pixels, ctx: Context) -> Iterator[Opponent]:
         """The attacked models, with how their outputs are read."""
-        for use in self.uses():
-            found, own = self._opponent(use, ctx), ctx.models.get(use.alias)
-            if isinstance(own, BroughtModel):
-                own.ask(image)
-            outputs = found.answers([image]).shape[1]
-            names = [one or name for one, name in classes_of_outputs(own, ctx, outputs)]
-            yield found._replace(output_of=outputs_of(use.alias, own, ctx, (), outputs), names=names)
+        yield from (with_outputs(self._opponent(use, ctx), image, ctx) for use in self.uses())
 
     def _subject(self, sample: Sample, ctx: Context) -> Subject | list[Sample | Failure]:
         """A sample in its frame, or why it can't be used."""

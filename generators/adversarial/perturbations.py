@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -11,16 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.losses import Loss, Victim, margin
 from variorum.kit.attacks.minimal import carlini_wagner, deepfool
+from variorum.kit.attacks.opponents import Aim, Opponent, seen
 from variorum.kit.attacks.square import square
-from variorum.kit.predicted.answers import known, label_indices
 from variorum.models.device import float32, one_thread
 from variorum.schemas.canonical import Json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from variorum.arrays import Bools, Pixels
-    from variorum.models.roles import Adversary
+    from variorum.arrays import Pixels
 
 Kind = Literal["fgsm", "pgd", "mi_fgsm", "cw", "deepfool", "square"]
 ASCENTS = ("fgsm", "pgd", "mi_fgsm")
@@ -91,52 +88,6 @@ class Perturbation(BaseModel):
         if self.kind == "cw":
             found |= {"searches": self.searches, "confidence": self.confidence}
         return found
-
-
-class Opponent(NamedTuple):
-    """A model under attack.
-
-    Attributes:
-        network: with gradients; None for a model that only answers.
-        answers: probabilities `[N, K]` of stored pictures.
-        alias: its name in the recipe.
-        pin: of its weights.
-        output_of: the output of each class of the edition; None for a model that takes any label of ImageNet.
-        names: of its outputs, by the edition's class ids where it has them.
-    """
-
-    network: Adversary | None
-    answers: Callable[[Sequence[Pixels]], Any]
-    alias: str = ""
-    pin: str = ""
-    output_of: Mapping[str, int] | None = None
-    names: Sequence[str] = ()
-
-    def outputs(self, labels: Sequence[str]) -> Bools:
-        """Its outputs that are these labels, `[K]`."""
-        found = np.zeros(len(self.names), bool)
-        found[list(label_indices(labels) if self.output_of is None else known(labels, self.output_of))] = True
-        return found
-
-
-def seen(opponents: Iterable[Opponent], height: int, width: int) -> Bools:
-    """Pixels that one of the models looks at, `[H, W]`: all of one that only answers."""
-    every = np.ones((height, width), bool)
-    own = [every if one.network is None else one.network.seen(height, width).cpu().numpy() for one in opponents]
-    return np.asarray(np.any(own, axis=0), bool)
-
-
-class Aim(NamedTuple):
-    """What an opponent should no longer answer, or should answer, of one picture: truth values `[K]`."""
-
-    away: Bools
-    towards: Bools | None = None
-
-    def margin(self, said: Any) -> float:
-        """How far probabilities `[K]` are on the wrong side, in log probabilities; above 0 the model is fooled."""
-        said = np.log(np.maximum(np.asarray(said, np.float64), 1e-30))
-        aimed, other = (~self.away, self.away) if self.towards is None else (self.towards, ~self.towards)
-        return float(said[aimed].max(initial=-np.inf) - said[other].max(initial=-np.inf))
 
 
 class Outcome(NamedTuple):

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from variorum.generators.adversarial.perturbations import Aim, Opponent, Perturbation, perturbed
+from variorum.generators.adversarial.perturbations import Perturbation, perturbed
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.losses import Victim, loss, margin
 from variorum.kit.attacks.minimal import carlini_wagner
+from variorum.kit.attacks.opponents import Aim, Opponent
 from variorum.models import ModelTable
 from variorum.models.gradients import adversary
 from variorum.schemas.component import Context

@@ -1,0 +1,101 @@
+"""Models under attack: what they answer, which of their outputs are right, and which pixels they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from variorum.kit.predicted.answers import classes_of_outputs, known, label_indices, outputs_of
+from variorum.models.brought.model import BroughtModel
+from variorum.models.gradients import adversary
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from variorum.arrays import Bools, Pixels
+    from variorum.models.roles import Adversary
+    from variorum.schemas.component import Context
+
+
+class Opponent(NamedTuple):
+    """A model under attack.
+
+    Attributes:
+        network: with gradients; None for a model that only answers.
+        answers: probabilities `[N, K]` of stored pictures.
+        alias: its name in the recipe.
+        pin: of its weights.
+        output_of: the output of each class of the edition; None for a model that takes any label of ImageNet.
+        names: of its outputs, by the edition's class ids where it has them.
+    """
+
+    network: Adversary | None
+    answers: Callable[[Sequence[Pixels]], Any]
+    alias: str = ""
+    pin: str = ""
+    output_of: Mapping[str, int] | None = None
+    names: Sequence[str] = ()
+
+    def outputs(self, labels: Sequence[str]) -> Bools:
+        """Its outputs that are these labels, `[K]`."""
+        found = np.zeros(len(self.names), bool)
+        found[list(label_indices(labels) if self.output_of is None else known(labels, self.output_of))] = True
+        return found
+
+
+def seen(opponents: Iterable[Opponent], height: int, width: int) -> Bools:
+    """Pixels that one of the models looks at, `[H, W]`: all of one that only answers."""
+    every = np.ones((height, width), bool)
+    own = [every if one.network is None else one.network.seen(height, width).cpu().numpy() for one in opponents]
+    return np.asarray(np.any(own, axis=0), bool)
+
+
+class Aim(NamedTuple):
+    """What an opponent should no longer answer, or should answer, of one picture: truth values `[K]`."""
+
+    away: Bools
+    towards: Bools | None = None
+
+    def margin(self, said: Any) -> float:
+        """How far probabilities `[K]` are on the wrong side, in log probabilities; above 0 the model is fooled."""
+        said = np.log(np.maximum(np.asarray(said, np.float64), 1e-30))
+        aimed, other = (~self.away, self.away) if self.towards is None else (self.towards, ~self.towards)
+        return float(said[aimed].max(initial=-np.inf) - said[other].max(initial=-np.inf))
+
+
+def opponent(alias: str, ctx: Context, where: str, *, gradients: bool) -> Opponent:
+    """The model behind an alias, without its outputs, which `with_outputs` adds.
+
+    Args:
+        alias: of the model.
+        ctx: has the models.
+        where: the field that names it, for messages.
+        gradients: whether it must give gradients; a network of a user's gives them anyway.
+
+    Raises:
+        RecipeError: it gives no gradients, or isn't a classifier.
+    """
+    model = ctx.models.get(alias)
+    if not gradients and not hasattr(model, "seen"):
+        if hasattr(model, "knows"):  # a detector
+            raise RecipeError(f"{where}: {cut(repr(alias))} isn't a classifier")
+        return Opponent(None, model, alias, ctx.models.pin(alias))
+    try:
+        network = adversary(alias, model)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+    return Opponent(network, network.answers, alias, ctx.models.pin(alias))
+
+
+def with_outputs(one: Opponent, image: Pixels, ctx: Context) -> Opponent:
+    """The same, with how its outputs are read; a model that a user brings is asked about a picture to find out."""
+    own = ctx.models.get(one.alias)
+    if isinstance(own, BroughtModel):
+        own.ask(image)
+    outputs = one.answers([image]).shape[1]
+    names = [known_id or name for known_id, name in classes_of_outputs(own, ctx, outputs)]
+    return one._replace(output_of=outputs_of(one.alias, own, ctx, (), outputs), names=names)
