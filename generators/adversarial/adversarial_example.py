@@ -9,7 +9,7 @@ as much and follows nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from variorum.generators.adversarial.perturbations import Outcome, Perturbation, perturbed
 from variorum.kit.attacks import budget
-from variorum.kit.attacks.opponents import Aim, Opponent, opponent, seen, with_outputs
+from variorum.kit.attacks.opponents import Aim, Opponent, check_opponents, first_of, opponents, seen, with_classes
 from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.kit.gates import gates
 from variorum.kit.windows import in_windows
@@ -109,7 +109,7 @@ class Subject:
         said = {one.alias: one.answers([image])[0] for one in models}
         change = budget.norms(self.framed.image, image)
         checks = {"changed": gates.at_least(change.l0, 1)}
-        self.add(image, models, said, _measured(change), variant=variant, requested=requested, gates=checks,
+        self.add(image, models, said, budget.measured(change), variant=variant, requested=requested, gates=checks,
                  purpose=variant)  # fmt: skip
 
 
@@ -183,19 +183,8 @@ class AdversarialExample(Generator):
 
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if a model can't be attacked so, or there is no such class as the target."""
-        for use in self.uses():
-            role = ctx.models.role(use.alias)
-            if role is None:  # a user's own
-                self._opponent(use, ctx)
-            elif use.role is None and role not in ("classifier", "adversary"):
-                where = f"{self.component_name()}.adversaries"
-                raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier; name one, such as classifier")
-        self._target_id(_with_classes(ctx))
-
-    def _opponent(self, use: Use, ctx: Context) -> Opponent:
-        """The model that a use names. Raises RecipeError if it gives no gradients, or isn't a classifier."""
-        where = f"{self.component_name()}.adversaries"
-        return opponent(use.alias, ctx, where, gradients=use.role is not None)
+        check_opponents(self, ctx)
+        self._target_id(with_classes(ctx))
 
     def _target_id(self, ctx: Context) -> str | None:
         """The class that is aimed at, if it is named."""
@@ -213,13 +202,13 @@ class AdversarialExample(Generator):
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """The original, the controls and the attacked pictures of each sample, or a Failure for each."""
         models: list[Opponent] = []
-        ctx = _with_classes(ctx)
+        ctx = with_classes(ctx)
 
         def make(window: list[Sample]) -> list[list[Sample | Failure]]:
             subjects = [self._subject(sample, ctx) for sample in window]
             usable = [one for one in subjects if isinstance(one, Subject)]
             if usable and not models:
-                models.extend(self._models(usable[0].framed.image, ctx))
+                models.extend(opponents(self, usable[0].framed.image, ctx))
             self._look(usable, models)
             for attack in self.attacks if usable else ():
                 self._attack(attack, usable, models)
@@ -227,10 +216,6 @@ class AdversarialExample(Generator):
 
         for _, made in in_windows(samples, make, batch=self.batch, name=self.component_name(), at_once=1):
             yield from made
-
-    def _models(self, image: Pixels, ctx: Context) -> Iterator[Opponent]:
-        """The attacked models, with how their outputs are read."""
-        yield from (with_outputs(self._opponent(use, ctx), image, ctx) for use in self.uses())
 
     def _subject(self, sample: Sample, ctx: Context) -> Subject | list[Sample | Failure]:
         """A sample in its frame, or why it can't be used."""
@@ -278,7 +263,7 @@ class AdversarialExample(Generator):
     def _aim(self, subject: Subject, models: Sequence[Opponent]) -> None:
         """Decide what each model should answer no longer, and what instead."""
         guessed, labels = self.against == "prediction", subject.of.sample.labels
-        right = {one.alias: _first(subject.said[one.alias]) if guessed else one.outputs(labels) for one in models}
+        right = {one.alias: first_of(subject.said[one.alias]) if guessed else one.outputs(labels) for one in models}
         if self.target:
             subject.target, subject.why_not = self._choose(subject, models, right)
         for model in models:
@@ -363,22 +348,10 @@ class AdversarialExample(Generator):
             "steps_to_success": outcome.first if outcome.first >= 0 and gap > 0 else None,
             "margin": round(gap, 6),
         }
-        subject.add(outcome.image, models, said, {**_measured(change), **cost}, variant=attack.variant,
+        subject.add(outcome.image, models, said, {**budget.measured(change), **cost}, variant=attack.variant,
                     requested=asked, gates=checks, purpose=attack.variant)  # fmt: skip
         if self._by_norm(attack) and change.squares:
             variant, where = f"control_{attack.variant}", seen(own, *before.shape[:2])
             made = budget.random_specks(before, change.squares, subject.of.rng(variant), where)
             like: dict[str, Json] = {"attack": "control", "like": attack.variant, "frame": self.frame}
             subject.control(made, models, variant, like)
-
-
-def _with_classes(ctx: Context) -> Context:
-    return replace(ctx, classes=ctx.source.classes(ctx)) if ctx.source is not None and not ctx.classes else ctx
-
-
-def _first(said: Singles) -> Bools:
-    return np.asarray(np.arange(len(said)) == said.argmax(), bool)
-
-
-def _measured(change: budget.Norms) -> dict[str, Json]:
-    return {"linf": change.linf, "l2": round(change.l2, 6), "l0": change.l0}

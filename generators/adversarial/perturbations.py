@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.losses import Loss, Victim, margin
 from variorum.kit.attacks.minimal import carlini_wagner, deepfool
-from variorum.kit.attacks.opponents import Aim, Opponent, seen
+from variorum.kit.attacks.opponents import Aim, Opponent, seen, victims_of
 from variorum.kit.attacks.square import square
 from variorum.models.device import float32, one_thread
 from variorum.schemas.canonical import Json
@@ -154,12 +154,7 @@ def _followed(
     asked: Any = attack.requested()
     pictures = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32))
     grey = torch.tensor([budget.is_grey(image) for image in images])
-    victims = []
-    for opponent, own in zip(opponents, aims, strict=True):
-        assert opponent.network is not None
-        away, towards = ([getattr(one, name) for one in own] for name in Aim._fields)
-        aimed = None if towards[0] is None else torch.from_numpy(np.stack(towards))
-        victims.append(Victim(opponent.network, torch.from_numpy(np.stack(away)), aimed))
+    victims = victims_of(opponents, aims)
     if attack.kind not in ASCENTS:
         found = (
             carlini_wagner(

@@ -16,6 +16,7 @@ from variorum.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Pixels, Singles
+    from variorum.schemas.canonical import Json
 
 
 def whole_levels(name: str, epsilon: int, strength: float) -> int:
@@ -60,6 +61,11 @@ def norms(image: Pixels, changed: Pixels) -> Norms:
     change = changed.astype(np.int64) - image
     squares = int((change**2).sum())
     return Norms(int(np.abs(change).max(initial=0)), math.sqrt(squares) / 255, int(np.count_nonzero(change)), squares)
+
+
+def measured(change: Norms) -> dict[str, Json]:
+    """What a record says of a change."""
+    return {"linf": change.linf, "l2": round(change.l2, 6), "l0": change.l0}
 
 
 def is_grey(image: Pixels) -> bool:

@@ -1,12 +1,18 @@
-"""Models under attack: what they answer, which of their outputs are right, and which pixels they look at."""
+"""Models under attack: what they answer, which of their outputs are right, and which pixels they look at.
+
+A generator that attacks models returns them from `uses`, each with the role `adversary`, or with none for one that is
+only asked for answers, and names them in its field `adversaries`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from variorum.kit.attacks.losses import Victim
 from variorum.kit.predicted.answers import classes_of_outputs, known, label_indices, outputs_of
 from variorum.models.brought.model import BroughtModel
 from variorum.models.gradients import adversary
@@ -16,9 +22,9 @@ from variorum.schemas.lookup import cut
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from variorum.arrays import Bools, Pixels
+    from variorum.arrays import Bools, Pixels, Singles
     from variorum.models.roles import Adversary
-    from variorum.schemas.component import Context
+    from variorum.schemas.component import Context, Generator
 
 
 class Opponent(NamedTuple):
@@ -67,6 +73,24 @@ class Aim(NamedTuple):
         return float(said[aimed].max(initial=-np.inf) - said[other].max(initial=-np.inf))
 
 
+def first_of(said: Singles) -> Bools:
+    """Which of probabilities `[K]` is the first answer, `[K]`."""
+    return np.asarray(np.arange(len(said)) == said.argmax(), bool)
+
+
+def victims_of(opponents: Sequence[Opponent], aims: Sequence[Sequence[Aim]]) -> list[Victim]:
+    """The networks of opponents, each with its aim for every picture."""
+    import torch
+
+    victims = []
+    for one, own in zip(opponents, aims, strict=True):
+        assert one.network is not None
+        away, towards = ([getattr(aim, name) for aim in own] for name in Aim._fields)
+        aimed = None if towards[0] is None else torch.from_numpy(np.stack(towards))
+        victims.append(Victim(one.network, torch.from_numpy(np.stack(away)), aimed))
+    return victims
+
+
 def opponent(alias: str, ctx: Context, where: str, *, gradients: bool) -> Opponent:
     """The model behind an alias, without its outputs, which `with_outputs` adds.
 
@@ -99,3 +123,26 @@ def with_outputs(one: Opponent, image: Pixels, ctx: Context) -> Opponent:
     outputs = one.answers([image]).shape[1]
     names = [known_id or name for known_id, name in classes_of_outputs(own, ctx, outputs)]
     return one._replace(output_of=outputs_of(one.alias, own, ctx, (), outputs), names=names)
+
+
+def check_opponents(generator: Generator, ctx: Context) -> None:
+    """Raise RecipeError if a model that a generator uses can't be attacked so. Only a user's own are loaded."""
+    where = f"{generator.component_name()}.adversaries"
+    for use in generator.uses():
+        role = ctx.models.role(use.alias)
+        if role is None:  # a user's own
+            opponent(use.alias, ctx, where, gradients=use.role is not None)
+        elif use.role is None and role not in ("classifier", "adversary"):
+            raise RecipeError(f"{where}: {cut(repr(use.alias))} isn't a classifier; name one, such as classifier")
+
+
+def opponents(generator: Generator, image: Pixels, ctx: Context) -> Iterator[Opponent]:
+    """The models that a generator uses, with how their outputs are read; the picture is as for `with_outputs`."""
+    where = f"{generator.component_name()}.adversaries"
+    for use in generator.uses():
+        yield with_outputs(opponent(use.alias, ctx, where, gradients=use.role is not None), image, ctx)
+
+
+def with_classes(ctx: Context) -> Context:
+    """A context that has the classes of its source, if it has none."""
+    return replace(ctx, classes=ctx.source.classes(ctx)) if ctx.source is not None and not ctx.classes else ctx
