@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from variorum.kit.attacks.opponents import opponent, with_outputs
 from variorum.kit.embeddings.classes import fit_gaussians, squared_distances
 from variorum.kit.labels.folds import dealt_folds
-from variorum.kit.predicted.answers import known, label_indices, outputs_of
 from variorum.kit.resampling.separation import Draws, Separation
-from variorum.models.brought.model import BroughtModel
 from variorum.models.device import float32, one_thread
-from variorum.models.gradients import adversary
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Detector, Row, Source, Use
 from variorum.schemas.errors import RecipeError
@@ -92,12 +90,12 @@ class AdversarialDetection(Detector):
                 part = mine[start : start + BATCH]
                 own = [samples[place] for place in part]
                 images: list[Any] = [one.image for one in own] + [own[-1].image] * (BATCH - len(own))
-                for place, sample, (found, said, labels) in zip(part, own, self._seen(images, own, ctx), strict=True):
+                for place, sample, (found, sure, right) in zip(part, own, self._seen(images, own, ctx), strict=True):
                     like = sample.ops[-1]["requested"].get("like") if sample.ops else None
                     rows[place] = {
                         **{f"features_{number}": one for number, one in enumerate(found)},
-                        "sure": float(said.max()),
-                        "right": int(said.argmax()) in labels,
+                        "sure": sure,
+                        "right": right,
                         "truth": place_of.get(sample.labels[0], -1) if sample.labels else -1,
                         "like": like if isinstance(like, str) else "",
                     }
@@ -106,23 +104,21 @@ class AdversarialDetection(Detector):
 
     def _seen(
         self, images: Sequence[Pixels], samples: Sequence[Sample], ctx: Context
-    ) -> Iterator[tuple[list[Singles], Singles, tuple[int, ...]]]:
-        """Of each sample what the layers give, the probabilities `[K]`, and which outputs are right."""
+    ) -> Iterator[tuple[list[Singles], float, bool]]:
+        """Of each sample what the layers give, the largest probability, and whether the answer is right."""
         import torch
 
-        model = ctx.models.get(self.adversary)
-        network = adversary(self.adversary, model)
-        if isinstance(model, BroughtModel):
-            model.ask(images[0])
-        said = network.answers(images)
-        output_of = outputs_of(self.adversary, model, ctx, (), said.shape[1])
+        model = opponent(self.adversary, ctx, f"{self.component_name()}.adversary", gradients=True)
+        model, network = with_outputs(model, images[0], ctx), model.network
+        assert network is not None
+        said = model.answers(images)
         with one_thread(), float32(), torch.no_grad():
             pictures = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)) / 255
             given = [network.features(pictures, layer).float() for layer in self.layers or network.layers]
             means = [one.clamp_min(0).flatten(2).mean(2) if one.ndim > 2 else one.clamp_min(0) for one in given]
         for number, sample in enumerate(samples):
-            labels = label_indices(sample.labels) if output_of is None else known(sample.labels, output_of)
-            yield [one[number].cpu().numpy() for one in means], said[number], labels
+            right = bool(model.outputs(sample.labels)[said[number].argmax()])
+            yield [one[number].cpu().numpy() for one in means], float(said[number].max()), right
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """`score` and `layer_…` `[N]`, higher `layer_…` is nearer to a class.

@@ -7,15 +7,22 @@ An attack that finds nothing proves nothing, and a region that is certified safe
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from variorum.generators.verification.safety_verification import Certificate, Target, Verdict, moved, values_of
+from variorum.generators.verification.safety_verification import (
+    Certificate,
+    Verdict,
+    moved,
+    values_of,
+    wrong_about,
+)
 from variorum.kit.attacks import ascent, budget
-from variorum.kit.attacks.losses import Victim
+from variorum.kit.attacks.opponents import Aim, Opponent, opponent, victims_of, with_outputs
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Resampled
 from variorum.kit.predicted.resamples import Resamples
@@ -29,8 +36,7 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Ints, Pixels
-
+    from variorum.arrays import Bools, Pixels
 
 LISTED = TypeAdapter(tuple[Certificate, ...])
 
@@ -64,65 +70,64 @@ class Certified(Resampled):
         for sample in samples:
             last = sample.ops[-1] if sample.ops else None
             found = certificates(sample)
-            like = last["requested"].get("like", sample.variant) if last else ""
             if last is None or not (found or last["requested"].get("attack") in ("search", "control")):
                 continue
             image: Any = sample.image
-            target = Target.of(self.adversary, image, sample.labels, ctx)
-            empty = {"photograph": sample.photograph, "region": str(like).removeprefix("wrong_"), "verdict": "",
-                     "pixels": 0, "levels": 0, "step": 0, "visited": 0, "pgd": False, "random": False,
-                     "control": sample.variant != like, "wrong": False, "l1": 0.0}  # fmt: skip
+            model = opponent(self.adversary, ctx, f"{self.component_name()}.adversary", gradients=True)
+            model = with_outputs(model, image, ctx)
+            right = model.outputs(sample.labels)
+            like = str(last["requested"].get("like", sample.variant))
+            row = {"photograph": sample.photograph, "region": like.removeprefix("wrong_"), "verdict": "", "pgd": False,
+                   "random": False, "control": sample.variant != like, "wrong": False, "l1": 0.0}  # fmt: skip
             for one in found:
-                self._same_network(sample, one, ctx)
-                seed = ctx.seed_for(self.component_name(), sample.id, one.name)
-                by = {"pgd": self._attacked(image, one, target, seed), "random": self._drawn(image, one, target, seed)}
-                if (one.verdict == "safe") and (wrong := [name for name, fools in by.items() if fools]):
-                    raise ModelFailed(
-                        f"{self.component_name()}: picture {sample.id} is certified safe in {one.name}, and {wrong[0]} "
-                        f"finds a picture there about which {cut(repr(self.adversary))} is wrong; make the edition "
-                        "again on this machine, and report it if this comes again"
+                if not contents_of(one.model) & contents_of(model.pin):
+                    raise RecipeError(
+                        f"{self.component_name()}.adversary: the certificates of picture {sample.id} are of "
+                        f"{cut(repr(one.model))}, not of {cut(repr(self.adversary))}; name the network that was "
+                        "verified"
                     )
-                more = {"pixels": len(one.pixels), "levels": one.levels, "step": one.step, "visited": one.visited}
-                yield {**empty, "region": one.name, "verdict": one.verdict, **more, **by}
+                seed = ctx.seed_for(self.component_name(), sample.id, one.name)
+                tried = {
+                    "pgd": [self._attacked(image, one, model, right, seed)],
+                    "random": self._drawn(image, one, seed),
+                }
+                by = {name: bool(wrong_about(images, model, right).any()) for name, images in tried.items()}
+                if one.verdict == "safe" and any(by.values()):
+                    raise ModelFailed(
+                        f"{self.component_name()}: picture {sample.id} is certified safe in {one.name}, and "
+                        f"{'pgd' if by['pgd'] else 'random'} finds a picture there about which "
+                        f"{cut(repr(self.adversary))} is wrong; make the edition again on this machine, and report it "
+                        "if this comes again"
+                    )
+                yield {**row, "region": one.name, "verdict": one.verdict, **by}
             if not found:
-                wrong_now = not target.right[target.answers([image])[0]]
                 far = last["achieved"].get("l1")
-                known = isinstance(far, int) and not isinstance(far, bool) and abs(far) < 2**31
-                yield {**empty, "wrong": bool(wrong_now), "l1": float(far) if known else 0.0}  # type: ignore[arg-type]
+                sure = isinstance(far, int) and not isinstance(far, bool) and abs(far) < 2**31
+                wrong = bool(wrong_about([image], model, right)[0])
+                yield {**row, "wrong": wrong, "l1": float(str(far)) if sure else math.nan}
 
-    def _same_network(self, sample: Sample, one: Certificate, ctx: Context) -> None:
-        if not contents_of(one.model) & contents_of(ctx.models.pin(self.adversary)):
-            raise RecipeError(
-                f"{self.component_name()}.adversary: the certificates of picture {sample.id} are of "
-                f"{cut(repr(one.model))}, not of {cut(repr(self.adversary))}; name the network that was verified"
-            )
-
-    def _attacked(self, image: Pixels, one: Certificate, target: Target, seed: int) -> bool:
-        """Whether PGD finds a picture in a region that the network is wrong about."""
+    def _attacked(self, image: Pixels, one: Certificate, model: Opponent, right: Bools, seed: int) -> list[Pixels]:
+        """What PGD makes of a picture inside a region, alone in a list."""
         import torch
 
         picture = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
         where = torch.zeros(image.shape[:2], dtype=torch.bool)
-        for row, column in one.pixels:
-            where[row, column] = True
+        where[tuple(np.array(one.pixels, np.int64).reshape(-1, 2).T)] = True
         grey, draws = torch.tensor([budget.is_grey(image)]), [torch.Generator().manual_seed(seed)]
         far = one.levels * where
         low, high = (picture - far).clamp_min(0), (picture + far).clamp_max(255)
-        slope = ascent.Slope([Victim(target.network, torch.from_numpy(target.right[None]))], "ce", grey)
+        slope = ascent.Slope(victims_of([model], [[Aim(right)]]), "ce", grey)
         with one_thread(), float32():
             start = ascent.random_start(picture, one.levels, draws, where, grey)
             end = ascent.climb(start, low, high, slope, steps=self.steps, step=max(1.0, one.levels / 4))
-        made = budget.inside(image, end[0].numpy().transpose(1, 2, 0), one.levels)
-        return not target.right[target.answers([made])[0]]
+        return [budget.inside(image, end[0].numpy().transpose(1, 2, 0), one.levels)]
 
-    def _drawn(self, image: Pixels, one: Certificate, target: Target, seed: int) -> bool:
-        """Whether one of as many random pictures of a region is a counterexample."""
+    def _drawn(self, image: Pixels, one: Certificate, seed: int) -> list[Pixels]:
+        """Random pictures of a region, as many as PGD takes steps."""
         places = np.array(one.pixels, np.int64).reshape(-1, 2)
-        values: Ints = values_of(image, places).ravel()
-        size = (self.steps, len(values))
-        drawn = np.random.default_rng(seed).integers(-one.levels, one.levels + 1, size)
-        made = moved(image, places, np.clip(values + drawn, 0, 255) - values)
-        return not target.right[target.answers(list(made))].all()
+        values = values_of(image, places).ravel()
+        drawn = np.random.default_rng(seed).integers(-one.levels, one.levels + 1, (self.steps, len(values)))
+        return list(moved(image, places, np.clip(values + drawn, 0, 255) - values))
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By region: `n` pictures, the share of each verdict, of `pgd` and of `random`, in percent.
@@ -146,18 +151,19 @@ class Certified(Resampled):
         found: dict[str, Json] = {}
         for name in dict.fromkeys(region[judged].tolist()):
             mine = judged & (region == name)
-            first = int(mine.argmax())
-            unsafe = verdict == "unsafe"
-            one: dict[str, Json] = {key: int(table[key][first]) for key in ("pixels", "levels", "step")}
-            one |= {"n": int(mine.sum()), "visited": int(table["visited"][mine].sum())}
-            one |= {kind: share(verdict == kind, mine) for kind in get_args(Verdict)}
-            one |= {"pgd": share(pgd, mine), "random": share(table["random"].astype(bool), mine)}
-            one["beyond"] = share(unsafe.astype(float) - pgd, mine, True)
             own, noise = (~judged & (region == name) & (control == kind) for kind in (False, True))
-            one |= {"number": int(own.sum()), "confirmed": int(wrong[own].sum())}
-            one |= {"controls": int(noise.sum()), "fool": int(wrong[noise].sum())}
-            one["l1"] = float(np.median(table["l1"][own])) if own.any() else None
-            found[name] = one
+            found[name] = {
+                "n": int(mine.sum()),
+                **{kind: share(verdict == kind, mine) for kind in get_args(Verdict)},
+                "pgd": share(pgd, mine),
+                "random": share(table["random"].astype(bool), mine),
+                "beyond": share((verdict == "unsafe").astype(float) - pgd, mine, True),
+                "number": int(own.sum()),
+                "confirmed": int(wrong[own].sum()),
+                "l1": float(np.median(table["l1"][own])) if own.any() else None,
+                "controls": int(noise.sum()),
+                "fool": int(wrong[noise].sum()),
+            }
         results.fill()
         return {"confidence": self.confidence, "regions": found}
 

@@ -8,21 +8,16 @@ without a solver. Bounds by interval arithmetic prove nothing about networks tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from variorum.kit.attacks import budget
 from variorum.kit.attacks.ascent import Slope
-from variorum.kit.attacks.losses import Victim
+from variorum.kit.attacks.opponents import Aim, Opponent, opponent, seen, victims_of, with_classes, with_outputs
 from variorum.kit.corrupt.frames import Framed, Unusable, framed
-from variorum.kit.gates import gates
-from variorum.kit.predicted.answers import classes_of_outputs, known, label_indices, outputs_of
-from variorum.models.brought.model import BroughtModel
 from variorum.models.device import float32, one_thread
-from variorum.models.gradients import adversary
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
@@ -30,8 +25,7 @@ from variorum.schemas.lookup import cut
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Ints, Pixels
-    from variorum.models.roles import Adversary
+    from variorum.arrays import Bools, Ints, Pixels, Singles
 
 SMALLEST = 28
 """Pixels of a frame's side, and of a picture's shorter side."""
@@ -40,6 +34,7 @@ NEAR = 1e-3
 """Where two answers are nearer than this, in log probabilities, the picture is asked about alone, as the rounding of a
 batch could decide."""
 ARITHMETIC = f"floating point as the model ran; pictures alone within {NEAR:g}"
+NO_GRADIENT = "no_gradient", "the gradient of the margin is zero or not finite at the picture", "failed"
 Verdict = Literal["safe", "safe_on_grid", "unsafe", "undecided"]
 
 
@@ -73,13 +68,10 @@ class Region(BaseModel):
         return f"k{number}_e{self.levels}{f'_s{self.step}' if self.step > 1 else ''}"
 
 
-class Certificate(BaseModel):
-    """What was found out about a region.
+class Certificate(Region):
+    """What was found out about a region, whose `pixels` are rows and columns, the most influential first.
 
     Attributes:
-        pixels: row and column of those that may move, the most influential first.
-        levels: most that each of their values moves.
-        step: between the values that were tried, in grey levels.
         verdict: `safe`: right on every picture of the region; `safe_on_grid`: on every one that was tried, at a step
             beyond 1; `unsafe`: wrong on one; `undecided`: right on all that were tried, and not all were.
         visited: pictures that were looked at, the nearest first.
@@ -87,78 +79,13 @@ class Certificate(BaseModel):
         arithmetic: how it was computed. The proof is of this, not of exact numbers.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True)
 
-    pixels: tuple[tuple[int, int], ...] = Field(max_length=MOST_PIXELS)
-    levels: int = Field(ge=1, le=255)
-    step: int = Field(ge=1, le=255)
+    pixels: tuple[tuple[int, int], ...]
     verdict: Verdict
     visited: int = Field(ge=1)
     model: str
     arithmetic: str
-
-    @property
-    def name(self) -> str:
-        """As its region's."""
-        return Region(pixels=len(self.pixels), levels=self.levels, step=self.step).name
-
-
-class Target(NamedTuple):
-    """A network, and which of its outputs are right about a picture, `[K]`; none if it doesn't know the label."""
-
-    network: Adversary
-    pin: str
-    right: Bools
-    names: Sequence[str]
-
-    @classmethod
-    def of(cls, alias: str, image: Pixels, labels: Sequence[str], ctx: Context) -> Target:
-        """The network behind an alias. Raises RecipeError if it gives no gradients."""
-        if ctx.source is not None and not ctx.classes:
-            ctx = replace(ctx, classes=ctx.source.classes(ctx))
-        model = ctx.models.get(alias)
-        network = adversary(alias, model)
-        if isinstance(model, BroughtModel):
-            model.ask(image)
-        outputs = network.answers([image]).shape[1]
-        output_of, right = outputs_of(alias, model, ctx, (), outputs), np.zeros(outputs, bool)
-        right[list(label_indices(labels) if output_of is None else known(labels, output_of))] = True
-        names = [one or name for one, name in classes_of_outputs(model, ctx, outputs)]
-        return cls(network, ctx.models.pin(alias), right, names)
-
-    def answers(self, images: Sequence[Pixels]) -> Ints:
-        """Its first answer to each stored picture, `[N]`, whatever the pictures beside it."""
-        said = np.array(self.network.answers(images))
-        logs = np.log(np.maximum(said, 1e-30))
-        two = np.sort(logs, axis=1)[:, -2:]
-        for place in np.flatnonzero(two[:, -1] - two[:, 0] < NEAR) if len(images) > 1 else ():
-            said[place] = self.network.answers([images[place]])[0]
-        return said.argmax(1)
-
-    def influence(self, image: Pixels) -> Any:
-        """How steeply each pixel moves the margin, `[H, W]`: the sum of |∂ margin| over its channels."""
-        import torch
-
-        picture = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
-        victim = Victim(self.network, torch.from_numpy(self.right[None]))
-        with one_thread(), float32():
-            return Slope([victim], "margin", torch.tensor([False]))(picture)[0].abs().sum(0).numpy()
-
-
-class Search(NamedTuple):
-    """What a search of a region came to.
-
-    Attributes:
-        verdict: as in `Certificate`.
-        visited: pictures that were looked at.
-        found: the nearest picture that the network is wrong about.
-        moved: by how much its values moved, `[k, 1 or 3]`, the channels of a grey picture counted once.
-    """
-
-    verdict: Verdict
-    visited: int
-    found: Pixels | None = None
-    moved: Ints | None = None
 
 
 class SafetyVerification(Generator):
@@ -203,7 +130,7 @@ class SafetyVerification(Generator):
     def check(self, ctx: Context) -> None:
         """Raise RecipeError if a user's own model gives no gradients."""
         if ctx.models.role(self.adversary) is None:
-            adversary(self.adversary, ctx.models.get(self.adversary))
+            opponent(self.adversary, ctx, f"{self.component_name()}.adversary", gradients=True)
 
     def edit(self, sample: Sample, of: Edit) -> Iterator[Sample | Failure]:
         """The original, and for each region its counterexample with a control, or a Failure that says why not."""
@@ -217,90 +144,89 @@ class SafetyVerification(Generator):
             return
         image = picture.image
         of.model(self.adversary)
-        target = Target.of(self.adversary, image, sample.labels, of.ctx)
-        problem, certificates, made = self._problem(target, image, sample), [], []
+        model = with_outputs(opponent(self.adversary, of.ctx, "", gradients=True), image, with_classes(of.ctx))
+        right = model.outputs(sample.labels)
+        problem = self._problem(model, right, image, sample.labels)
+        certificates: list[Json] = []
+        made: list[Sample | Failure] = []
         for region in self.regions:
-            if problem:
-                made.append(self._none(of, region, *problem))
+            pixels = None if problem else self._pixels(region, model, right, image)
+            if problem or pixels is None:
+                made.append(self._none(of, region, *(problem or NO_GRADIENT)))
                 continue
-            pixels = self._pixels(region, target, image)
-            if pixels is None:
-                detail = "the gradient of the margin is zero or not finite at the picture"
-                made.append(self._none(of, region, "no_gradient", detail, status="failed"))
-                continue
-            search = self._search(region, pixels, target, image)
-            places = tuple((int(row), int(column)) for row, column in pixels)
-            certificate = Certificate(pixels=places, levels=region.levels, step=region.step, verdict=search.verdict,
-                                      visited=search.visited, model=target.pin, arithmetic=ARITHMETIC)  # fmt: skip
+            verdict, visited, wrong = self._search(region, pixels, model, right, image)
+            certificate = Certificate(
+                pixels=tuple((int(row), int(column)) for row, column in pixels), levels=region.levels, step=region.step,
+                verdict=verdict, visited=visited, model=model.pin, arithmetic=ARITHMETIC,
+            )  # fmt: skip
             certificates.append(certificate.model_dump(mode="json"))
-            made += self._found(of, region, target, picture, search)
-        yield self._made(of, picture, image, target, "original", asked, {"certificates": certificates},
+            if wrong is None:
+                detail = f"right on the {visited} nearest pictures of {region.name}"
+                made.append(self._none(of, region, verdict, detail))
+            else:
+                made += self._wrong(of, region, model, picture, wrong)
+        yield self._made(of, picture, image, model, "original", asked, {"certificates": certificates},
                          digital_source_type=sample.digital_source_type)  # fmt: skip
         yield from made
 
-    def _problem(self, target: Target, image: Pixels, sample: Sample) -> tuple[str, str] | None:
+    def _problem(self, model: Opponent, right: Bools, image: Pixels, labels: Sequence[str]) -> tuple[str, str] | None:
         """Why nothing can be verified of a picture, as reason and detail."""
-        if not target.right.any():
-            labels = ", ".join(sample.labels) or "it has none"
-            return "no_such_class", f"{self.adversary} has no output for the picture's label ({cut(labels)})"
-        if target.right.all():
-            return "no_other_class", f"{self.adversary} has no output beside the picture's labels"
-        said = int(target.answers([image])[0])
-        wrong = f"{self.adversary} takes the original for {target.names[said]}"
-        return None if target.right[said] else ("source_misclassified", wrong)
+        if not right.any():
+            return "no_such_class", f"{model.alias} has no output for its label ({cut(', '.join(labels)) or 'none'})"
+        if right.all():
+            return "no_other_class", f"{model.alias} has no output beside the picture's labels"
+        said = int(model.answers([image])[0].argmax())
+        wrong = f"{model.alias} takes the original for {model.names[said]}"
+        return None if right[said] else ("source_misclassified", wrong)
 
-    def _pixels(self, region: Region, target: Target, image: Pixels) -> Ints | None:
+    def _pixels(self, region: Region, model: Opponent, right: Bools, image: Pixels) -> Ints | None:
         """Rows and columns `[k, 2]` of the pixels that move; None if no gradient tells which."""
         if not isinstance(region.pixels, int):
             return np.array(region.pixels, np.int64).reshape(-1, 2)
-        influence = target.influence(image) if region.pixels else np.ones(image.shape[:2])
+        influence = steepness(model, right, image) if region.pixels else np.ones(image.shape[:2])
         if not influence.any():  # what isn't finite is 0
             return None
         steepest = np.argsort(-influence.ravel(), kind="stable")[: region.pixels]
         return np.stack(np.unravel_index(steepest, influence.shape), 1).astype(np.int64)
 
-    def _search(self, region: Region, pixels: Ints, target: Target, image: Pixels) -> Search:
-        """Look at the pictures of a region, the nearest first, until the network is wrong."""
-        values = values_of(image, pixels)
-        moves, whole = nearest_moves(values.ravel(), region.levels, region.step, self.limit)
+    def _search(
+        self, region: Region, pixels: Ints, model: Opponent, right: Bools, image: Pixels
+    ) -> tuple[Verdict, int, Pixels | None]:
+        """Look at the pictures of a region, the nearest first, until the network is wrong about one.
+
+        Returns:
+            The verdict, how many were looked at, and the one that the network is wrong about.
+        """
+        moves, whole = nearest_moves(values_of(image, pixels).ravel(), region.levels, region.step, self.limit)
         for start in range(0, len(moves), self.batch):
-            part = moves[start : start + self.batch]
-            pictures = moved(image, pixels, part)
-            wrong = ~target.right[target.answers(list(pictures))]
+            pictures = moved(image, pixels, moves[start : start + self.batch])
+            wrong = wrong_about(list(pictures), model, right)
             if wrong.any():
                 first = int(wrong.argmax())
-                return Search("unsafe", start + first + 1, pictures[first], part[first].reshape(values.shape))
-        safe: Verdict = "safe" if region.step == 1 else "safe_on_grid"
-        return Search(safe if whole else "undecided", len(moves))
+                return "unsafe", start + first + 1, pictures[first]
+        if not whole:
+            return "undecided", len(moves), None
+        return "safe" if region.step == 1 else "safe_on_grid", len(moves), None
 
-    def _found(
-        self, of: Edit, region: Region, target: Target, picture: Framed, search: Search
-    ) -> list[Sample | Failure]:
-        """The counterexample with its control; or why there is none, which is good news."""
-        if search.found is None or search.moved is None:
-            detail = f"right on the {search.visited} nearest pictures of {region.name}"
-            return [self._none(of, region, search.verdict, detail)]
-        variant, asked = f"control_{region.name}", self._wanted(region)
-        far: dict[str, Json] = {"l1": int(np.abs(search.moved).sum()), "visited": search.visited}
-        made: list[Sample | Failure] = [
-            self._made(of, picture, search.found, target, f"wrong_{region.name}", {**asked, "attack": "search"}, far)
-        ]
-        where = target.network.seen(*picture.image.shape[:2]).cpu().numpy()
-        squares = budget.norms(picture.image, search.found).squares
-        control = budget.random_specks(picture.image, squares, of.rng(variant), where)
-        asked = {**asked, "attack": "control", "like": f"wrong_{region.name}"}
-        made.append(self._made(of, picture, control, target, variant, asked, {}, purpose=variant))
-        return made
+    def _wrong(self, of: Edit, region: Region, model: Opponent, picture: Framed, found: Pixels) -> Iterator[Sample]:
+        """The counterexample, and noise of the same L2 norm."""
+        asked, image, variant = self._wanted(region), picture.image, f"control_{region.name}"
+        far = int(np.abs(found.astype(np.int64) - image).sum()) // (3 if budget.is_grey(image) else 1)
+        wanted: dict[str, Json] = {**asked, "attack": "search"}
+        yield self._made(of, picture, found, model, f"wrong_{region.name}", wanted, {"l1": far})
+        where, squares = seen([model], *image.shape[:2]), budget.norms(image, found).squares
+        control = budget.random_specks(image, squares, of.rng(variant), where)
+        wanted = {**asked, "attack": "control", "like": f"wrong_{region.name}"}
+        yield self._made(of, picture, control, model, variant, wanted, {}, purpose=variant)
 
-    def _made(self, of: Edit, picture: Framed, image: Pixels, target: Target, variant: str, asked: Mapping[str, Json],
+    def _made(self, of: Edit, picture: Framed, image: Pixels, model: Opponent, variant: str, asked: Mapping[str, Json],
               achieved: Mapping[str, Json], **more: Any) -> Sample:  # fmt: skip
         """A picture with its change, and what the network says of it."""
-        change, said = budget.norms(picture.image, image), target.names[int(target.answers([image])[0])]
-        checks = {} if variant == "original" else {"changed": gates.at_least(change.l0, 1)}
-        achieved = {**achieved, "linf": change.linf, "l2": round(change.l2, 6), "l0": change.l0}
+        change, said = budget.norms(picture.image, image), model.names[int(model.answers([image])[0].argmax())]
+        achieved = {**achieved, **budget.measured(change), "top1": {model.alias: said}}
         extras = {} if picture.mask is None else {"mask.png": picture.mask}
-        return of.made(image, variant=variant, requested=asked, achieved={**achieved, "top1": {self.adversary: said}},
-                       gates=checks, extras=extras, annotations=picture.annotations, **more)  # fmt: skip
+        return of.made(image, variant=variant, requested=asked, achieved=achieved, extras=extras,
+                       annotations=picture.annotations, **more)  # fmt: skip
 
     def _wanted(self, region: Region) -> dict[str, Json]:
         return {**region.model_dump(mode="json"), "sources": [self.adversary], "limit": self.limit, "frame": self.frame}
@@ -311,6 +237,31 @@ class SafetyVerification(Generator):
         """The counterexample that there isn't."""
         asked: dict[str, Json] = {**self._wanted(region), "attack": "search"}
         return of.skipped(reason, detail, variant=f"wrong_{region.name}", requested=asked, status=status)
+
+
+def wrong_about(images: Sequence[Pixels], model: Opponent, right: Bools) -> Bools:
+    """Whether a model's first answer to each stored picture is wrong, `[N]`, whatever the pictures beside it.
+
+    Args:
+        images: RGB `[H, W, 3]` uint8.
+        model: under attack.
+        right: its outputs that are right, `[K]`.
+    """
+    said = np.array(model.answers(images))
+    two = np.sort(np.log(np.maximum(said, 1e-30)), axis=1)[:, -2:]
+    for place in np.flatnonzero(two[:, 1] - two[:, 0] < NEAR):
+        said[place] = model.answers([images[place]])[0]
+    return ~right[said.argmax(1)]
+
+
+def steepness(model: Opponent, right: Bools, image: Pixels) -> Singles:
+    """How steeply each pixel moves the margin, `[H, W]`: the sum of |∂ margin| over its channels."""
+    import torch
+
+    picture = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+    with one_thread(), float32():
+        slope = Slope(victims_of([model], [[Aim(right)]]), "margin", torch.tensor([False]))(picture)
+    return np.asarray(slope[0].abs().sum(0).cpu().numpy())
 
 
 def values_of(image: Pixels, pixels: Ints) -> Ints:
