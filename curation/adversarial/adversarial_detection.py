@@ -35,6 +35,8 @@ MISSED = 0.05
 """Share of the attacked pictures that may be missed, where the true negative rate is read."""
 FEWEST = 10
 """Photographs of an attack that figures are given of."""
+PLACES = {3: (1,), 4: (2, 3)}
+"""Dimensions that a layer's output is averaged over: of tokens `[N, T, C]`, of channels `[N, C, H, W]`."""
 REAL = "reference"
 
 
@@ -115,7 +117,7 @@ class AdversarialDetection(Detector):
         with one_thread(), float32(), torch.no_grad():
             pictures = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)) / 255
             given = [network.features(pictures, layer).float() for layer in self.layers or network.layers]
-            means = [one.clamp_min(0).flatten(2).mean(2) if one.ndim > 2 else one.clamp_min(0) for one in given]
+            means = [one.clamp_min(0).mean(PLACES[one.ndim]) if one.ndim > 2 else one.clamp_min(0) for one in given]
         for number, sample in enumerate(samples):
             right = bool(model.outputs(sample.labels)[said[number].argmax()])
             yield [one[number].cpu().numpy() for one in means], float(said[number].max()), right
@@ -124,11 +126,14 @@ class AdversarialDetection(Detector):
         """`score` and `layer_…` `[N]`, higher `layer_…` is nearer to a class.
 
         Raises:
-            RecipeError: there is no attack such as `train_on`, or it fooled the network on too few photographs.
+            RecipeError: there is no attack such as `train_on`, or it fooled the network on too few photographs; no
+                reference is of a class of the edition.
         """
         real = table.references[REAL]
         classes, y = np.unique(real["truth"], return_inverse=True)
         y = y - int(classes[0] < 0)  # -1 for none
+        if y.max() < 0:
+            raise RecipeError(f"{self.component_name()}.reference: no picture is of a class of the edition")
         layers = []
         for name in _numbered(table, "features"):
             gaussians = fit_gaussians(real[name], y, np.flatnonzero(y >= 0), int(y.max()) + 1)
@@ -226,18 +231,18 @@ def cross_fitted(layers: Floats, rows: Ints, folds: Ints) -> Floats:
         folds: of each picture, `[N]`.
 
     Returns:
-        NaN where the other folds have no triplet.
+        NaN where the other folds have no triplet, or a layer isn't finite.
     """
     from sklearn.linear_model import LogisticRegression
 
-    found = np.full(len(layers), np.nan)
+    found, finite = np.full(len(layers), np.nan), np.asarray(np.isfinite(layers).all(1), bool)
     for fold in np.unique(folds):
-        own = rows[folds[rows[:, 0]] != fold]
+        own = rows[(folds[rows[:, 0]] != fold) & finite[rows].all(1)]
         if not len(own):
             continue
         x, attacked = layers[own.T.ravel()], np.repeat([0, 0, 1], len(own))
         mean, deviation = x.mean(0), np.maximum(x.std(0), 1e-12)
         model = LogisticRegression(class_weight="balanced", max_iter=1000).fit((x - mean) / deviation, attacked)
-        mine = folds == fold
+        mine = (folds == fold) & finite
         found[mine] = model.decision_function((layers[mine] - mean) / deviation)
     return found

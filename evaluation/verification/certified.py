@@ -87,11 +87,9 @@ class Certified(Resampled):
                         "verified"
                     )
                 seed = ctx.seed_for(self.component_name(), sample.id, one.name)
-                tried = {
-                    "pgd": [self._attacked(image, one, model, right, seed)],
-                    "random": self._drawn(image, one, seed),
-                }
-                by = {name: bool(wrong_about(images, model, right).any()) for name, images in tried.items()}
+                tried = [self._attacked(image, one, model, right, seed), *self._drawn(image, one, seed)]
+                wrong = wrong_about(tried, model, right)
+                by = {"pgd": bool(wrong[0]), "random": bool(wrong[1:].any())}
                 if one.verdict == "safe" and any(by.values()):
                     raise ModelFailed(
                         f"{self.component_name()}: picture {sample.id} is certified safe in {one.name}, and "
@@ -103,11 +101,11 @@ class Certified(Resampled):
             if not found:
                 far = last["achieved"].get("l1")
                 sure = isinstance(far, int) and not isinstance(far, bool) and abs(far) < 2**31
-                wrong = bool(wrong_about([image], model, right)[0])
-                yield {**row, "wrong": wrong, "l1": float(str(far)) if sure else math.nan}
+                fools = bool(wrong_about([image], model, right)[0])
+                yield {**row, "wrong": fools, "l1": float(str(far)) if sure else math.nan}
 
-    def _attacked(self, image: Pixels, one: Certificate, model: Opponent, right: Bools, seed: int) -> list[Pixels]:
-        """What PGD makes of a picture inside a region, alone in a list."""
+    def _attacked(self, image: Pixels, one: Certificate, model: Opponent, right: Bools, seed: int) -> Pixels:
+        """What PGD makes of a picture inside a region."""
         import torch
 
         picture = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
@@ -120,7 +118,7 @@ class Certified(Resampled):
         with one_thread(), float32():
             start = ascent.random_start(picture, one.levels, draws, where, grey)
             end = ascent.climb(start, low, high, slope, steps=self.steps, step=max(1.0, one.levels / 4))
-        return [budget.inside(image, end[0].numpy().transpose(1, 2, 0), one.levels)]
+        return budget.inside(image, end[0].numpy().transpose(1, 2, 0), one.levels)
 
     def _drawn(self, image: Pixels, one: Certificate, seed: int) -> list[Pixels]:
         """Random pictures of a region, as many as PGD takes steps."""
@@ -145,8 +143,8 @@ class Certified(Resampled):
         pgd, judged = table["pgd"].astype(bool), verdict != ""
 
         def share(hits: Any, among: Any, signed: bool = False) -> dict[str, Json]:
-            top, bottom = np.bincount(source, among * hits.astype(float)), np.bincount(source, among)
-            return results.told(top[:, None], bottom[:, None].astype(float), signed)
+            top, bottom = (np.bincount(source, one.astype(np.float64)) for one in (among * hits, among))
+            return results.told(top[:, None], bottom[:, None], signed)
 
         found: dict[str, Json] = {}
         for name in dict.fromkeys(region[judged].tolist()):

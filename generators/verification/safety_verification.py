@@ -250,8 +250,8 @@ def wrong_about(images: Sequence[Pixels], model: Opponent, right: Bools) -> Bool
     said = np.array(model.answers(images))
     two = np.sort(np.log(np.maximum(said, 1e-30)), axis=1)[:, -2:]
     for place in np.flatnonzero(two[:, 1] - two[:, 0] < NEAR):
-        said[place] = model.answers([images[place]])[0]
-    return ~right[said.argmax(1)]
+        said[place] = model.answers([images[int(place)]])[0]
+    return np.asarray(~right[said.argmax(1)], bool)
 
 
 def steepness(model: Opponent, right: Bools, image: Pixels) -> Singles:

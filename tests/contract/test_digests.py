@@ -47,8 +47,10 @@ EPISODES = ["way=2", "shot=[1]", "queries=1", "episodes=4", "frame=64"]
 TILES = ("windows=1", "tile=64", "most_uneven=9")
 ATTACK = "generate.adversarial_example.attacks=[{kind: pgd, epsilon: 8, steps: 3}]"
 GUESSED = "generate.adversarial_example.against=prediction"
+REGIONS = "generate.safety_verification.regions=[{pixels: 1, levels: 4}, {pixels: 2, levels: 255, step: 255}]"
 SHORT = {
     "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
+    "adversarial_detection": ([*CLOTHES, GUESSED, "curate=[]", "evaluate=[]"], 2),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
     "cnn_filters": (["source.models=[judge]"], 4),
@@ -67,6 +69,7 @@ SHORT = {
     "box_noise": (["source.name=image_folder", "source.path=boxed"], 3),
     "translation": ([*FOLDER, "generate.translation.frame=128"], 2),
     "unsafebench": ([*FOLDER], 2),
+    "verification": ([*CLOTHES, REGIONS, "evaluate=[]"], 2),
     "watermark": ([*FOLDER, "generate.watermark.frame=128"], 1),
     "watermark_generative": (["samples_per_shard=3"], 3),
     "multi_label_review": ([*FOLDER, "samples_per_shard=4", "curate.features.encoder=encoder"], 12),
