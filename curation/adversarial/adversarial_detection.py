@@ -150,21 +150,16 @@ class AdversarialDetection(Detector):
         `last` is the last layer alone, and `sure` the largest probability.
         """
         layers = np.stack([table[name] for name in _numbered(table, "layer")], 1)
-        folds, found = self._folds(table, ctx), triplets(table)
+        finite, folds = np.asarray(np.isfinite(layers).all(1), bool), self._folds(table, ctx)
+        found = {attack: rows[finite[rows].all(1)] for attack, rows in triplets(table).items()}
         _, photograph = np.unique(table["photograph"].astype(str), return_inverse=True)
+        scores = {"unknown": table["score"], "last": -layers[:, -1], "sure": -table["sure"]}
         by: dict[str, Json] = {}
         for attack, rows in found.items():
-            scores = {
-                "known": cross_fitted(layers, rows, folds),
-                "unknown": table["score"],
-                "last": -layers[:, -1],
-                "sure": -table["sure"],
-            }
             if len(rows) >= FEWEST:
-                by[attack] = {
-                    "n": len(rows),
-                    **{name: self._told(one, rows, photograph, ctx) for name, one in scores.items()},
-                }
+                own = {"known": cross_fitted(layers, rows, folds), **scores}
+                told = {name: self._told(one, rows, photograph, ctx) for name, one in own.items()}
+                by[attack] = {"n": len(rows), **told}
         return {"attacks": by, "train_on": self.train_on, "layers": layers.shape[1], "confidence": self.confidence,
                 "few": {attack: len(rows) for attack, rows in found.items() if len(rows) < FEWEST}}  # fmt: skip
 

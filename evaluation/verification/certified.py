@@ -175,17 +175,13 @@ def certificates(sample: Sample) -> list[Certificate]:
     given = sample.ops[-1]["achieved"].get("certificates") if sample.ops else None
     if given is None:
         return []
-    height, width = np.shape(sample.image)[:2]
+    sides = np.shape(sample.image)[:2]
     try:
         found = LISTED.validate_json(json.dumps(given))
-        if outside := [place for one in found for place in one.pixels if not inside(place, height, width)]:
-            raise ValueError(f"the pixel {list(outside[0])} is outside of {height} x {width} pixels")
+        places = [place for one in found for place in one.pixels]
+        if any(not 0 <= number < side for place in places for number, side in zip(place, sides, strict=True)):
+            raise ValueError(f"a pixel is outside of a picture of {sides}")
     except ValueError as error:
         why = cut(" ".join(str(error).split()))
         raise RecipeError(f"certified: the record of picture {sample.id} has no valid certificates: {why}") from None
     return list(found)
-
-
-def inside(place: tuple[int, int], height: int, width: int) -> bool:
-    """Whether a picture of this size has the pixel in this row and column."""
-    return 0 <= place[0] < height and 0 <= place[1] < width
