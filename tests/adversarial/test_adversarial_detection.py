@@ -143,8 +143,8 @@ def scored(samples, ctx, reference, made):
         arrays |= {
             "id": pa.array([one.id for one in of]),
             "variant": pa.array([one.variant for one in of]),
-            "photograph": pa.array([one.photograph for one in of]),
-            "source": pa.array([one.photograph for one in of]),
+            "photograph": pa.array([one.parent or one.id for one in of]),
+            "source": pa.array([one.parent or one.id for one in of]),
             "label": pa.array([index[one.labels[0]] for one in of]),
         }
         return pa.table(arrays)
