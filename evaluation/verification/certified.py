@@ -143,8 +143,8 @@ class Certified(Resampled):
         pgd, judged = table["pgd"].astype(bool), verdict != ""
 
         def share(hits: Any, among: Any, signed: bool = False) -> dict[str, Json]:
-            top, bottom = (np.bincount(source, one.astype(np.float64)) for one in (among * hits, among))
-            return results.told(top[:, None], bottom[:, None], signed)
+            top, bottom = (np.asarray(np.bincount(source, one), np.float64)[:, None] for one in (among * hits, among))
+            return results.told(top, bottom, signed)
 
         found: dict[str, Json] = {}
         for name in dict.fromkeys(region[judged].tolist()):
