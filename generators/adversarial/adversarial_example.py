@@ -154,6 +154,9 @@ class AdversarialExample(Generator):
     target: str | None = None
     """What they should answer instead: a class's id or name, `least_likely` to the models, or `random`; null for
     anything else."""
+    control: Literal["signs", "l2"] = "signs"
+    """What stands beside attacks with a budget: random signs at the same ε, or with `l2` noise of the L2 norm of each
+    attacked picture, `control_pgd_8`."""
     keep_failures: bool = True
     """Whether a picture that doesn't fool all attacked models is accepted. Accuracy under attack needs it; without it
     the edition holds survivors."""
@@ -165,8 +168,8 @@ class AdversarialExample(Generator):
         names = self._attacked()
         if not names:
             raise ValueError("attacks must name one or more, each with a kind")
-        minimal = [f"control_{attack.variant}" for attack in self.attacks if attack.epsilon is None]
-        made = ["original", *(name for name, _ in self._controls()), *names, *minimal]
+        like = [f"control_{attack.variant}" for attack in self.attacks if self._by_norm(attack)]
+        made = ["original", *(name for name, _ in self._controls()), *names, *like]
         if twice := next((name for name in made if made.count(name) > 1), ""):
             raise ValueError(f"two variants would be called {twice}; give an attack another name")
         if taken := next((name for name in names if is_baseline(name)), ""):
@@ -181,6 +184,10 @@ class AdversarialExample(Generator):
     def _attacked(self) -> list[str]:
         """Variants of attacked pictures."""
         return [attack.variant for attack in self.attacks]
+
+    def _by_norm(self, attack: Perturbation) -> bool:
+        """Whether an attack's control is noise of the same L2 norm."""
+        return attack.epsilon is None or self.control == "l2"
 
     def sources(self, attack: Perturbation) -> tuple[str, ...]:
         """The models that an attack follows."""
@@ -255,8 +262,8 @@ class AdversarialExample(Generator):
         return [(one.variant, self._wanted(one, "")) for one in self.attacks]
 
     def _levels(self) -> set[int]:
-        """The budgets, which the controls have too."""
-        return {one.epsilon for one in self.attacks if one.epsilon is not None}
+        """The budgets, which controls with random signs have too."""
+        return {one.epsilon or 0 for one in self.attacks if not self._by_norm(one)}
 
     def _controls(self) -> list[tuple[str, dict[str, Json]]]:
         """Variant and request of the controls with random signs, one for each budget."""
@@ -370,7 +377,7 @@ class AdversarialExample(Generator):
         models: Sequence[Opponent],
         asked: dict[str, Json],
     ) -> None:
-        """Add an attacked picture, and after an attack without a budget the control of its L2 norm."""
+        """Add an attacked picture, and the control of its L2 norm if it has one."""
         before = subject.framed.image
         said = {one.alias: one.answers([outcome.image])[0] for one in models}
         gap = min(subject.aims[one.alias].margin(said[one.alias]) for one in own)
@@ -394,7 +401,7 @@ class AdversarialExample(Generator):
             cost["zero_gradients"] = outcome.zeros
         subject.add(outcome.image, models, said, {**budget.measured(change), **cost}, variant=attack.variant,
                     requested=asked, gates=checks, purpose=attack.variant)  # fmt: skip
-        if attack.epsilon is None and change.squares:
+        if self._by_norm(attack) and change.squares:
             variant, where = f"control_{attack.variant}", seen(own, *before.shape[:2])
             made = budget.random_specks(before, change.squares, subject.of.rng(variant), where)
             like: dict[str, Json] = {"attack": "control", "like": attack.variant, "frame": self.frame}

@@ -61,6 +61,7 @@ EXAMPLES = {
         "train": {"name": "image_folder", "path": "photos"},
         "test": {"name": "fashion_mnist", "part": "test", "path": "elsewhere"},
     },
+    "adversarial_detection": {"reference": {"name": "fashion_mnist"}},
     "policy": {
         "rules": [{"when": [{"column": "quality.flag", "equals": True}], "action": "review", "reason": "poor"}],
     },
@@ -145,7 +146,7 @@ def others(annotation: object, value: object) -> list[object]:
     if origin is Literal:
         return [choice for choice in arguments if choice != value]
     if origin is tuple or origin is list:
-        held = list(value or ())
+        held = list(value) if isinstance(value, tuple | list) else []
         longer = [[*held, other] for other in others(arguments[0], held[-1] if held else None)]
         whole = [] if origin is list or Ellipsis in arguments else [[others(one, None)[0] for one in arguments]]
         return [held[:-1], *longer, list(reversed(held)), *whole]

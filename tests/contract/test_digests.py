@@ -50,6 +50,7 @@ GUESSED = "generate.adversarial_example.against=prediction"
 FEATURES = ("frame=64", "attacks=[{kind: mi_fgsm, epsilon: 18, steps: 3}]", "against=prediction")
 EVOLVED = [f"generate.fooling_image.{one}" for one in ("generations=2", "population=20")]
 PATCHES = ("frame=64", "patch=14", "steps=3", "positions=[gradient, grid]", "against=prediction")
+REGIONS = "generate.safety_verification.regions=[{pixels: 1, levels: 4}, {pixels: 2, levels: 255, step: 255}]"
 SHORT = {
     "adversarial": ([*FOLDER, "generate.adversarial_example.frame=64", ATTACK, GUESSED, "evaluate=[]"], 2),
     "adversarial_transfer": (
@@ -58,6 +59,7 @@ SHORT = {
     ),
     "adversarial_distilled": ([*CLOTHES, "generate.adversarial_example.batch=2", GUESSED, "evaluate=[]"], 2),
     "adversarial_patch": ([*FOLDER, *(f"generate.patch_perturbation.{one}" for one in PATCHES), "evaluate=[]"], 1),
+    "adversarial_detection": ([*CLOTHES, GUESSED, "curate=[]", "evaluate=[]"], 2),
     "ai_detection": ([*FOLDER, "generate.detection_arms.frame=64", "splits={}", "curate=[]"], 2),
     "ai_detection_clothes": ([*CLOTHES, "splits={}", "curate=[]"], 2),
     "cnn_filters": (["source.models=[judge]"], 4),
@@ -77,6 +79,7 @@ SHORT = {
     "box_noise": (["source.name=image_folder", "source.path=boxed"], 3),
     "translation": ([*FOLDER, "generate.translation.frame=128"], 2),
     "unsafebench": ([*FOLDER], 2),
+    "verification": ([*CLOTHES, REGIONS, "evaluate=[]"], 2),
     "watermark": ([*FOLDER, "generate.watermark.frame=128"], 1),
     "watermark_generative": (["samples_per_shard=3"], 3),
     "multi_label_review": ([*FOLDER, "samples_per_shard=4", "curate.features.encoder=encoder"], 12),

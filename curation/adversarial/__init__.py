@@ -1,0 +1,3 @@
+"""Tell attacked pictures from noisy ones."""
+
+COMPONENTS = ("adversarial_detection",)

@@ -1,0 +1,3 @@
+"""Count what was proved of the regions around pictures."""
+
+COMPONENTS = ("certified",)
