@@ -27,7 +27,7 @@ class Space(NamedTuple):
     """The numbers that change N pictures.
 
     Attributes:
-        start: where nothing is changed, `[N, ...]`; the second axis is that of channels, or of directions.
+        start: where nothing is changed, `[N, C, ., .]`; C channels, or directions.
         pictures: from numbers to pictures `[N, 3, H, W]` in grey levels, not rounded; differentiable.
         grey: pictures whose channels must stay equal, so that their numbers move alike, `[N]`.
     """
@@ -63,8 +63,8 @@ def space(kind: Kind, images: Sequence[Pixels], cutoff: int) -> Space:
     grey = (x == x[:, :1]).flatten(1).all(1)
     if kind == "colour":
         terms = _colour_terms(x)
-        start = torch.zeros(number, *terms.shape[1:3])
-        return Space(start, lambda z: (x + torch.einsum("ncp,ncphw->nchw", z, terms)).clamp(0, 255), grey)
+        start = torch.zeros(number, *terms.shape[1:3], 1)
+        return Space(start, lambda z: (x + torch.einsum("ncp,ncphw->nchw", z[..., 0], terms)).clamp(0, 255), grey)
     down, across = _waves(height, cutoff), _waves(width, cutoff)
 
     def field(z: Any) -> Any:
