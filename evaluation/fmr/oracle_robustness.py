@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from variorum.models.filters import contents_of
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.lookup import cut
-from variorum.schemas.plot import CurvePlot, CurvePoint, Plot
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -35,26 +34,8 @@ if TYPE_CHECKING:
 CONTROL = "control"
 LEAST = 10
 """Controls that a model must be right about; with fewer there is no FMR."""
-MOST = 2**31
-"""Numbers in records beyond it are taken for none."""
-
-
-class Made(NamedTuple):
-    """What a picture's record says of how it was made.
-
-    Attributes:
-        budget: steps that were asked for; 0 for a picture that isn't pushed, -1 for one of another generator.
-        against: the models that it is made against, in a line; `""` for none.
-        stopped: whether an oracle stopped it before.
-        audit: whether the audit's first answer is the label; NaN where it isn't said.
-        ssim: structural similarity to the control; NaN where it isn't said.
-    """
-
-    budget: int = -1
-    against: str = ""
-    stopped: bool = False
-    audit: float = math.nan
-    ssim: float = math.nan
+PARTS = {"adversary": "made_against", "oracle": "oracles"}
+"""By part, the request that names the models."""
 
 
 class OracleRobustness(OfFamilies):
@@ -83,9 +64,8 @@ class OracleRobustness(OfFamilies):
         """
         apart = [alias for alias in self.makers if alias not in self.asked(ctx)]
         for answer in answers(samples, [*self.asked(ctx), *apart], ctx):
-            own = contents_of(ctx.models.pin(answer.alias))
-            part = [name for name, key in PARTS.items() if own & _contents(answer.sample, key)]
-            yield {**predicted(answer, ctx), **made(answer.sample)._asdict(), "part": "".join(part[:1])}
+            part = _part(answer.sample, ctx.models.pin(answer.alias))
+            yield {**predicted(answer, ctx), **made(answer.sample), "part": part}
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Figures in percent by set and by classifier.
@@ -100,9 +80,8 @@ class OracleRobustness(OfFamilies):
         if not len(table):
             return found
         data = paired(table, names)
-        resamples = Resamples(
-            data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name())
-        )
+        seed = derive_seed(ctx.seed, self.component_name())
+        resamples = Resamples(data.sources, self.bootstrap, self.confidence, seed)
         results, sets = Results(resamples), _sets(table)
         part = dict(sorted(set(zip(table["classifier"].tolist(), table["part"].tolist(), strict=True))))
         order = sorted(sets, key=lambda name: (not sets[name]["against"], sets[name]["budget"]))
@@ -118,63 +97,45 @@ class OracleRobustness(OfFamilies):
         for asked in by_model(table):
             yield _kept(asked)
 
-    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """FMR against the number of steps."""
-        curves = {
-            name: tuple(
-                CurvePoint(sets[label]["budget"], *(at["fmr"][end] for end in ("value", "low", "high")))
-                for label, at in one["sets"].items()
-                if (sets := figures["sets"])[label]["against"] and "fmr" in at
-            )
-            for name, one in figures["classifiers"].items()
-        }
-        if not any(len(curve) > 1 for curve in curves.values()):
-            return {}
-        return {"fmr": CurvePlot("FMR by number of steps", "steps at most", "FMR, percent", curves, full=100)}
-
-
-PARTS = {"adversary": "made_against", "oracle": "oracles"}
-"""By part, the request that names the models."""
-
 
 # ── what records say ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def made(sample: Sample) -> Made:
-    """What a picture's last operation says; an empty one for records of other generators."""
-    last = sample.ops[-1] if sample.ops else None
-    if last is None:
-        return Made()
-    budget, against = _request(last["requested"])
-    top1, alias = last["achieved"].get("top1"), last["requested"].get("audit")
+def made(sample: Sample) -> Row:
+    """Columns of how a picture was made: the steps that were asked for, against whom, and what came of it.
+
+    `budget` is 0 for a control without a change, -1 for a picture of another generator. `audit` says whether the
+    audit's first answer is the label. What a record doesn't say is NaN.
+    """
+    requested, achieved = (sample.ops[-1]["requested"], sample.ops[-1]["achieved"]) if sample.ops else ({}, {})
+    budget, against = _request(requested)
+    top1, alias, ssim = achieved.get("top1"), requested.get("audit"), achieved.get("ssim")
     said = top1.get(alias) if isinstance(top1, dict) and isinstance(alias, str) else None
-    ssim = last["achieved"].get("ssim")
-    return Made(
-        budget,
-        against,
-        last["achieved"].get("stopped_by") == "oracle",
-        float(said in sample.labels) if isinstance(said, str) else math.nan,
-        float(ssim) if isinstance(ssim, float) and abs(ssim) <= 1 else math.nan,
-    )
+    return {
+        "budget": budget,
+        "against": " + ".join(against),
+        "stopped": achieved.get("stopped_by") == "oracle",
+        "audit": float(said in sample.labels) if isinstance(said, str) else math.nan,
+        "ssim": float(ssim) if isinstance(ssim, float) and abs(ssim) <= 1 else math.nan,
+    }
 
 
-def _request(asked: Mapping[str, Any]) -> tuple[int, str]:
+def _request(asked: Mapping[str, Any]) -> tuple[int, list[str]]:
     """Budget and adversaries of a request."""
     budget, against = asked.get("budget"), asked.get("made_against")
-    if isinstance(budget, bool) or not isinstance(budget, int) or not 0 <= budget < MOST:
-        return -1, ""
-    named = against if isinstance(against, list) else []
-    return budget, cut(" + ".join(one for one in named if isinstance(one, str)))
+    if type(budget) is not int or not 0 <= budget <= 200:
+        return -1, []
+    return budget, [cut(one) for one in against if isinstance(one, str)] if isinstance(against, list) else []
 
 
-def _contents(sample: Sample, key: str) -> frozenset[str]:
-    """Hashes and commits of the models that a picture's last request names under a key."""
-    last = sample.ops[-1] if sample.ops else None
-    named = last["requested"].get(key) if last else None
-    if last is None or not isinstance(named, list):
-        return frozenset()
-    pins = [pin for alias, pin in last["models"].items() if alias in named and isinstance(pin, str)]
-    return frozenset().union(*map(contents_of, pins))
+def _part(sample: Sample, pin: str) -> str:
+    """Whether a model of this pin is the picture's adversary or one of its oracles; `""` for neither."""
+    for part, key in PARTS.items():
+        named = sample.ops[-1]["requested"].get(key) if sample.ops else None
+        for alias, other in sample.ops[-1]["models"].items() if isinstance(named, list) else ():
+            if alias in named and isinstance(other, str) and contents_of(other) & contents_of(pin):
+                return part
+    return ""
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,7 +207,8 @@ def ratio(before: Floats, after: Floats, n: int, resamples: Resamples, confidenc
 def _kept(asked: Asked) -> Answers:
     """One model's row of a report. Pictures belong together by their oldest ancestor."""
     requests = asked.requests()
-    against = {name: one for name, all_of in requests.items() if (one := _request(all_of[0])[1])}
+    budgets = {name: _request(all_of[0]) for name, all_of in requests.items()}
+    against = {name: one for name, (_, one) in budgets.items() if one}
     root = asked.photographs.root
     clean = np.zeros(int(root.max()) + 1, bool)
     clean[root[(asked.variant == CONTROL) & asked.right]] = True
@@ -256,9 +218,9 @@ def _kept(asked: Asked) -> Answers:
         why_not = "it is right about no control of a pushed photograph" if len(rows) else NO_EDITS
         return Answers("kept", asked.model, why_not=why_not)
     names, column = asked.variants(sure)
-    random = [name for name, all_of in requests.items() if _request(all_of[0])[0] > 0 and name not in against]
+    random = [name for name, (steps, one) in budgets.items() if steps > 0 and not one]
     beside = np.flatnonzero(np.isin(asked.variant, random) & asked.scored & np.isin(root, root[sure]))
-    said = [f"made against {' and '.join(sorted(set(against.values())))}"]
+    said = [f"made against {' and '.join(sorted({one for named in against.values() for one in named}))}"]
     said += [f"{asked.model}: {100 * np.mean(asked.right[beside]):.1f} % in random directions"] if len(beside) else []
-    axes = axes_of(names, requests)
-    return asked.share("kept", sure, asked.right[sure], column, names, axes=axes, note=", ".join(said))
+    note, axes = ", ".join(said), axes_of(names, requests)
+    return asked.share("kept", sure, asked.right[sure], column, names, axes=axes, note=note)

@@ -20,13 +20,7 @@ SHARES = (1.0, 0.5, 0.25, 0.125)
 
 
 class Pushed(NamedTuple):
-    """A picture after some steps.
-
-    Attributes:
-        image: as it is stored, `[H, W, 3]` uint8.
-        numbers: that changed it, of the space; zeros without any step.
-        steps: that the oracles accepted.
-    """
+    """A picture as it is stored, the numbers of the space that changed it, and the steps that the oracles accepted."""
 
     image: Pixels
     numbers: Any

@@ -7,15 +7,16 @@ about pictures as they are stored. The audit, a model that takes no part, says w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from variorum.generators.fmr.ascents import Pushed, at_random, pushed
+from variorum.generators.fmr.ascents import at_random, pushed
 from variorum.generators.fmr.spaces import CUTOFFS, STEPS, Kind, space
 from variorum.kit.attacks import budget
 from variorum.kit.attacks.ascent import Slope
@@ -32,32 +33,63 @@ from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample
+from variorum.schemas.sample import ENHANCED, Failure, Sample
 
 if TYPE_CHECKING:
-    from variorum.arrays import Pixels, Singles
+    from variorum.arrays import Bools, Pixels, Singles
 
+Models: TypeAlias = "Mapping[str, Opponent]"
+Said: TypeAlias = "Mapping[str, Singles]"
+"""Probabilities `[K]` of a picture by alias."""
 SMALLEST = 28
 """Pixels of a frame's side, and of a picture's shorter side."""
 
 
 @dataclass(slots=True)
 class Subject:
-    """A photograph in its frame, what each model should say of it, and what is made of it.
+    """A photograph in its frame, and what is made of it.
 
     Attributes:
         of: makes records.
         framed: the photograph.
-        right: of each model by alias, its outputs that are labels, `[K]`.
-        before: its reconstruction, that changes are measured from.
+        right: of each model by alias, its outputs that are labels, `[K]`; the adversary's come first.
+        before: the control, from which changes are measured.
         made: its pictures so far.
     """
 
     of: Edit
     framed: Framed
-    right: dict[str, Any] = field(default_factory=dict)
+    right: dict[str, Bools] = field(default_factory=dict)
     before: Before | None = None
     made: list[Sample | Failure] = field(default_factory=list)
+
+    def add(
+        self,
+        image: Pixels,
+        models: Models,
+        said: Said,
+        more: Mapping[str, Any],
+        **record: Any,
+    ) -> None:
+        """Add a picture with what the models `said` of it, how far it is from the control, and the adversary's loss."""
+        p_label = {alias: float(said[alias][own].sum()) if own.any() else None for alias, own in self.right.items()}
+        achieved = dict(more)
+        if self.before is not None:
+            change = budget.norms(self.before.image, image)
+            achieved |= {"linf": change.linf, "l2": round(change.l2, 6), "ssim": self.before.change(image)["ssim"]}
+        if (p := next(iter(p_label.values()))) is not None:
+            achieved["loss"] = round(-math.log(max(p, 1e-30)), 6)
+        achieved["p_label"] = {alias: None if one is None else round(one, 6) for alias, one in p_label.items()}
+        achieved["top1"] = {alias: one.names[int(said[alias].argmax())] for alias, one in models.items()}
+        made = self.of.made(
+            image,
+            achieved=achieved,
+            extras={} if self.framed.mask is None else {"mask.png": self.framed.mask},
+            annotations=self.framed.annotations,
+            models={alias: one.pin for alias, one in models.items()},
+            **record,
+        )
+        self.made.append(made)
 
 
 class OraclePerturbation(Generator):
@@ -166,70 +198,58 @@ class OraclePerturbation(Generator):
 
     def _asked(self, steps: int, against: bool) -> dict[str, Json]:
         """What is asked for of a picture after so many steps, against the adversary or against nobody."""
-        asked: dict[str, Json] = {"space": self.space, "budget": steps, "sparsity": self.sparsity, "frame": self.frame}
-        if cutoff := self.cutoff or CUTOFFS.get(self.space):
-            asked["cutoff"] = cutoff
-        made_against: list[Json] = [self.adversary] if against else []
-        return {**asked, "step": self.step or STEPS[self.space], "made_against": made_against,
-                "oracles": list(self.oracles), "oracle_p": self.oracle_p, "audit": self.audit}  # fmt: skip
+        return {
+            **{"space": self.space, "budget": steps, "step": self.step or STEPS[self.space], "frame": self.frame},
+            **{"cutoff": self.cutoff or CUTOFFS.get(self.space), "sparsity": self.sparsity},
+            **{"made_against": [self.adversary] if against else [], "oracles": list(self.oracles)},
+            **{"oracle_p": self.oracle_p, "audit": self.audit},
+        }
 
     def _wanted(self) -> list[tuple[str, dict[str, Json]]]:
         """Variant and request of the pictures that are changed."""
         kinds = (("pushed", True), ("control", False))
         return [(f"{kind}_{one}", self._asked(one, against)) for one in self.budgets for kind, against in kinds]
 
-    def _begun(self, subject: Subject, models: Mapping[str, Opponent]) -> bool:
+    def _begun(self, subject: Subject, models: Models) -> bool:
         """Add the original and the control. Return whether more can be made; else add why not."""
         image, sample = subject.framed.image, subject.of.sample
-        enlarged: dict[str, Json] = {"enlarged": min(np.shape(sample.image)[:2]) < self.frame}
         subject.right = {alias: one.outputs(sample.labels) for alias, one in models.items()}
-        said = {alias: one.answers([image])[0] for alias, one in models.items()}
-        self._add(subject, image, models, said, enlarged, variant="original", requested={"frame": self.frame},
-                  digital_source_type=sample.digital_source_type)  # fmt: skip
-        within = space(self.space, [image], self.cutoff or CUTOFFS.get(self.space, 1))
+        enlarged = {"enlarged": min(np.shape(sample.image)[:2]) < self.frame}
+        subject.add(image, models, _said(image, models), enlarged, variant="original", requested={"frame": self.frame},
+                    digital_source_type=sample.digital_source_type)  # fmt: skip
+        within = space(self.space, [image], self.cutoff)
         (rebuilt,) = within.stored(within.start)
-        subject.before = Before(rebuilt)
-        said = {alias: one.answers([rebuilt])[0] for alias, one in models.items()}
-        achieved = self._achieved(subject, rebuilt, said)
-        self._add(subject, rebuilt, models, said, achieved, variant="control", requested=self._asked(0, False))
-        if problem := self._problem(subject, models, said):
-            reason, detail, checks = problem
-            subject.made += [
-                subject.of.skipped(reason, detail, variant=name, requested=asked, gates=checks)
-                for name, asked in self._wanted()
-            ]
-        return problem is None
+        subject.before, said = Before(rebuilt), _said(rebuilt, models)
+        subject.add(rebuilt, models, said, {}, variant="control", requested=self._asked(0, False))
+        own, first = subject.right[self.adversary], int(said[self.adversary].argmax())
+        unknown = [alias for alias in (self.adversary, *self.oracles) if not subject.right[alias].any()]
+        reason = detail = ""
+        if unknown:
+            labels = cut(", ".join(sample.labels) or "it has none")
+            reason, detail = "no_such_class", f"{unknown[0]} has no output for the picture's label ({labels})"
+        elif own.all():
+            reason, detail = "no_other_class", f"{self.adversary} has no output beside the picture's labels"
+        elif not own[first]:
+            detail = f"{self.adversary} takes the control for {models[self.adversary].names[first]}"
+            reason = "source_misclassified"
+        elif self._allowed(subject, said) < self.oracle_p:
+            reason, detail = "oracle_disagrees_at_once", "an oracle doesn't give the label of the control"
+        if reason:
+            self._skip(subject, reason, detail)
+        return not reason
 
-    def _problem(
-        self, subject: Subject, models: Mapping[str, Opponent], said: Mapping[str, Singles]
-    ) -> tuple[str, str, dict[str, Gate]] | None:
-        """Why nothing can be pushed: a reason, a sentence, and the check that failed."""
-        labels = cut(", ".join(subject.of.sample.labels) or "it has none")
-        for alias in (self.adversary, *self.oracles):
-            right = subject.right[alias]
-            if not right.any():
-                return "no_such_class", f"{alias} has no output for the picture's label ({labels})", {}
-            if right.all():
-                return "no_other_class", f"{alias} has no output beside the picture's labels", {}
-        top = int(said[self.adversary].argmax())
-        if not subject.right[self.adversary][top]:
-            detail = f"{self.adversary} takes the control for {models[self.adversary].names[top]}"
-            return "source_misclassified", detail, {"source_right": gates.gate(0, False, "right")}
-        if not all(self._accepts(subject, alias, said[alias]) for alias in self.oracles):
-            check = gates.at_least(self._least(subject, said), self.oracle_p)
-            return "oracle_disagrees_at_once", "an oracle doesn't give the label of the control", {"oracle": check}
-        return None
+    def _skip(self, subject: Subject, reason: str, detail: str, **more: Any) -> None:
+        """Add that nothing is made of a subject beside the original and the control."""
+        subject.made += [
+            subject.of.skipped(reason, detail, variant=name, requested=asked, **more) for name, asked in self._wanted()
+        ]
 
-    def _accepts(self, subject: Subject, alias: str, said: Singles) -> bool:
-        """Whether an oracle gives the label: as its first answer, and with enough probability."""
-        right = subject.right[alias]
-        return bool(right[said.argmax()] and said[right].sum() >= self.oracle_p)
+    def _allowed(self, subject: Subject, said: Said) -> float:
+        """The least probability of the label that an oracle gives; 0 where its first answer is another class."""
+        own = ((said[alias], subject.right[alias]) for alias in self.oracles)
+        return min(float(one[right].sum()) if right[one.argmax()] else 0.0 for one, right in own)
 
-    def _least(self, subject: Subject, said: Mapping[str, Singles]) -> float:
-        """The least probability of the label that an oracle gives."""
-        return min(float(said[alias][subject.right[alias]].sum()) for alias in self.oracles)
-
-    def _push(self, subjects: Sequence[Subject], models: Mapping[str, Opponent]) -> None:
+    def _push(self, subjects: Sequence[Subject], models: Models) -> None:
         """Add what is made of pictures that can be pushed.
 
         A gradient depends on the size of its batch, but not on the other pictures in it, so fewer are filled up.
@@ -237,89 +257,42 @@ class OraclePerturbation(Generator):
         import torch
 
         filled = [subjects[min(place, len(subjects) - 1)] for place in range(self.batch)]
-        within = space(self.space, [one.framed.image for one in filled], self.cutoff or CUTOFFS.get(self.space, 1))
+        within = space(self.space, [one.framed.image for one in filled], self.cutoff)
+        right = torch.from_numpy(np.stack([one.right[self.adversary] for one in filled]))
         network = models[self.adversary].network
         assert network is not None
-        right = torch.from_numpy(np.stack([one.right[self.adversary] for one in filled]))
         slope = Slope([Victim(network, right)], "ce", within.grey, within.pictures)
+        oracles = {alias: models[alias] for alias in self.oracles}
 
         def accepts(place: int, image: Pixels) -> bool:
-            return place < len(subjects) and all(
-                self._accepts(subjects[place], alias, models[alias].answers([image])[0]) for alias in self.oracles
-            )
+            return place < len(subjects) and self._allowed(subjects[place], _said(image, oracles)) >= self.oracle_p
 
         step = self.step or STEPS[self.space]
         found = pushed(within, slope, accepts, self.budgets, step=step, sparsity=self.sparsity)
+        flat = [subject for subject, none in zip(subjects, slope.flat, strict=False) if none]
+        for subject in flat:
+            detail = "the gradient is zero or not finite at the picture, that of the margin too"
+            self._skip(subject, "no_gradient", detail, status="failed")
         for most in self.budgets:
             draws = [one.of.rng("control") for one in filled]  # one direction for all budgets
-            numbers = [one.numbers for one in found[most]]
-            controls = at_random(within, numbers, accepts, draws)
-            for subject, flat, one, control in zip(subjects, slope.flat, found[most], controls, strict=False):
-                self._tell(subject, models, most, None if flat else one, control)
+            controls = at_random(within, [one.numbers for one in found[most]], accepts, draws)
+            for subject, (image, numbers, steps), (other, share) in zip(subjects, found[most], controls, strict=False):
+                if subject in flat:
+                    continue
+                moved = int((numbers != 0).sum())
+                rms = float(numbers.norm()) / max(moved, 1) ** 0.5
+                stopped = "oracle" if steps < most else "budget"
+                pairs: list[tuple[Pixels, dict[str, Json]]] = [
+                    (image, {"steps_valid": steps, "stopped_by": stopped, "moved": moved, "rms": round(rms, 6)}),
+                    (other, {"share": share, "moved": moved if share else 0, "rms": round(rms * share, 6)}),
+                ]
+                for (made, record), name, against in zip(pairs, ("pushed", "control"), (True, False), strict=True):
+                    said = _said(made, models)
+                    checks = {"oracle": gates.at_least(self._allowed(subject, said), self.oracle_p)}
+                    subject.add(made, models, said, record, variant=f"{name}_{most}", gates=checks,
+                                requested=self._asked(most, against), purpose="control")  # fmt: skip
 
-    def _tell(
-        self,
-        subject: Subject,
-        models: Mapping[str, Opponent],
-        most: int,
-        found: Pushed | None,
-        control: tuple[Pixels, float],
-    ) -> None:
-        """Add a pushed picture and its control, or that there is no gradient."""
-        names = f"pushed_{most}", f"control_{most}"
-        if found is None:
-            detail = "the gradient is zero or not finite at the picture, that of the margin too"
-            subject.made += [
-                subject.of.skipped("no_gradient", detail, variant=name, requested=asked, status="failed")
-                for name, asked in self._wanted() if name in names
-            ]  # fmt: skip
-            return
-        moved = int((found.numbers != 0).sum())
-        size = round(float(found.numbers.norm()) / max(moved, 1) ** 0.5, 6)
-        stopped = "oracle" if found.steps < most else "budget"
-        records: list[dict[str, Json]] = [
-            {"steps_valid": found.steps, "stopped_by": stopped, "moved": moved, "rms": size},
-            {"share": control[1], "moved": moved if control[1] else 0, "rms": round(size * control[1], 6)},
-        ]
-        for name, image, record, against in zip(names, (found.image, control[0]), records, (True, False), strict=True):
-            said = {alias: one.answers([image])[0] for alias, one in models.items()}
-            checks = {"oracle": gates.at_least(self._least(subject, said), self.oracle_p)}
-            self._add(subject, image, models, said, {**record, **self._achieved(subject, image, said)}, variant=name,
-                      requested=self._asked(most, against), gates=checks, purpose="control")  # fmt: skip
 
-    def _achieved(self, subject: Subject, image: Pixels, said: Mapping[str, Singles]) -> dict[str, Json]:
-        """How far a picture is from the control, and the adversary's cross-entropy."""
-        assert subject.before is not None
-        change, right = budget.norms(subject.before.image, image), subject.right[self.adversary]
-        loss = -float(np.log(max(float(said[self.adversary][right].sum()), 1e-30))) if right.any() else None
-        return {
-            "linf": change.linf,
-            "l2": round(change.l2, 6),
-            "ssim": subject.before.change(image)["ssim"],
-            "loss": None if loss is None else round(loss, 6),
-        }
-
-    def _add(
-        self,
-        subject: Subject,
-        image: Pixels,
-        models: Mapping[str, Opponent],
-        said: Mapping[str, Singles],
-        achieved: Mapping[str, Json],
-        **record: Any,
-    ) -> None:
-        """Add a picture, with each model's probability of the label, None if it doesn't know it, and first answer."""
-        p_label: dict[str, Json] = {
-            alias: round(float(said[alias][right].sum()), 6) if right.any() else None
-            for alias, right in subject.right.items()
-        }
-        top1: dict[str, Json] = {alias: one.names[int(said[alias].argmax())] for alias, one in models.items()}
-        made = subject.of.made(
-            image,
-            achieved={**achieved, "p_label": p_label, "top1": top1},
-            extras={} if subject.framed.mask is None else {"mask.png": subject.framed.mask},
-            annotations=subject.framed.annotations,
-            models={alias: one.pin for alias, one in models.items()},
-            **record,
-        )
-        subject.made.append(made)
+def _said(image: Pixels, models: Models) -> Said:
+    """What models say of a stored picture."""
+    return {alias: one.answers([image])[0] for alias, one in models.items()}

@@ -45,7 +45,7 @@ class Space(NamedTuple):
         return [np.ascontiguousarray(one) for one in made.permute(0, 2, 3, 1).numpy()]
 
 
-def space(kind: Kind, images: Sequence[Pixels], cutoff: int) -> Space:
+def space(kind: Kind, images: Sequence[Pixels], cutoff: int | None = None) -> Space:
     """The space of pictures of one size.
 
     `low_frequency` adds the lowest frequencies of a discrete cosine transform to each channel. `colour` adds an affine
@@ -54,7 +54,7 @@ def space(kind: Kind, images: Sequence[Pixels], cutoff: int) -> Space:
     Args:
         kind: of the space.
         images: `[H, W, 3]` uint8.
-        cutoff: number of frequencies in each direction; `colour` has none.
+        cutoff: number of frequencies in each direction, by default the usual one; `colour` has none.
     """
     import torch
 
@@ -65,6 +65,7 @@ def space(kind: Kind, images: Sequence[Pixels], cutoff: int) -> Space:
         terms = _colour_terms(x)
         start = torch.zeros(number, *terms.shape[1:3], 1)
         return Space(start, lambda z: (x + torch.einsum("ncp,ncphw->nchw", z[..., 0], terms)).clamp(0, 255), grey)
+    cutoff = cutoff or CUTOFFS[kind]
     down, across = _waves(height, cutoff), _waves(width, cutoff)
 
     def field(z: Any) -> Any:

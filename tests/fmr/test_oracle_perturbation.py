@@ -44,7 +44,7 @@ def noise(shape, seed=0):
 @pytest.mark.parametrize("kind", SPACES)
 def test_without_steps_a_picture_comes_back_to_the_last_level(kind):
     image = noise((28, 30, 3))
-    within = space(kind, [image], SPACES[kind])
+    within = space(kind, [image])
     assert np.array_equal(within.stored(within.start)[0], image)
     (at_once,) = pushed(within, None, None, (0,), step=1, sparsity=0)[0]
     assert np.array_equal(at_once.image, image)
