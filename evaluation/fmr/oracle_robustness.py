@@ -70,13 +70,14 @@ class OracleRobustness(OfFamilies):
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Figures in percent by set and by classifier.
 
-        `sets` has of each set what it is `against`, its `budget`, the share of pictures that an oracle `stopped`, the
-        share on which the `audit` agrees with the label, and the median `ssim`. `classifiers` has by set `sa`, accuracy
-        on the controls, `pa`, accuracy on the set's pictures, over the `n` photographs that have both, and `fmr`, their
-        ratio with a paired bootstrap interval; without `fmr` the model is right about fewer than 10 of the controls.
+        `order` names the sets. `sets` has of each what it is `against`, its `budget`, the share of pictures that an
+        oracle `stopped`, the share on which the `audit` agrees with the label, and the median `ssim`. `classifiers` has
+        by set `sa`, accuracy on the controls, `pa`, accuracy on the set's pictures, over the `n` photographs that have
+        both, and `fmr`, their ratio with a paired bootstrap interval. A model that is right about fewer than 10 of the
+        controls has no `fmr`.
         """
         names = list(dict.fromkeys([*self.named(table), *self.makers]))
-        found: dict[str, Json] = {"confidence": self.confidence, "sets": {}, "classifiers": {}}
+        found: dict[str, Json] = {"confidence": self.confidence, "order": [], "sets": {}, "classifiers": {}}
         if not len(table):
             return found
         data = paired(table, names)
@@ -90,7 +91,7 @@ class OracleRobustness(OfFamilies):
             own = _of_model(data, number, order, results, resamples, self.confidence)
             classifiers[alias] = {"part": part.get(alias, ""), "preprocessing": data.preprocessing[number], "sets": own}
         results.fill()
-        return {**found, "sets": {name: sets[name] for name in order}, "classifiers": classifiers}
+        return {**found, "order": order, "sets": sets, "classifiers": classifiers}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """What each model has `kept` of the controls that it is right about."""
@@ -179,7 +180,8 @@ def _of_model(
         figure: dict[str, Json] = {"n": int(both.sum()), "right": int(before.sum())}
         figure |= {"sa": results.told(before[:, None], counted), "pa": results.told(after[:, None], counted)}
         if before.sum() >= LEAST:
-            figure["fmr"] = ratio(before, after, int(both.sum()), resamples, confidence)
+            alike = before.sum() == both.sum()  # right about every control, so FMR is PA
+            figure["fmr"] = figure["pa"] if alike else ratio(before, after, int(both.sum()), resamples, confidence)
         found[name] = figure
     return found
 

@@ -88,7 +88,7 @@ def test_fmr_is_what_is_kept_of_the_accuracy_on_the_controls(robustness):
     assert figures["sets"]["pushed_5"] == {
         "against": "victim", "budget": 5, "n": 40, "stopped": 7.5, "audit": 97.5, "ssim": 0.9,
     }  # fmt: skip
-    assert list(figures["sets"]) == ["pushed_5", "control_5"]
+    assert figures["order"] == ["pushed_5", "control_5"]
     assert {name: one["part"] for name, one in figures["classifiers"].items()} == PARTS
 
 
@@ -110,10 +110,10 @@ def test_without_ten_right_controls_there_is_no_fmr(robustness):
 def test_the_interval_holds_the_ratio_also_where_few_differ_or_some_are_gained():
     resamples = Resamples(40, 200, 0.95, 1)
     before = np.ones(40)
-    kept = ratio(before, before, 40, resamples, 0.95)
-    assert (kept["value"], kept["high"]) == (100, pytest.approx(109, abs=1))
-    assert 88 < kept["low"] < 95  # nothing lost of 40 isn't nothing ever lost
     before[:10] = 0
+    kept = ratio(before, before, 40, resamples, 0.95)
+    assert kept["value"] == 100
+    assert kept["low"] < 95 < 105 < kept["high"]  # that no answer of 40 changes doesn't mean that none ever does
     gained = ratio(before, np.ones(40), 40, resamples, 0.95)
     assert gained["value"] == pytest.approx(133.33)
     assert gained["low"] < 133.33 < gained["high"]
@@ -124,7 +124,8 @@ def test_the_card_shows_who_took_part_apart(robustness):
     shown = _render("_oracle_robustness", figures=figures, models={}, order=[], plots={})
     apart = shown.index("**Not to be compared with these**")
     assert shown.index("| judge | pushed_5 |") < apart < shown.index("| victim (white-box) | pushed_5 |")
-    assert "| teacher (oracle) | pushed_5 | 40 |" in shown
+    (oracle,) = [line for line in shown.splitlines() if line.startswith("| teacher (oracle) | pushed_5 | 40 |")]
+    assert oracle.endswith("| 100.0 |")
     assert "surrogate" in shown
     assert "| control_5 | none | 5 |" in shown
 
