@@ -91,7 +91,8 @@ class OracleRobustness(OfFamilies):
             own = _of_model(data, number, order, results, resamples, self.confidence)
             classifiers[alias] = {"part": part.get(alias, ""), "preprocessing": data.preprocessing[number], "sets": own}
         results.fill()
-        return {**found, "order": order, "sets": sets, "classifiers": classifiers}
+        found["order"] = [*order]
+        return {**found, "sets": sets, "classifiers": classifiers}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """What each model has `kept` of the controls that it is right about."""
@@ -133,8 +134,9 @@ def _part(sample: Sample, pin: str) -> str:
     """Whether a model of this pin is the picture's adversary or one of its oracles; `""` for neither."""
     for part, key in PARTS.items():
         named = sample.ops[-1]["requested"].get(key) if sample.ops else None
-        for alias, other in sample.ops[-1]["models"].items() if isinstance(named, list) else ():
-            if alias in named and isinstance(other, str) and contents_of(other) & contents_of(pin):
+        aliases = named if isinstance(named, list) else []
+        for alias, other in sample.ops[-1]["models"].items() if aliases else ():
+            if alias in aliases and isinstance(other, str) and contents_of(other) & contents_of(pin):
                 return part
     return ""
 
@@ -153,8 +155,8 @@ def _sets(table: Table) -> dict[str, dict[str, Any]]:
             "against": str(table["against"][rows[0]]),
             "budget": int(table["budget"][rows[0]]),
             "n": len(rows),
-            "stopped": percent(table["stopped"][rows].mean()),
-            "audit": percent(np.nanmean(audit)) if np.isfinite(audit).any() else None,
+            "stopped": percent(float(table["stopped"][rows].mean())),
+            "audit": percent(float(np.nanmean(audit))) if np.isfinite(audit).any() else None,
             "ssim": round(float(np.nanmedian(ssim)), 3) if np.isfinite(ssim).any() else None,
         }
     return found

@@ -63,14 +63,7 @@ class Subject:
     before: Before | None = None
     made: list[Sample | Failure] = field(default_factory=list)
 
-    def add(
-        self,
-        image: Pixels,
-        models: Models,
-        said: Said,
-        more: Mapping[str, Any],
-        **record: Any,
-    ) -> None:
+    def add(self, image: Pixels, models: Models, said: Said, more: Mapping[str, Any], **record: Any) -> None:
         """Add a picture with what the models `said` of it, how far it is from the control, and the adversary's loss."""
         p_label = {alias: float(said[alias][own].sum()) if own.any() else None for alias, own in self.right.items()}
         achieved = dict(more)
@@ -96,7 +89,7 @@ class OraclePerturbation(Generator):
     """The `original` in its frame, its `control`, and for each budget a `pushed_20` and a `control_20`.
 
     `control` is the reconstruction without a change. `pushed_20` is made against `adversary`; `control_20` goes as far
-    in a random direction, so it is made against no model. Objects and the mask stay: `warp` moves them by a few pixels.
+    in a random direction, so it is made against no model. Pictures that `warp` displaces lose their objects and mask.
     """
 
     keeps_objects: ClassVar[bool] = True
@@ -193,7 +186,8 @@ class OraclePerturbation(Generator):
         try:
             return Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
         except Unusable as error:
-            every = [("original", {"frame": self.frame}), ("control", self._asked(0, False)), *self._wanted()]
+            first: dict[str, Json] = {"frame": self.frame}
+            every = [("original", first), ("control", self._asked(0, False)), *self._wanted()]
             return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in every]
 
     def _asked(self, steps: int, against: bool) -> dict[str, Json]:
@@ -256,6 +250,10 @@ class OraclePerturbation(Generator):
         """
         import torch
 
+        if self.space == "warp":
+            for one in subjects:
+                nowhere = replace(one.framed.annotations, objects=())
+                one.framed = one.framed._replace(mask=None, annotations=nowhere)
         filled = [subjects[min(place, len(subjects) - 1)] for place in range(self.batch)]
         within = space(self.space, [one.framed.image for one in filled], self.cutoff)
         right = torch.from_numpy(np.stack([one.right[self.adversary] for one in filled]))

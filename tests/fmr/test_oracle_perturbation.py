@@ -172,6 +172,13 @@ def test_a_grey_picture_stays_grey(kind, ctx, samples):
     assert achieved(found[-2])["linf"] > 0
 
 
+def test_what_is_displaced_has_no_mask_any_more(ctx, samples):
+    masked = replace(samples[0], extras={"mask.png": np.full((28, 28), 255, np.uint8)})
+    for kind in ("warp", "colour"):
+        found = made_by(generator(kind, budgets=(1,)), [masked], ctx)
+        assert ["mask.png" in one.extras for one in found] == [True, True, *([kind == "colour"] * 2)]
+
+
 def test_pictures_are_the_same_in_any_order_and_company(ctx, samples):
     three = generator(batch=3)
     there = {one.id: one for one in made_by(three, samples, ctx)}
