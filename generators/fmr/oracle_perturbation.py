@@ -166,14 +166,12 @@ class OraclePerturbation(Generator):
         def make(window: list[Sample]) -> list[list[Sample | Failure]]:
             subjects = [self._subject(sample, ctx) for sample in window]
             usable = [one for one in subjects if isinstance(one, Subject)]
-            if usable and not models:
-                first = usable[0].framed.image
-                models.update(
-                    (use.alias, with_outputs(self._opponent(use.alias, ctx), first, ctx)) for use in self.uses()
-                )
-            ready = [one for one in usable if self._begun(one, models)]
-            if ready:
-                with one_thread(), float32():
+            with one_thread(), float32():  # answers go into records, and their last digits depend on the threads
+                if usable and not models:
+                    for use in self.uses():
+                        found = self._opponent(use.alias, ctx)
+                        models[use.alias] = with_outputs(found, usable[0].framed.image, ctx)
+                if ready := [one for one in usable if self._begun(one, models)]:
                     self._push(ready, models)
             return [one.made if isinstance(one, Subject) else one for one in subjects]
 
