@@ -176,9 +176,8 @@ def test_on_photographs_the_pushed_model_keeps_less_with_every_budget(space):
     ctx = Context(seed=1, models=models, memo=lambda key, compute: compute(), classes=class_infos())
     stored = build_component("source", {"name": "samples", "masks": False}, "source").read(0, 60, ctx)
     photographs = [replace(one, image=decode(one.image)) for one in stored]
-    made_of = [
-        one for one in OraclePerturbation(space=space).generate(photographs, ctx) if not isinstance(one, Failure)
-    ]
+    every = OraclePerturbation(space=space, oracle_p=0.3).generate(photographs, ctx)
+    made_of = [one for one in every if not isinstance(one, Failure)]
     robustness = OracleRobustness(bootstrap=100)
     rows = list(robustness.measure(made_of, ctx))
     figures = robustness.figures(Table(pa.Table.from_pylist(rows), "oracle_robustness"), ctx)
