@@ -24,7 +24,7 @@ BEGIN, END = "<!-- printed from the recipes by `make docs` -->\n", "<!-- end -->
 DATASETS = (
     *("imagenet_e", "imagenet_c", "coco_o", "imagenet_g", "translation", "natural_transformation", "low_light"),
     *("cue_conflict", "few_shot", "box_noise", "content_dilution", "tileable_texture", "watermark", "ai_detection"),
-    *("adversarial", "verification", "safety", "cnn_filters"),
+    *("adversarial", "fmr", "fooling", "viewpoint", "verification", "safety", "cnn_filters"),
 )
 """In the order of the table."""
 RECIPES = {"safety": "unsafebench"}

@@ -68,6 +68,7 @@ SHORT = {
     "cue_conflict": ([*FOLDER], 2),
     "imagenet_c": ([*FOLDER], 1),
     "imagenet_e": ([*FOLDER], 4),
+    "fmr": ([*FOLDER, "generate.oracle_perturbation.frame=64", "evaluate=[]"], 2),
     "few_shot": ([*FOLDER, *[f"generate.few_shot_episodes.{one}" for one in EPISODES]], 6),
     "curate_folder": ([*FOLDER, "samples_per_shard=4", "curate.features.encoder=encoder"], 12),
     "fooling": ([*EVOLVED, "evaluate=[]"], 2),

@@ -1,0 +1,3 @@
+"""Measure what classifiers keep on photographs that were pushed as far as an oracle allows."""
+
+COMPONENTS = ("oracle_robustness",)
