@@ -15,6 +15,7 @@ import numpy as np
 from variorum.kit.attacks.losses import Victim
 from variorum.kit.predicted.answers import classes_of_outputs, known, label_indices, outputs_of
 from variorum.models.brought.model import BroughtModel
+from variorum.models.device import one_thread
 from variorum.models.gradients import adversary
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -112,7 +113,12 @@ def opponent(alias: str, ctx: Context, where: str, *, gradients: bool) -> Oppone
         network = adversary(alias, model)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
-    return Opponent(network, network.answers, alias, ctx.models.pin(alias))
+
+    def answers(pictures: Sequence[Pixels]) -> Any:
+        with one_thread():  # answers go into records, and their last digits depend on the threads
+            return network.answers(pictures)
+
+    return Opponent(network, answers, alias, ctx.models.pin(alias))
 
 
 def with_outputs(one: Opponent, image: Pixels, ctx: Context) -> Opponent:
