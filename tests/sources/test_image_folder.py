@@ -1,4 +1,6 @@
+import os
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -217,3 +219,22 @@ def test_missing_folders_name_the_field(tmp_path, ctx):
         ImageFolder(path=tmp_path / "a" / "x.png").size(ctx)
     with pytest.raises(RecipeError, match=r"source\.pth: no such field"):
         Recipe.parse({"dataset": "d", "version": "1.0.0", "source": {"name": "image_folder", "pth": "x"}})
+
+
+def test_a_further_picture_costs_little_memory(tmp_path, ctx):
+    held, highest = [], []
+    for number in (10, 500, 1_500):  # the first imports what is needed
+        root = tmp_path / str(number) / "class"
+        root.mkdir(parents=True)
+        for place in range(number):
+            (root / f"{place:06}.png").write_bytes(b"%d" % place)
+            os.utime(root / f"{place:06}.png", (1e9, 1e9))  # old enough for the cache of hashes
+        source = ImageFolder(path=root.parent)
+        tracemalloc.start()
+        source.pin(ctx)
+        now, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        held.append(now)
+        highest.append(most)
+    assert (held[2] - held[1]) / 1_000 < 300  # bytes: name, place and content
+    assert (highest[2] - highest[1]) / 1_000 < 2_000  # while they are hashed, one block of files at a time
