@@ -119,7 +119,7 @@ class Duplicates(Detector):
         rng = ctx.rng(self.component_name(), "", "pairs")
         links, cut = near_links(prints, exact, head, rng, self.cosine, order=order)
         links = links.without(lent_between(table, head[links.i], head[links.j]))
-        owner = prints.rank if self.within_source else np.unique(prints.source.astype(str), return_inverse=True)[1]
+        owner = prints.rank if self.within_source else prints.source
         group = groups(exact, links.i, links.j, owner, prints.rank)
         kept = keepers(exact, prints.sha256, links, owner, group, order)
         keeper = table["id"][kept.keeper]

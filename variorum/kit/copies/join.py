@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.kit.embeddings.rows import normalised, usable_rows
+from variorum.kit.embeddings.rows import normalised, taken, usable_rows
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.extras import needs
 
@@ -249,7 +249,7 @@ def cosine_pairs(vectors: Array, cut: float, *, exact: bool | None = None, crowd
 
 def _some(vectors: Array, rows: Ints) -> Array:
     """These rows. If they are all rows, no copy is made, because the vectors may be large."""
-    return vectors if len(rows) == len(vectors) else vectors[rows]
+    return vectors if len(rows) == len(vectors) else taken(vectors, rows)
 
 
 def _reaching(queries: Array, stored: Array, i: Ints, j: Ints, cut: float) -> tuple[Ints, Ints, Singles]:

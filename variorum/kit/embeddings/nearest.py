@@ -91,14 +91,14 @@ def clusters(embedding: Array, rows: Ints, by_id: Ints, rng: np.random.Generator
         store: see `scratch`.
     """
     count = max(1, round(CLUSTERS * len(rows) ** 0.5))
-    sample = normalised(embedding[rows[thinned(by_id, LEARNT_ON * count)]])
+    sample = normalised(embedding, rows[thinned(by_id, LEARNT_ON * count)])
     centres = sample[rng.permutation(len(sample))[:count]]
     for _ in range(ROUNDS):
         centres = _means(sample, _closest(sample, centres), centres)
     cluster = np.empty(len(rows), dtype=np.int32)
     for start in range(0, len(rows), BLOCK):
         some = slice(start, start + BLOCK)
-        cluster[some] = _closest(normalised(embedding[rows[some]]), centres)
+        cluster[some] = _closest(normalised(embedding, rows[some]), centres)
     order = np.argsort(cluster, kind="stable")
     vectors = taken(embedding, rows[order], store)
     ends = np.cumsum(np.bincount(cluster, minlength=len(centres)))
@@ -132,11 +132,11 @@ def recall(found: Clusters, index: Indices, asked: Ints) -> float:
         asked: places of the rows to check, among the sorted vectors.
     """
     k = index.shape[1]
-    mine = normalised(found.vectors[asked])
+    mine = normalised(found.vectors, asked)
     best = np.full((len(asked), k), -np.inf, dtype=np.float32)
     for start in range(0, len(found.order), BLOCK):
         here = np.arange(start, min(start + BLOCK, len(found.order)))
-        similar = mine @ normalised(found.vectors[here]).T
+        similar = mine @ normalised(found.vectors, here).T
         similar[asked[:, None] == here] = -np.inf
         best = -np.partition(-np.concatenate([best, similar], axis=1), k - 1, axis=1)[:, :k]
     hits = 0
