@@ -234,7 +234,7 @@ def test_a_crowd_of_embeddings_is_joined_in_memory_that_does_not_grow_with_its_s
     assert held < 100 * 2**20
     crowd = np.unique(np.concatenate([pairs.i, pairs.j]))
     assert len(crowd) == 4000
-    if exact:  # an inverted file has the crowd in several lists
+    if exact:  # clusters share the crowd
         assert np.array_equal(pairs.j[pairs.i == crowd[0]], crowd[1:])
 
 
@@ -244,11 +244,14 @@ def test_where_there_is_no_crowd_nothing_is_left_out(exact):
     assert rows(cosine_pairs(found, 0.9, exact=exact, crowd=CROWD)) == rows(cosine_pairs(found, 0.9, exact=exact))
 
 
-def test_an_inverted_file_finds_near_pairs():
+def test_near_clusters_have_the_near_pairs():
     found = vectors(4000)
     exact, fast = rows(cosine_pairs(found, 0.9)), rows(cosine_pairs(found, 0.9, exact=False))
     assert fast <= exact
     assert len(fast) >= 0.98 * len(exact) > 150
+    between = rows(cosine_join(found[:700], found[700:], 0.9, exact=False))
+    assert between <= {(i, j - 700) for i, j in exact if i < 700 <= j}
+    assert len(between) >= 0.98 * sum(i < 700 <= j for i, j in exact) > 150
 
 
 def test_one_set_against_another():
