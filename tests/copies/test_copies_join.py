@@ -18,6 +18,7 @@ from variorum.kit.copies.join import (
     hamming_join,
     hamming_pairs,
 )
+from variorum.machine import scratch
 
 
 def codes(rng, *shape):
@@ -252,6 +253,17 @@ def test_near_clusters_have_the_near_pairs():
     between = rows(cosine_join(found[:700], found[700:], 0.9, exact=False))
     assert between <= {(i, j - 700) for i, j in exact if i < 700 <= j}
     assert len(between) >= 0.98 * sum(i < 700 <= j for i, j in exact) > 150
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_vectors_in_files_have_the_same_pairs(exact, monkeypatch):
+    found = vectors()
+    whole = cosine_pairs(found, 0.9, exact=exact), cosine_join(found[:700], found[700:], 0.9, exact=exact)
+    monkeypatch.setattr(scratch, "IN_MEMORY", 0)
+    mapped = cosine_pairs(found, 0.9, exact=exact), cosine_join(found[:700], found[700:], 0.9, exact=exact)
+    for one, other in zip(whole, mapped, strict=True):
+        assert len(one)
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("i", "j", "distance"))
 
 
 def test_one_set_against_another():
