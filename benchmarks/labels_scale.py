@@ -13,7 +13,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rules_decide import MOST_GIB, Enlarged, tiles
-from timing import measure
+from timing import anonymous_peak, measure
 
 from variorum import pipeline
 from variorum.arrays import Ints, arrow_column
@@ -107,18 +106,9 @@ def scoring(folder: Path, detector: str, settings: list[str]) -> dict[str, Any]:
     stage = Score(
         job, manifest, detector, replace(columns, scored={n: i for n, i in ledger.scored.items() if n != detector})
     )
-    peak, done = [anonymous()], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.05):
-            peak[0] = max(peak[0], anonymous())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     made: list[Any] = []
-    took = measure(lambda: made.append(stage.make(Scoring(detector, f"benchmark {detector}"), lambda _: None)))
-    done.set()
-    watcher.join()
+    with anonymous_peak() as peak:
+        took = measure(lambda: made.append(stage.make(Scoring(detector, f"benchmark {detector}"), lambda _: None)))
     scored = {**ledger.scored, **made[0].tables}
     (folder / "columns.json").write_text(ledger.model_copy(update={"scored": scored}).model_dump_json())
     path = job.store.path(made[0].tables[detector], ".parquet")
@@ -137,12 +127,6 @@ def scoring(folder: Path, detector: str, settings: list[str]) -> dict[str, Any]:
         "within_8_gib": peak[0] <= MOST_GIB * 2**30,
         **more,
     }
-
-
-def anonymous() -> int:
-    """Bytes of this process that no file backs."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def main() -> None:

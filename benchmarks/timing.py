@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +56,30 @@ def median(timed: list[dict[str, Timing]], name: str, what: str = "cpu") -> floa
 
 def peak_mb() -> float:
     """Peak resident memory of this process in MB. Unlike `ru_maxrss` it doesn't count the parent process."""
+    return _kib("VmHWM") / 1024
+
+
+@contextmanager
+def anonymous_peak() -> Iterator[list[int]]:
+    """Most bytes of this process that no file backs, in a list; the system can drop what a file backs."""
+    peak, done = [1024 * _kib("RssAnon")], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], 1024 * _kib("RssAnon"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _kib(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def _busy() -> float:

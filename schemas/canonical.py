@@ -11,9 +11,13 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | tuple[Json, ...] | Mapping[str, Json] | None"
+
+AT_ONCE = 1024
+"""Values of a long list that are written as JSON at a time."""
 
 
 def canonical_json(value: Json) -> bytes:
@@ -49,6 +53,16 @@ def digests(common: Mapping[str, Json], each: Iterable[Mapping[str, Json]]) -> I
         whole = begun.copy()
         whole.update(canonical_json(one)[1:])
         yield whole.hexdigest()
+
+
+def digest_of_each(values: Iterable[Json]) -> str:
+    """`digest([*values])`, for more values than the memory holds as JSON. Raises TypeError as `canonical_json`."""
+    found, left, before = hashlib.sha256(b"["), iter(values), b""
+    while some := list(islice(left, AT_ONCE)):
+        found.update(before + canonical_json(some)[1:-1])
+        before = b","
+    found.update(b"]")
+    return found.hexdigest()
 
 
 def short_digest(value: Json) -> str:

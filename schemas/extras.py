@@ -24,7 +24,6 @@ EXTRAS = {
     "c2pa": Extra("credentials", "content credentials"),
     "distributed": Extra("dask", "runner dask"),
     "duckdb": Extra("duckdb", "curate.sql"),
-    "faiss": Extra("large", "copies among more than 50,000 pictures by embeddings"),
     "psycopg": Extra("postgres", "votes in PostgreSQL"),
     "pyautoattack": Extra("autoattack", "the attack autoattack"),
     "ray": Extra("ray", "runner ray"),

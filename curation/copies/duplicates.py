@@ -7,7 +7,6 @@ that memorised one of them, and copies with different labels prove that a label 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,18 +19,14 @@ from variorum.curation.copies.detail import detail
 from variorum.kit.copies.calibration import FALLBACK
 from variorum.kit.copies.evidence import Prints, likeness, near_links
 from variorum.kit.copies.grouping import LAYERS, groups, keepers
-from variorum.kit.copies.join import EXACT_VECTORS
 from variorum.kit.copies.pdq import pdq, pixel_digest
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
-from variorum.schemas.extras import needs, there
 from variorum.schemas.sample import MADE_OF, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints
     from variorum.schemas.table import Table
-
-log = logging.getLogger(__name__)
 
 PROVED = np.array([layer in ("file", "pixels", "hash") for layer in LAYERS])
 """By layer, whether it proves a copy; embeddings only find that pictures look alike."""
@@ -57,7 +52,7 @@ class Duplicates(Detector):
     of, by file, pixels or hash. `copies` counts the pictures that this one stands for, itself included. `conflict`:
     the group has two labels. `cosine_cut` is the cut, and `cosine_false_rate` the expected share of the pairs of
     different pictures beyond it, NaN if unknown."""
-    revision: ClassVar[int] = 5
+    revision: ClassVar[int] = 6
     copies: ClassVar[str] = "copy_of"
     late: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})
 
@@ -88,12 +83,6 @@ class Duplicates(Detector):
                 "detail": detail(sample.image),
             }
 
-    def check(self, ctx: Context) -> None:
-        """Warn if there are more pictures than can be compared without a package that isn't here."""
-        most = ctx.source.size(ctx) if ctx.source and self.embedding else 0
-        if most > EXACT_VECTORS and not there("faiss"):
-            log.warning("duplicates: %s", needs(f"comparing more than {EXACT_VECTORS:,} embeddings", "faiss"))
-
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """Groups, the picture of each that stays, the evidence for the others, and groups with conflicting labels.
 
@@ -119,7 +108,7 @@ class Duplicates(Detector):
         rng = ctx.rng(self.component_name(), "", "pairs")
         links, cut = near_links(prints, exact, head, rng, self.cosine, order=order)
         links = links.without(lent_between(table, head[links.i], head[links.j]))
-        owner = prints.rank if self.within_source else np.unique(prints.source.astype(str), return_inverse=True)[1]
+        owner = prints.rank if self.within_source else prints.source
         group = groups(exact, links.i, links.j, owner, prints.rank)
         kept = keepers(exact, prints.sha256, links, owner, group, order)
         keeper = table["id"][kept.keeper]

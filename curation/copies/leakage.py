@@ -232,7 +232,7 @@ def nearest(
         prints: of the edition.
         apart: whether a copy counts only if it comes from another source.
     """
-    _, source = np.unique(prints.source.astype(str), return_inverse=True)
+    source = prints.source
     classes = int(exact.max()) + 1
     # two pictures represent a class: its first one, and its first one from another source
     rows = np.flatnonzero(other)[np.argsort(prints.rank[other])]

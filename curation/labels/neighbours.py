@@ -73,7 +73,7 @@ class Neighbours(Detector):
         y, rank = y[judged], id_ranks(table)[judged]
         recalled = dict[str, Any]()
         if len(judged) <= EXACT:
-            index, similarity = nearest(normalised(embedding[judged]), self.k)
+            index, similarity = nearest(normalised(embedding, judged), self.k)
         else:
             rng = ctx.rng(self.component_name(), "", "clusters")
             there = clusters(embedding, judged, np.argsort(rank), rng, ctx.store)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.embeddings.rows import mean_and_deviation, normalised, usable_rows
+from variorum.kit.embeddings.rows import mean_and_deviation, normalised, rescaled, usable_rows
 from variorum.kit.labels.classes import FEWEST, LARGE, blank, id_ranks, rare_classes, same_share
 from variorum.kit.labels.folds import dealt_folds
 from variorum.schemas.canonical import Json
@@ -99,10 +99,10 @@ class Probabilities(Detector):
             fold = dealt_folds(table, usable, self.folds, rng, copies=self.grouped)[rows]
             if not self.c:
                 some = same_share(given, CHOSEN_ON, rng)
-                c = best_strength(normalised(embedding[rows[some]]), given[some], k, fold[some], rng)
+                c = best_strength(normalised(embedding, rows[some]), given[some], k, fold[some], rng)
 
             def read(places: Ints) -> Singles:
-                return normalised(embedding[rows[places]])
+                return normalised(embedding, rows[places])
 
             heads = fitted_heads(read, given, fold, c, self.fit_on, rng)
             warmth = temperature(*sampled_logits(heads, read, given, fold, k, rng))
@@ -165,7 +165,7 @@ class Head(NamedTuple):
 
 def scaled(x: Singles, mean: Singles, deviation: Singles) -> Singles:
     """Standardised features of about unit length."""
-    return np.asarray((x - mean) / deviation * np.float32(x.shape[1] ** -0.5), dtype=np.float32)
+    return rescaled(x, lambda block: (block - mean) / deviation * np.float32(x.shape[1] ** -0.5))
 
 
 def fitted_heads(
@@ -261,12 +261,17 @@ def temperature(logits: Reals, y: Ints) -> float:
     usable = np.isfinite(own)
     if logits.shape[1] == 1 or not usable.any():
         return 1.0
-    z, given = logits[usable], (np.arange(int(usable.sum())), y[usable])
-    found = minimize_scalar(
-        lambda log_t: float(-log_softmax(z / np.exp(log_t), axis=1)[given].mean()),
-        bounds=(-np.log(20), np.log(20)),
-        method="bounded",
-    )
+    z, given = logits[usable], y[usable]
+    loss = np.empty(len(z))
+
+    def mean_loss(log_t: float) -> float:
+        for start in range(0, len(z), JUDGED):
+            part = slice(start, start + JUDGED)
+            said = log_softmax(z[part] / np.exp(log_t), axis=1)
+            loss[part] = -said[np.arange(len(said)), given[part]]
+        return float(loss.mean())
+
+    found = minimize_scalar(mean_loss, bounds=(-np.log(20), np.log(20)), method="bounded")
     return float(np.exp(found.x))
 
 

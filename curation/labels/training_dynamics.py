@@ -95,7 +95,7 @@ class TrainingDynamics(Detector):
         if len(rows) > LARGE:
             learned = self.halves(table, embedding, rows, given, k, ctx)
         else:
-            x = standardised(normalised(embedding[rows]), np.ones(len(rows), bool))
+            x = standardised(normalised(embedding, rows), np.ones(len(rows), bool))
             whole = columns(self.train(x, given, k, ctx, "head"), given, elr=self.elr > 0)
             if self.fake_class:
                 fake, drawn = with_fake_class(given, k, ctx.rng(self.component_name(), "", "fake class"))
@@ -135,19 +135,19 @@ class TrainingDynamics(Detector):
                 fakes.append(with_fake_class(y[fitted[number]], k, ctx.rng(name, "", f"fake class {number}")))
         for number in range(2):
             own, others = fitted[number], np.flatnonzero(half != number)
-            x = normalised(embedding[rows[own]])
+            x = normalised(embedding, rows[own])
             mean, deviation = mean_and_deviation(x)
             x = (x - mean) / deviation
             networks, of_fake = list[Any](), list[Any]()
             self.train(x, y[own], k, ctx, f"head {number}", networks)
             for start in range(0, len(others), OBSERVED):
                 some = others[start : start + OBSERVED]
-                x_some = (normalised(embedding[rows[some]]) - mean) / deviation
+                x_some = (normalised(embedding, rows[some]) - mean) / deviation
                 yield some, columns(observe(networks, x_some, y[some], k, self.elr_momentum), y[some], elr=self.elr > 0)
             if self.fake_class:
                 self.train(x, fakes[number][0], k + 1, ctx, f"head of the fake class {number}", of_fake)
                 some = fitted[1 - number][fakes[1 - number][1]]
-                x = (normalised(embedding[rows[some]]) - mean) / deviation
+                x = (normalised(embedding, rows[some]) - mean) / deviation
                 margin = observe(of_fake, x, np.full(len(some), k), k + 1, self.elr_momentum).margin
                 yield some, {"fake_margin": margin}
 

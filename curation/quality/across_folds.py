@@ -42,14 +42,14 @@ def neighbours_across_folds(
     known = known[(y[known] >= 0) | own[known]]
     for one in np.unique(fold):
         others = thinned(known[fold[known] != one], AMONG)
-        rows = normalised(features[others])
+        rows = normalised(features, others)
         usable = ~np.isnan(rows).any(axis=1)
         others, rows = others[usable], rows[usable]
         of_own, labelled = own[others], y[others] >= 0
         asked = np.flatnonzero(fold == one)
         for start in range(0, len(asked), BLOCK):
             here = asked[start : start + BLOCK]
-            similar = normalised(features[here]) @ rows.T
+            similar = normalised(features, here) @ rows.T
             if of_own.any():
                 near = largest(similar[:, of_own], k).astype(np.float64)
                 distance[here] = np.clip(1 - near.mean(axis=1), 0, 2)

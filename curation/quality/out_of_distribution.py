@@ -23,9 +23,10 @@ from variorum.kit.embeddings.classes import (
     squared_distances,
     two_least,
 )
-from variorum.kit.embeddings.rows import blocks, finite_rows, thinned
+from variorum.kit.embeddings.rows import blocks, finite_rows, taken, thinned
 from variorum.kit.labels.classes import FEWEST, LARGE, id_ranks, most_flagged, same_share
 from variorum.kit.labels.folds import dealt_folds
+from variorum.machine.scratch import scratch
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.errors import RecipeError
@@ -121,7 +122,7 @@ class OutOfDistribution(Detector):
             sample = order[same_share(kind[order], LARGE, ctx.rng(self.component_name(), "", "sample"), FEWEST)]
             order = rank = np.arange(len(order))  # too many to be sorted
         else:
-            features = features[order]
+            features = taken(features, order, ctx.store)
         found = judged(
             features,
             y[order],
@@ -317,8 +318,8 @@ def relative_distances(
         k: number of classes.
         components: principal components to keep.
     """
-    centre, axes = principal_axes(features[thinned(known, FIT_ON)].astype(np.float64), components)
-    projected = np.zeros((len(known), axes.shape[1]))
+    centre, axes = principal_axes(features, thinned(known, FIT_ON), components)
+    projected = scratch((len(known), axes.shape[1]), np.float64)
     for part, block in blocks(features, known):
         projected[part] = (block - centre) @ axes
     classes = fit_gaussians(projected, y[known], np.flatnonzero(np.isin(known, clean)), k)
@@ -331,12 +332,15 @@ def relative_distances(
     return nearest, scores, margin
 
 
-def principal_axes(samples: Floats, components: int) -> tuple[Floats, Floats]:
-    """Mean `[d]` of the samples and the directions `[d, q]` of their largest variance, `q <= components`."""
+def principal_axes(features: Array, rows: Ints, components: int) -> tuple[Floats, Floats]:
+    """Mean `[d]` of the given `rows` and the directions `[d, q]` of their largest variance, `q <= components`."""
     from scipy.linalg import eigh
 
-    centre = samples.mean(axis=0)
-    centred = samples - centre
+    centred = scratch((len(rows), features.shape[1]), np.float64)
+    for part, block in blocks(features, rows):
+        centred[part] = block
+    centre = centred.mean(axis=0)
+    centred -= centre
     n, d = centred.shape
     q = min(components, d, max(1, n - 1))
     if n > d:

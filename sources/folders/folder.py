@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
-from variorum.machine.file_hashes import forget_hash, pin_files
+from variorum.machine.file_hashes import forget_hash, pin_each
 from variorum.machine.retrying import Pinned, read_pinned, steady, why
 from variorum.pixels import UndecodableImage, upright_size
-from variorum.schemas.canonical import Json, digest
+from variorum.schemas.canonical import Json, digest_of_each
 from variorum.schemas.errors import SourceChanged, SourceError
 from variorum.schemas.sample import Failure, Sample, source_id
 from variorum.sources.folders.listing import Listing, key_of, list_files
@@ -23,23 +25,62 @@ EXTENSIONS = frozenset(
     | {".jp2", ".avif"}
 )
 MASK = ".png"
+SHA256 = 32
+"""Bytes of a hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of a folder.
+    """A picture of a folder. There may be millions, so their paths are put together when they are asked for.
 
     Attributes:
         key: its relative POSIX path as text, see `key_of`.
-        file: where it lies.
-        mask: where its mask belongs; None if masks aren't wanted.
-        masked: whether the mask is there.
+        root: the folder.
+        name: its relative path as the system gives it.
+        masks: folder of the masks; None if they aren't wanted.
+        masked: whether its mask is there.
     """
 
     key: str
-    file: Path
-    mask: Path | None = None
+    root: Path
+    name: str
+    masks: Path | None = None
     masked: bool = False
+
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        return self.root / self.name
+
+    @property
+    def mask(self) -> Path | None:
+        """Where its mask belongs; None if masks aren't wanted."""
+        return None if self.masks is None else self.masks / _mask_of(self.name)
+
+
+class Contents:
+    """What files hold, 40 bytes a file.
+
+    Args:
+        keys: of the files, sorted.
+        pinned: the files.
+    """
+
+    def __init__(self, keys: Sequence[str], pinned: Iterable[Pinned]) -> None:
+        self._keys, self._hashes, self._why = keys, bytearray(), dict[int, str]()
+        for place, one in enumerate(pinned):
+            self._hashes += bytes.fromhex(one.sha256) or bytes(SHA256)
+            if not one.sha256:
+                self._why[place] = one.why
+
+    def __getitem__(self, key: str) -> Pinned:
+        """The content of a file, without its stamp, as all bytes are hashed when they are read."""
+        place = bisect_left(self._keys, key)
+        if self._keys[place : place + 1] != [key]:
+            raise KeyError(key)
+        if place in self._why:
+            return Pinned("", why=self._why[place])
+        return Pinned(self._hashes[place * SHA256 : (place + 1) * SHA256].hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +96,8 @@ class Pins:
 
     digest: str
     root: Path
-    pictures: Mapping[str, Pinned]
-    masks: Mapping[str, Pinned]
+    pictures: Contents
+    masks: Contents
 
 
 def is_picture(name: str) -> bool:
@@ -104,12 +145,9 @@ def find_pictures(listing: Listing, masks: Path | None, where: str) -> tuple[Pic
     """
     root = listing.root
     there = set(list_folder(masks, where, "masks", ending=MASK).files) if masks is not None else set()
-    found: list[Picture] = []
-    for name in listing.files:
-        if is_picture(name):
-            mask = os.path.splitext(name)[0] + MASK
-            place = None if masks is None else masks / mask
-            found.append(Picture(key_of(name), root / name, place, mask in there))
+    found = [
+        Picture(key_of(name), root, name, masks, _mask_of(name) in there) for name in listing.files if is_picture(name)
+    ]
     if not found:
         skipped = f" ({'; '.join(listing.left_out())})" if listing.left_out() else ""
         endings = ", ".join(sorted(EXTENSIONS))
@@ -124,15 +162,19 @@ def pin_pictures(root: Path, pictures: Sequence[Picture], others: Mapping[str, P
         SourceChanged: one is gone since the folder was listed.
         TemporaryError: the disk, the network or the machine failed, or a folder is gone.
     """
-    pinned = _pinned(root, {picture.key: picture.file for picture in pictures})
-    present = {picture.key: picture.mask for picture in pictures if picture.mask and picture.masked}
-    masks = _pinned(_masks_of(root), present) if present else {}
-    parts: list[Json] = []
-    for picture in pictures:
-        mask = masks[picture.key] if picture.masked else Pinned("")
-        parts.append([picture.key, _content(pinned[picture.key]), _content(mask) if picture.mask else None])
-    parts += [[name, _content(one)] for name, one in (others or {}).items()]
-    return Pins(digest(parts), root, pinned, masks)
+    pictures = sorted(pictures, key=attrgetter("key"))
+    pinned = _pinned(root, pictures, attrgetter("file"))
+    masked = [one for one in pictures if one.masked]
+    masks = _pinned(_masks_of(root), masked, attrgetter("mask")) if masked else Contents((), ())
+
+    def parts() -> Iterator[Json]:
+        for one in pictures:
+            mask = _content(masks[one.key]) if one.masked else ""
+            yield [one.key, _content(pinned[one.key]), None if one.masks is None else mask]
+        for name, other in (others or {}).items():
+            yield [name, _content(other)]
+
+    return Pins(digest_of_each(parts()), root, pinned, masks)
 
 
 def outline_picture(picture: Picture, *, source: str, labels: tuple[str, ...], licence: str, split: str = "") -> Sample:
@@ -191,10 +233,9 @@ def mask_trouble(image: bytes, mask: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _pinned(root: Path, files: Mapping[str, Path]) -> dict[str, Pinned]:
-    pins = pin_files(root, [file.absolute() for file in files.values()], listed=True)
-    # without the stamps, as all bytes are hashed when they are read, and there may be millions
-    return {key: Pinned(one.sha256, why=one.why) for key, one in zip(files, pins, strict=True)}
+def _pinned(root: Path, pictures: Sequence[Picture], of: Callable[[Picture], Path]) -> Contents:
+    files = (of(picture).absolute() for picture in pictures)
+    return Contents([picture.key for picture in pictures], pin_each(root, files, listed=True))
 
 
 def _content(pinned: Pinned) -> str:
@@ -207,6 +248,11 @@ def _read(file: Path, pinned: Pinned, root: Path) -> bytes:
     except SourceChanged:
         forget_hash(root, file.absolute())  # the same command looks at the file again
         raise
+
+
+def _mask_of(name: str) -> str:
+    """The relative path of a picture's mask."""
+    return os.path.splitext(name)[0] + MASK
 
 
 def _masks_of(root: Path) -> Path:

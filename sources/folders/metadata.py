@@ -109,7 +109,7 @@ class Metadata:
             raise SourceError(f"{where}: {error}; or set metadata to none to read no such files") from None
         for shown, path in paths.items():  # what was read is what is pinned
             check_pinned(path, self.pins[shown], path)
-        there = {picture.key for picture in pictures}
+        there = {picture.key for picture in pictures} if files else set[str]()
         if any(key not in there for named in keys.values() for key in named):
             forms = {normalize("NFC", key): key for key in sorted(there)}
             keys = {
@@ -122,9 +122,9 @@ class Metadata:
             for row, key in enumerate(keys[file.shown]):
                 if key in lost:
                     self.missing.setdefault(key, file.place(row))
-        named = [Picture(key, root / os.fsdecode(key.encode())) for key in self.missing]
+        named = [Picture(key, root, os.fsdecode(key.encode())) for key in self.missing]
         self.pictures = tuple(sorted([*pictures, *named], key=attrgetter("key"))) if named else tuple(pictures)
-        places = {picture.key: position for position, picture in enumerate(self.pictures)}
+        places = {picture.key: position for position, picture in enumerate(self.pictures)} if files else {}
         parts = [
             [file for file in files if _last(file.shown) in kind] for kind in (ANY, (LABELS,), (GROUPS,), (TEXTS,))
         ]

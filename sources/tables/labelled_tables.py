@@ -172,7 +172,7 @@ class FolderTable:
     def _pictures(self) -> dict[str, Picture]:
         there = {key_of(name): name for name in self.listing.files if is_picture(name)}
         named = sorted({key for *_, key in self._places} & there.keys())
-        return {key: Picture(key, self.listing.root / there[key]) for key in named}
+        return {key: Picture(key, self.listing.root, there[key]) for key in named}
 
     @cached_property
     def _pins(self) -> Pins:

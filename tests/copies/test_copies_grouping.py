@@ -157,7 +157,7 @@ def test_of_a_crowd_that_is_all_alike_the_best_one_stays_in_little_memory(by):
     names = np.array([f"{k}" for k in range(n)], dtype=object)
     pixels = rng.integers(0, 256, (n, 16), dtype=np.uint8)
     prints = Prints(
-        np.argsort(np.argsort(names)), names, pixels, turns, np.ones(n, bool), vectors, np.full(n, -1), names
+        np.argsort(np.argsort(names)), names, pixels, turns, np.ones(n, bool), vectors, np.full(n, -1), np.arange(n)
     )
     exact, head = prints.exact()
     order = rng.permutation(n)

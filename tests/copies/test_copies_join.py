@@ -18,6 +18,7 @@ from variorum.kit.copies.join import (
     hamming_join,
     hamming_pairs,
 )
+from variorum.machine import scratch
 
 
 def codes(rng, *shape):
@@ -234,7 +235,7 @@ def test_a_crowd_of_embeddings_is_joined_in_memory_that_does_not_grow_with_its_s
     assert held < 100 * 2**20
     crowd = np.unique(np.concatenate([pairs.i, pairs.j]))
     assert len(crowd) == 4000
-    if exact:  # an inverted file has the crowd in several lists
+    if exact:  # clusters share the crowd
         assert np.array_equal(pairs.j[pairs.i == crowd[0]], crowd[1:])
 
 
@@ -244,11 +245,25 @@ def test_where_there_is_no_crowd_nothing_is_left_out(exact):
     assert rows(cosine_pairs(found, 0.9, exact=exact, crowd=CROWD)) == rows(cosine_pairs(found, 0.9, exact=exact))
 
 
-def test_an_inverted_file_finds_near_pairs():
+def test_near_clusters_have_the_near_pairs():
     found = vectors(4000)
     exact, fast = rows(cosine_pairs(found, 0.9)), rows(cosine_pairs(found, 0.9, exact=False))
     assert fast <= exact
     assert len(fast) >= 0.98 * len(exact) > 150
+    between = rows(cosine_join(found[:700], found[700:], 0.9, exact=False))
+    assert between <= {(i, j - 700) for i, j in exact if i < 700 <= j}
+    assert len(between) >= 0.98 * sum(i < 700 <= j for i, j in exact) > 150
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_vectors_in_files_have_the_same_pairs(exact, monkeypatch):
+    found = vectors()
+    whole = cosine_pairs(found, 0.9, exact=exact), cosine_join(found[:700], found[700:], 0.9, exact=exact)
+    monkeypatch.setattr(scratch, "IN_MEMORY", 0)
+    mapped = cosine_pairs(found, 0.9, exact=exact), cosine_join(found[:700], found[700:], 0.9, exact=exact)
+    for one, other in zip(whole, mapped, strict=True):
+        assert len(one)
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("i", "j", "distance"))
 
 
 def test_one_set_against_another():

@@ -3,7 +3,7 @@ import pytest
 from skimage import data
 
 from variorum.curation.quality.features import Features
-from variorum.kit.embeddings.rows import normalised, standardised
+from variorum.kit.embeddings.rows import BLOCK, mean_and_deviation, normalised, standardised
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Sample
@@ -49,6 +49,13 @@ def test_normalised_rows_have_length_one_or_are_nan():
     single = np.array([[1e30, 1e30]], dtype=np.float32)
     assert normalised(single) == pytest.approx(np.full((1, 2), 0.5**0.5))
     assert single[0, 0] == np.float32(1e30)
+
+
+def test_a_deviation_by_blocks_has_the_bits_of_the_whole():
+    rows = np.random.default_rng(0).normal(3, [1e-3, 1, 50], (2 * BLOCK + 7, 3)).astype(np.float32)
+    mean, deviation = mean_and_deviation(rows)
+    assert np.array_equal(mean, rows.mean(axis=0))
+    assert np.array_equal(deviation, rows.std(axis=0))
 
 
 def test_standardised_columns_of_the_fitted_rows():

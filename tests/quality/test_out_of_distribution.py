@@ -70,7 +70,7 @@ def plain_and_truncated(seed, components=None):
     own = rng.permutation(np.flatnonzero(true >= 0))
     fit, held = own[: int(0.7 * len(own))], np.concatenate([own[int(0.7 * len(own)) :], np.flatnonzero(true < 0)])
     if components:
-        centre, axes = principal_axes(x[fit], components)
+        centre, axes = principal_axes(x, fit, components)
         x = (x - centre) @ axes
     model = fit_gaussians(x, true, fit, 9)
     return roc_auc_score(true[held] < 0, squared_distances(x[held], model).min(axis=1))
@@ -450,10 +450,10 @@ def test_a_missing_reference_is_an_error():
 def test_principal_axes_are_the_same_from_either_side():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 20)) * np.arange(1, 21)
-    centre, axes = principal_axes(x, 3)
+    centre, axes = principal_axes(x, np.arange(30), 3)
     values, vectors = np.linalg.eigh(np.cov(x.T))
     np.testing.assert_allclose(abs(axes.T @ vectors[:, -3:]).sum(axis=1), 1, atol=1e-8)
-    assert principal_axes(x[:5], 64)[1].shape == (20, 4)
+    assert principal_axes(x, np.arange(5), 64)[1].shape == (20, 4)
     assert values[-1] >= values[0]
     np.testing.assert_allclose(centre, x.mean(axis=0))
 

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variorum.schemas.canonical import canonical_json, derive_seed, digest, digests, short_digest
+from variorum.schemas.canonical import (
+    AT_ONCE,
+    canonical_json,
+    derive_seed,
+    digest,
+    digest_of_each,
+    digests,
+    short_digest,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
@@ -114,3 +122,9 @@ def test_many_digests_are_those_of_one_after_the_other():
     assert list(digests(common, each)) == [digest({**common, **one}) for one in each]
     with pytest.raises(ValueError, match="'seed' doesn't come behind 'split'"):
         next(digests(common, [{"seed": 1, "start": 2}]))
+
+
+@pytest.mark.parametrize("number", [0, 1, AT_ONCE, AT_ONCE + 1])
+def test_a_long_list_has_the_digest_of_the_whole(number):
+    values = [[f"ä{place}", None, {"b": 1, "a": place}] for place in range(number)]
+    assert digest_of_each(iter(values)) == digest(values)

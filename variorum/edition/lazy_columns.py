@@ -17,7 +17,7 @@ import numpy as np
 from variorum.arrays import scalar_columns
 from variorum.edition.store import Store
 from variorum.edition.tables import BLOCK, HIDDEN, KEYS, joined, keyed_blocks, read_blocks, read_part, read_unit
-from variorum.machine.scratch import scratch
+from variorum.machine.scratch import in_file, scratch
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import ShardInfo
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 HELD = (*KEYS, "label")
 """Columns that stay in memory: every step reads them."""
-AT_ONCE = 1 << 27
+AT_ONCE = 1 << 25
 """Columns of a table in many files are read together, up to this many bytes, so that no file is opened for each."""
-RECENT = 1 << 28
-"""Bytes of the columns that stay in memory after they have been read."""
+RECENT, RECENT_FILES = 1 << 26, 1 << 30
+"""Bytes of the columns that stay after they have been read: in memory, and of vectors in files."""
 TEXT = 40
 """Bytes that a text or a list is presumed to take."""
 
@@ -102,6 +102,12 @@ class Parts:
         mine = self.chosen[row : row + len(found)]
         return found if mine.all() else found.filter(pa.array(mine))
 
+    def vector(self, name: str) -> bool:
+        """Return whether a column's values are vectors, which lie in a file if they are large."""
+        import pyarrow as pa
+
+        return pa.types.is_fixed_size_list(self.schema.field(name).type) and self.chosen is None
+
     def _vectors(self, name: str) -> Any:
         """A column of vectors, filled file by file so that it is never in memory twice; None for any other column.
 
@@ -109,9 +115,9 @@ class Parts:
         """
         import pyarrow as pa
 
-        kind = self.schema.field(name).type
-        if not pa.types.is_fixed_size_list(kind) or self.chosen is not None:
+        if not self.vector(name):
             return None
+        kind = self.schema.field(name).type
         size = sum(info.samples for info in self.infos) * kind.list_size
         folder = str(self.store.local) if self.store.local and self.store.writable else ""
         flat = scratch((size,), kind.value_type.to_pandas_dtype(), folder)
@@ -211,7 +217,7 @@ class WideTable:
 
 
 class Recent:
-    """The columns that have been read last, up to `RECENT` bytes."""
+    """The columns that have been read last, as many as `RECENT` and `RECENT_FILES` allow."""
 
     def __init__(self) -> None:
         self._tables: OrderedDict[tuple[Parts, str], Any] = OrderedDict()
@@ -223,10 +229,14 @@ class Recent:
         table = self._tables.pop(key, None)
         if table is None:
             table = parts.read(names)
-        if table.nbytes <= RECENT:
-            self._tables[key] = table
-        while sum(one.nbytes for one in self._tables.values()) > RECENT:
-            self._tables.popitem(last=False)
+        self._tables[key] = table
+        left = {False: RECENT, True: RECENT_FILES}
+        for other, held in reversed([*self._tables.items()]):
+            kind = in_file(held.nbytes) and other[0].vector(other[1])
+            if held.nbytes > left[kind]:
+                del self._tables[other]
+            else:
+                left[kind] -= held.nbytes
         return table.column(name)
 
 

@@ -2,7 +2,7 @@
 
 A hash is cached by absolute path, size, and times of the last change of content and of status, in one small file per
 folder. The latter time shows a change that kept the former, as `rsync` and `cp -p` do. If the cache is missing, corrupt
-or read-only, the files are read again.
+or read-only, the files are read again. As a folder may have millions of files, what is known of one takes few bytes.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from variorum.machine.cache import cache_dir
 from variorum.machine.retrying import Pinned, gone, open_file, stamp_of, steady, why
 
-Entry = tuple[int, int, int, str]
+ENTRY = struct.Struct("<qqq32s")
 """Size in bytes, times of the last change of content and of status in ns, sha256. The inode isn't part of it, because
 network file systems give files new ones."""
+AT_ONCE = 1024
+"""Files that are handed to the threads together."""
 
 SETTLED_NS = 2_000_000_000
 """A file that changed less than 2 s before it was hashed isn't cached, because it may change again without getting
@@ -36,7 +40,14 @@ def file_hashes(root: Path, paths: Sequence[Path]) -> list[str]:
 
 
 def pin_files(root: Path, paths: Sequence[Path], *, listed: bool = False) -> list[Pinned]:
+    """All of `pin_each`."""
+    return [*pin_each(root, paths, listed=listed)]
+
+
+def pin_each(root: Path, paths: Iterable[Path], *, listed: bool = False) -> Iterator[Pinned]:
     """Content and state of each file, in order, with the reason where one can't be read. Only files are opened.
+
+    The cache is written when the last one has been taken.
 
     Args:
         root: the folder that they belong to; it has one cache file.
@@ -48,18 +59,18 @@ def pin_files(root: Path, paths: Sequence[Path], *, listed: bool = False) -> lis
         TemporaryError: the disk, the network or the machine failed, or a whole folder is gone.
     """
     cache = _cache(root)
-    known = _load(cache)
+    known, settled = _load(cache), dict[str, bytes]()
+    left = iter(paths)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        pins = list(pool.map(lambda path: _pin(path, known.get(str(path)), listed), paths))
-    now = time.time_ns()
-    settled: dict[str, Entry] = {}
-    for path, pinned in zip(paths, pins, strict=True):
-        if pinned.sha256 and now - pinned.stamp[1] > SETTLED_NS:
-            size, modified, changed, *_ = pinned.stamp
-            settled[str(path)] = size, modified, changed, pinned.sha256
+        while some := list(islice(left, AT_ONCE)):
+            pins = list(pool.map(lambda path: _pin(path, known.get(str(path)), listed), some))
+            now = time.time_ns()
+            for path, pinned in zip(some, pins, strict=True):
+                if pinned.sha256 and now - pinned.stamp[1] > SETTLED_NS:
+                    settled[str(path)] = ENTRY.pack(*pinned.stamp[:3], bytes.fromhex(pinned.sha256))
+            yield from pins
     if settled != known:
         _save(cache, settled)
-    return pins
 
 
 def forget_hash(root: Path, path: Path) -> None:
@@ -70,12 +81,13 @@ def forget_hash(root: Path, path: Path) -> None:
         _save(cache, known)
 
 
-def _pin(path: Path, known: Entry | None, listed: bool) -> Pinned:
+def _pin(path: Path, known: bytes | None, listed: bool) -> Pinned:
     def look() -> Pinned:
         if known:
             stamp = stamp_of(path.stat())
-            if known[:3] == stamp[:3] and os.access(path, os.R_OK, effective_ids=EFFECTIVE):
-                return Pinned(known[3], stamp)
+            *then, sha256 = ENTRY.unpack(known)
+            if (*then,) == stamp[:3] and os.access(path, os.R_OK, effective_ids=EFFECTIVE):
+                return Pinned(sha256.hex(), stamp)
         with open_file(path) as file:
             stamp = stamp_of(os.fstat(file.fileno()))
             return Pinned(hashlib.file_digest(file, "sha256").hexdigest(), stamp)
@@ -92,25 +104,30 @@ def _cache(root: Path) -> Path:
     return cache_dir() / "hashes" / f"{hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:32]}.json"
 
 
-def _load(cache: Path) -> dict[str, Entry]:
+def _load(cache: Path) -> dict[str, bytes]:
+    found = dict[str, bytes]()
     try:
-        data = json.loads(cache.read_bytes())
-        return {
-            str(path): (int(size), int(mtime), int(ctime), sha256)
-            for path, (size, mtime, ctime, sha256) in data.items()
-            if isinstance(sha256, str) and len(sha256) == 64
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
+        with cache.open(encoding="ascii") as lines:
+            for line in lines:
+                path, size, modified, changed, sha256 = json.loads(line)
+                if len(content := bytes.fromhex(sha256)) != hashlib.sha256().digest_size:
+                    return {}
+                found[str(path)] = ENTRY.pack(size, modified, changed, content)
+    except (OSError, ValueError, TypeError, struct.error):
         return {}
+    return found
 
 
-def _save(cache: Path, entries: Mapping[str, Entry]) -> None:
+def _save(cache: Path, entries: Mapping[str, bytes]) -> None:
+    """Write a line for each file."""
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         descriptor, part = tempfile.mkstemp(dir=cache.parent, suffix=".part")
         try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(entries, file, separators=(",", ":"))
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                for path, entry in entries.items():
+                    *stamp, sha256 = ENTRY.unpack(entry)
+                    file.write(json.dumps([path, *stamp, sha256.hex()], separators=(",", ":")) + "\n")
             Path(part).replace(cache)
         finally:
             Path(part).unlink(missing_ok=True)

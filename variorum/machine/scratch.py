@@ -19,7 +19,7 @@ from variorum.schemas.errors import StoreError
 if TYPE_CHECKING:
     from variorum.arrays import Array
 
-IN_MEMORY = 1 << 28
+IN_MEMORY = 1 << 24
 """Bytes up to which an array is in memory."""
 
 
@@ -38,7 +38,7 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
         StoreError: the disk has no room for it, or no folder takes files.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size <= IN_MEMORY:
+    if not in_file(size):
         return np.empty(shape, dtype)
     folder = _writable(str(cache_dir()) if not store or "://" in store else store)
     try:
@@ -50,6 +50,11 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
             f"{folder}: {size / 2**30:.1f} GiB of disk are needed while this detector scores ({error.strerror}); "
             "make room, or take an encoder with shorter embeddings"
         ) from None
+
+
+def in_file(size: int) -> bool:
+    """Return whether an array of this many bytes lies in a file."""
+    return size > IN_MEMORY
 
 
 def _writable(folder: str) -> str:

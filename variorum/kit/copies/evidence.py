@@ -12,8 +12,9 @@ from variorum.kit.copies.calibration import Cut, edition_cut
 from variorum.kit.copies.grouping import EMBEDDING, HASH, Links, fold_groups, groups
 from variorum.kit.copies.join import CROWD, Pairs, cosine_pairs, hamming_pairs
 from variorum.kit.copies.pdq import LEAST_QUALITY, TURNS
-from variorum.kit.embeddings.rows import usable_rows
-from variorum.kit.labels.classes import id_ranks
+from variorum.kit.embeddings.rows import taken, usable_rows
+from variorum.kit.labels.classes import id_ranks, photographs
+from variorum.machine.scratch import scratch
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints, Singles
@@ -34,7 +35,7 @@ class Prints:
         usable: `[N]` whether the picture shows enough for its PDQ to be meaningful.
         embedding: `[N, d]`, or None.
         y: `[N]` class, -1 if unlabelled.
-        source: `[N]` id of the photograph that a picture was made from.
+        source: `[N]` number of the photograph that a picture was made from.
     """
 
     rank: Ints
@@ -44,23 +45,22 @@ class Prints:
     usable: Bools
     embedding: Array | None
     y: Ints
-    source: Array
+    source: Ints
 
     @classmethod
     def read(cls, table: Table, *, embedding: bool) -> Prints:
         """From an edition's table with the columns of `duplicates` and, for embeddings, of `features`."""
-        ids, source = table["id"], table["source"]
         own = table["duplicates.pdq"]
         others = table["duplicates.pdq_turns"].reshape(len(own), TURNS - 1, own.shape[1])
         return cls(
             rank=id_ranks(table),
             sha256=table["sha256"],
             pixels=table["duplicates.pixels"],
-            turns=np.concatenate([own[:, None], others], axis=1),
+            turns=_beside(own, others),
             usable=table["duplicates.pdq_quality"] >= LEAST_QUALITY,
             embedding=table["features.embedding"] if embedding else None,
             y=table.labels()[0],
-            source=np.where(source == "", ids, source),
+            source=photographs(table),
         )
 
     def exact(self) -> tuple[Ints, Ints]:
@@ -108,17 +108,23 @@ def near_links(
         np.minimum.at(best, exact[order], np.arange(len(order)))
         first = np.argsort(best)
     good = first[prints.usable[head[first]]]
-    pairs = hamming_pairs(prints.turns[head[good]], crowd=crowd)
+    pairs = hamming_pairs(taken(prints.turns, head[good]), crowd=crowd)
     by_hash = (HASH, _renamed(pairs, good))
     links = Links.of(by_hash)
     if prints.embedding is None:
         return links, NO_CUT
-    sighted = np.flatnonzero(usable_rows(prints.embedding[head]))
+    sighted = head[usable_rows(prints.embedding)[head]]
     copies = groups(exact, links.i, links.j, np.arange(len(exact)), prints.rank)
-    alike = fold_groups(copies, prints.source)[head[sighted]]
-    cut = edition_cut(prints.embedding[head[sighted]], prints.y[head[sighted]], alike, rng, cosine, others)
-    pairs = cosine_pairs(prints.embedding[head[first]], cut.cosine, crowd=crowd)
+    alike = fold_groups(copies, prints.source)[sighted]
+    cut = edition_cut(taken(prints.embedding, sighted), prints.y[sighted], alike, rng, cosine, others)
+    pairs = cosine_pairs(taken(prints.embedding, head[first]), cut.cosine, crowd=crowd)
     return Links.of(by_hash, (EMBEDDING, _renamed(pairs, first))), cut
+
+
+def _beside(own: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    turns = scratch((len(own), TURNS, own.shape[1]), np.uint8)
+    turns[:, 0], turns[:, 1:] = own, others
+    return turns
 
 
 def _renamed(pairs: Pairs, names: Ints) -> Pairs:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.kit.embeddings.rows import normalised, usable_rows
-from variorum.schemas.errors import RecipeError
-from variorum.schemas.extras import needs
+from variorum.kit.embeddings.nearest import Clusters, clusters
+from variorum.kit.embeddings.rows import normalised, taken, usable_rows
+from variorum.machine.scratch import scratch
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Ints, Singles
@@ -39,18 +39,14 @@ EXACT_VECTORS = 50_000
 """Vectors up to which a cosine join compares all pairs."""
 BLOCK = 1024
 """Vectors compared or converted at a time."""
-SEARCH = 128
-"""Vectors looked up in an inverted file at a time. Each may find any number of near ones."""
 CROWD = 64
 """A row with this many copies before it need not be linked to another such row."""
 LARGE_BUCKET = 4 * CROWD
 """Up to this many hashes with a common band form few pairs, so they aren't searched for crowds."""
-PROBES = 16
-"""Lists of the inverted file searched for each vector."""
+NEAR = 16
+"""Near clusters that each cluster is compared with: copies lie closer together than neighbours."""
 ROUNDING = 1e-4
 """Largest error of a cosine in single precision."""
-QUANTISING = 0.02
-"""Largest error of a cosine of vectors of 8-bit numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +199,8 @@ def band_recall(bits: int, partitions: int = 1) -> float:
 def cosine_join(queries: Array, stored: Array, cut: float, *, exact: bool | None = None) -> Pairs:
     """Pairs of a query and a stored vector with a cosine of at least `cut`; the distance is 1 − cosine.
 
-    Up to `EXACT_VECTORS` vectors all pairs are compared. Beyond, an inverted file of 8-bit vectors proposes pairs
-    (faiss IVF-SQ8, searching 16 of 4√M lists), and their cosine is computed from the original vectors.
+    Up to `EXACT_VECTORS` vectors all pairs are compared. Beyond, the vectors are sorted into clusters, and each cluster
+    is compared with at least `NEAR` near ones, as `variorum.kit.embeddings.nearest` does it.
 
     Args:
         queries: `[N, d]` floats of any length. A row that is zero or not finite has no pairs.
@@ -214,11 +210,11 @@ def cosine_join(queries: Array, stored: Array, cut: float, *, exact: bool | None
     """
     left, right = np.flatnonzero(usable_rows(queries)), np.flatnonzero(usable_rows(stored))
     exact = max(len(queries), len(stored)) <= EXACT_VECTORS if exact is None else exact
-    propose = _blocks if exact else _inverted_file
-    found = [
-        _reaching(queries, stored, left[i], right[j], cut)
-        for i, j in propose(_some(queries, left), _some(stored, right), cut)
-    ]
+    if exact:
+        proposed = _blocks(_some(queries, left), _some(stored, right), cut)
+    else:
+        proposed = _between(_some(queries, left), _some(stored, right), cut)
+    found = [_reaching(queries, stored, left[i], right[j], cut) for i, j in proposed]
     return _nearest(found, len(stored))
 
 
@@ -236,7 +232,16 @@ def cosine_pairs(vectors: Array, cut: float, *, exact: bool | None = None, crowd
     exact = len(vectors) <= EXACT_VECTORS if exact is None else exact
     late = np.zeros(len(rows), bool)
     found: list[tuple[Ints, Ints, Singles]] = []
-    proposed = _blocks(usable, usable, cut, within=late) if exact else _inverted_file(usable, usable, cut)
+    if exact:
+        proposed = _blocks(usable, usable, cut, within=late)
+    else:
+        sorted_rows = _sorted(usable)
+        if crowd is not None:  # a row's neighbours come in no order, so they are counted first
+            before = np.zeros(len(rows), np.int64)
+            for i, _ in _clustered(sorted_rows, cut, late):
+                before += np.bincount(i, minlength=len(rows))
+            late, crowd = before >= crowd, None
+        proposed = _clustered(sorted_rows, cut, late)
     for i, j in proposed:
         if crowd is not None:
             before = np.bincount(i[j < i], minlength=len(late))
@@ -249,7 +254,7 @@ def cosine_pairs(vectors: Array, cut: float, *, exact: bool | None = None, crowd
 
 def _some(vectors: Array, rows: Ints) -> Array:
     """These rows. If they are all rows, no copy is made, because the vectors may be large."""
-    return vectors if len(rows) == len(vectors) else vectors[rows]
+    return vectors if len(rows) == len(vectors) else taken(vectors, rows)
 
 
 def _reaching(queries: Array, stored: Array, i: Ints, j: Ints, cut: float) -> tuple[Ints, Ints, Singles]:
@@ -385,25 +390,29 @@ def _blocks(queries: Array, stored: Array, cut: float, *, within: Bools | None =
         yield i, j
 
 
-def _inverted_file(queries: Array, stored: Array, cut: float) -> Iterator[tuple[Ints, Ints]]:
-    """Pairs that may reach the cut according to an inverted file of 8-bit vectors."""
-    try:
-        import faiss
-    except ImportError:
-        many = needs(f"comparing more than {EXACT_VECTORS:,} embeddings", "faiss")
-        raise RecipeError(f"{many}; what was measured is kept") from None
+def _sorted(vectors: Array) -> Clusters:
+    rows = np.arange(len(vectors))
+    return clusters(vectors, rows, rows, np.random.default_rng(0), near=NEAR)
 
-    n, d = stored.shape
-    lists = max(1, round(4 * math.sqrt(n)))
-    quantizer = faiss.IndexFlatIP(d)
-    index = faiss.IndexIVFScalarQuantizer(
-        quantizer, d, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-    )
-    index.cp.min_points_per_centroid = 1
-    index.train(normalised(stored[np.linspace(0, n - 1, min(n, 40 * lists)).astype(np.int64)]))
-    for low in range(0, n, BLOCK):
-        index.add(normalised(stored[low : low + BLOCK]))
-    index.nprobe = min(PROBES, lists)
-    for low in range(0, len(queries), SEARCH):
-        ends, _, found = index.range_search(normalised(queries[low : low + SEARCH]), cut - QUANTISING)
-        yield low + np.repeat(np.arange(len(ends) - 1), (ends[1:] - ends[:-1]).astype(np.int64)), found
+
+def _clustered(found: Clusters, cut: float, late: Bools) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs of a later and an earlier row of near clusters that may reach the cut; none whose earlier row is `late`."""
+    for number, piece in enumerate(found.pieces):
+        mine = found.rows(piece)
+        for other in (piece, *(found.pieces[later] for later in found.near[number])):
+            i, j = np.nonzero(mine @ found.rows(other).T >= cut - ROUNDING)
+            if other is piece:
+                i, j = i[i > j], j[i > j]
+            i, j = found.order[piece][i], found.order[other][j]
+            i, j = np.maximum(i, j), np.minimum(i, j)
+            yield i[~late[j]], j[~late[j]]
+
+
+def _between(queries: Array, stored: Array, cut: float) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs of a query and a stored vector of near clusters that may reach the cut."""
+    n = len(queries)
+    both = scratch((n + len(stored), *stored.shape[1:]), np.result_type(queries, stored))
+    both[:n], both[n:] = queries, stored
+    for i, j in _clustered(_sorted(both), cut, np.zeros(len(both), bool)):
+        apart = (j < n) & (i >= n)
+        yield j[apart], i[apart] - n

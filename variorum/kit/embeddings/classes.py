@@ -17,6 +17,8 @@ FIT_ON = 25_000
 """At most this many rows estimate a covariance; that is many more than it has dimensions."""
 MEDIAN_ON = 5_000
 """At most this many rows of a class give its median."""
+COLUMNS = 64
+"""Features whose medians are computed at a time."""
 FLOOR = 1e-6
 """Least variance in any direction, as a share of the mean variance: keeps a constant feature from dominating."""
 
@@ -58,7 +60,10 @@ def class_medians(features: Array, y: Ints, rows: Ints, k: int) -> Floats:
     ends = np.cumsum(np.bincount(y[rows], minlength=k))
     for label, members in enumerate(np.split(ordered, ends[:-1])):
         if len(members):
-            medians[label] = np.median(features[thinned(members, MEDIAN_ON)].astype(np.float64), axis=0)
+            some = features[thinned(members, MEDIAN_ON)]
+            for start in range(0, some.shape[1], COLUMNS):
+                part = slice(start, start + COLUMNS)
+                medians[label, part] = np.median(some[:, part].astype(np.float64), axis=0)
     return medians
 
 

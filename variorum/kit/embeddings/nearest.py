@@ -80,7 +80,9 @@ class Clusters:
         return normalised(self.vectors[piece])
 
 
-def clusters(embedding: Array, rows: Ints, by_id: Ints, rng: np.random.Generator, store: str = "") -> Clusters:
+def clusters(
+    embedding: Array, rows: Ints, by_id: Ints, rng: np.random.Generator, store: str = "", near: int = NEAR
+) -> Clusters:
     """Sort rows into clusters of similar ones, by k-means on a sample.
 
     Args:
@@ -89,16 +91,17 @@ def clusters(embedding: Array, rows: Ints, by_id: Ints, rng: np.random.Generator
         by_id: `[M]` places in `rows` in the order of the ids, so that the sample doesn't depend on the table's order.
         rng: draws the first centres.
         store: see `scratch`.
+        near: near clusters that each cluster is compared with.
     """
     count = max(1, round(CLUSTERS * len(rows) ** 0.5))
-    sample = normalised(embedding[rows[thinned(by_id, LEARNT_ON * count)]])
+    sample = normalised(embedding, rows[thinned(by_id, LEARNT_ON * count)])
     centres = sample[rng.permutation(len(sample))[:count]]
     for _ in range(ROUNDS):
         centres = _means(sample, _closest(sample, centres), centres)
     cluster = np.empty(len(rows), dtype=np.int32)
     for start in range(0, len(rows), BLOCK):
         some = slice(start, start + BLOCK)
-        cluster[some] = _closest(normalised(embedding[rows[some]]), centres)
+        cluster[some] = _closest(normalised(embedding, rows[some]), centres)
     order = np.argsort(cluster, kind="stable")
     vectors = taken(embedding, rows[order], store)
     ends = np.cumsum(np.bincount(cluster, minlength=len(centres)))
@@ -107,7 +110,7 @@ def clusters(embedding: Array, rows: Ints, by_id: Ints, rng: np.random.Generator
         for low in range(start, end, 2 * BLOCK):
             pieces.append(slice(low, min(low + 2 * BLOCK, end)))
             owner.append(number)
-    return Clusters(order, vectors, by_id, pieces, list(_later(_near(centres), np.array(owner, dtype=np.int64))))
+    return Clusters(order, vectors, by_id, pieces, list(_later(_near(centres, near), np.array(owner, dtype=np.int64))))
 
 
 def nearest_in_clusters(found: Clusters, k: int) -> tuple[Indices, Singles, float]:
@@ -132,11 +135,11 @@ def recall(found: Clusters, index: Indices, asked: Ints) -> float:
         asked: places of the rows to check, among the sorted vectors.
     """
     k = index.shape[1]
-    mine = normalised(found.vectors[asked])
+    mine = normalised(found.vectors, asked)
     best = np.full((len(asked), k), -np.inf, dtype=np.float32)
     for start in range(0, len(found.order), BLOCK):
         here = np.arange(start, min(start + BLOCK, len(found.order)))
-        similar = mine @ normalised(found.vectors[here]).T
+        similar = mine @ normalised(found.vectors, here).T
         similar[asked[:, None] == here] = -np.inf
         best = -np.partition(-np.concatenate([best, similar], axis=1), k - 1, axis=1)[:, :k]
     hits = 0
@@ -166,10 +169,10 @@ def _means(rows: Singles, cluster: Indices, centres: Singles) -> Singles:
     return means
 
 
-def _near(centres: Singles) -> Bools:
-    """`[K, K]`: which clusters are compared: each with the `NEAR` nearest, in both directions, and with itself."""
+def _near(centres: Singles, most: int) -> Bools:
+    """`[K, K]`: which clusters are compared: each with the `most` nearest, in both directions, and with itself."""
     near = np.eye(len(centres), dtype=bool)
-    width = min(NEAR, len(centres) - 1)
+    width = min(most, len(centres) - 1)
     for start in range(0, len(centres), BLOCK):
         similar = centres[start : start + BLOCK] @ centres.T
         np.put_along_axis(

@@ -18,20 +18,27 @@ BLOCK = 4096
 """Rows that are read at a time."""
 
 
-def normalised(embedding: Array) -> Singles:
-    """Rows `[N, d]` scaled to unit length, so that their dot products are cosines.
+def normalised(embedding: Array, rows: Ints | None = None) -> Singles:
+    """Rows `[N, d]` scaled to unit length, so that their dot products are cosines; many lie in a `scratch` file.
 
     A row without a direction (all zero, or with a value that isn't finite) becomes all NaN.
+
+    Args:
+        embedding: `[N, d]`.
+        rows: those that are wanted; None for all.
     """
-    rows = np.array(embedding, dtype=np.float32)
-    for start in range(0, len(rows), SCALED):
-        block = rows[start : start + SCALED]
+    number = len(embedding) if rows is None else len(rows)
+    found = scratch((number, *embedding.shape[1:]), np.float32)
+    for start in range(0, number, SCALED):
+        part = slice(start, start + SCALED)
+        block = found[part]
+        block[:] = embedding[part] if rows is None else embedding[rows[part]]
         # dividing by the largest value first keeps the squares from overflowing or vanishing
         largest = np.abs(block).max(axis=1, keepdims=True, initial=0)
         block[~(np.isfinite(largest[:, 0]) & (largest[:, 0] > 0))] = np.nan
         block /= largest
         block /= np.linalg.norm(block, axis=1, keepdims=True)
-    return rows
+    return found
 
 
 def standardised(x: Array, fitted: Bools) -> Singles:
@@ -39,15 +46,29 @@ def standardised(x: Array, fitted: Bools) -> Singles:
     rows = np.asarray(x, dtype=np.float32)
     if not fitted.any():
         return np.zeros_like(rows)
-    mean, deviation = mean_and_deviation(rows[fitted])
-    return np.asarray((rows - mean) / deviation, dtype=np.float32)
+    mean, deviation = mean_and_deviation(rows if fitted.all() else rows[fitted])
+    return rescaled(rows, lambda block: (block - mean) / deviation)
+
+
+def rescaled(rows: Singles, scale: Callable[[Singles], Singles]) -> Singles:
+    """What `scale` makes of rows `[N, d]`, a block at a time; many lie in a `scratch` file."""
+    found = scratch(rows.shape, np.float32)
+    for start in range(0, len(rows), BLOCK):
+        found[start : start + BLOCK] = scale(rows[start : start + BLOCK])
+    return found
 
 
 def mean_and_deviation(rows: Singles) -> tuple[Singles, Singles]:
     """Mean and deviation `[d]` of the columns of `[N, d]`; the deviation of a constant column is infinite."""
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-    constant = deviation <= 1e-6 * np.abs(rows).max(axis=0, initial=0)
-    return mean, np.where(constant, np.float32(np.inf), deviation)
+    mean = rows.mean(axis=0)
+    squares, largest = np.zeros_like(mean), np.zeros_like(mean)
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        # one row after the other, as `rows.std` adds them, which would copy all of them
+        squares = np.add.reduce(np.concatenate([squares[None], (block - mean) ** 2]), axis=0)
+        largest = np.maximum(largest, np.abs(block).max(axis=0))
+    deviation = np.sqrt(squares / np.float32(len(rows)))
+    return mean, np.where(deviation <= 1e-6 * largest, np.float32(np.inf), deviation)
 
 
 def finite_rows(embedding: Array) -> Bools:

@@ -64,6 +64,15 @@ def id_ranks(table: Table) -> Ints:
     return ranks
 
 
+def photographs(table: Table) -> Ints:
+    """Number `[N]` of the photograph that each picture was made from: of itself, if it is one."""
+    import pyarrow.compute as pc
+
+    ids, source = table.column("id"), table.column("source")
+    found = pc.if_else(pc.equal(pc.fill_null(source, ""), ""), ids, source)
+    return np.asarray(found.dictionary_encode().combine_chunks().indices.to_numpy(), np.int64)
+
+
 def class_ids(table: Table) -> dict[int, str]:
     """Class id by index in the edition's class list, for the classes that occur as a first label."""
     label, first = np.unique(table.column("label").to_numpy(), return_index=True)

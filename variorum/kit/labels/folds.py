@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from variorum.kit.copies.grouping import fold_groups
+from variorum.kit.labels.classes import photographs
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Ints
@@ -29,11 +30,9 @@ def dealt_folds(table: Table, y: Array, count: int, rng: np.random.Generator, *,
     """
     import pyarrow.compute as pc
 
-    ids, source = table.column("id"), table.column("source")
     group = table["duplicates.group"] if copies else np.arange(len(table))
-    photograph = pc.if_else(pc.equal(pc.fill_null(source, ""), ""), ids, source)
-    whole = fold_groups(group, photograph.dictionary_encode().combine_chunks().indices.to_numpy())
-    order = pc.sort_indices(ids).to_numpy().astype(np.int64)
+    whole = fold_groups(group, photographs(table))
+    order = pc.sort_indices(table.column("id")).to_numpy().astype(np.int64)
     order = order[np.argsort(y[order] < 0, kind="stable")]  # a group's class is that of its first labelled picture
     fold = np.empty(len(table), dtype=np.int64)
     fold[order] = deal(y[order], whole[order], count, rng)

@@ -13,6 +13,7 @@ from variorum.edition.store import Store
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
+from variorum.machine.scratch import scratch
 from variorum.reports.embeddings import COLUMN, STEP, embeddings
 from variorum.schemas.canonical import Json, digest
 from variorum.schemas.manifest import Ledger
@@ -90,7 +91,8 @@ def places(embeddings: Reals, progress: Progress) -> Floats:
 
 def _components(units: Reals) -> Floats:
     """The first principal components `[N, k]`, signs fixed by their largest loading."""
-    centred = units.astype(np.float64) - units.mean(axis=0, dtype=np.float64)
+    centred = scratch(units.shape, np.float64)
+    np.subtract(units, units.mean(axis=0, dtype=np.float64), out=centred)
     _, vectors = np.linalg.eigh(centred.T @ centred)
     vectors = vectors[:, ::-1][:, : min(COMPONENTS, len(units) - 1)]
     largest = np.abs(vectors).argmax(axis=0)
