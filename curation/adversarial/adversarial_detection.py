@@ -18,6 +18,7 @@ from variorum.kit.attacks.opponents import opponent, with_outputs
 from variorum.kit.embeddings.classes import fit_gaussians, squared_distances
 from variorum.kit.labels.folds import dealt_folds
 from variorum.kit.resampling.separation import Draws, Separation
+from variorum.kit.resampling.thresholds import needed
 from variorum.models.device import float32, one_thread
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Detector, Row, Source, Use
@@ -130,9 +131,9 @@ class AdversarialDetection(Detector):
                 reference is of a class of the edition.
         """
         real = table.references[REAL]
-        classes, y = np.unique(real["truth"], return_inverse=True)
-        y = y - int(classes[0] < 0)  # -1 for none
-        if y.max() < 0:
+        _, y = np.unique(np.append(real["truth"], -1), return_inverse=True)
+        y = y[:-1] - 1  # -1 for none
+        if y.max(initial=-1) < 0:
             raise RecipeError(f"{self.component_name()}.reference: no picture is of a class of the edition")
         layers = []
         for name in _numbered(table, "features"):
@@ -146,7 +147,8 @@ class AdversarialDetection(Detector):
 
         Each has the number `n` of photographs, on whose original and noise the network is right and on whose attacked
         picture it is wrong, and by score the `auroc`, and `tnr`, the share in percent of the others that pass where at
-        most 5 % of the attacked pictures are missed. `known` is fitted on the same attack, `unknown` on `train_on`,
+        most 5 % of the attacked pictures are missed, None of fewer than 19,
+        which can't tell. `known` is fitted on the same attack, `unknown` on `train_on`,
         `last` is the last layer alone, and `sure` the largest probability.
         """
         layers = np.stack([table[name] for name in _numbered(table, "layer")], 1)
@@ -183,9 +185,10 @@ class AdversarialDetection(Detector):
         of = np.unique(photograph[rows[:, 0]], return_inverse=True)[1]
         attacked, other, twice = score[rows[:, 2]], score[rows[:, :2]].T.ravel(), np.tile(of, 2)
         draws = Draws(len(of), self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()))
+        enough = len(of) >= needed(MISSED)
         return {
             "auroc": Separation(attacked, other, of, twice).resampled_auroc(draws),
-            "tnr": Separation(-other, -attacked, twice, of).resampled_tpr(MISSED, draws),
+            "tnr": Separation(-other, -attacked, twice, of).resampled_tpr(MISSED, draws) if enough else None,
         }
 
 

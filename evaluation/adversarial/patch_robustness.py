@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from variorum.evaluation.adversarial.adversarial_transfer import CONTROL, AdversarialTransfer, variants_of
+from variorum.evaluation.adversarial.adversarial_transfer import ATTACKED, CONTROL, AdversarialTransfer, variants_of
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.pairing import Paired, paired
 from variorum.kit.predicted.resamples import Resamples
@@ -24,7 +24,7 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats
+    from variorum.arrays import Bools
 
 
 class PatchRobustness(AdversarialTransfer):
@@ -34,7 +34,9 @@ class PatchRobustness(AdversarialTransfer):
     """
 
     offers: ClassVar[Mapping[str, Figure]] = {
-        "fooled": Figure("fooled by a patch, of the photographs that it is right about", better="lower")
+        "fooled": Figure(
+            "fooled by a patch, of the photographs that it is right about", better="lower", filtered=ATTACKED
+        )
     }
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
@@ -61,13 +63,9 @@ class PatchRobustness(AdversarialTransfer):
         of photographs that have such a patch, where they have several. `above_noise` is `fooled` less that of noise in
         the same place, paired by photograph. `aligned` says whether all patches are so for the classifier.
         """
-        models, kinds = self.named(table), variants_of(table) if len(table) else {}
-        names = list(dict.fromkeys([*models, *self.white_box]))
-        common: dict[str, Json] = {
-            "confidence": self.confidence,
-            "missing": [alias for alias in self.further if alias not in models],
-            **{"photographs": 0, "names": [], "white_box": [], "variants": [], "classifiers": {}},
-        }
+        kinds = variants_of(table) if len(table) else {}
+        names = self.all_named(table)
+        common: dict[str, Json] = {**self.common(table), "photographs": 0, "variants": [], "classifiers": {}}
         if not kinds:
             return common
         data = paired(table, names)
@@ -140,27 +138,19 @@ def _of_model(
     data: Paired, number: int, sure: Bools, beside: Mapping[str, str], results: Results
 ) -> dict[str, dict[str, Json]]:
     """Figures of one model by variant, which `results` completes; `beside` has the control of each variant."""
-    rates = {name: _rates(data, number, name, sure) for name in beside}
+    mine = data.edits(number, sure)
+    made, wrong = data.cells(mine), data.cells(mine, ~data.right[number])
+    there, share = np.sign(made), wrong / np.maximum(made, 1)
+    at = {name: [data.variants.index(name)] for name in beside}
     found: dict[str, dict[str, Json]] = {}
-    for name, (tried, wrong) in rates.items():
-        if not tried.any():
+    for name, own in at.items():
+        if not there[:, own].any():
             continue
-        there, share = np.sign(tried), wrong / np.maximum(tried, 1)
-        figure: dict[str, Json] = {"n": int(there.sum()), "fooled": results.told(share, there)}
-        if tried.max() > 1:
-            figure["any"] = results.told(np.sign(wrong), there)
-        if beside[name] != name:
-            also, noisy = rates[beside[name]]
-            both = there * np.sign(also)
-            figure["above_noise"] = results.told(both * (share - noisy / np.maximum(also, 1)), both, True)
+        figure: dict[str, Json] = {"n": int(there[:, own].sum()), "fooled": results.told(share[:, own], there[:, own])}
+        if made[:, own].max() > 1:
+            figure["any"] = results.told(np.sign(wrong[:, own]), there[:, own])
+        noise = at[beside[name]]
+        if noise != own and (both := there[:, own] * there[:, noise]).any():
+            figure["above_noise"] = results.told(both * (share[:, own] - share[:, noise]), both, True)
         found[name] = figure
     return found
-
-
-def _rates(data: Paired, number: int, variant: str, sure: Bools) -> tuple[Floats, Floats]:
-    """Of each source that counts, the number of a variant's pictures, and of those that fool a model, `[S, 1]` both."""
-    mine = (data.variant == data.variants.index(variant)) & data.scored[number] & (data.source >= 0) & ~data.original
-    mine = np.flatnonzero(mine & np.append(sure, False)[data.source])
-    parts = (None, ~data.right[number, mine])
-    tried, wrong = (np.bincount(data.source[mine], part, data.sources).astype(np.float64)[:, None] for part in parts)
-    return tried, wrong

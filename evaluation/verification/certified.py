@@ -99,10 +99,8 @@ class Certified(Resampled):
                     )
                 yield {**row, "region": one.name, "verdict": one.verdict, **by}
             if not found:
-                far = last["achieved"].get("l1")
-                sure = isinstance(far, int) and not isinstance(far, bool) and abs(far) < 2**31
                 fools = bool(wrong_about([image], model, right)[0])
-                yield {**row, "wrong": fools, "l1": float(str(far)) if sure else math.nan}
+                yield {**row, "wrong": fools, "l1": _far(last["achieved"].get("l1"))}
 
     def _attacked(self, image: Pixels, one: Certificate, model: Opponent, right: Bools, seed: int) -> Pixels:
         """What PGD makes of a picture inside a region."""
@@ -140,7 +138,8 @@ class Certified(Resampled):
         results = Results(Resamples(len(photographs), self.bootstrap, self.confidence, seed))
         verdict, region = table["verdict"].astype(str), table["region"].astype(str)
         control, wrong = table["control"].astype(bool), table["wrong"].astype(bool)
-        pgd, judged = table["pgd"].astype(bool), verdict != ""
+        pgd, judged, far = table["pgd"].astype(bool), verdict != "", np.asarray(table["l1"], np.float64)
+        sure = np.isfinite(far)
 
         def share(hits: Any, among: Any, signed: bool = False) -> dict[str, Json]:
             top, bottom = (np.asarray(np.bincount(source, one), np.float64)[:, None] for one in (among * hits, among))
@@ -158,12 +157,17 @@ class Certified(Resampled):
                 "beyond": share((verdict == "unsafe").astype(float) - pgd, mine, True),
                 "number": int(own.sum()),
                 "confirmed": int(wrong[own].sum()),
-                "l1": float(np.median(table["l1"][own])) if own.any() else None,
+                "l1": float(np.median(far[own & sure])) if (own & sure).any() else None,
                 "controls": int(noise.sum()),
                 "fool": int(wrong[noise].sum()),
             }
         results.fill()
         return {"confidence": self.confidence, "regions": found}
+
+
+def _far(value: Any) -> float:
+    """The L1 distance that a record says; NaN if it says none."""
+    return float(value) if type(value) is int and abs(value) < 2**31 else math.nan
 
 
 def certificates(sample: Sample) -> list[Certificate]:
