@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CONTROL = "control"
 LEAST = 10
 """Controls that a model must be right about; with fewer there is no FMR."""
+PART = "it decided which pictures were made"
 PARTS = {"adversary": "made_against", "oracle": "oracles"}
 """By part, the request that names the models."""
 
@@ -45,7 +46,7 @@ class OracleRobustness(OfFamilies):
     """
 
     offers: ClassVar[Mapping[str, Figure]] = {
-        "kept": Figure("right on pushed pictures, of the photographs whose control it is right about")
+        "kept": Figure("right on pushed pictures, of the photographs whose control it is right about", filtered=PART)
     }
 
     classifiers: tuple[str, ...] = ("classifier_small",)
@@ -62,8 +63,7 @@ class OracleRobustness(OfFamilies):
 
         `part` is `adversary` or `oracle` where the classifier has the weights of that model, else `""`.
         """
-        apart = [alias for alias in self.makers if alias not in self.asked(ctx)]
-        for answer in answers(samples, [*self.asked(ctx), *apart], ctx):
+        for answer in answers(samples, list(dict.fromkeys([*self.asked(ctx), *self.makers])), ctx):
             part = _part(answer.sample, ctx.models.pin(answer.alias))
             yield {**predicted(answer, ctx), **made(answer.sample), "part": part}
 
@@ -74,10 +74,10 @@ class OracleRobustness(OfFamilies):
         oracle `stopped`, the share on which the `audit` agrees with the label, and the median `ssim`. `classifiers` has
         by set `sa`, accuracy on the controls, `pa`, accuracy on the set's pictures, over the `n` photographs that have
         both, and `fmr`, their ratio with a paired bootstrap interval. A model that is right about fewer than 10 of the
-        controls has no `fmr`.
+        controls has no `fmr`. `idle` are models under `makers` that took no part, and are left out.
         """
         names = list(dict.fromkeys([*self.named(table), *self.makers]))
-        found: dict[str, Json] = {"confidence": self.confidence, "order": [], "sets": {}, "classifiers": {}}
+        found: dict[str, Json] = {"confidence": self.confidence, "order": [], "sets": {}, "classifiers": {}, "idle": []}
         if not len(table):
             return found
         data = paired(table, names)
@@ -87,11 +87,12 @@ class OracleRobustness(OfFamilies):
         part = dict(sorted(set(zip(table["classifier"].tolist(), table["part"].tolist(), strict=True))))
         order = sorted(sets, key=lambda name: (not sets[name]["against"], sets[name]["budget"]))
         classifiers: dict[str, Json] = {}
-        for number, alias in enumerate(names):
+        idle = [alias for alias in self.makers if not part.get(alias) and alias not in self.classifiers]
+        for number, alias in ((number, alias) for number, alias in enumerate(names) if alias not in idle):
             own = _of_model(data, number, order, results, resamples, self.confidence)
             classifiers[alias] = {"part": part.get(alias, ""), "preprocessing": data.preprocessing[number], "sets": own}
         results.fill()
-        found["order"] = [*order]
+        found["order"], found["idle"] = [*order], [*idle]
         return {**found, "sets": sets, "classifiers": classifiers}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:

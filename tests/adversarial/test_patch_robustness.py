@@ -148,3 +148,11 @@ def test_patches_are_aligned_with_one_of_three_networks():
     assert aligned(at, "Something else.") == "unknown"
     for odd in (None, "x", [1, 2], [[1, 2, 3]], [[1, 2, 3, None]], [[2**70, 0, 1, 1]], {}, []):
         assert aligned(SimpleNamespace(image=at.image, ops=[{"achieved": {"boxes": odd}}]), "") == ""
+
+
+def test_without_noise_nothing_is_said_beyond_it(robustness):
+    rows = [one for one in table().arrow.to_pylist() if one["attack"] != "control" or one["photograph"] == "p00"]
+    figures = robustness.figures(Table(pa.Table.from_pylist(rows), "patch_robustness"), CTX)
+    grey = figures["classifiers"]["judge"]["variants"]["grey_grid"]
+    assert grey["n"] == 37
+    assert "above_noise" not in grey

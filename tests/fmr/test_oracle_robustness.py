@@ -191,3 +191,14 @@ def test_on_photographs_the_pushed_model_keeps_less_with_every_budget(space):
     assert pushed[-1] <= 70
     assert fmr("classifier_gate", "control_20") >= 90
     assert {fmr("classifier", name) for name in figures["sets"]} == {100}
+
+
+def test_a_maker_that_took_no_part_is_left_out(robustness):
+    rows = [
+        {**one, "part": "" if one["classifier"] == "teacher" else one["part"]} for one in table({}).arrow.to_pylist()
+    ]
+    figures = robustness.figures(Table(pa.Table.from_pylist(rows), "oracle_robustness"), CTX)
+    assert figures["idle"] == ["teacher"]
+    assert list(figures["classifiers"]) == ["judge", "victim"]
+    shown = _render("_oracle_robustness", figures=figures, models={}, order=[], plots={})
+    assert "left out: teacher" in shown
