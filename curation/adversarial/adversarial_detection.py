@@ -17,6 +17,7 @@ from pydantic import Field
 from variorum.kit.attacks.opponents import opponent, with_outputs
 from variorum.kit.embeddings.classes import fit_gaussians, squared_distances
 from variorum.kit.labels.folds import dealt_folds
+from variorum.kit.predicted.answers import last_of
 from variorum.kit.resampling.separation import Draws, Separation
 from variorum.kit.resampling.thresholds import needed
 from variorum.models.device import float32, one_thread
@@ -94,7 +95,7 @@ class AdversarialDetection(Detector):
                 own = [samples[place] for place in part]
                 images: list[Any] = [one.image for one in own] + [own[-1].image] * (BATCH - len(own))
                 for place, sample, (found, sure, right) in zip(part, own, self._seen(images, own, ctx), strict=True):
-                    like = sample.ops[-1]["requested"].get("like") if sample.ops else None
+                    like = last_of(sample).requested.get("like")
                     rows[place] = {
                         **{f"features_{number}": one for number, one in enumerate(found)},
                         "sure": sure,

@@ -22,8 +22,10 @@ from variorum.kit.predicted.answers import (
     Answer,
     answers,
     classes_of_outputs,
+    contents_named,
     known,
     label_indices,
+    last_of,
     outputs_of,
     predicted,
 )
@@ -31,9 +33,7 @@ from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import OfAttacked
 from variorum.kit.predicted.offered import NO_EDITS, Asked, axes_of, by_model
 from variorum.kit.predicted.pairing import Paired, paired
-from variorum.kit.predicted.resamples import Resamples
-from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import CurvePlot, CurvePoint, IntervalPlot, Plot, point
@@ -102,7 +102,7 @@ class AdversarialTransfer(OfAttacked):
             row, sample = predicted(answer, ctx), answer.sample
             if answer.alias not in output_of:
                 output_of[answer.alias] = outputs_of(answer.alias, answer.model, ctx, (), len(answer.probabilities))
-            followed = self.followed(attacked_contents(sample), answer.alias, ctx)
+            followed = self.followed(contents_named(sample, "sources"), answer.alias, ctx)
             yield {
                 **row,
                 **variant_of(sample)._asdict(),
@@ -147,11 +147,7 @@ class AdversarialTransfer(OfAttacked):
         lost = _arranged(table, names, "correct", zeros > 0).right
         told = set(table["variant"].astype(str)[np.isfinite(zeros)].tolist())
         order = [data.variants[one] for one in data.order if data.variants[one] in variants]
-        results = Results(
-            Resamples(
-                data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()), data.units
-            )
-        )
+        results = Results(self.resamples(data.sources, ctx, data.units))
         white = _followed(table)
         whole = [data.originals(number)[1] for number, alias in enumerate(names) if alias in white]
         classifiers: dict[str, Json] = {}
@@ -221,7 +217,7 @@ def _named(name: str, figures: Mapping[str, Any]) -> str:
 
 def variant_of(sample: Sample) -> Variant:
     """What a picture's last operation was asked for; records of other generators give an empty one."""
-    return _variant(sample.ops[-1]["requested"] if sample.ops else {})
+    return _variant(last_of(sample).requested)
 
 
 def _variant(asked: Mapping[str, Any]) -> Variant:
@@ -237,19 +233,9 @@ def _variant(asked: Mapping[str, Any]) -> Variant:
     )
 
 
-def attacked_contents(sample: Sample) -> frozenset[str]:
-    """Hashes and commits of the models that were attacked to make a picture."""
-    last = sample.ops[-1] if sample.ops else None
-    sources = last["requested"].get("sources") if last else None
-    if last is None or not isinstance(sources, list):
-        return frozenset()
-    pins = [pin for alias, pin in last["models"].items() if alias in sources and isinstance(pin, str)]
-    return frozenset().union(*map(contents_of, pins))
-
-
 def _achieved(sample: Sample) -> dict[str, float]:
     """What the attack cost and changed; NaN for what its record doesn't say."""
-    found = sample.ops[-1]["achieved"] if sample.ops else {}
+    found = last_of(sample).achieved
     return {name: _number(found.get(name)) for name in ("linf", "l2", "zero_gradients", *COSTS)}
 
 
@@ -270,7 +256,7 @@ def _hit(answer: Answer, ctx: Context) -> bool:
 def _towards(answer: Answer, output_of: Mapping[str, int] | None) -> dict[str, float]:
     """The columns `p_target` and `target_loss` of an answer."""
     sample, own = answer.sample, variant_of(answer.sample)
-    listed = sample.ops[-1]["achieved"].get("targets") if sample.ops and own.attack == CONTROL else [own.target]
+    listed = last_of(sample).achieved.get("targets") if own.attack == CONTROL else [own.target]
     targets = [one for one in listed if isinstance(one, str) and one] if isinstance(listed, list) else []
     places = [label_indices([one]) if output_of is None else known([one], output_of) for one in targets]
     chances = np.array([answer.probabilities[list(one)].sum() for one in places if one], np.float64)

@@ -7,18 +7,17 @@ photographs, those that every one of them is right about (Gu, Tresp & Qin, ECCV 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from variorum.evaluation.adversarial.adversarial_transfer import ATTACKED, CONTROL, AdversarialTransfer, variants_of
+from variorum.kit.predicted.answers import last_of
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.pairing import Paired, paired
-from variorum.kit.predicted.resamples import Resamples
 from variorum.models.preprocessing import view_of
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row
-from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -48,7 +47,7 @@ class PatchRobustness(AdversarialTransfer):
         of = {one.id: one for one in samples}
         for row in super().measure(samples, ctx):
             sample = of[str(row["id"])]
-            position = sample.ops[-1]["requested"].get("position") if sample.ops else None
+            position = last_of(sample).requested.get("position")
             preprocessing = getattr(ctx.models.get(str(row["classifier"])), "preprocessing", "")
             yield {
                 **row,
@@ -65,7 +64,7 @@ class PatchRobustness(AdversarialTransfer):
         """
         kinds = variants_of(table) if len(table) else {}
         names = self.all_named(table)
-        common: dict[str, Json] = {**self.common(table), "photographs": 0, "variants": [], "classifiers": {}}
+        common: dict[str, Json] = {**self.common(table), "photographs": 0, "attacks": [], "classifiers": {}}
         if not kinds:
             return common
         data = paired(table, names)
@@ -75,39 +74,30 @@ class PatchRobustness(AdversarialTransfer):
         place = dict(zip(table["variant"].astype(str).tolist(), table["position"].astype(str).tolist(), strict=True))
         noise = {place[name]: name for name in order if kinds[name].attack == CONTROL}
         beside = {name: noise.get(place[name], name) for name in order}
-        seed = derive_seed(ctx.seed, self.component_name())
-        results = Results(Resamples(data.sources, self.bootstrap, self.confidence, seed))
+        results = Results(self.resamples(data.sources, ctx))
         who, white = table["classifier"].astype(str), table["white_box"].astype(bool)
-        classifiers: dict[str, Json] = {}
+        attacked, classifiers = {*who[white].tolist()}, dict[str, Json]()
         for number in known:
             said = {*table["aligned"][who == names[number]].astype(str).tolist()} - {""}
             found = _of_model(data, number, sure, beside, results)
-            classifiers[names[number]] = {"aligned": said.pop() if len(said) == 1 else "unknown", "variants": found}
+            classifiers[names[number]] = {
+                "aligned": said.pop() if len(said) == 1 else "unknown",
+                "followed": order if names[number] in attacked else [],
+                **{"variants": found, "robust": {}},
+            }
         results.fill()
-        attacked = {*who[white].tolist()}
         return {
             **common,
             "photographs": int(sure.sum()),
             "names": [alias for alias in classifiers if alias not in attacked],
             "white_box": [alias for alias in classifiers if alias in attacked],
-            "variants": list[Json](order),
+            "attacks": list[Json](order),
             "classifiers": classifiers,
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """How often each model is `fooled`, of photographs whose originals it is right about."""
         return (answers for answers in super().rows(table, ctx) if answers.figure in self.offers)
-
-    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """`fooled` by variant."""
-        labels, found = tuple(figures["variants"]), figures["classifiers"]
-        series = {
-            f"{name} (white-box)" if name in figures["white_box"] else name: tuple(
-                point(found[name]["variants"].get(label, {}).get("fooled")) for label in labels
-            )
-            for name in [*figures["names"], *figures["white_box"]]
-        }
-        return {"fooled": IntervalPlot("Fooled by patches", "fooled, percent", labels, series)} if labels else {}
 
 
 def aligned(sample: Sample, preprocessing: str) -> str:
@@ -121,7 +111,7 @@ def aligned(sample: Sample, preprocessing: str) -> str:
         `yes`, `no`, `unknown` where the sentence doesn't say it, or `""` for a picture without patches.
     """
     try:
-        boxes = np.array(sample.ops[-1]["achieved"].get("boxes") if sample.ops else [], np.int64).reshape(-1, 4)
+        boxes = np.array(last_of(sample).achieved.get("boxes"), np.int64).reshape(-1, 4)
     except (TypeError, ValueError, OverflowError):  # a record of a stranger
         return ""
     height, width = np.shape(sample.image)[:2]

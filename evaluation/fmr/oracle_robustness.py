@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from variorum.kit.predicted.answers import answers, predicted
+from variorum.kit.predicted.answers import answers, contents_named, last_of, predicted
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import OfFamilies
 from variorum.kit.predicted.offered import NO_EDITS, Asked, axes_of, by_model
 from variorum.kit.predicted.pairing import Paired, paired
 from variorum.kit.predicted.resamples import Resamples, percent
 from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.lookup import cut
 from variorum.schemas.rows import Answers, Figure
@@ -81,8 +81,7 @@ class OracleRobustness(OfFamilies):
         if not len(table):
             return found
         data = paired(table, names)
-        seed = derive_seed(ctx.seed, self.component_name())
-        resamples = Resamples(data.sources, self.bootstrap, self.confidence, seed)
+        resamples = self.resamples(data.sources, ctx)
         results, sets = Results(resamples), _sets(table)
         part = dict(sorted(set(zip(table["classifier"].tolist(), table["part"].tolist(), strict=True))))
         order = sorted(sets, key=lambda name: (not sets[name]["against"], sets[name]["budget"]))
@@ -110,7 +109,7 @@ def made(sample: Sample) -> Row:
     `budget` is 0 for a control without a change, -1 for a picture of another generator. `audit` says whether the
     audit's first answer is the label. What a record doesn't say is NaN.
     """
-    requested, achieved = (sample.ops[-1]["requested"], sample.ops[-1]["achieved"]) if sample.ops else ({}, {})
+    requested, achieved, _ = last_of(sample)
     budget, against = _request(requested)
     top1, alias, ssim = achieved.get("top1"), requested.get("audit"), achieved.get("ssim")
     said = top1.get(alias) if isinstance(top1, dict) and isinstance(alias, str) else None
@@ -133,13 +132,8 @@ def _request(asked: Mapping[str, Any]) -> tuple[int, list[str]]:
 
 def _part(sample: Sample, pin: str) -> str:
     """Whether a model of this pin is the picture's adversary or one of its oracles; `""` for neither."""
-    for part, key in PARTS.items():
-        named = sample.ops[-1]["requested"].get(key) if sample.ops else None
-        aliases = named if isinstance(named, list) else []
-        for alias, other in sample.ops[-1]["models"].items() if aliases else ():
-            if alias in aliases and isinstance(other, str) and contents_of(other) & contents_of(pin):
-                return part
-    return ""
+    own = contents_of(pin)
+    return next((part for part, key in PARTS.items() if contents_named(sample, key) & own), "")
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────

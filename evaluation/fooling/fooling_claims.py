@@ -18,6 +18,7 @@ from variorum.kit.attacks.opponents import Opponent, with_outputs
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.embeddings.classes import fit_gaussians, squared_distances
 from variorum.kit.pictures.thumbnails import averaged, luma
+from variorum.kit.predicted.answers import last_of
 from variorum.kit.resampling.thresholds import share
 from variorum.models.filters import contents_of
 from variorum.schemas.canonical import Json
@@ -114,7 +115,7 @@ class FoolingClaims(Evaluation):
         """Raise RecipeError for a model on the wrong side."""
         own = contents_of(ctx.models.pin(alias))
         for one in samples:
-            pins = one.ops[-1]["models"].values() if _claimed(one) and one.ops else ()
+            pins = last_of(one).models.values() if _claimed(one) else ()
             fooled = any(own & contents_of(pin) for pin in pins if isinstance(pin, str))
             if pins and fooled != (alias in self.white_box):
                 right, said = ("white_box", "is") if fooled else ("classifiers", "isn't")
@@ -186,7 +187,7 @@ def _claimed(sample: Sample) -> str:
 
 def _repeat(sample: Sample) -> int:
     """The repeat that a picture's record names; -1 for none."""
-    value = sample.ops[-1]["requested"].get("repeat") if sample.ops else None
+    value = last_of(sample).requested.get("repeat")
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else -1
 
 

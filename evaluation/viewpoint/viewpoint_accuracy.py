@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from variorum.kit.predicted.answers import answers, predicted
+from variorum.kit.predicted.answers import answers, contents_named, last_of, predicted
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import OfAttacked
 from variorum.kit.predicted.offered import Asked, by_model
-from variorum.kit.predicted.resamples import Resamples, percent
-from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.kit.predicted.resamples import percent
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row
 from variorum.schemas.lookup import cut
 from variorum.schemas.rows import Answers, Figure
@@ -58,7 +57,7 @@ class ViewpointAccuracy(OfAttacked):
                 **predicted(answer, ctx),
                 "photograph": sample.photograph,
                 "origin": cut(sample.origin.rpartition("/")[2]),
-                "white_box": self.followed(attacked_contents(sample), answer.alias, ctx),
+                "white_box": self.followed(_searched(sample), answer.alias, ctx),
             }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
@@ -75,11 +74,11 @@ class ViewpointAccuracy(OfAttacked):
         attacked = {*table["classifier"][table["white_box"].astype(bool)].astype(str).tolist()}
         white = [alias for alias in self.white_box if alias in attacked]
         found["white_box"] = [*white]
-        seed, classifiers = derive_seed(ctx.seed, self.component_name()), dict[str, Json]()
+        classifiers: dict[str, Json] = {}
         for asked in by_model(table):
             means, objects = _means(asked)
             whole = means[np.isfinite(means).all(axis=1)]
-            results = Results(Resamples(max(len(whole), 1), self.bootstrap, self.confidence, seed))
+            results = Results(self.resamples(max(len(whole), 1), ctx))
             preprocessing = str(asked.table["preprocessing"][0])
             figure: dict[str, Json] = {"outputs": asked.outputs, "preprocessing": preprocessing, "n": len(whole)}
             if len(whole):
@@ -109,12 +108,9 @@ class ViewpointAccuracy(OfAttacked):
                 yield asked.share(name, rows, asked.right[rows], np.zeros(len(rows), np.int64), [name])
 
 
-def attacked_contents(sample: Sample) -> frozenset[str]:
+def _searched(sample: Sample) -> frozenset[str]:
     """Hashes and commits of the model that a view was searched against."""
-    last = sample.ops[-1] if sample.ops else None
-    pin = last["models"].get(str(last["requested"].get("source"))) if last else None
-    adversarial = last is not None and last["requested"].get("attack") == "viewpoint"
-    return contents_of(pin) if adversarial and isinstance(pin, str) else frozenset()
+    return contents_named(sample, "source") if last_of(sample).requested.get("attack") == "viewpoint" else frozenset()
 
 
 def _means(asked: Asked) -> tuple[Floats, Ints]:

@@ -14,11 +14,11 @@ import variorum as va
 from variorum.evaluation.adversarial.adversarial_transfer import (
     AdversarialTransfer,
     _towards,
-    attacked_contents,
     variant_of,
 )
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
+from variorum.kit.predicted.answers import contents_named
 from variorum.models.imagenet_classes import class_infos
 from variorum.reports.card import _render
 from variorum.schemas.component import Context
@@ -226,7 +226,7 @@ def test_a_record_of_a_stranger_can_say_anything(samples):
     ops = ({"requested": {"attack": 3, "epsilon": True, "sources": "x", "like": None}, "models": {"x": 1}},)
     odd = SimpleNamespace(ops=ops)
     assert variant_of(odd) == ("", 0, "", "", "", False)
-    assert attacked_contents(odd) == frozenset()
+    assert contents_named(odd, "sources") == frozenset()
     for targets in ("n01440764", [3, None, "nothing"], {}, None):
         op = {"requested": {"attack": "control"}, "achieved": {"targets": targets}}
         answer = SimpleNamespace(sample=SimpleNamespace(ops=(op,)), probabilities=np.full(1000, 0.001))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from variorum.kit.predicted.resamples import Resamples, Units
 from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json
+from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -25,6 +26,10 @@ class Resampled(Evaluation):
     """Number of resamples per interval."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals, in (0, 1)."""
+
+    def resamples(self, n: int, ctx: Context, units: Units | None = None) -> Resamples:
+        """Resamples of n sources, seeded by the edition's seed and the evaluation's name."""
+        return Resamples(n, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()), units)
 
 
 class OfClassifiers(Resampled):
