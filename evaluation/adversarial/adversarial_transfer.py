@@ -21,11 +21,11 @@ import numpy as np
 from variorum.kit.predicted.answers import (
     Answer,
     answers,
-    classes_of_outputs,
     contents_named,
     known,
     label_indices,
     last_of,
+    number_in,
     outputs_of,
     predicted,
 )
@@ -49,8 +49,6 @@ CONTROL = "control"
 FEATURES = "nrf"
 """What records call pictures with the features of another."""
 COSTS = ("gradients", "queries", "steps_to_success")
-MOST = 2**31
-"""Numbers in records beyond it are taken for none."""
 LEAST = 1e-30
 """Probability that a smaller one counts as, so that its cross-entropy is finite."""
 
@@ -108,7 +106,6 @@ class AdversarialTransfer(OfAttacked):
                 **variant_of(sample)._asdict(),
                 **_achieved(sample),
                 "white_box": followed,
-                "hit": _hit(answer, ctx),
                 **_towards(answer, output_of[answer.alias]),
             }
 
@@ -236,33 +233,24 @@ def _variant(asked: Mapping[str, Any]) -> Variant:
 def _achieved(sample: Sample) -> dict[str, float]:
     """What the attack cost and changed; NaN for what its record doesn't say."""
     found = last_of(sample).achieved
-    return {name: _number(found.get(name)) for name in ("linf", "l2", "zero_gradients", *COSTS)}
+    return {name: number_in(found.get(name)) for name in ("linf", "l2", "zero_gradients", *COSTS)}
 
 
-def _number(value: Any) -> float:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
-    return float(value) if fits else math.nan
-
-
-def _hit(answer: Answer, ctx: Context) -> bool:
-    """Return whether a classifier answers the class that was aimed at."""
-    target = variant_of(answer.sample).target
-    if not target:
-        return False
-    said = classes_of_outputs(answer.model, ctx, len(answer.probabilities))[int(answer.probabilities.argmax())]
-    return target == said[0]
-
-
-def _towards(answer: Answer, output_of: Mapping[str, int] | None) -> dict[str, float]:
-    """The columns `p_target` and `target_loss` of an answer."""
+def _towards(answer: Answer, output_of: Mapping[str, int] | None) -> Row:
+    """The columns `hit`, `p_target` and `target_loss` of an answer."""
     sample, own = answer.sample, variant_of(answer.sample)
     listed = last_of(sample).achieved.get("targets") if own.attack == CONTROL else [own.target]
     targets = [one for one in listed if isinstance(one, str) and one] if isinstance(listed, list) else []
     places = [label_indices([one]) if output_of is None else known([one], output_of) for one in targets]
+    hit = bool(own.target and places) and int(answer.probabilities.argmax()) in places[0]
     chances = np.array([answer.probabilities[list(one)].sum() for one in places if one], np.float64)
     if not len(chances):
-        return {"p_target": math.nan, "target_loss": math.nan}
-    return {"p_target": float(chances.mean()), "target_loss": float(-np.log(chances.clip(LEAST, 1)).mean())}
+        return {"hit": hit, "p_target": math.nan, "target_loss": math.nan}
+    return {
+        "hit": hit,
+        "p_target": float(chances.mean()),
+        "target_loss": float(-np.log(chances.clip(LEAST, 1)).mean()),
+    }
 
 
 def variants_of(table: Table) -> dict[str, Variant]:
@@ -436,29 +424,26 @@ def _rows(asked: Asked) -> Iterator[Answers]:
         for figure in AdversarialTransfer.offers:
             yield Answers(figure, asked.model, why_not=NO_EDITS)
         return
-    root = asked.photographs.root
-    clean = np.zeros(int(root.max()) + 1, bool)
-    clean[root[originals[asked.right[originals]]]] = True
-    sure = edits[clean[root[edits]]]
+    sure = asked.beside(edits, asked.original & asked.right)
     names, column = asked.variants(sure) if len(sure) else ([], sure)
     if names:
         axes = axes_of(names, asked.requests())
         controls = [name for name, one in requests.items() if one.attack == CONTROL]
-        beside = np.flatnonzero(np.isin(asked.variant, controls) & asked.scored & np.isin(root, root[sure]))
-        note = f"{asked.model}: {100 * np.mean(~asked.right[beside]):.1f} % by the control" if len(beside) else ""
+        noise = asked.beside(np.flatnonzero(np.isin(asked.variant, controls) & asked.scored), sure)
+        said = "control" if len(controls) == 1 else "controls"
+        note = f"{asked.model}: {100 * np.mean(~asked.right[noise]):.1f} % by the {said}" if len(noise) else ""
         yield asked.share("fooled", sure, ~asked.right[sure], column, names, axes=axes, note=note)
     else:
         yield Answers("fooled", asked.model, why_not="it is right about no attacked photograph")
     if any(requests[name].chosen for name in attacks):
         yield Answers("withstood", asked.model, why_not="the edition has only pictures that fool the attacked models")
         return
-    _, which = asked.variants(edits)
-    made = np.bincount(np.unique(np.stack([root[edits], which]), axis=1)[0], minlength=len(clean))
-    held = np.bincount(root[edits], ~asked.right[edits], len(clean)) == 0
+    (_, which), root = asked.variants(edits), asked.photographs.root
+    made = np.bincount(np.unique(np.stack([root[edits], which]), axis=1)[0], minlength=int(root.max()) + 1)
     whole = originals[made[root[originals]] == len(attacks)]
     if not len(whole):
         yield Answers("withstood", asked.model, why_not="no photograph has a picture of every attack")
         return
-    value = asked.right[whole] & held[root[whole]]
+    value = asked.right[whole] & ~np.isin(root[whole], root[edits[~asked.right[edits]]])
     note = f"{len(attacks)} attacks"
     yield asked.share("withstood", whole, value, np.zeros(len(whole), np.int64), ["original"], shown=False, note=note)

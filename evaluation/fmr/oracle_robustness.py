@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from variorum.kit.predicted.answers import answers, contents_named, last_of, predicted
+from variorum.kit.predicted.answers import answers, contents_named, last_of, number_in, predicted
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import OfFamilies
 from variorum.kit.predicted.offered import NO_EDITS, Asked, axes_of, by_model
@@ -111,14 +111,14 @@ def made(sample: Sample) -> Row:
     """
     requested, achieved, _ = last_of(sample)
     budget, against = _request(requested)
-    top1, alias, ssim = achieved.get("top1"), requested.get("audit"), achieved.get("ssim")
+    top1, alias, ssim = achieved.get("top1"), requested.get("audit"), number_in(achieved.get("ssim"))
     said = top1.get(alias) if isinstance(top1, dict) and isinstance(alias, str) else None
     return {
         "budget": budget,
         "against": " + ".join(against),
         "stopped": achieved.get("stopped_by") == "oracle",
         "audit": float(said in sample.labels) if isinstance(said, str) else math.nan,
-        "ssim": float(ssim) if isinstance(ssim, float) and abs(ssim) <= 1 else math.nan,
+        "ssim": ssim if abs(ssim) <= 1 else math.nan,
     }
 
 
@@ -208,17 +208,14 @@ def _kept(asked: Asked) -> Answers:
     requests = asked.requests()
     budgets = {name: _request(all_of[0]) for name, all_of in requests.items()}
     against = {name: one for name, (_, one) in budgets.items() if one}
-    root = asked.photographs.root
-    clean = np.zeros(int(root.max()) + 1, bool)
-    clean[root[(asked.variant == CONTROL) & asked.right]] = True
     rows = np.flatnonzero(asked.edit & np.isin(asked.variant, list(against)))
-    sure = rows[clean[root[rows]]]
+    sure = asked.beside(rows, (asked.variant == CONTROL) & asked.right)
     if not len(sure):
         why_not = "it is right about no control of a pushed photograph" if len(rows) else NO_EDITS
         return Answers("kept", asked.model, why_not=why_not)
     names, column = asked.variants(sure)
     random = [name for name, (steps, one) in budgets.items() if steps > 0 and not one]
-    beside = np.flatnonzero(np.isin(asked.variant, random) & asked.scored & np.isin(root, root[sure]))
+    beside = asked.beside(np.flatnonzero(np.isin(asked.variant, random) & asked.scored), sure)
     said = [f"made against {' and '.join(sorted({one for named in against.values() for one in named}))}"]
     said += [f"{asked.model}: {100 * np.mean(asked.right[beside]):.1f} % in random directions"] if len(beside) else []
     note, axes = ", ".join(said), axes_of(names, requests)

@@ -7,7 +7,6 @@ An attack that finds nothing proves nothing, and a region that is certified safe
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,7 +22,7 @@ from variorum.generators.verification.safety_verification import (
 )
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.opponents import Aim, Opponent, opponent, victims_of, with_outputs
-from variorum.kit.predicted.answers import last_of
+from variorum.kit.predicted.answers import last_of, number_in
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Resampled
 from variorum.models.device import float32, one_thread
@@ -99,7 +98,7 @@ class Certified(Resampled):
                 yield {**row, "region": one.name, "verdict": one.verdict, **by}
             if not found:
                 fools = bool(wrong_about([image], model, right)[0])
-                yield {**row, "wrong": fools, "l1": _far(last.achieved.get("l1"))}
+                yield {**row, "wrong": fools, "l1": number_in(last.achieved.get("l1"))}
 
     def _attacked(self, image: Pixels, one: Certificate, model: Opponent, right: Bools, seed: int) -> Pixels:
         """What PGD makes of a picture inside a region."""
@@ -161,11 +160,6 @@ class Certified(Resampled):
             }
         results.fill()
         return {"confidence": self.confidence, "regions": found}
-
-
-def _far(value: Any) -> float:
-    """The L1 distance that a record says; NaN if it says none."""
-    return float(value) if type(value) is int and abs(value) < 2**31 else math.nan
 
 
 def certificates(sample: Sample) -> list[Certificate]:

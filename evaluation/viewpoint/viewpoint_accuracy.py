@@ -98,14 +98,13 @@ class ViewpointAccuracy(OfAttacked):
         """Accuracy by kind of view, of the objects that have all three."""
         for asked in by_model(table):
             means, objects = _means(asked)
-            whole = objects[np.isfinite(means).all(axis=1)]
+            whole = np.isin(asked.photographs.of_row, objects[np.isfinite(means).all(axis=1)])
             for name in VARIANTS:
-                mine = asked.scored & (asked.variant == name) & np.isin(asked.photographs.of_row, whole)
-                rows = np.flatnonzero(mine)
-                if not len(rows):
+                rows = np.flatnonzero(whole & asked.scored & (asked.variant == name))
+                if len(rows):
+                    yield asked.share(name, rows, asked.right[rows], np.zeros(len(rows), np.int64), [name])
+                else:
                     yield Answers(name, asked.model, why_not=NO_OBJECTS)
-                    continue
-                yield asked.share(name, rows, asked.right[rows], np.zeros(len(rows), np.int64), [name])
 
 
 def _searched(sample: Sample) -> frozenset[str]:

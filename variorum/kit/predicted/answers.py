@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -322,6 +323,12 @@ def last_of(sample: Sample) -> Last:
     """A picture's last operation; an empty one of a picture without."""
     last: Mapping[str, Any] = sample.ops[-1] if sample.ops else {}
     return Last(*(last.get(name, {}) for name in Last._fields))
+
+
+def number_in(value: Any) -> float:
+    """A number of a record below 2³¹; NaN for anything else."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**31
+    return float(value) if fits else math.nan
 
 
 def contents_named(sample: Sample, key: str) -> frozenset[str]:
