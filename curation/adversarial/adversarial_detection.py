@@ -29,7 +29,7 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats, Ints, Pixels, Singles
+    from variorum.arrays import Bools, Floats, Ints
 
 BATCH = 32
 FOLDS = 5
@@ -93,25 +93,15 @@ class AdversarialDetection(Detector):
             for start in range(0, len(mine), BATCH):
                 part = mine[start : start + BATCH]
                 own = [samples[place] for place in part]
-                images: list[Any] = [one.image for one in own] + [own[-1].image] * (BATCH - len(own))
-                for place, sample, (found, sure, right) in zip(part, own, self._seen(images, own, ctx), strict=True):
-                    like = last_of(sample).requested.get("like")
-                    rows[place] = {
-                        **{f"features_{number}": one for number, one in enumerate(found)},
-                        "sure": sure,
-                        "right": right,
-                        "truth": place_of.get(sample.labels[0], -1) if sample.labels else -1,
-                        "like": like if isinstance(like, str) else "",
-                    }
+                rows |= dict(zip(part, self._rows(own, place_of, ctx), strict=True))
         for place in range(len(samples)):
             yield rows[place]
 
-    def _seen(
-        self, images: Sequence[Pixels], samples: Sequence[Sample], ctx: Context
-    ) -> Iterator[tuple[list[Singles], float, bool]]:
-        """Of each sample what the layers give, the largest probability, and whether the answer is right."""
+    def _rows(self, samples: Sequence[Sample], place_of: Mapping[str, int], ctx: Context) -> Iterator[Row]:
+        """The rows of up to `BATCH` pictures of one size."""
         import torch
 
+        images: list[Any] = [one.image for one in samples] + [samples[-1].image] * (BATCH - len(samples))
         model = opponent(self.adversary, ctx, f"{self.component_name()}.adversary", gradients=True)
         model, network = with_outputs(model, images[0], ctx), model.network
         assert network is not None
@@ -121,8 +111,14 @@ class AdversarialDetection(Detector):
             given = [network.features(pictures, layer).float() for layer in self.layers or network.layers]
             means = [one.clamp_min(0).mean(PLACES[one.ndim]) if one.ndim > 2 else one.clamp_min(0) for one in given]
         for number, sample in enumerate(samples):
-            right = bool(model.outputs(sample.labels)[said[number].argmax()])
-            yield [one[number].cpu().numpy() for one in means], float(said[number].max()), right
+            like = last_of(sample).requested.get("like")
+            yield {
+                **{f"features_{layer}": one[number].cpu().numpy() for layer, one in enumerate(means)},
+                "sure": float(said[number].max()),
+                "right": bool(model.outputs(sample.labels)[said[number].argmax()]),
+                "truth": place_of.get(sample.labels[0], -1) if sample.labels else -1,
+                "like": like if isinstance(like, str) else "",
+            }
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """`score` and `layer_…` `[N]`, higher `layer_…` is nearer to a class.

@@ -77,7 +77,7 @@ class OracleRobustness(OfFamilies):
         controls has no `fmr`. `idle` are models under `makers` that took no part, and are left out.
         """
         names = list(dict.fromkeys([*self.named(table), *self.makers]))
-        found: dict[str, Json] = {"confidence": self.confidence, "order": [], "sets": {}, "classifiers": {}, "idle": []}
+        found: dict[str, Json] = {**self.common(table), "order": [], "sets": {}, "classifiers": {}, "idle": []}
         if not len(table):
             return found
         data = paired(table, names)

@@ -127,6 +127,11 @@ def test_the_card_shows_who_took_part_apart(robustness):
     (oracle,) = [line for line in shown.splitlines() if line.startswith("| teacher (oracle) | pushed_5 | 40 |")]
     assert oracle.endswith("| 100.0 |")
     assert "surrogate" in shown
+    lacking = OracleRobustness(classifiers=("judge",), further=("classifier_swin",), makers=("victim",)).figures(
+        table({}), CTX
+    )
+    shown = _render("_oracle_robustness", figures=lacking, models={}, order=[], plots={})
+    assert "lacks them: classifier_swin." in shown
     assert "| control_5 | none | 5 |" in shown
 
 

@@ -70,6 +70,11 @@ class OfFamilies(OfClassifiers):
         said = pc.unique(table.column("classifier")).to_pylist() if len(table) else []
         return tuple(dict.fromkeys([*self.classifiers, *(alias for alias in self.further if alias in said)]))
 
+    def common(self, table: Table) -> dict[str, Json]:
+        """Figures that are there even without pictures: the level of intervals, and the further ones that aren't."""
+        missing: list[Json] = [alias for alias in self.further if alias not in self.named(table)]
+        return {"confidence": self.confidence, "missing": missing}
+
 
 class OfAttacked(OfFamilies):
     """Figures of classifiers, of which those that pictures were made to fool stand apart."""
@@ -106,5 +111,4 @@ class OfAttacked(OfFamilies):
 
     def common(self, table: Table) -> dict[str, Json]:
         """Figures that are there even without pictures."""
-        missing: list[Json] = [alias for alias in self.further if alias not in self.named(table)]
-        return {"confidence": self.confidence, "missing": missing, "names": [], "white_box": []}
+        return {**super().common(table), "names": [], "white_box": []}
