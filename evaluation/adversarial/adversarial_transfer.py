@@ -113,13 +113,14 @@ class AdversarialTransfer(OfAttacked):
         """Rates in percent by classifier and variant.
 
         `fooled` is the mean share of pictures that fool, over the photographs whose original the classifier is right
-        about, of a control over those that were attacked. `above_control` is that rate less the control's, paired by
-        photograph. `robust` has by ε the share of photographs on which it is right on the original and on all attacked
-        pictures with at most that ε; `clean` and `control` are its accuracy on the same photographs. These have all
-        those pictures; of an attacked model they are also those that it alone is wrong about, which weren't attacked.
-        `attacks` has what each attack cost. `followed` are the variants that were made to fool a model. `not_attacked`
-        are models under `white_box` that no picture was made to fool. `chosen` are attacks of which only successes are
-        there, so they have no `robust`.
+        about, of a control over those that were attacked; `any` is the share of photographs with a picture that fools,
+        where some have several. `above_control` is that rate less the control's, paired by photograph. `robust` has by
+        ε the share of photographs on which it is right on the original and on all attacked pictures with at most that
+        ε; `clean` and `control` are its accuracy on the same photographs. These have all those pictures; of an attacked
+        model they are also those that it alone is wrong about, which weren't attacked. `attacks` has what each attack
+        cost. `followed` are the variants that were made to fool a model. `not_attacked` are models under `white_box`
+        that no picture was made to fool. `chosen` are attacks of which only successes are there, so they have no
+        `robust`.
 
         Of an attacked model, `zero_gradient` is the share of photographs on which the attack's loss had at some step no
         gradient, zero or not finite, so that the margin's was followed. `unaided` is `fooled` that counts these as
@@ -281,34 +282,19 @@ def _of_model(
     `others` are the sources that all other attacked models are right about, `[S]`. `hits` and `lost` are by picture.
     """
     (scored, clean), right = data.originals(number), data.right[number]
-    mine = data.edits(number, np.ones(data.sources, bool))
-    made, at = data.cells(mine), {name: data.variants.index(name) for name in order}
-    there = made > 0
-
-    def share(values: Bools, name: str, among: Bools) -> dict[str, Json]:
-        part = data.cells(mine, values)[:, at[name]] / np.maximum(made[:, at[name]], 1)
-        return results.told((part * among)[:, None], _column(among))
-
-    wrong = data.cells(mine, ~right) / np.maximum(made, 1)
+    mine = data.edits(number, scored)
+    made, wrong = data.cells(mine), data.cells(mine, ~right)
+    there, at = made > 0, {name: data.variants.index(name) for name in order}
     controls = {name: one for name, one in variants.items() if one.attack == CONTROL}
-    control_of = {name: _control_of(name, variants[name], controls) for name in order}
-    found: dict[str, Json] = {}
-    for name in order:
-        asked = there[:, at[name]] & clean
-        if tried := [at[one] for one in order if control_of[one] == name]:
-            asked &= there[:, tried].any(1)  # the photographs that were attacked
-        if not asked.any():
-            continue
-        figure: dict[str, Json] = {"n": int(asked.sum()), "fooled": share(~right, name, asked)}
-        if (control := at.get(control_of[name])) is not None and (both := asked & there[:, control]).any():
-            change = both * (wrong[:, at[name]] - wrong[:, control])
-            figure["above_control"] = results.told(change[:, None], _column(both), True)
-        if variants[name].target and variants[name].attack != CONTROL:
-            figure["hit"] = share(hits, name, asked)
-        if name in followed and name in told and variants[name].attack != CONTROL:
-            figure["zero_gradient"] = share(lost, name, asked)
-            figure["unaided"] = share(~right & ~lost, name, asked)
-        found[name] = figure
+    found = rates(data, number, clean, {name: _control_of(name, variants[name], controls) for name in order}, results)
+    marked = [data.cells(mine, one) / np.maximum(made, 1) for one in (hits, lost, ~right & ~lost)]
+    for name in [one for one in found if one not in controls]:
+        asked = _column(there[:, at[name]] & clean)
+        hit, zero, unaided = (one[:, [at[name]]] * asked for one in marked)
+        if variants[name].target:
+            found[name]["hit"] = results.told(hit, asked)
+        if name in followed and name in told:
+            found[name] |= {"zero_gradient": results.told(zero, asked), "unaided": results.told(unaided, asked)}
     attacks = {name: variants[name].epsilon for name in order if name not in controls and not variants[name].chosen}
     robust: dict[str, Json] = {}
     for epsilon in sorted({*attacks.values()} - {0}):
@@ -329,6 +315,33 @@ def _of_model(
             figure["control"] = results.told(_column(both & (wrong[:, signs[0]] == 0)), _column(both))
         robust[str(epsilon)] = figure
     return {"followed": [*sorted(followed)], "n": int(scored.sum()), "variants": found, "robust": robust}
+
+
+def rates(
+    data: Paired, number: int, clean: Bools, control_of: Mapping[str, str], results: Results
+) -> dict[str, dict[str, Json]]:
+    """`n`, `fooled`, `any` and `above_control` of one model by variant, over `clean` sources; `results` completes them.
+
+    `control_of` has of each variant its control, `""` for none.
+    """
+    mine = data.edits(number, clean)
+    made, wrong = data.cells(mine), data.cells(mine, ~data.right[number])
+    there, share, at = made > 0, wrong / np.maximum(made, 1), {name: data.variants.index(name) for name in control_of}
+    found: dict[str, dict[str, Json]] = {}
+    for name, own in at.items():
+        asked = there[:, own]
+        if tried := [at[one] for one, control in control_of.items() if control == name]:
+            asked = asked & there[:, tried].any(1)  # the photographs that were attacked
+        if not asked.any():
+            continue
+        found[name] = {"n": int(asked.sum()), "fooled": results.told(_column(share[:, own] * asked), _column(asked))}
+        if made[:, own].max() > 1:
+            found[name]["any"] = results.told(_column((wrong[:, own] > 0) & asked), _column(asked))
+        control = at.get(control_of[name])
+        if control is not None and (both := asked & there[:, control]).any():
+            change = (share[:, own] - share[:, control]) * both
+            found[name]["above_control"] = results.told(_column(change), _column(both), True)
+    return found
 
 
 def _followed(table: Table) -> dict[str, frozenset[str]]:
@@ -397,7 +410,7 @@ def _control_of(name: str, variant: Variant, controls: Mapping[str, Variant]) ->
     return next(iter([*like, *same]), "") if variant.attack != CONTROL else ""
 
 
-def _column(values: Bools) -> Floats:
+def _column(values: Bools | Floats) -> Floats:
     return values.astype(np.float64)[:, None]
 
 

@@ -7,23 +7,26 @@ photographs, those that every one of them is right about (Gu, Tresp & Qin, ECCV 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from variorum.evaluation.adversarial.adversarial_transfer import ATTACKED, CONTROL, AdversarialTransfer, variants_of
+from variorum.evaluation.adversarial.adversarial_transfer import (
+    ATTACKED,
+    CONTROL,
+    AdversarialTransfer,
+    rates,
+    variants_of,
+)
 from variorum.kit.predicted.answers import last_of
 from variorum.kit.predicted.drops import Results
-from variorum.kit.predicted.pairing import Paired, paired
+from variorum.kit.predicted.pairing import paired
 from variorum.models.preprocessing import view_of
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-
-if TYPE_CHECKING:
-    from variorum.arrays import Bools
 
 
 class PatchRobustness(AdversarialTransfer):
@@ -59,8 +62,8 @@ class PatchRobustness(AdversarialTransfer):
         """Rates in percent by classifier and variant, over the `photographs` that every classifier is right about.
 
         `fooled` is the mean over photographs of the share of their patches that change the answer, and `any` the share
-        of photographs that have such a patch, where they have several. `above_noise` is `fooled` less that of noise in
-        the same place, paired by photograph. `aligned` says whether all patches are so for the classifier.
+        of photographs that have such a patch, where they have several. `above_control` is `fooled` less that of noise
+        in the same place, paired by photograph. `aligned` says whether all patches are so for the classifier.
         """
         kinds = variants_of(table) if len(table) else {}
         names = self.all_named(table)
@@ -73,17 +76,17 @@ class PatchRobustness(AdversarialTransfer):
         order = [data.variants[one] for one in data.order if data.variants[one] in kinds]
         place = dict(zip(table["variant"].astype(str).tolist(), table["position"].astype(str).tolist(), strict=True))
         noise = {place[name]: name for name in order if kinds[name].attack == CONTROL}
-        beside = {name: noise.get(place[name], name) for name in order}
+        control_of = {name: noise.get(place[name], "") if kinds[name].attack != CONTROL else "" for name in order}
         results = Results(self.resamples(data.sources, ctx))
         who, white = table["classifier"].astype(str), table["white_box"].astype(bool)
         attacked, classifiers = {*who[white].tolist()}, dict[str, Json]()
         for number in known:
             said = {*table["aligned"][who == names[number]].astype(str).tolist()} - {""}
-            found = _of_model(data, number, sure, beside, results)
             classifiers[names[number]] = {
                 "aligned": said.pop() if len(said) == 1 else "unknown",
-                "followed": order if names[number] in attacked else [],
-                **{"variants": found, "robust": {}},
+                "followed": list[Json](order if names[number] in attacked else ()),
+                "variants": rates(data, number, sure, control_of, results),
+                "robust": {},
             }
         results.fill()
         return {
@@ -122,25 +125,3 @@ def aligned(sample: Sample, preprocessing: str) -> str:
         return "unknown"
     apart = (boxes[:, :2] - view.hidden) % np.maximum(boxes[:, 2:], 1)
     return "yes" if view.scale == 1 and not apart.any() else "no"
-
-
-def _of_model(
-    data: Paired, number: int, sure: Bools, beside: Mapping[str, str], results: Results
-) -> dict[str, dict[str, Json]]:
-    """Figures of one model by variant, which `results` completes; `beside` has the control of each variant."""
-    mine = data.edits(number, sure)
-    made, wrong = data.cells(mine), data.cells(mine, ~data.right[number])
-    there, share = np.sign(made), wrong / np.maximum(made, 1)
-    at = {name: [data.variants.index(name)] for name in beside}
-    found: dict[str, dict[str, Json]] = {}
-    for name, own in at.items():
-        if not there[:, own].any():
-            continue
-        figure: dict[str, Json] = {"n": int(there[:, own].sum()), "fooled": results.told(share[:, own], there[:, own])}
-        if made[:, own].max() > 1:
-            figure["any"] = results.told(np.sign(wrong[:, own]), there[:, own])
-        noise = at[beside[name]]
-        if noise != own and (both := there[:, own] * there[:, noise]).any():
-            figure["above_noise"] = results.told(both * (share[:, own] - share[:, noise]), both, True)
-        found[name] = figure
-    return found

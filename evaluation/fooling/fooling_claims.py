@@ -18,7 +18,7 @@ from variorum.kit.attacks.opponents import Opponent, with_outputs
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.embeddings.classes import fit_gaussians, squared_distances
 from variorum.kit.pictures.thumbnails import averaged, luma
-from variorum.kit.predicted.answers import last_of
+from variorum.kit.predicted.answers import last_of, number_in
 from variorum.kit.resampling.thresholds import share
 from variorum.models.filters import contents_of
 from variorum.schemas.canonical import Json
@@ -103,7 +103,7 @@ class FoolingClaims(Evaluation):
                 "id": one.id,
                 "variant": one.variant,
                 "class": classes[row],
-                "repeat": _repeat(one),
+                "repeat": int(np.nan_to_num(number_in(last_of(one).requested.get("repeat")), nan=-1)),
                 "label": one.labels[0] if one.labels else "",
                 **dict(zip(VIEWS, claims[row], strict=True)),
                 "top": top[row],
@@ -134,9 +134,9 @@ class FoolingClaims(Evaluation):
         `test`, whose own median is in `real`.
         """
         asked = [one.alias for one in self.uses()]
-        found: dict[str, Any] = {"n": {}, "models": {one: {} for one in asked}, "nearest": {}}
-        found |= {name: getattr(self, name) for name in ("reach", "confidence")}
-        found |= {"white_box": list(self.white_box), "names": list(self.classifiers)}
+        found: dict[str, Any] = {"n": {}, "models": {one: {} for one in asked}, "nearest": {}, "reach": self.reach,
+                                 "confidence": self.confidence, "white_box": list(self.white_box),
+                                 "names": list(self.classifiers)}  # fmt: skip
         if not len(table):
             return found
         table = replace(table, arrow=table.arrow.sort_by("id"))
@@ -183,12 +183,6 @@ def _claimed(sample: Sample) -> str:
     """The class that a picture claims; `""` for none."""
     value = sample.metadata.get("claimed")
     return value if isinstance(value, str) else ""
-
-
-def _repeat(sample: Sample) -> int:
-    """The repeat that a picture's record names; -1 for none."""
-    value = last_of(sample).requested.get("repeat")
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else -1
 
 
 def _above(values: Floats, others: Floats) -> Floats:

@@ -90,11 +90,11 @@ def test_rates_are_means_over_photographs_that_all_models_are_right_about(robust
     once = 19 + 9  # odd numbers from 3 to 39; 4 to 36
     assert grey["fooled"]["value"] == pytest.approx(100 * once / 2 / 37, abs=0.01)
     assert grey["any"]["value"] == pytest.approx(100 * once / 37, abs=0.01)
-    assert grey["above_noise"]["value"] == pytest.approx(100 * (once - 1) / 2 / 37, abs=0.01)
-    assert grey["above_noise"]["low"] < grey["above_noise"]["value"] < grey["above_noise"]["high"]
+    assert grey["above_control"]["value"] == pytest.approx(100 * (once - 1) / 2 / 37, abs=0.01)
+    assert grey["above_control"]["low"] < grey["above_control"]["value"] < grey["above_control"]["high"]
     control = figures["classifiers"]["judge"]["variants"]["control_grid"]
     assert control["fooled"]["value"] == pytest.approx(100 / 2 / 37, abs=0.01)
-    assert "above_noise" not in control
+    assert "above_control" not in control
     assert figures["classifiers"]["victim"]["variants"]["grey_grid"]["fooled"]["value"] == 0
     assert (figures["names"], figures["white_box"]) == (["judge"], ["victim"])
 
@@ -155,4 +155,4 @@ def test_without_noise_nothing_is_said_beyond_it(robustness):
     figures = robustness.figures(Table(pa.Table.from_pylist(rows), "patch_robustness"), CTX)
     grey = figures["classifiers"]["judge"]["variants"]["grey_grid"]
     assert grey["n"] == 37
-    assert "above_noise" not in grey
+    assert "above_control" not in grey
