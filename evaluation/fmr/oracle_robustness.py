@@ -161,18 +161,14 @@ def _of_model(
     data: Paired, number: int, order: Sequence[str], results: Results, resamples: Resamples, confidence: float
 ) -> dict[str, Json]:
     """Figures of one model by set, which `results` completes."""
-    mine = data.scored[number] & (data.source >= 0) & ~data.original
+    mine, at = data.edits(number, np.ones(data.sources, bool)), {name: n for n, name in enumerate(data.variants)}
     there, right = data.cells(mine) > 0, data.cells(mine, data.right[number]) > 0
     found: dict[str, Json] = {}
-    if CONTROL not in data.variants:
-        return found
-    control = data.variants.index(CONTROL)
-    for name in (one for one in order if one in data.variants):
-        column = data.variants.index(name)
-        both = there[:, control] & there[:, column]
+    for name in (one for one in order if {one, CONTROL} <= at.keys()):
+        both = there[:, [at[CONTROL], at[name]]].all(axis=1)
         if not both.any():
             continue
-        before, after = ((right[:, one] & both).astype(np.float64) for one in (control, column))
+        before, after = ((right[:, at[one]] & both).astype(np.float64) for one in (CONTROL, name))
         counted = both.astype(np.float64)[:, None]
         figure: dict[str, Json] = {"n": int(both.sum()), "right": int(before.sum())}
         figure |= {"sa": results.told(before[:, None], counted), "pa": results.told(after[:, None], counted)}

@@ -104,6 +104,7 @@ def test_the_card_shows_attacked_models_apart_and_what_is_aligned(robustness):
     shown = _render("_patch_robustness", figures=figures, models={}, order=[], plots={})
     assert shown.index("**Not attacked**") < shown.index("| judge | no | grey_grid | 37 |")
     assert shown.index("**White-box**") < shown.index("| victim | yes | grey_grid | 37 |")
+    assert "| 75.7 [58.8, 88.2] |" in shown  # photographs that some patch fools
     empty = robustness.figures(Table(table().arrow.slice(0, 0), "patch_robustness"), CTX)
     assert "nothing to measure" in _render("_patch_robustness", figures=empty, models={}, order=[], plots={})
     assert set(robustness.plots(figures)["fooled"].series) == {"judge", "victim (white-box)"}
