@@ -155,7 +155,7 @@ class AdversarialTransfer(OfAttacked):
             others = np.all([*several, np.ones(data.sources, bool)], axis=0)
             found = _of_model(data, number, variants, order, results, white.get(alias, frozenset()), others,
                               hits[number], lost[number], told)  # fmt: skip
-            said = {"outputs": data.outputs[number], "preprocessing": data.preprocessing[number]}
+            said: dict[str, Json] = {"outputs": data.outputs[number], "preprocessing": data.preprocessing[number]}
             classifiers[alias] = {**said, **found}
         aimed, diversity = _aims(table, data, names, variants, order, white, results)
         results.fill()
@@ -304,7 +304,7 @@ def _of_model(
         if not counted.any():
             continue
         held = clean & every & (wrong[:, under] == 0).all(1)
-        figure = {
+        figure: dict[str, Json] = {
             "n": int(counted.sum()),
             "attacks": len(under),
             "clean": results.told(_column(counted & clean), _column(counted)),

@@ -165,11 +165,11 @@ def _of_model(
     there, right = data.cells(mine) > 0, data.cells(mine, data.right[number]) > 0
     found: dict[str, Json] = {}
     for name in (one for one in order if {one, CONTROL} <= at.keys()):
-        both = there[:, [at[CONTROL], at[name]]].all(axis=1)
+        both = there[:, at[CONTROL]] & there[:, at[name]]
         if not both.any():
             continue
         before, after = ((right[:, at[one]] & both).astype(np.float64) for one in (CONTROL, name))
-        counted = both.astype(np.float64)[:, None]
+        counted = both[:, None].astype(np.float64)
         figure: dict[str, Json] = {"n": int(both.sum()), "right": int(before.sum())}
         figure |= {"sa": results.told(before[:, None], counted), "pa": results.told(after[:, None], counted)}
         if before.sum() >= LEAST:
