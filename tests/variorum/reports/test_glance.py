@@ -27,4 +27,4 @@ def test_five_figures_of_pictures_as_given_cleaned_and_made(photos, tmp_path, ow
     job = Job(Recipe.parse({**plain, "dataset": "e", "generate": [PROBE]}), job.store)
     made = figures(build(job), job.store)
     assert list(made) == ["pictures", "photographs", "classes", "size", "licence"]
-    assert made["pictures"] == "32 kept of 34 made; 2 more couldn't be made"
+    assert made["pictures"] == "32 kept of 34 made; 2 more weren't made"
