@@ -17,8 +17,8 @@ def limits(manifest: Manifest) -> list[str]:
     if manifest.filters:
         found.append(
             f"{_several(len(manifest.filters), 'model')} decided which pictures were made or accepted and may not be "
-            "measured on these alone. Models like these may find the pictures easier than others do, or harder where "
-            "they were made by attacks."
+            "measured on these alone. Models like these may find the pictures easier than others do, or harder if the "
+            "pictures were made to fool them."
         )
     gone = ("failed", "quarantined", "ineligible")
     counted = [pair for counts in manifest.counts.values() for pair in counts.items()]

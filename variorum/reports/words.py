@@ -91,7 +91,7 @@ REASONS: Mapping[str, str] = {
     "black": "Most of the picture would be black.",
     "grey": "The picture is grey, so the edit shows nothing.",
     # attacks, searches and proofs
-    "source_misclassified": "A model that matters here is wrong about the picture before anything changes.",
+    "source_misclassified": "A model that took part is wrong about the picture before anything changes.",
     "no_such_class": "A model doesn't know the class.",
     "no_other_class": "A model knows no other class that it could answer.",
     "no_gradient": "The gradient is zero or not finite.",
