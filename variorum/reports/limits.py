@@ -25,8 +25,8 @@ def limits(manifest: Manifest) -> list[str]:
     lost = sum(n for key, n in counted if key.partition(":")[0] in gone)
     if lost:
         found.append(
-            f"{_several(lost, 'picture')} that could have been here failed, weren't made or didn't pass a check; "
-            "they aren't missing at random."
+            "Pictures are missing, and not at random: those that failed, weren't made or didn't pass a check "
+            f"({lost:,})."
         )
     if said := unstored(manifest):
         found.append(said)
