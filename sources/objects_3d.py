@@ -28,13 +28,11 @@ from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.schemas.sample import CREATED, Failure, Sample, source_id
 from variorum.sources.meshes.wavefront import Files, read_mesh, sample_surface
 
 DEBIAN = Path("/usr/share/sweethome3d/furniture")
 COLUMNS = ("id", "wnid", "licence", "author")
-CREATED = "digitalCreation"
-"""A term of IPTC's vocabulary DigitalSourceType: made by people with software."""
 NATURAL = View(yaw=30, pitch=20)
 SIDE = 256
 READ = {".obj", ".mtl", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".tga"}

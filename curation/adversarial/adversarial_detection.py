@@ -167,8 +167,8 @@ class AdversarialDetection(Detector):
             there = ", ".join(f"{attack} ({len(rows)})" for attack, rows in found.items()) or "none"
             raise RecipeError(
                 f"{self.component_name()}.train_on: {self.train_on!r} needs {FEWEST} photographs on whose original and "
-                f"control the network is right and on whose attacked picture it is wrong; there are: {there}; attack "
-                "with control: l2"
+                f"control the network is right and on whose attacked picture it is wrong; there are: {there}; take "
+                "more pictures, or another attack, and make them with control: l2"
             )
         return found[self.train_on]
 

@@ -25,7 +25,7 @@ from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import Failure, Gate, Sample
+from variorum.schemas.sample import CREATED, Failure, Gate, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Singles
@@ -49,7 +49,6 @@ FINALISTS = 3
 """Mixtures that are drawn from anew to choose one: the last, and the best by their own draws."""
 REACH = (-180.0, 180.0), (-70.0, 70.0), (-30.0, 30.0), (4.0, 6.0), (-0.25, 0.25), (-0.25, 0.25)
 """Of yaw, pitch (`lowest` to 70), roll, distance and both shifts, as of `View`."""
-CREATED = "digitalCreation"
 
 
 class Judged(NamedTuple):
