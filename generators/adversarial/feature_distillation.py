@@ -13,7 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject, chances
 from variorum.generators.adversarial.perturbations import Perturbation
@@ -71,6 +71,13 @@ class FeatureDistillation(AdversarialExample):
     """Whether a picture is accepted of whose squared distance to the target's features more than half is left. It holds
     for `attacks` too: whether pictures are accepted that don't fool all attacked models."""
 
+    @model_validator(mode="after")
+    def _used(self) -> FeatureDistillation:
+        if not self.attacks and (self.target or self.control != "signs"):
+            idle = "target" if self.target else "control"
+            raise ValueError(f"{idle} is for attacks, and there are none; leave it out or name one under attacks")
+        return self
+
     def _attacked(self) -> list[str]:
         return [*map(variant_of, self.adversaries), *super()._attacked()]
 
@@ -84,7 +91,8 @@ class FeatureDistillation(AdversarialExample):
     def _asked(self, alias: str, number: int, target: Sample | None = None) -> dict[str, Json]:
         """What is asked for."""
         asked: dict[str, Json] = {"attack": "nrf", "epsilon": self.epsilon, "steps": self.steps, "step": self.step}
-        asked |= {"momentum": self.momentum, "sources": [alias], "frame": self.frame, "number": number}
+        asked |= {"momentum": self.momentum, "sources": [alias], "against": self.against, "frame": self.frame}
+        asked["number"] = number
         asked |= {} if self.keep_failures else {"keep_failures": False}
         return asked | ({"target": target.labels[0], "target_id": target.id} if target else {})
 
