@@ -80,7 +80,7 @@ def autoattack(picture: Any, victim: Victim, *, levels: int, grey: bool, seen: A
         count["gradients" if x.requires_grad else "queries"] += len(x)
         return alone(x) if x.requires_grad else asked(x)
 
-    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
+    with _ONE_AT_A_TIME, torch.random.fork_rng(range(torch.cuda.device_count())):
         logging.getLogger("auto-attack").setLevel(logging.ERROR)  # it comments on each picture
         attack = AutoAttack(scores, eps=levels / 255, seed=seed, version="standard")
         others = int((~away).sum())
