@@ -8,8 +8,8 @@ about pictures as they are stored. The audit, a model that takes no part, says w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,36 +34,6 @@ from variorum.schemas.sample import ENHANCED, Failure, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Pixels
-
-
-@dataclass
-class Pushing(Subject):
-    """A photograph, and what is made of it.
-
-    Attributes:
-        before: the control, from which changes are measured.
-    """
-
-    before: Before | None = None
-
-    def add(
-        self,
-        image: Pixels,
-        models: Sequence[Opponent],
-        said: Said,
-        achieved: Mapping[str, Json],
-        mask: Pixels | None = None,
-        **record: Any,
-    ) -> None:
-        """Add a picture, also with how far it is from the control, and with the loss of the adversary, the first."""
-        more: dict[str, Json] = {}
-        if self.before is not None:
-            change = budget.norms(self.before.image, image)
-            more = {"linf": change.linf, "l2": round(change.l2, 6), "ssim": self.before.change(image)["ssim"]}
-        own = self.aims[models[0].alias].away
-        if own.any():
-            more["loss"] = round(-math.log(max(float(said[models[0].alias][own].sum()), 1e-30)), 6)
-        super().add(image, models, said, {**achieved, **more}, mask, **record)
 
 
 class OraclePerturbation(Generator):
@@ -144,8 +114,8 @@ class OraclePerturbation(Generator):
         models: list[Opponent] = []
 
         def make(window: list[Sample]) -> list[list[Sample | Failure]]:
-            subjects = [begun(self, one, ctx, self.frame, self._wanted(), Pushing) for one in window]
-            usable = [one for one in subjects if isinstance(one, Pushing)]
+            subjects = [begun(self, one, ctx, self.frame, self._wanted()) for one in window]
+            usable = [one for one in subjects if isinstance(one, Subject)]
             with one_thread(), float32():  # answers go into records, and their last digits depend on the threads
                 if usable and not models:
                     for use in self.uses():
@@ -153,7 +123,7 @@ class OraclePerturbation(Generator):
                         models.append(with_outputs(found, usable[0].framed.image, ctx))
                 if ready := [one for one in usable if self._begun(one, models)]:
                     self._push(ready, models)
-            return [one.made if isinstance(one, Pushing) else one for one in subjects]
+            return [one.made if isinstance(one, Subject) else one for one in subjects]
 
         for _, made in in_windows(samples, make, batch=self.batch, name=self.component_name(), at_once=1):
             yield from made
@@ -173,16 +143,17 @@ class OraclePerturbation(Generator):
         changed = [(f"{kind}_{one}", self._asked(one, against)) for one in self.budgets for kind, against in kinds]
         return [("control", self._asked(0, False)), *changed]
 
-    def _begun(self, subject: Pushing, models: Sequence[Opponent]) -> bool:
+    def _begun(self, subject: Subject, models: Sequence[Opponent]) -> bool:
         """Add the original and the control. Return whether more can be made; else add why not."""
         subject.aims = {one.alias: Aim(one.outputs(subject.of.sample.labels)) for one in models}
         subject.said = answers_of(models, subject.framed.image)
         subject.original(models)
         within = space(self.space, [subject.framed.image], self.cutoff)
         (rebuilt,) = within.stored(within.start)
-        subject.before, subject.said = Before(rebuilt), answers_of(models, rebuilt)
+        subject.said = answers_of(models, rebuilt)
         (variant, asked), *_ = self._wanted()
-        subject.add(rebuilt, models, subject.said, {}, variant=variant, requested=asked)
+        record = self._change(subject, Before(rebuilt), rebuilt, subject.said)
+        subject.add(rebuilt, models, subject.said, record, variant=variant, requested=asked)
         adversary, *oracles, _ = models
         problem = subject.problem([adversary])
         if not problem and self._allowed(subject, subject.said) < self.oracle_p:
@@ -192,7 +163,14 @@ class OraclePerturbation(Generator):
             self._skip(subject, *problem)
         return not problem
 
-    def _skip(self, subject: Pushing, reason: str, detail: str, checks: Any = None, **more: Any) -> None:
+    def _change(self, subject: Subject, before: Before, image: Pixels, said: Said) -> dict[str, Json]:
+        """How far a picture is from the control, and the adversary's loss if it knows the label."""
+        change, own = budget.norms(before.image, image), subject.aims[self.adversary].away
+        loss = -math.log(max(float(said[self.adversary][own].sum()), 1e-30))
+        more: dict[str, Json] = {"loss": round(loss, 6)} if own.any() else {}
+        return {"linf": change.linf, "l2": round(change.l2, 6), "ssim": before.change(image)["ssim"], **more}
+
+    def _skip(self, subject: Subject, reason: str, detail: str, checks: Any = None, **more: Any) -> None:
         """Add that nothing is made of a subject beside the original and the control."""
         _, *wanted = self._wanted()
         subject.made += [
@@ -200,12 +178,12 @@ class OraclePerturbation(Generator):
             for name, asked in wanted
         ]
 
-    def _allowed(self, subject: Pushing, said: Said) -> float:
+    def _allowed(self, subject: Subject, said: Said) -> float:
         """The least probability of the label that an oracle gives; 0 where its first answer is another class."""
         own = ((said[alias], subject.aims[alias].away) for alias in self.oracles)
         return min(float(one[right].sum()) if right[one.argmax()] else 0.0 for one, right in own)
 
-    def _push(self, subjects: Sequence[Pushing], models: Sequence[Opponent]) -> None:
+    def _push(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
         """Add what is made of pictures that can be pushed.
 
         A gradient depends on the size of its batch, but not on the other pictures in it, so fewer are filled up.
@@ -224,6 +202,7 @@ class OraclePerturbation(Generator):
             return place < len(subjects) and self._allowed(subjects[place], answers_of(oracles, image)) >= self.oracle_p
 
         step = self.step or STEPS[self.space]
+        rebuilt = [Before(image) for image in within.stored(within.start)[: len(subjects)]]
         found = pushed(within, slope, accepts, self.budgets, step=step, sparsity=self.sparsity)
         flat = [subject for subject, none in zip(subjects, slope.flat, strict=False) if none]
         for subject in flat:
@@ -232,7 +211,9 @@ class OraclePerturbation(Generator):
         for most in self.budgets:
             draws = [one.of.rng("control") for one in filled]  # one direction for all budgets
             controls = at_random(within, [one.numbers for one in found[most]], accepts, draws)
-            for subject, (image, numbers, steps), (other, share) in zip(subjects, found[most], controls, strict=False):
+            for subject, before, (image, numbers, steps), (other, share) in zip(
+                subjects, rebuilt, found[most], controls, strict=False
+            ):
                 if subject in flat:
                     continue
                 moved = int((numbers != 0).sum())
@@ -244,6 +225,7 @@ class OraclePerturbation(Generator):
                 ]
                 for (made, record), name, against in zip(pairs, ("pushed", "control"), (True, False), strict=True):
                     said = answers_of(models, made)
+                    record |= self._change(subject, before, made, said)
                     checks = {"oracle": gates.at_least(self._allowed(subject, said), self.oracle_p)}
                     subject.add(made, models, said, record, variant=f"{name}_{most}", gates=checks,
                                 requested=self._asked(most, against), purpose="control")  # fmt: skip

@@ -133,12 +133,11 @@ def begun(
     ctx: Context,
     side: int,
     wanted: Iterable[tuple[str, Mapping[str, Json]]],
-    kind: type[Subject] = Subject,
 ) -> Subject | list[Sample | Failure]:
     """A sample in its frame, or why there are neither the original nor the variants that are wanted."""
     of = Edit(generator, sample, ctx)
     try:
-        return kind(of, framed(sample, side, larger=1.0, least=SMALLEST))
+        return Subject(of, framed(sample, side, larger=1.0, least=SMALLEST))
     except Unusable as error:
         every: list[tuple[str, Mapping[str, Json]]] = [("original", {"frame": side}), *wanted]
         return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in every]
