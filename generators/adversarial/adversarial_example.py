@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from variorum.generators.adversarial.perturbations import Outcome, Perturbation, perturbed
 from variorum.kit.attacks import auto, budget
-from variorum.kit.attacks.opponents import Aim, Opponent, check_opponents, first_of, opponents, seen, with_classes
+from variorum.kit.attacks.opponents import Aim, Opponent, check_opponents, opponents, seen, with_classes
 from variorum.kit.attacks.subjects import SMALLEST, Subject, answers_of, begun
 from variorum.kit.gates import gates
 from variorum.kit.windows import in_windows
@@ -145,7 +145,7 @@ class AdversarialExample(Generator):
             subjects = [self._subject(sample, ctx) for sample in window]
             usable = [one for one in subjects if isinstance(one, Subject)]
             if usable and not models:
-                models.extend(opponents(self, usable[0].framed.image, ctx))
+                models.extend(list(opponents(self, usable[0].framed.image, ctx)))  # all or none, if memory runs out
             self._look(usable, models)
             if usable:
                 self._attack_all(usable, models)
@@ -192,7 +192,7 @@ class AdversarialExample(Generator):
         """Ask the models about the originals, decide what to aim at, and make the originals and controls."""
         for subject in subjects:
             image = subject.framed.image
-            subject.said = answers_of(models, image)
+            subject.look(models, guess=self.against == "prediction")
             self._aim(subject, models)
             subject.original(models)
             for variant, asked in self._controls():
@@ -201,14 +201,13 @@ class AdversarialExample(Generator):
                 subject.control(made, models, variant, asked)
 
     def _aim(self, subject: Subject, models: Sequence[Opponent]) -> None:
-        """Decide what each model should answer no longer, and what instead."""
-        guessed, labels = self.against == "prediction", subject.of.sample.labels
-        right = {one.alias: first_of(subject.said[one.alias]) if guessed else one.outputs(labels) for one in models}
-        if self.target:
-            subject.target, subject.why_not = self._choose(subject, models, right)
+        """Decide what the models should answer instead, if they should answer something."""
+        if not self.target:
+            return
+        right = {alias: aim.away for alias, aim in subject.aims.items()}
+        subject.target, subject.why_not = self._choose(subject, models, right)
         for model in models:
-            towards = model.outputs([subject.target]) if self.target else None
-            subject.aims[model.alias] = Aim(right[model.alias], towards)
+            subject.aims[model.alias] = Aim(right[model.alias], model.outputs([subject.target]))
 
     def _choose(
         self, subject: Subject, models: Sequence[Opponent], right: Mapping[str, Bools]

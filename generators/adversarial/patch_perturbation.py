@@ -15,10 +15,8 @@ from pydantic import Field, field_validator, model_validator
 
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.opponents import (
-    Aim,
     Opponent,
     check_opponents,
-    first_of,
     opponents,
     seen,
     victims_of,
@@ -148,12 +146,7 @@ class PatchPerturbation(Generator):
     def _make(self, subject: Subject, models: Sequence[Opponent]) -> None:
         """Add the original and all patched pictures of a photograph, or why there are none."""
         of, image = subject.of, subject.framed.image
-        subject.said = answers_of(models, image)
-        for one in models:
-            guessed = self.against == "prediction"
-            subject.aims[one.alias] = Aim(
-                first_of(subject.said[one.alias]) if guessed else one.outputs(of.sample.labels)
-            )
+        subject.look(models, guess=self.against == "prediction")
         subject.original(models, np.zeros(image.shape[:2], np.uint8))
         if problem := subject.problem(models):
             reason, detail, checks = problem

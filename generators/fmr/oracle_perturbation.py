@@ -19,7 +19,7 @@ from variorum.generators.fmr.ascents import at_random, pushed
 from variorum.generators.fmr.spaces import CUTOFFS, STEPS, Kind, space
 from variorum.kit.attacks import budget
 from variorum.kit.attacks.ascent import Slope
-from variorum.kit.attacks.opponents import Aim, Opponent, opponent, victims_of, with_classes, with_outputs
+from variorum.kit.attacks.opponents import Opponent, opponent, victims_of, with_classes, with_outputs
 from variorum.kit.attacks.subjects import SMALLEST, Problem, Said, Subject, answers_of, begun
 from variorum.kit.corrupt.change import Before
 from variorum.kit.gates import gates
@@ -118,9 +118,8 @@ class OraclePerturbation(Generator):
             usable = [one for one in subjects if isinstance(one, Subject)]
             with one_thread(), float32():  # answers go into records, and their last digits depend on the threads
                 if usable and not models:
-                    for use in self.uses():
-                        found = self._opponent(use.alias, ctx)
-                        models.append(with_outputs(found, usable[0].framed.image, ctx))
+                    found = [self._opponent(use.alias, ctx) for use in self.uses()]
+                    models.extend([with_outputs(one, usable[0].framed.image, ctx) for one in found])  # all or none
                 if ready := [one for one in usable if self._begun(one, models)]:
                     self._push(ready, models)
             return [one.made if isinstance(one, Subject) else one for one in subjects]
@@ -145,8 +144,7 @@ class OraclePerturbation(Generator):
 
     def _begun(self, subject: Subject, models: Sequence[Opponent]) -> bool:
         """Add the original and the control. Return whether more can be made; else add why not."""
-        subject.aims = {one.alias: Aim(one.outputs(subject.of.sample.labels)) for one in models}
-        subject.said = answers_of(models, subject.framed.image)
+        subject.look(models)
         subject.original(models)
         within = space(self.space, [subject.framed.image], self.cutoff)
         (rebuilt,) = within.stored(within.start)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from variorum.kit.attacks import budget
-from variorum.kit.attacks.opponents import Aim, Opponent
+from variorum.kit.attacks.opponents import Aim, Opponent, first_of
 from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.kit.gates import gates
 from variorum.schemas.canonical import Json
@@ -46,12 +46,18 @@ class Subject:
 
     of: Edit
     framed: Framed
-    said: Said = field(default_factory=dict)
+    said: dict[str, Singles] = field(default_factory=dict)
     aims: dict[str, Aim] = field(default_factory=dict)
     target: str = ""
     why_not: tuple[str, str] | None = None
     lent: list[tuple[Pixels, Sample]] = field(default_factory=list)
     made: list[Sample | Failure] = field(default_factory=list)
+
+    def look(self, models: Iterable[Opponent], *, guess: bool = False) -> None:
+        """Ask models about it. What they should no longer answer is its labels, or with `guess` their own answer."""
+        for one in models:
+            said = self.said[one.alias] = one.answers([self.framed.image])[0]
+            self.aims[one.alias] = Aim(first_of(said) if guess else one.outputs(self.of.sample.labels))
 
     def unknown(self, own: Iterable[Opponent]) -> Problem | None:
         """Why a model can't be right or wrong about it."""
