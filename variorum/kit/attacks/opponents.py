@@ -111,7 +111,9 @@ def opponent(alias: str, ctx: Context, where: str, *, gradients: bool) -> Oppone
         network = adversary(alias, model) if gradients or hasattr(model, "seen") else None
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
-    ask = network.answers if network else model
+    if network is None and not isinstance(model, BroughtModel):  # it runs without PyTorch
+        return Opponent(None, model, alias, ctx.models.pin(alias))
+    ask = model if network is None else network.answers
 
     def answers(pictures: Sequence[Pixels]) -> Any:
         with one_thread():  # answers go into records, and their last digits depend on the threads
