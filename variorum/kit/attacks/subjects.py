@@ -77,12 +77,8 @@ class Subject:
             if problem := self.unknown([model]):
                 return problem
             if not right[said.argmax()]:
-                detail = f"{model.alias} takes the picture for {model.names[int(said.argmax())]}"
-                return (
-                    "source_misclassified",
-                    detail,
-                    {"source_right": gates.gate(Aim(right).margin(said), False, "< 0")},
-                )
+                checks = {"source_right": gates.gate(Aim(right).margin(said), False, "< 0")}
+                return "source_misclassified", f"{model.alias} takes it for {model.names[int(said.argmax())]}", checks
         return (*self.why_not, {}) if self.why_not and aiming else None
 
     def add(
@@ -134,11 +130,7 @@ def chances(models: Sequence[Opponent], said: Said, labels: Sequence[str]) -> di
 
 
 def begun(
-    generator: Generator,
-    sample: Sample,
-    ctx: Context,
-    side: int,
-    wanted: Iterable[tuple[str, Mapping[str, Json]]],
+    generator: Generator, sample: Sample, ctx: Context, side: int, wanted: Iterable[tuple[str, Mapping[str, Json]]]
 ) -> Subject | list[Sample | Failure]:
     """A sample in its frame, or why there are neither the original nor the variants that are wanted."""
     of = Edit(generator, sample, ctx)
