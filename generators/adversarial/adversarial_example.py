@@ -9,120 +9,32 @@ as much and follows nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from variorum.generators.adversarial.perturbations import Outcome, Perturbation, perturbed
 from variorum.kit.attacks import auto, budget
-from variorum.kit.attacks.opponents import Aim, Opponent, check_opponents, first_of, opponents, seen, with_classes
-from variorum.kit.corrupt.frames import Framed, Unusable, framed
+from variorum.kit.attacks.opponents import Aim, Opponent, check_opponents, opponents, seen, with_classes
+from variorum.kit.attacks.subjects import SMALLEST, Subject, answers_of, begun
 from variorum.kit.gates import gates
 from variorum.kit.windows import in_windows
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
-from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.extras import needs, there
 from variorum.schemas.lookup import cut
 from variorum.schemas.sample import ENHANCED, Failure, Gate, Sample, is_baseline
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Pixels, Singles
+    from variorum.arrays import Bools
 
-SMALLEST = 28
-"""Pixels of a frame's side, and of a picture's shorter side."""
 USUAL = (
     Perturbation(kind="fgsm", epsilon=8),
     Perturbation(kind="pgd", epsilon=8),
     Perturbation(kind="mi_fgsm", epsilon=8),
 )
-
-
-@dataclass(slots=True)
-class Subject:
-    """A photograph in its frame, what the models say of it, and what is made of it.
-
-    Attributes:
-        of: makes records.
-        framed: the photograph.
-        said: probabilities `[K]`, by alias.
-        aims: what each model should no longer answer, by alias; no output at all if it doesn't know the label.
-        target: id of the class that is aimed at; `""` for none.
-        why_not: why no attack can aim at a class, as reason and detail; None if one can.
-        lent: pictures that it is made to resemble, in their frames; the record of a control has their classes too.
-        made: its pictures so far.
-    """
-
-    of: Edit
-    framed: Framed
-    said: dict[str, Singles] = field(default_factory=dict)
-    aims: dict[str, Aim] = field(default_factory=dict)
-    target: str = ""
-    why_not: tuple[str, str] | None = None
-    lent: list[tuple[Pixels, Sample]] = field(default_factory=list)
-    made: list[Sample | Failure] = field(default_factory=list)
-
-    def problem(self, own: Sequence[Opponent], *, aiming: bool = True) -> tuple[str, str, dict[str, Gate]] | None:
-        """Why it can't be attacked, or when `aiming` not at a class: reason, sentence, and the check that it failed."""
-        for model in own:
-            right, said = self.aims[model.alias].away, self.said[model.alias]
-            if not right.any():
-                labels = ", ".join(self.of.sample.labels) or "it has none"
-                return "no_such_class", f"{model.alias} has no output for the picture's label ({cut(labels)})", {}
-            if right.all():
-                return "no_other_class", f"{model.alias} has no output beside the picture's labels", {}
-            if not right[said.argmax()]:
-                detail = f"{model.alias} takes the original for {model.names[int(said.argmax())]}"
-                return (
-                    "source_misclassified",
-                    detail,
-                    {"source_right": gates.gate(Aim(right).margin(said), False, "< 0")},
-                )
-        return (*self.why_not, {}) if self.why_not and aiming else None
-
-    def add(
-        self,
-        image: Pixels,
-        models: Sequence[Opponent],
-        said: Mapping[str, Singles],
-        achieved: Mapping[str, Json],
-        mask: Pixels | None = None,
-        **record: Any,
-    ) -> None:
-        """Add a picture, with each model's probability of the label, None if it doesn't know it, and first answer.
-
-        Its `mask.png` is this one, or by default the photograph's.
-        """
-        mask = self.framed.mask if mask is None else mask
-        p_label = chances(models, said, self.of.sample.labels)
-        top1: dict[str, Json] = {one.alias: one.names[int(said[one.alias].argmax())] for one in models}
-        made = self.of.made(
-            image,
-            achieved={**achieved, "p_label": p_label, "top1": top1},
-            extras={} if mask is None else {"mask.png": mask},
-            annotations=self.framed.annotations,
-            models={one.alias: one.pin for one in models},
-            **record,
-        )
-        self.made.append(made)
-
-    def control(self, image: Pixels, models: Sequence[Opponent], variant: str, requested: Mapping[str, Json]) -> None:
-        """Add a picture that was changed at random."""
-        said = {one.alias: one.answers([image])[0] for one in models}
-        change = budget.norms(self.framed.image, image)
-        checks = {"changed": gates.at_least(change.l0, 1)}
-        aimed: dict[str, Json] = {"targets": [one.labels[0] for _, one in self.lent]} if self.lent else {}
-        self.add(image, models, said, {**budget.measured(change), **aimed}, variant=variant, requested=requested,
-                 gates=checks, purpose=variant)  # fmt: skip
-
-
-def chances(models: Sequence[Opponent], said: Mapping[str, Singles], labels: Sequence[str]) -> dict[str, Json]:
-    """Each model's probability of labels, None if it doesn't know them."""
-    own = {one.alias: one.outputs(labels) for one in models}
-    return {name: round(float(said[name][of].sum()), 6) if of.any() else None for name, of in own.items()}
 
 
 class AdversarialExample(Generator):
@@ -233,7 +145,7 @@ class AdversarialExample(Generator):
             subjects = [self._subject(sample, ctx) for sample in window]
             usable = [one for one in subjects if isinstance(one, Subject)]
             if usable and not models:
-                models.extend(opponents(self, usable[0].framed.image, ctx))
+                models.extend(list(opponents(self, usable[0].framed.image, ctx)))  # all or none, if memory runs out
             self._look(usable, models)
             if usable:
                 self._attack_all(usable, models)
@@ -249,13 +161,7 @@ class AdversarialExample(Generator):
 
     def _subject(self, sample: Sample, ctx: Context) -> Subject | list[Sample | Failure]:
         """A sample in its frame, or why it can't be used."""
-        of = Edit(self, sample, ctx)
-        try:
-            return Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
-        except Unusable as error:
-            wanted: list[tuple[str, dict[str, Json]]] = [("original", {"frame": self.frame}), *self._controls()]
-            wanted += self._all_wanted()
-            return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in wanted]
+        return begun(self, sample, ctx, self.frame, [*self._controls(), *self._all_wanted()])
 
     def _all_wanted(self) -> list[tuple[str, dict[str, Json]]]:
         """Variant and request of the attacked pictures, without targets."""
@@ -285,28 +191,23 @@ class AdversarialExample(Generator):
     def _look(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
         """Ask the models about the originals, decide what to aim at, and make the originals and controls."""
         for subject in subjects:
-            of, image = subject.of, subject.framed.image
-            subject.said.update({one.alias: one.answers([image])[0] for one in models})
+            image = subject.framed.image
+            subject.look(models, guess=self.against == "prediction")
             self._aim(subject, models)
-            enlarged: dict[str, Json] = {"enlarged": min(np.shape(of.sample.image)[:2]) < self.frame}
-            kind = of.sample.digital_source_type
-            asked: dict[str, Json] = {"frame": self.frame}
-            subject.add(image, models, subject.said, enlarged, variant="original", requested=asked,
-                        digital_source_type=kind)  # fmt: skip
+            subject.original(models)
             for variant, asked in self._controls():
                 where = seen(models, *image.shape[:2])
-                made = budget.random_signs(image, int(str(asked["epsilon"])), of.rng(variant), where)
+                made = budget.random_signs(image, int(str(asked["epsilon"])), subject.of.rng(variant), where)
                 subject.control(made, models, variant, asked)
 
     def _aim(self, subject: Subject, models: Sequence[Opponent]) -> None:
-        """Decide what each model should answer no longer, and what instead."""
-        guessed, labels = self.against == "prediction", subject.of.sample.labels
-        right = {one.alias: first_of(subject.said[one.alias]) if guessed else one.outputs(labels) for one in models}
-        if self.target:
-            subject.target, subject.why_not = self._choose(subject, models, right)
+        """Decide what the models should answer instead, if they should answer something."""
+        if not self.target:
+            return
+        right = {alias: aim.away for alias, aim in subject.aims.items()}
+        subject.target, subject.why_not = self._choose(subject, models, right)
         for model in models:
-            towards = model.outputs([subject.target]) if self.target else None
-            subject.aims[model.alias] = Aim(right[model.alias], towards)
+            subject.aims[model.alias] = Aim(right[model.alias], model.outputs([subject.target]))
 
     def _choose(
         self, subject: Subject, models: Sequence[Opponent], right: Mapping[str, Bools]
@@ -379,7 +280,7 @@ class AdversarialExample(Generator):
     ) -> None:
         """Add an attacked picture, and the control of its L2 norm if it has one."""
         before = subject.framed.image
-        said = {one.alias: one.answers([outcome.image])[0] for one in models}
+        said = answers_of(models, outcome.image)
         gap = min(subject.aims[one.alias].margin(said[one.alias]) for one in own)
         clean = max(Aim(subject.aims[one.alias].away).margin(subject.said[one.alias]) for one in own)
         change = budget.norms(before, outcome.image)

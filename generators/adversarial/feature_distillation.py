@@ -13,12 +13,13 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from variorum.generators.adversarial.adversarial_example import SMALLEST, AdversarialExample, Subject, chances
+from variorum.generators.adversarial.adversarial_example import AdversarialExample
 from variorum.generators.adversarial.perturbations import Perturbation
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.opponents import Opponent, opponent
+from variorum.kit.attacks.subjects import SMALLEST, Subject, answers_of, chances
 from variorum.kit.corrupt.frames import Unusable, framed
 from variorum.kit.gates import gates
 from variorum.kit.pictures.pool import Lenders, may_lend
@@ -63,13 +64,20 @@ class FeatureDistillation(AdversarialExample):
     momentum: float = Field(default=1.0, ge=0, le=1)
     """What is kept of the direction so far."""
     layers: tuple[str, ...] = ()
-    """Names of layers with weights; by default all but the last. Each photograph gets one of them by its seed, at the
-    same depth in each adversary."""
+    """Names of layers with weights; by default all that see the picture, without the last. Each photograph gets one of
+    them by its seed, at the same depth in each adversary."""
     targets: int = Field(default=1, ge=1, le=10)
     """Photographs that each is made to resemble, one by one."""
     keep_failures: bool = True
     """Whether a picture is accepted of whose squared distance to the target's features more than half is left. It holds
     for `attacks` too: whether pictures are accepted that don't fool all attacked models."""
+
+    @model_validator(mode="after")
+    def _used(self) -> FeatureDistillation:
+        if not self.attacks and (self.target or self.control != "signs"):
+            idle = "target" if self.target else "control"
+            raise ValueError(f"{idle} is for attacks, and there are none; leave it out or name one under attacks")
+        return self
 
     def _attacked(self) -> list[str]:
         return [*map(variant_of, self.adversaries), *super()._attacked()]
@@ -84,7 +92,8 @@ class FeatureDistillation(AdversarialExample):
     def _asked(self, alias: str, number: int, target: Sample | None = None) -> dict[str, Json]:
         """What is asked for."""
         asked: dict[str, Json] = {"attack": "nrf", "epsilon": self.epsilon, "steps": self.steps, "step": self.step}
-        asked |= {"momentum": self.momentum, "sources": [alias], "frame": self.frame, "number": number}
+        asked |= {"momentum": self.momentum, "sources": [alias], "against": self.against, "frame": self.frame}
+        asked["number"] = number
         asked |= {} if self.keep_failures else {"keep_failures": False}
         return asked | ({"target": target.labels[0], "target_id": target.id} if target else {})
 
@@ -108,7 +117,7 @@ class FeatureDistillation(AdversarialExample):
             some = ", ".join(there[:5]) or "none"
             raise RecipeError(
                 f"{self.component_name()}.layers: {cut(model.alias)!r} has no hidden layer "
-                f"{cut(', '.join(self.layers)) or 'with weights'}; it has {len(there)}: {some}"
+                f"{cut(', '.join(self.layers)) or 'that sees the picture'}; it has {len(there)}: {some}"
                 f"{', …' if len(there) > 5 else ''}"
             )
         return found
@@ -172,7 +181,7 @@ class FeatureDistillation(AdversarialExample):
             subject.made.append(failed)
             return
         made, before, after = found
-        change, said = budget.norms(subject.framed.image, made), {one.alias: one.answers([made])[0] for one in models}
+        change, said = budget.norms(subject.framed.image, made), answers_of(models, made)
         achieved: dict[str, Json] = {**budget.measured(change), "gradients": self.steps, "layer": layer}
         achieved |= {"distance_before": round(before, 6), "distance_after": round(after, 6)}
         achieved["p_target"] = chances(models, said, other.labels[:1])

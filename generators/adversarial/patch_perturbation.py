@@ -13,25 +13,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from variorum.generators.adversarial.adversarial_example import SMALLEST, Subject
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.opponents import (
-    Aim,
     Opponent,
     check_opponents,
-    first_of,
     opponents,
     seen,
     victims_of,
     with_classes,
 )
-from variorum.kit.corrupt.frames import Unusable, framed
+from variorum.kit.attacks.subjects import SMALLEST, Subject, answers_of, begun
 from variorum.kit.corrupt.kinds import KINDS, corrupt, scale_of
 from variorum.kit.gates import gates
 from variorum.models.device import float32, one_thread
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
-from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 
@@ -137,12 +133,10 @@ class PatchPerturbation(Generator):
         models: list[Opponent] = []
         ctx = with_classes(ctx)
         for sample in samples:
-            of = Edit(self, sample, ctx)
-            try:
-                subject = Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
-            except Unusable as error:
-                yield of.skipped(error.reason, str(error), variant="original", requested={"frame": self.frame})
-                yield from self._skipped(of, error.reason, str(error))
+            wanted = [self._wanted(*one) for one in self._every()]
+            subject = begun(self, sample, ctx, self.frame, [(one["variant"], one["requested"]) for one in wanted])
+            if not isinstance(subject, Subject):
+                yield from subject
                 continue
             models = models or list(opponents(self, subject.framed.image, ctx))
             with one_thread(), float32():
@@ -152,15 +146,11 @@ class PatchPerturbation(Generator):
     def _make(self, subject: Subject, models: Sequence[Opponent]) -> None:
         """Add the original and all patched pictures of a photograph, or why there are none."""
         of, image = subject.of, subject.framed.image
-        for one in models:
-            said = subject.said[one.alias] = one.answers([image])[0]
-            right = first_of(said) if self.against == "prediction" else one.outputs(of.sample.labels)
-            subject.aims[one.alias] = Aim(right)
-        small: dict[str, Json] = {"enlarged": min(np.shape(of.sample.image)[:2]) < self.frame}
-        subject.add(image, models, subject.said, small, np.zeros(image.shape[:2], np.uint8), variant="original",
-                    requested={"frame": self.frame}, digital_source_type=of.sample.digital_source_type)  # fmt: skip
+        subject.look(models, guess=self.against == "prediction")
+        subject.original(models, np.zeros(image.shape[:2], np.uint8))
         if problem := subject.problem(models):
-            subject.made += self._skipped(of, *problem)
+            reason, detail, checks = problem
+            subject.made += [of.skipped(reason, detail, gates=checks, **self._wanted(*one)) for one in self._every()]
             return
         grid = self._grid(_seen(models, self.frame))
         places = [place for position in self.positions for place in self._places(position, grid, subject, models)]
@@ -202,10 +192,9 @@ class PatchPerturbation(Generator):
         asked = {"attack": kind, "position": position, "patch": self.patch, "count": self.count, "frame": self.frame}
         return {"variant": f"{kind}_{position}", "requested": {**asked, **more}}
 
-    def _skipped(self, of: Edit, reason: str, detail: str, checks: Any = None) -> list[Failure]:
-        """A Failure for each variant."""
-        wanted = [self._wanted(kind, position) for position in self.positions for kind in (CONTROL, *self.kinds)]
-        return [of.skipped(reason, detail, gates=checks, **one) for one in wanted]
+    def _every(self) -> list[tuple[str, str]]:
+        """Kind and position of each variant."""
+        return [(kind, position) for position in self.positions for kind in (CONTROL, *self.kinds)]
 
     def _places(
         self, position: str, grid: Sequence[Sequence[Cell]], subject: Subject, models: Sequence[Opponent]
@@ -259,7 +248,7 @@ class PatchPerturbation(Generator):
     ) -> None:
         """Add a picture with patches, judged as it is stored; `first` is the step from which all models were fooled."""
         before, aims = subject.framed.image, subject.aims
-        said = {one.alias: one.answers([image])[0] for one in models}
+        said = answers_of(models, image)
         gap = min(aims[one.alias].margin(said[one.alias]) for one in models)
         clean = max(aims[one.alias].margin(subject.said[one.alias]) for one in models)
         change, side = budget.norms(before, image), self.patch

@@ -223,10 +223,12 @@ def _by_standard(attack: Perturbation, opponent: Opponent, image: Pixels, aim: A
     picture = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
     where = torch.from_numpy(seen([opponent], *image.shape[:2]))
     with one_thread(), float32():
-        found = autoattack(picture, victim, levels=levels, grey=budget.is_grey(image), seen=where, seed=seed)
-        gap = float(_gaps(found.picture, [victim]))
-    made = budget.inside(image, found.picture[0].numpy().transpose(1, 2, 0), levels)
-    return Outcome(made, found.gradients, found.queries, -1, gap)
+        found, gradients, queries = autoattack(
+            picture, victim, levels=levels, grey=budget.is_grey(image), seen=where, seed=seed
+        )
+        gap = float(_gaps(found, [victim]))
+    made = budget.inside(image, found[0].numpy().transpose(1, 2, 0), levels)
+    return Outcome(made, gradients, queries, -1, gap)
 
 
 def _queried(attack: Perturbation, opponent: Opponent, image: Pixels, aim: Aim, seed: int) -> Outcome:

@@ -8,81 +8,32 @@ about pictures as they are stored. The audit, a model that takes no part, says w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from variorum.generators.fmr.ascents import at_random, pushed
 from variorum.generators.fmr.spaces import CUTOFFS, STEPS, Kind, space
 from variorum.kit.attacks import budget
 from variorum.kit.attacks.ascent import Slope
-from variorum.kit.attacks.losses import Victim
-from variorum.kit.attacks.opponents import Opponent, opponent, with_outputs
+from variorum.kit.attacks.opponents import Opponent, opponent, victims_of, with_classes, with_outputs
+from variorum.kit.attacks.subjects import SMALLEST, Problem, Said, Subject, answers_of, begun
 from variorum.kit.corrupt.change import Before
-from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.kit.gates import gates
 from variorum.kit.windows import in_windows
 from variorum.models.device import float32, one_thread
 from variorum.models.filters import contents_of
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
-from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Pixels, Singles
-
-Models: TypeAlias = "Mapping[str, Opponent]"
-Said: TypeAlias = "Mapping[str, Singles]"
-"""Probabilities `[K]` of a picture by alias."""
-SMALLEST = 28
-"""Pixels of a frame's side, and of a picture's shorter side."""
-
-
-@dataclass(slots=True)
-class Subject:
-    """A photograph in its frame, and what is made of it.
-
-    Attributes:
-        of: makes records.
-        framed: the photograph.
-        right: of each model by alias, its outputs that are labels, `[K]`; the adversary's come first.
-        before: the control, from which changes are measured.
-        made: its pictures so far.
-    """
-
-    of: Edit
-    framed: Framed
-    right: dict[str, Bools] = field(default_factory=dict)
-    before: Before | None = None
-    made: list[Sample | Failure] = field(default_factory=list)
-
-    def add(self, image: Pixels, models: Models, said: Said, more: Mapping[str, Any], **record: Any) -> None:
-        """Add a picture with what the models `said` of it, how far it is from the control, and the adversary's loss."""
-        p_label = {alias: float(said[alias][own].sum()) if own.any() else None for alias, own in self.right.items()}
-        achieved = dict(more)
-        if self.before is not None:
-            change = budget.norms(self.before.image, image)
-            achieved |= {"linf": change.linf, "l2": round(change.l2, 6), "ssim": self.before.change(image)["ssim"]}
-        if (p := next(iter(p_label.values()))) is not None:
-            achieved["loss"] = round(-math.log(max(p, 1e-30)), 6)
-        achieved["p_label"] = {alias: None if one is None else round(one, 6) for alias, one in p_label.items()}
-        achieved["top1"] = {alias: one.names[int(said[alias].argmax())] for alias, one in models.items()}
-        made = self.of.made(
-            image,
-            achieved=achieved,
-            extras={} if self.framed.mask is None else {"mask.png": self.framed.mask},
-            annotations=self.framed.annotations,
-            models={alias: one.pin for alias, one in models.items()},
-            **record,
-        )
-        self.made.append(made)
+    from variorum.arrays import Pixels
 
 
 class OraclePerturbation(Generator):
@@ -159,34 +110,22 @@ class OraclePerturbation(Generator):
 
     def generate(self, samples: Iterable[Sample], ctx: Context) -> Iterator[Sample | Failure]:
         """All pictures of each sample, or a Failure for each."""
-        if ctx.source is not None and not ctx.classes:
-            ctx = replace(ctx, classes=ctx.source.classes(ctx))
-        models: dict[str, Opponent] = {}
+        ctx = with_classes(ctx)
+        models: list[Opponent] = []
 
         def make(window: list[Sample]) -> list[list[Sample | Failure]]:
-            subjects = [self._subject(sample, ctx) for sample in window]
+            subjects = [begun(self, one, ctx, self.frame, self._wanted()) for one in window]
             usable = [one for one in subjects if isinstance(one, Subject)]
             with one_thread(), float32():  # answers go into records, and their last digits depend on the threads
                 if usable and not models:
-                    for use in self.uses():
-                        found = self._opponent(use.alias, ctx)
-                        models[use.alias] = with_outputs(found, usable[0].framed.image, ctx)
+                    found = [self._opponent(use.alias, ctx) for use in self.uses()]
+                    models.extend([with_outputs(one, usable[0].framed.image, ctx) for one in found])  # all or none
                 if ready := [one for one in usable if self._begun(one, models)]:
                     self._push(ready, models)
             return [one.made if isinstance(one, Subject) else one for one in subjects]
 
         for _, made in in_windows(samples, make, batch=self.batch, name=self.component_name(), at_once=1):
             yield from made
-
-    def _subject(self, sample: Sample, ctx: Context) -> Subject | list[Sample | Failure]:
-        """A sample in its frame, or why it can't be used."""
-        of = Edit(self, sample, ctx)
-        try:
-            return Subject(of, framed(sample, self.frame, larger=1.0, least=SMALLEST))
-        except Unusable as error:
-            first: dict[str, Json] = {"frame": self.frame}
-            every = [("original", first), ("control", self._asked(0, False)), *self._wanted()]
-            return [of.skipped(error.reason, str(error), variant=name, requested=asked) for name, asked in every]
 
     def _asked(self, steps: int, against: bool) -> dict[str, Json]:
         """What is asked for of a picture after so many steps, against the adversary or against nobody."""
@@ -198,72 +137,70 @@ class OraclePerturbation(Generator):
         }
 
     def _wanted(self) -> list[tuple[str, dict[str, Json]]]:
-        """Variant and request of the pictures that are changed."""
+        """Variant and request of the control, then of the pictures that are changed."""
         kinds = (("pushed", True), ("control", False))
-        return [(f"{kind}_{one}", self._asked(one, against)) for one in self.budgets for kind, against in kinds]
+        changed = [(f"{kind}_{one}", self._asked(one, against)) for one in self.budgets for kind, against in kinds]
+        return [("control", self._asked(0, False)), *changed]
 
-    def _begun(self, subject: Subject, models: Models) -> bool:
+    def _begun(self, subject: Subject, models: Sequence[Opponent]) -> bool:
         """Add the original and the control. Return whether more can be made; else add why not."""
-        image, sample = subject.framed.image, subject.of.sample
-        subject.right = {alias: one.outputs(sample.labels) for alias, one in models.items()}
-        enlarged = {"enlarged": min(np.shape(sample.image)[:2]) < self.frame}
-        subject.add(image, models, _said(image, models), enlarged, variant="original", requested={"frame": self.frame},
-                    digital_source_type=sample.digital_source_type)  # fmt: skip
-        within = space(self.space, [image], self.cutoff)
+        subject.look(models)
+        subject.original(models)
+        within = space(self.space, [subject.framed.image], self.cutoff)
         (rebuilt,) = within.stored(within.start)
-        subject.before, said = Before(rebuilt), _said(rebuilt, models)
-        subject.add(rebuilt, models, said, {}, variant="control", requested=self._asked(0, False))
-        own, first = subject.right[self.adversary], int(said[self.adversary].argmax())
-        unknown = [alias for alias in (self.adversary, *self.oracles) if not subject.right[alias].any()]
-        reason = detail = ""
-        if unknown:
-            labels = cut(", ".join(sample.labels) or "it has none")
-            reason, detail = "no_such_class", f"{unknown[0]} has no output for the picture's label ({labels})"
-        elif own.all():
-            reason, detail = "no_other_class", f"{self.adversary} has no output beside the picture's labels"
-        elif not own[first]:
-            detail = f"{self.adversary} takes the control for {models[self.adversary].names[first]}"
-            reason = "source_misclassified"
-        elif self._allowed(subject, said) < self.oracle_p:
-            reason, detail = "oracle_disagrees_at_once", "an oracle doesn't give the label of the control"
-        if reason:
-            self._skip(subject, reason, detail)
-        return not reason
+        subject.said = answers_of(models, rebuilt)
+        (variant, asked), *_ = self._wanted()
+        record = self._change(subject, Before(rebuilt), rebuilt, subject.said)
+        subject.add(rebuilt, models, subject.said, record, variant=variant, requested=asked)
+        adversary, *oracles, _ = models
+        problem = subject.problem([adversary])
+        if not problem and self._allowed(subject, subject.said) < self.oracle_p:
+            disagrees: Problem = "oracle_disagrees_at_once", "an oracle doesn't give the label of the control", {}
+            problem = subject.unknown(oracles) or disagrees
+        if problem:
+            self._skip(subject, *problem)
+        return not problem
 
-    def _skip(self, subject: Subject, reason: str, detail: str, **more: Any) -> None:
+    def _change(self, subject: Subject, before: Before, image: Pixels, said: Said) -> dict[str, Json]:
+        """How far a picture is from the control, and the adversary's loss if it knows the label."""
+        change, own = budget.norms(before.image, image), subject.aims[self.adversary].away
+        loss = -math.log(max(float(said[self.adversary][own].sum()), 1e-30))
+        more: dict[str, Json] = {"loss": round(loss, 6)} if own.any() else {}
+        return {"linf": change.linf, "l2": round(change.l2, 6), "ssim": before.change(image)["ssim"], **more}
+
+    def _skip(self, subject: Subject, reason: str, detail: str, checks: Any = None, **more: Any) -> None:
         """Add that nothing is made of a subject beside the original and the control."""
+        _, *wanted = self._wanted()
         subject.made += [
-            subject.of.skipped(reason, detail, variant=name, requested=asked, **more) for name, asked in self._wanted()
+            subject.of.skipped(reason, detail, variant=name, requested=asked, gates=checks, **more)
+            for name, asked in wanted
         ]
 
     def _allowed(self, subject: Subject, said: Said) -> float:
         """The least probability of the label that an oracle gives; 0 where its first answer is another class."""
-        own = ((said[alias], subject.right[alias]) for alias in self.oracles)
+        own = ((said[alias], subject.aims[alias].away) for alias in self.oracles)
         return min(float(one[right].sum()) if right[one.argmax()] else 0.0 for one, right in own)
 
-    def _push(self, subjects: Sequence[Subject], models: Models) -> None:
+    def _push(self, subjects: Sequence[Subject], models: Sequence[Opponent]) -> None:
         """Add what is made of pictures that can be pushed.
 
         A gradient depends on the size of its batch, but not on the other pictures in it, so fewer are filled up.
         """
-        import torch
-
         if self.space == "warp":
             for one in subjects:
                 nowhere = replace(one.framed.annotations, objects=())
                 one.framed = one.framed._replace(mask=None, annotations=nowhere)
         filled = [subjects[min(place, len(subjects) - 1)] for place in range(self.batch)]
         within = space(self.space, [one.framed.image for one in filled], self.cutoff)
-        right = torch.from_numpy(np.stack([one.right[self.adversary] for one in filled]))
-        network = models[self.adversary].network
-        assert network is not None
-        slope = Slope([Victim(network, right)], "ce", within.grey, within.pictures)
-        oracles = {alias: models[alias] for alias in self.oracles}
+        adversary, *oracles, _ = models
+        victims = victims_of([adversary], [[one.aims[adversary.alias] for one in filled]])
+        slope = Slope(victims, "ce", within.grey, within.pictures)
 
         def accepts(place: int, image: Pixels) -> bool:
-            return place < len(subjects) and self._allowed(subjects[place], _said(image, oracles)) >= self.oracle_p
+            return place < len(subjects) and self._allowed(subjects[place], answers_of(oracles, image)) >= self.oracle_p
 
         step = self.step or STEPS[self.space]
+        rebuilt = [Before(image) for image in within.stored(within.start)[: len(subjects)]]
         found = pushed(within, slope, accepts, self.budgets, step=step, sparsity=self.sparsity)
         flat = [subject for subject, none in zip(subjects, slope.flat, strict=False) if none]
         for subject in flat:
@@ -272,7 +209,9 @@ class OraclePerturbation(Generator):
         for most in self.budgets:
             draws = [one.of.rng("control") for one in filled]  # one direction for all budgets
             controls = at_random(within, [one.numbers for one in found[most]], accepts, draws)
-            for subject, (image, numbers, steps), (other, share) in zip(subjects, found[most], controls, strict=False):
+            for subject, before, (image, numbers, steps), (other, share) in zip(
+                subjects, rebuilt, found[most], controls, strict=False
+            ):
                 if subject in flat:
                     continue
                 moved = int((numbers != 0).sum())
@@ -283,12 +222,8 @@ class OraclePerturbation(Generator):
                     (other, {"share": share, "moved": moved if share else 0, "rms": round(rms * share, 6)}),
                 ]
                 for (made, record), name, against in zip(pairs, ("pushed", "control"), (True, False), strict=True):
-                    said = _said(made, models)
+                    said = answers_of(models, made)
+                    record |= self._change(subject, before, made, said)
                     checks = {"oracle": gates.at_least(self._allowed(subject, said), self.oracle_p)}
                     subject.add(made, models, said, record, variant=f"{name}_{most}", gates=checks,
                                 requested=self._asked(most, against), purpose="control")  # fmt: skip
-
-
-def _said(image: Pixels, models: Models) -> Said:
-    """What models say of a stored picture."""
-    return {alias: one.answers([image])[0] for alias, one in models.items()}

@@ -10,6 +10,7 @@ import torch
 
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
 from variorum.models import ModelTable
+from variorum.models.brought.function import from_function
 from variorum.models.imagenet_classes import class_infos, index_of
 from variorum.pipeline import Job, build
 from variorum.pixels import decode, encode_png
@@ -169,6 +170,25 @@ def test_a_model_that_only_answers_takes_an_attack_by_queries(ctx, samples):
         attack({"kind": "square", "epsilon": 16}, adversaries=("encoder",)).check(ctx)
     with pytest.raises(RecipeError, match=r"adversarial_example.adversaries: the model 'answers' gives no gradients"):
         attack(adversaries=("answers",)).check(ctx)
+
+
+def test_a_network_that_is_asked_answers_on_one_thread(ctx, samples):
+    used = set()
+
+    def threads(images):
+        used.add(torch.get_num_threads())
+        return ctx.models.get("tiny")(images)
+
+    classes = tuple(one.id for one in ctx.classes)
+    given = {"threads": from_function(threads, name="threads", classes=classes, revision="1")}
+    own = replace(ctx, models=ctx.models.with_models(given))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        made_by(attack({"kind": "square", "epsilon": 16, "steps": 3}, adversaries=("threads",)), samples[:1], own)
+    finally:
+        torch.set_num_threads(before)
+    assert used == {1}
 
 
 def test_autoattack_says_what_to_install(ctx):

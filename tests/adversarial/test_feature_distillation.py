@@ -96,16 +96,15 @@ def trained(seed, size, stride):
 
 
 class Dead(torch.nn.Module):
-    """A network beside a layer without weights that differ from 0."""
+    """A network beside a layer that sees a picture only if its last value is white, and one that never sees it."""
 
     def __init__(self, inner):
         super().__init__()
-        self.layer, self.inner = torch.nn.Conv2d(3, 1, 1), inner
-        torch.nn.init.zeros_(self.layer.weight)
-        torch.nn.init.zeros_(self.layer.bias)
+        self.layer, self.inner, self.table = torch.nn.Conv2d(3, 1, 1), inner, torch.nn.Linear(1, 1)
 
     def forward(self, x):
-        return self.inner(x) + self.layer(x).mean((1, 2, 3))[:, None]
+        seen = self.layer(x * (x[:, 2:, -1:, -1:] == 1)).mean((1, 2, 3))[:, None]
+        return self.inner(x + 0 * (seen + self.table(torch.ones(1)))[..., None, None])
 
 
 @pytest.fixture(scope="module")
@@ -292,10 +291,16 @@ def test_only_photographs_that_all_are_right_about(ctx):
     ]
 
 
-def test_a_layer_that_gives_the_same_for_all_pictures_fails(ctx):
+def test_a_layer_without_a_gradient_at_a_picture_fails(ctx):
     found = made_by(distil(adversaries=("dead",), layers=("layer",)), ctx, ctx.source.samples[:3])
     reasons = {(one.variant, one.status, one.reason) for one in found if isinstance(one, Failure)}
     assert reasons == {("nrf_dead", "failed", "no_gradient")}
+
+
+def test_a_layer_that_never_sees_the_picture_is_left_out(ctx):
+    assert adversary("dead", ctx.models.get("dead")).hidden(SIDE, SIDE) == ("layer", "inner.0", "inner.2")
+    with pytest.raises(RecipeError, match="'dead' has no hidden layer table; it has 3"):
+        distil(adversaries=("dead",), layers=("table",)).check(ctx)
 
 
 def test_attacks_on_all_together_stand_beside(ctx):
@@ -321,8 +326,8 @@ def test_hidden_layers_are_used_and_give_one_tensor():
         def __init__(self):
             super().__init__()
             self.place = torch.nn.Parameter(torch.zeros(1))  # the module itself has weights
+            self.last, self.attention = torch.nn.Linear(4, 3), torch.nn.MultiheadAttention(4, 1, batch_first=True)
             self.first, self.unused = torch.nn.Conv2d(3, 4, 28), torch.nn.Conv2d(3, 4, 3)
-            self.attention, self.last = torch.nn.MultiheadAttention(4, 1, batch_first=True), torch.nn.Linear(4, 3)
 
         def forward(self, x):
             found = self.first(x).flatten(2).transpose(1, 2) + self.place
@@ -338,6 +343,8 @@ def test_hidden_layers_are_used_and_give_one_tensor():
         ({"epsilon": 0.5}, "epsilon: "),
         ({"epsilon": 0}, "greater than or equal to 1"),
         ({"steps": 0}, "greater than or equal to 1"),
+        ({"target": "random"}, "target is for attacks, and there are none"),
+        ({"control": "l2"}, "control is for attacks, and there are none"),
         ({"adversaries": ["tiny", "tiny"]}, "two variants would be called nrf_tiny"),
     ],
 )

@@ -98,28 +98,34 @@ class Differentiable:
         return found[-1]
 
     def hidden(self, height: int, width: int) -> tuple[str, ...]:
-        """Those of `layers` that give one tensor for a picture of this size, in their order, without the last one.
+        """Those of `layers` that give one tensor for a picture of this size, in the order of their use, but the last.
 
-        The last one gives the answers. A network may have layers that it doesn't use, and others that give several
-        tensors.
+        The last one gives the answers. Left out are layers that aren't used, that give several tensors, or that don't
+        look at the picture, such as those of a table of positions.
         """
         import torch
 
         if found := self._hidden.get((height, width)):
             return found
-        used: set[str] = set()
+        own, gave = threading.get_ident(), dict[str, list[Any]]()
 
         def noting(name: str) -> Callable[[Any, Any, Any], None]:
-            return lambda _module, _given, gave: used.add(name) if isinstance(gave, torch.Tensor) else None
+            def note(_module: Any, _given: Any, found: Any) -> None:
+                if threading.get_ident() == own and isinstance(found, torch.Tensor):
+                    gave.setdefault(name, []).append(found.clone())
+
+            return note
 
         hooks = [one.register_forward_hook(noting(name)) for name, one in self._modules.items() if name]
         try:
             with torch.no_grad():
-                self._network(self._input(torch.zeros(1, 3, height, width)))
+                for picture in (torch.zeros(3 * height * width), torch.linspace(0, 1, 3 * height * width)):
+                    self._network(self._input(picture.view(1, 3, height, width)))
         finally:
             for hook in hooks:
                 hook.remove()
-        self._hidden[height, width] = tuple(name for name in self.layers if name in used)[:-1]
+        used = [name for name, found in gave.items() if not torch.equal(found[0], found[-1])]
+        self._hidden[height, width] = tuple(used[:-1])
         return self._hidden[height, width]
 
     def seen(self, height: int, width: int) -> Any:

@@ -59,9 +59,9 @@ class LetThrough(Derived):
         found = int(order[place]) if place < len(order) else -1
         return found if found >= 0 and ids[found] == identity.encode() else None
 
-    def ids(self, ctx: Context) -> Array:
-        """The ids of the other source's pictures by position, as bytes, `[N]`."""
-        return self._list(ctx)["ids"]
+    def by_id(self, ctx: Context) -> Array:
+        """The positions of the other source's pictures, `[N]`, in the order of their ids."""
+        return self._list(ctx)["order"]
 
     def labels(self, position: int, ctx: Context) -> tuple[str, ...]:
         """The labels that the other source gives the picture at this position."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 from variorum.kit.attacks.losses import Victim
 
@@ -17,21 +17,7 @@ FEWEST = 4
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class Broken(NamedTuple):
-    """What AutoAttack found.
-
-    Attributes:
-        picture: in whole grey levels, `[1, 3, H, W]`; as it was if nothing fooled.
-        gradients: that were computed.
-        queries: answers without a gradient.
-    """
-
-    picture: Any
-    gradients: int
-    queries: int
-
-
-def autoattack(picture: Any, victim: Victim, *, levels: int, grey: bool, seen: Any, seed: int) -> Broken:
+def autoattack(picture: Any, victim: Victim, *, levels: int, grey: bool, seen: Any, seed: int) -> tuple[Any, int, int]:
     """A picture after AutoAttack's standard version: APGD by cross-entropy, APGD and FAB by target, Square.
 
     What the network is shown is rounded to whole levels, so a picture that fools it still does when it is stored.
@@ -44,6 +30,9 @@ def autoattack(picture: Any, victim: Victim, *, levels: int, grey: bool, seen: A
         grey: whether the channels must stay equal.
         seen: pixels that the network sees, `[H, W]`; the others stay.
         seed: of its random numbers.
+
+    Returns:
+        The picture in whole grey levels, as it was if nothing fooled; gradients computed; answers without one.
     """
     import torch
     from pyautoattack import AutoAttack
@@ -80,11 +69,11 @@ def autoattack(picture: Any, victim: Victim, *, levels: int, grey: bool, seen: A
         count["gradients" if x.requires_grad else "queries"] += len(x)
         return alone(x) if x.requires_grad else asked(x)
 
-    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
+    with _ONE_AT_A_TIME, torch.random.fork_rng(range(torch.cuda.device_count())):
         logging.getLogger("auto-attack").setLevel(logging.ERROR)  # it comments on each picture
         attack = AutoAttack(scores, eps=levels / 255, seed=seed, version="standard")
         others = int((~away).sum())
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, others)
         x = (picture[:, :1] if grey else picture).contiguous() / 255  # it takes `view` of what it gets
         found, _ = attack.run_standard_evaluation(x, torch.zeros(1, dtype=torch.long), batch_size=1)
-    return Broken(shown(found).detach().round(), count["gradients"], count["queries"])
+    return shown(found).detach().round(), count["gradients"], count["queries"]

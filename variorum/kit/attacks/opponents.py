@@ -99,24 +99,25 @@ def opponent(alias: str, ctx: Context, where: str, *, gradients: bool) -> Oppone
         alias: of the model.
         ctx: has the models.
         where: the field that names it, for messages.
-        gradients: whether it must give gradients; a network of a user's gives them anyway.
+        gradients: whether it must give gradients.
 
     Raises:
         RecipeError: it gives no gradients, or isn't a classifier.
     """
     model = ctx.models.get(alias)
-    if not gradients and not hasattr(model, "seen"):
-        if hasattr(model, "knows"):  # a detector
-            raise RecipeError(f"{where}: {cut(repr(alias))} isn't a classifier")
-        return Opponent(None, model, alias, ctx.models.pin(alias))
+    if not gradients and hasattr(model, "knows"):  # a detector
+        raise RecipeError(f"{where}: {cut(repr(alias))} isn't a classifier")
     try:
-        network = adversary(alias, model)
+        network = adversary(alias, model) if gradients or hasattr(model, "seen") else None
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
+    if network is None and not isinstance(model, BroughtModel):  # it runs without PyTorch
+        return Opponent(None, model, alias, ctx.models.pin(alias))
+    ask = model if network is None else network.answers
 
     def answers(pictures: Sequence[Pixels]) -> Any:
         with one_thread():  # answers go into records, and their last digits depend on the threads
-            return network.answers(pictures)
+            return ask(pictures)
 
     return Opponent(network, answers, alias, ctx.models.pin(alias))
 

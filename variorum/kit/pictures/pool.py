@@ -114,7 +114,7 @@ class Lenders:
             if self._ring is None:
                 order = ring(source.size(ctx), ctx.seed)
                 if self.by_id:
-                    order = source.ids(ctx).argsort(kind="stable")[order]
+                    order = source.by_id(ctx)[order]
                 self._ring = order, np.argsort(order)
         order, places = self._ring
         own = source.position(borrower.root, ctx)
