@@ -20,6 +20,7 @@ from variorum.kit.copies.calibration import FALLBACK
 from variorum.kit.copies.evidence import Prints, likeness, near_links
 from variorum.kit.copies.grouping import LAYERS, groups, keepers
 from variorum.kit.copies.pdq import pdq, pixel_digest
+from variorum.kit.embeddings.nearest import QUERIES
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.sample import MADE_OF, Sample
@@ -40,7 +41,8 @@ class Duplicates(Detector):
     """Groups of copies, and in each group the pictures that can go because a near copy stays."""
 
     gives: ClassVar[Mapping[str, str]] = column_kinds(
-        numbers="pdq_quality height width detail group group_size distance score copies cosine_cut cosine_false_rate",
+        numbers="pdq_quality height width detail group group_size distance score copies cosine_cut cosine_false_rate "
+        "cosine_pairs cosine_pairs_found",
         texts="layer keeper copy_of",
         flags="keep flag conflict",
         others="pixels pdq pdq_turns",
@@ -51,7 +53,8 @@ class Duplicates(Detector):
     cosine, and `score` the evidence in [0, 1]. `copy_of` is the id of the picture that it is proved to be a copy
     of, by file, pixels or hash. `copies` counts the pictures that this one stands for, itself included. `conflict`:
     the group has two labels. `cosine_cut` is the cut, and `cosine_false_rate` the expected share of the pairs of
-    different pictures beyond it, NaN if unknown."""
+    different pictures beyond it, NaN if unknown. `cosine_pairs` and `cosine_pairs_found`, only there with more than
+    50,000 embeddings, say how many pairs were to be found for some pictures, and how many of these were."""
     revision: ClassVar[int] = 6
     copies: ClassVar[str] = "copy_of"
     late: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})
@@ -93,7 +96,9 @@ class Duplicates(Detector):
         - `copy_of`: the id that it is proved a copy of, by file, pixels or hash; a release with `splits` brings the two
           to one side;
         - `score`: the evidence, 1, 1 - bits / 256 or the cosine; 0 if the picture stays;
-        - `cosine_cut`, `cosine_false_rate`: the cut, and the share of pairs of different pictures beyond it, or NaN.
+        - `cosine_cut`, `cosine_false_rate`: the cut, and the share of pairs of different pictures beyond it, or NaN;
+        - `cosine_pairs`, `cosine_pairs_found`, only there with more than 50,000 embeddings: how many pairs beyond the
+          cut some pictures have, and how many of these were found.
 
         Pictures to which one picture lent something, such as a plate, are similar by design: only identical pixels
         make them copies.
@@ -112,6 +117,7 @@ class Duplicates(Detector):
         group = groups(exact, links.i, links.j, owner, prints.rank)
         kept = keepers(exact, prints.sha256, links, owner, group, order)
         keeper = table["id"][kept.keeper]
+        recall = dict(zip(("cosine_pairs", "cosine_pairs_found"), cut.recall or (), strict=False))
         return {
             "group": group,
             "group_size": np.bincount(group, minlength=len(group))[group],
@@ -126,6 +132,7 @@ class Duplicates(Detector):
             "conflict": conflicts(group, prints.y),
             "cosine_cut": np.full(len(group), cut.cosine),
             "cosine_false_rate": np.full(len(group), cut.false_rate),
+            **{name: np.full(len(group), number) for name, number in recall.items()},
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -150,6 +157,12 @@ class Duplicates(Detector):
             figures["cosine_cut"] = cut
             figures["cosine_cut_from"] = "recipe" if self.cosine else cut_from(cut, rate)
             figures["false_pairs_a_picture"] = None if np.isnan(rate) else rate * n
+        if "cosine_pairs" in table:
+            pairs, found = (int(table[name][0]) for name in ("cosine_pairs", "cosine_pairs_found"))
+            figures["findings"] = [
+                f"Embeddings were compared in near clusters only: of {pairs:,} pairs beyond the cut that up to "
+                f"{QUERIES:,} pictures have, {found:,} were found."
+            ]
         return figures
 
 

@@ -47,7 +47,7 @@ class Leakage(Detector):
     `originals` or `trained_on`. `layer`, `distance` and `neighbour` are the evidence and the id of the copy, `""`
     for one on a list. `side` is the edition's split, or the one whose pattern `origin` matches. `known_by` is, for
     a picture outside training, the strongest layer by which training has a copy."""
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     location: ClassVar[frozenset[str]] = frozenset({"against"})
 
     splits: dict[str, str] = Field(default_factory=dict)

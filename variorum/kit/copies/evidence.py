@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,8 +98,8 @@ def near_links(
         rng: draws the pairs that calibrate the cut.
         cosine: the cut; None calibrates it.
         others: number of pictures outside the edition that each one is compared with too.
-        order: rows `[N]`, best first. If given, two classes that each have `CROWD` better copies aren't linked, so M
-            pictures that are all alike give few links. Without it they give M²/2.
+        order: rows `[N]`, best first. If given, a class with `CROWD` better copies is only linked to those that have
+            fewer, so M pictures that are all alike give few links. Without it they give M²/2.
     """
     crowd = None if order is None else CROWD
     first = np.arange(len(head))
@@ -118,7 +118,7 @@ def near_links(
     alike = fold_groups(copies, prints.source)[sighted]
     cut = edition_cut(taken(prints.embedding, sighted), prints.y[sighted], alike, rng, cosine, others)
     pairs = cosine_pairs(taken(prints.embedding, head[first]), cut.cosine, crowd=crowd)
-    return Links.of(by_hash, (EMBEDDING, _renamed(pairs, first))), cut
+    return Links.of(by_hash, (EMBEDDING, _renamed(pairs, first))), replace(cut, recall=pairs.recall)
 
 
 def _beside(own: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.uint8]:
