@@ -19,6 +19,7 @@ from variorum.curation.copies.detail import detail
 from variorum.kit.copies.calibration import FALLBACK
 from variorum.kit.copies.evidence import Prints, likeness, near_links
 from variorum.kit.copies.grouping import LAYERS, groups, keepers
+from variorum.kit.copies.join import CROWD
 from variorum.kit.copies.pdq import pdq, pixel_digest
 from variorum.kit.embeddings.nearest import QUERIES
 from variorum.schemas.canonical import Json
@@ -161,7 +162,7 @@ class Duplicates(Detector):
             pairs, found = (int(table[name][0]) for name in ("cosine_pairs", "cosine_pairs_found"))
             figures["findings"] = [
                 f"Embeddings were compared in near clusters only: of {pairs:,} pairs beyond the cut that up to "
-                f"{QUERIES:,} pictures have, {found:,} were found."
+                f"{QUERIES:,} pictures have, at most {CROWD} each, {found:,} were found."
             ]
         return figures
 

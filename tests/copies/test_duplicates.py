@@ -184,7 +184,7 @@ def test_of_near_clusters_the_card_says_how_many_pairs_were_found(monkeypatch):
     found = scored(Duplicates(cosine=0.9), table)
     assert columns(found, "cosine_pairs", "cosine_pairs_found") == [[4] * 30, [4] * 30]
     (said,) = figures(Duplicates(), found)["findings"]
-    assert "of 4 pairs beyond the cut that up to 1,000 pictures have, 4 were found" in said
+    assert "of 4 pairs beyond the cut that up to 1,000 pictures have, at most 64 each, 4 were found" in said
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -451,7 +451,10 @@ def _clustered(found: Clusters, cut: float, late: Bools) -> Iterator[tuple[Ints,
 
 
 def _recall(found: Clusters, cut: float) -> tuple[int, int]:
-    """How many pairs of `QUERIES` rows with any other row reach the cut, and how many of them near clusters have."""
+    """How many pairs of `QUERIES` rows with any other row reach the cut, and how many of them near clusters have.
+
+    No more than `CROWD` are counted for a row, because a crowd needs no more.
+    """
     pieces = len(found.pieces)
     compared = np.eye(pieces, dtype=bool)
     for number, others in enumerate(found.near):
@@ -459,13 +462,14 @@ def _recall(found: Clusters, cut: float) -> tuple[int, int]:
     home = np.repeat(np.arange(pieces), [piece.stop - piece.start for piece in found.pieces])
     asked = thinned(np.arange(len(home)), QUERIES)
     mine = normalised(found.vectors, asked)
-    pairs = had = 0
+    pairs, had = np.zeros(len(asked), np.int64), np.zeros(len(asked), np.int64)
     for number, piece in enumerate(found.pieces):
         near = mine @ found.rows(piece).T >= cut
         near[asked[:, None] == np.arange(piece.start, piece.stop)] = False
-        pairs += int(near.sum())
-        had += int(near[compared[home[asked], number]].sum())
-    return pairs, had
+        count = np.count_nonzero(near, axis=1)
+        pairs += count
+        had += count * compared[home[asked], number]
+    return int(pairs.clip(max=CROWD).sum()), int(had.clip(max=CROWD).sum())
 
 
 def _between(queries: Array, stored: Array, cut: float) -> Iterator[tuple[Ints, Ints]]:
