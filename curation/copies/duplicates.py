@@ -17,11 +17,9 @@ from pydantic import Field
 
 from variorum.curation.copies.detail import detail
 from variorum.kit.copies.calibration import FALLBACK
-from variorum.kit.copies.evidence import Prints, likeness, near_links
+from variorum.kit.copies.evidence import Prints, likeness, near_links, recall_columns, recall_findings
 from variorum.kit.copies.grouping import LAYERS, groups, keepers
-from variorum.kit.copies.join import CROWD
 from variorum.kit.copies.pdq import pdq, pixel_digest
-from variorum.kit.embeddings.nearest import QUERIES
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Detector, column_kinds
 from variorum.schemas.sample import MADE_OF, Sample
@@ -118,7 +116,6 @@ class Duplicates(Detector):
         group = groups(exact, links.i, links.j, owner, prints.rank)
         kept = keepers(exact, prints.sha256, links, owner, group, order)
         keeper = table["id"][kept.keeper]
-        recall = dict(zip(("cosine_pairs", "cosine_pairs_found"), cut.recall or (), strict=False))
         return {
             "group": group,
             "group_size": np.bincount(group, minlength=len(group))[group],
@@ -133,7 +130,7 @@ class Duplicates(Detector):
             "conflict": conflicts(group, prints.y),
             "cosine_cut": np.full(len(group), cut.cosine),
             "cosine_false_rate": np.full(len(group), cut.false_rate),
-            **{name: np.full(len(group), number) for name, number in recall.items()},
+            **recall_columns(cut, len(group)),
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -158,13 +155,7 @@ class Duplicates(Detector):
             figures["cosine_cut"] = cut
             figures["cosine_cut_from"] = "recipe" if self.cosine else cut_from(cut, rate)
             figures["false_pairs_a_picture"] = None if np.isnan(rate) else rate * n
-        if "cosine_pairs" in table:
-            pairs, found = (int(table[name][0]) for name in ("cosine_pairs", "cosine_pairs_found"))
-            figures["findings"] = [
-                f"Embeddings were compared in near clusters only: of {pairs:,} pairs beyond the cut that up to "
-                f"{QUERIES:,} pictures have, at most {CROWD} each, {found:,} were found."
-            ]
-        return figures
+        return {**figures, **recall_findings(table)}
 
 
 def plainness(origins: Iterable[object]) -> tuple[Ints, Bools]:
