@@ -43,6 +43,8 @@ CROWD = 64
 """A row with this many copies before it need not be linked to another such row."""
 LARGE_BUCKET = 4 * CROWD
 """Up to this many hashes with a common band form few pairs, so they aren't searched for crowds."""
+SETTLED = 4096
+"""Rows about which is decided one after the other whether they are crowded, in one round."""
 NEAR = 16
 """Near clusters that each cluster is compared with: copies lie closer together than neighbours."""
 ROUNDING = 1e-4
@@ -427,17 +429,27 @@ def _near_pieces(found: Clusters, cut: float, some: Bools | None = None) -> Iter
 def _crowded(found: Clusters, cut: float, crowd: int) -> Bools:
     """Rows `[N]` with at least `crowd` near ones before them that aren't crowded themselves.
 
-    Near clusters come in no order of rows, so a row is settled in the round in which the near ones before it are
-    settled as far as they decide about it. The first row that isn't settled always is in the next round.
+    Near clusters come in no order of rows. So each round settles the first rows that are left one after the other, and
+    of the others those about which the settled ones before them decide.
     """
     late, left = np.zeros(len(found.order), bool), np.ones(len(found.order), bool)
     while left.any():
         sure, possible = np.zeros(len(left), np.int64), np.zeros(len(left), np.int64)
+        first = np.flatnonzero(left)[:SETTLED]
+        place = np.full(len(left), -1)
+        place[first] = np.arange(len(first))
+        among = np.zeros((len(first), len(first)), bool)
         for a, b, near in _near_pieces(found, cut, left):
             later = a[:, None] > b
             for row, other, before in ((a, b, near & later), (b, a, (near & ~later).T)):
                 possible[row] += np.count_nonzero(before & ~late[other], axis=1)
                 sure[row] += np.count_nonzero(before & ~(late | left)[other], axis=1)
+                mine, its = place[row] >= 0, place[other] >= 0
+                among[np.ix_(place[row[mine]], place[other[its]])] |= before[np.ix_(mine, its)]
+        for number in np.flatnonzero(possible[first] >= crowd):
+            row = first[number]
+            late[row] = sure[row] + np.count_nonzero(among[number] & ~late[first]) >= crowd
+        left[first] = False
         late |= left & (sure >= crowd)
         left &= (sure < crowd) & (possible >= crowd)
     return late
