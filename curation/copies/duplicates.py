@@ -17,7 +17,7 @@ from pydantic import Field
 
 from variorum.curation.copies.detail import detail
 from variorum.kit.copies.calibration import FALLBACK
-from variorum.kit.copies.evidence import Prints, likeness, near_links
+from variorum.kit.copies.evidence import Prints, likeness, near_links, recall_columns, recall_findings
 from variorum.kit.copies.grouping import LAYERS, groups, keepers
 from variorum.kit.copies.pdq import pdq, pixel_digest
 from variorum.schemas.canonical import Json
@@ -40,7 +40,8 @@ class Duplicates(Detector):
     """Groups of copies, and in each group the pictures that can go because a near copy stays."""
 
     gives: ClassVar[Mapping[str, str]] = column_kinds(
-        numbers="pdq_quality height width detail group group_size distance score copies cosine_cut cosine_false_rate",
+        numbers="pdq_quality height width detail group group_size distance score copies cosine_cut cosine_false_rate "
+        "cosine_pairs cosine_pairs_found",
         texts="layer keeper copy_of",
         flags="keep flag conflict",
         others="pixels pdq pdq_turns",
@@ -51,7 +52,8 @@ class Duplicates(Detector):
     cosine, and `score` the evidence in [0, 1]. `copy_of` is the id of the picture that it is proved to be a copy
     of, by file, pixels or hash. `copies` counts the pictures that this one stands for, itself included. `conflict`:
     the group has two labels. `cosine_cut` is the cut, and `cosine_false_rate` the expected share of the pairs of
-    different pictures beyond it, NaN if unknown."""
+    different pictures beyond it, NaN if unknown. `cosine_pairs` and `cosine_pairs_found`, only there with more than
+    50,000 embeddings, say how many pairs were to be found for some pictures, and how many of these were."""
     revision: ClassVar[int] = 6
     copies: ClassVar[str] = "copy_of"
     late: ClassVar[frozenset[str]] = frozenset({"embedding", "cosine", "within_source"})
@@ -93,7 +95,9 @@ class Duplicates(Detector):
         - `copy_of`: the id that it is proved a copy of, by file, pixels or hash; a release with `splits` brings the two
           to one side;
         - `score`: the evidence, 1, 1 - bits / 256 or the cosine; 0 if the picture stays;
-        - `cosine_cut`, `cosine_false_rate`: the cut, and the share of pairs of different pictures beyond it, or NaN.
+        - `cosine_cut`, `cosine_false_rate`: the cut, and the share of pairs of different pictures beyond it, or NaN;
+        - `cosine_pairs`, `cosine_pairs_found`, only there with more than 50,000 embeddings: how many pairs beyond the
+          cut some pictures have, and how many of these were found.
 
         Pictures to which one picture lent something, such as a plate, are similar by design: only identical pixels
         make them copies.
@@ -126,6 +130,7 @@ class Duplicates(Detector):
             "conflict": conflicts(group, prints.y),
             "cosine_cut": np.full(len(group), cut.cosine),
             "cosine_false_rate": np.full(len(group), cut.false_rate),
+            **recall_columns(cut, len(group)),
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -150,7 +155,7 @@ class Duplicates(Detector):
             figures["cosine_cut"] = cut
             figures["cosine_cut_from"] = "recipe" if self.cosine else cut_from(cut, rate)
             figures["false_pairs_a_picture"] = None if np.isnan(rate) else rate * n
-        return figures
+        return {**figures, **recall_findings(table)}
 
 
 def plainness(origins: Iterable[object]) -> tuple[Ints, Bools]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from variorum.kit.copies.blocklists import Blocklist, matches
-from variorum.kit.copies.evidence import Prints, likeness, near_links
+from variorum.kit.copies.evidence import Prints, likeness, near_links, recall_columns, recall_findings
 from variorum.kit.copies.grouping import FILE, LAYERS, PIXELS, Links
 from variorum.kit.copies.shipped import list_path, or_shipped
 from variorum.machine.file_hashes import file_hashes
@@ -41,13 +41,15 @@ class Leakage(Detector):
     """Pictures that would leak test data into training, and the share of each test side that training contains."""
 
     gives: ClassVar[Mapping[str, str]] = column_kinds(
-        numbers="score distance", texts="against layer neighbour side known_by", flags="flag"
+        numbers="score distance cosine_pairs cosine_pairs_found",
+        texts="against layer neighbour side known_by",
+        flags="flag",
     )
     """`flag` leaks, `score` is the evidence in [0, 1]. `against` is what it leaks into: a side, a list's file name,
     `originals` or `trained_on`. `layer`, `distance` and `neighbour` are the evidence and the id of the copy, `""`
     for one on a list. `side` is the edition's split, or the one whose pattern `origin` matches. `known_by` is, for
     a picture outside training, the strongest layer by which training has a copy."""
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     location: ClassVar[frozenset[str]] = frozenset({"against"})
 
     splits: dict[str, str] = Field(default_factory=dict)
@@ -100,7 +102,8 @@ class Leakage(Detector):
         - `flag`, `score`: leaks, and the evidence in [0, 1], 0 for none;
         - `against`: the side, a list's file name, `originals` or `trained_on`, by the strongest evidence;
         - `layer`, `distance`, `neighbour`: the evidence, and the id of the copy, empty for one outside the edition;
-        - `side`: the split that counts, empty for none; `known_by`: the strongest layer by which training has a copy.
+        - `side`: the split that counts, empty for none; `known_by`: the strongest layer by which training has a copy;
+        - `cosine_pairs`, `cosine_pairs_found`: as in `duplicates`.
         """
         if not len(table):
             return {}
@@ -138,6 +141,7 @@ class Leakage(Detector):
             "neighbour": [ids[row] if row >= 0 else "" for row in best.other],
             "side": side.tolist(),
             "known_by": [LAYERS[number] for number in known],
+            **recall_columns(cut, len(exact)),
         }
 
     def figures(self, table: Table, ctx: Context) -> Mapping[str, Json]:
@@ -160,6 +164,7 @@ class Leakage(Detector):
             "leaking": int(table["flag"].sum()),
             "into": dict(sorted(Counter(table["against"][table["flag"]].tolist()).items())),
             "leak_rate": rates,
+            **recall_findings(table),
         }
 
     def _tests(self, side: Array) -> list[str]:

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from variorum.kit.copies import join
 from variorum.kit.copies.join import (
@@ -243,6 +245,30 @@ def test_a_crowd_of_embeddings_is_joined_in_memory_that_does_not_grow_with_its_s
 def test_where_there_is_no_crowd_nothing_is_left_out(exact):
     found = vectors(3000)
     assert rows(cosine_pairs(found, 0.9, exact=exact, crowd=CROWD)) == rows(cosine_pairs(found, 0.9, exact=exact))
+
+
+@pytest.mark.parametrize("by", ["place", "chance"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_crowd_that_drifts_stays_together(exact, by):
+    rng = np.random.default_rng(0)
+    turn = np.linspace(0, 1.5, 2500)[:, None] if by == "place" else rng.uniform(0, 1.5, (2500, 1))
+    found = np.concatenate([np.cos(turn), np.sin(turn), 0.002 * rng.normal(size=(2500, 6))], axis=1)
+    pairs = cosine_pairs(found, 0.99, exact=exact, crowd=16)
+    parts, _ = connected_components(coo_array((np.ones(len(pairs)), (pairs.i, pairs.j)), shape=(2500, 2500)))
+    assert parts == 1
+    assert len(pairs) < 2500 * 4 * 16  # of more than 500,000
+
+
+def test_the_recall_of_near_clusters_is_counted():
+    rng = np.random.default_rng(0)
+    turn = rng.uniform(0, 1.5, 900)
+    found = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    for cut in (0.9998, 0.9):
+        exact, fast = cosine_pairs(found, cut), cosine_pairs(found, cut, exact=False)
+        assert exact.recall is None
+        each = [np.bincount(np.concatenate([one.i, one.j]), minlength=900) for one in (exact, fast)]
+        assert fast.recall == tuple(int(count.clip(max=CROWD).sum()) for count in each)
+    assert len(fast) < len(exact)
 
 
 def test_near_clusters_have_the_near_pairs():

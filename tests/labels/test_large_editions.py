@@ -1,5 +1,7 @@
 """Detectors see an edition with more than 200,000 pictures in parts; here the limit is lower."""
 
+import errno
+
 import numpy as np
 import pytest
 from embedded_edition import edition, scored, scores, with_columns
@@ -222,3 +224,14 @@ def test_a_store_that_is_only_read_has_no_file_of_an_array(tmp_path, monkeypatch
 def test_a_full_disk_is_told_before_the_work(tmp_path):
     with pytest.raises(StoreError, match="GiB of disk are needed"):
         scratch.scratch((1 << 45,), np.uint8, str(tmp_path))
+
+
+def test_on_a_full_disk_a_modest_array_is_in_memory(tmp_path, monkeypatch, small):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(scratch.os, "posix_fallocate", full)
+    monkeypatch.setattr(scratch, "MODEST", 1 << 13)
+    assert not isinstance(scratch.scratch((1 << 13,), np.uint8, str(tmp_path)).base, np.memmap)
+    with pytest.raises(StoreError, match="No space left on device"):
+        scratch.scratch((1 << 14,), np.uint8, str(tmp_path))

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def pin_each(root: Path, paths: Iterable[Path], *, listed: bool = False) -> Iter
             now = time.time_ns()
             for path, pinned in zip(some, pins, strict=True):
                 if pinned.sha256 and now - pinned.stamp[1] > SETTLED_NS:
-                    settled[str(path)] = ENTRY.pack(*pinned.stamp[:3], bytes.fromhex(pinned.sha256))
+                    with suppress(struct.error):  # a time before 1678, as of a file from Windows that has none
+                        settled[str(path)] = ENTRY.pack(*pinned.stamp[:3], bytes.fromhex(pinned.sha256))
             yield from pins
     if settled != known:
         _save(cache, settled)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 IN_MEMORY = 1 << 24
 """Bytes up to which an array is in memory."""
+MODEST = 1 << 28
+"""Bytes up to which an array is in memory if no file can be made."""
 
 
 def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
@@ -35,20 +37,23 @@ def scratch(shape: tuple[int, ...], dtype: Any, store: str = "") -> Array:
             `""`, or a URL, this machine's cache has it.
 
     Raises:
-        StoreError: the disk has no room for it, or no folder takes files.
+        StoreError: it is larger than `MODEST`, and the disk has no room for it, or no folder takes files.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if not in_file(size):
         return np.empty(shape, dtype)
-    folder = _writable(str(cache_dir()) if not store or "://" in store else store)
+    folder = str(cache_dir()) if not store or "://" in store else store
     try:
+        folder = _writable(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, size)  # without room, writing to the array would end the process
             return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
     except OSError as error:
+        if size <= MODEST:
+            return np.empty(shape, dtype)
         raise StoreError(
-            f"{folder}: {size / 2**30:.1f} GiB of disk are needed while this detector scores ({error.strerror}); "
-            "make room, or take an encoder with shorter embeddings"
+            f"{folder}: {size / 2**30:.1f} GiB of disk are needed for an array ({error.strerror}); make room, set "
+            "VARIORUM_CACHE to a folder that has it, or take an encoder with shorter embeddings"
         ) from None
 
 

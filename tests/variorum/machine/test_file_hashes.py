@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from variorum.machine import file_hashes as hashing
 from variorum.machine import retrying as steady
 from variorum.machine.file_hashes import file_hashes, forget_hash, pin_files
 from variorum.schemas.errors import SourceChanged, TemporaryError
@@ -48,6 +49,13 @@ def test_a_corrupt_or_unwritable_cache_only_costs_time(tmp_path, own_cache):
     entry.parent.rmdir()
     entry.parent.write_text("a file where the folder should be")
     assert file_hashes(tmp_path, [file]) == expected
+
+
+def test_a_file_of_1601_is_not_cached(tmp_path, own_cache, monkeypatch):
+    file = aged(tmp_path / "a.png", b"one")  # not every file system has such times
+    monkeypatch.setattr(hashing, "stamp_of", lambda status: (3, -11_644_473_600 * 10**9, 0, 0))
+    assert file_hashes(tmp_path, [file]) == [hashlib.sha256(b"one").hexdigest()]
+    assert not (own_cache / "hashes").exists()
 
 
 def test_a_missing_file_has_no_hash(tmp_path, own_cache):

@@ -18,6 +18,7 @@ from variorum.kit.copies.grouping import EMBEDDING, FILE, HASH, PIXELS
 from variorum.kit.copies.join import cosine_join, hamming_join
 from variorum.kit.copies.pdq import LEAST_QUALITY
 from variorum.kit.copies.shipped import or_shipped
+from variorum.kit.embeddings.rows import taken
 from variorum.machine.parquet_pages import check_pages
 from variorum.schemas.errors import SourceError
 from variorum.schemas.table import Table
@@ -259,7 +260,7 @@ def matches(prints: Prints, exact: Ints, head: Ints, known: Blocklist, cut: floa
                 f"blocklist {known.name} has embeddings of {known.embedding.shape[1]} numbers, the edition of "
                 f"{prints.embedding.shape[1]}; make the list with the same encoder, or set embedding to false"
             )
-        near = cosine_join(prints.embedding[head], known.embedding, cut)
+        near = cosine_join(taken(prints.embedding, head), known.embedding, cut)
         _put(layer, distance, near.i, near.distance, EMBEDDING)
     good = np.flatnonzero(prints.usable[head])
     near = hamming_join(prints.turns[head[good]], known.pdq)

@@ -39,10 +39,12 @@ class Cut:
     Attributes:
         cosine: the cut.
         false_rate: expected share of the pairs of different pictures beyond it; NaN if there are too few to tell.
+        recall: of the pairs beyond it, see `Pairs`.
     """
 
     cosine: float
     false_rate: float
+    recall: tuple[int, int] | None = None
 
 
 def calibrate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +12,17 @@ from variorum.kit.copies.calibration import Cut, edition_cut
 from variorum.kit.copies.grouping import EMBEDDING, HASH, Links, fold_groups, groups
 from variorum.kit.copies.join import CROWD, Pairs, cosine_pairs, hamming_pairs
 from variorum.kit.copies.pdq import LEAST_QUALITY, TURNS
+from variorum.kit.embeddings.nearest import QUERIES
 from variorum.kit.embeddings.rows import taken, usable_rows
 from variorum.kit.labels.classes import id_ranks, photographs
 from variorum.machine.scratch import scratch
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints, Singles
+    from variorum.schemas.canonical import Json
     from variorum.schemas.table import Table
 
+RECALL = ("cosine_pairs", "cosine_pairs_found")
 NO_CUT = Cut(float("nan"), float("nan"))
 
 
@@ -98,8 +101,8 @@ def near_links(
         rng: draws the pairs that calibrate the cut.
         cosine: the cut; None calibrates it.
         others: number of pictures outside the edition that each one is compared with too.
-        order: rows `[N]`, best first. If given, two classes that each have `CROWD` better copies aren't linked, so M
-            pictures that are all alike give few links. Without it they give M²/2.
+        order: rows `[N]`, best first. If given, a class with `CROWD` better copies is only linked to those that have
+            fewer, so M pictures that are all alike give few links. Without it they give M²/2.
     """
     crowd = None if order is None else CROWD
     first = np.arange(len(head))
@@ -118,7 +121,24 @@ def near_links(
     alike = fold_groups(copies, prints.source)[sighted]
     cut = edition_cut(taken(prints.embedding, sighted), prints.y[sighted], alike, rng, cosine, others)
     pairs = cosine_pairs(taken(prints.embedding, head[first]), cut.cosine, crowd=crowd)
-    return Links.of(by_hash, (EMBEDDING, _renamed(pairs, first))), cut
+    return Links.of(by_hash, (EMBEDDING, _renamed(pairs, first))), replace(cut, recall=pairs.recall)
+
+
+def recall_columns(cut: Cut, n: int) -> dict[str, Ints]:
+    """The cut's recall as columns `cosine_pairs` and `cosine_pairs_found` `[n]`; none if all pairs were compared."""
+    return {name: np.full(n, number) for name, number in zip(RECALL, cut.recall or (), strict=False)}
+
+
+def recall_findings(table: Table) -> dict[str, Json]:
+    """The recall for the card, from the columns of `recall_columns`."""
+    if RECALL[0] not in table:
+        return {}
+    pairs, found = (int(table[name][0]) for name in RECALL)
+    line = (
+        f"Embeddings were compared in near clusters only: of {pairs:,} pairs beyond the cut that up to {QUERIES:,} "
+        f"pictures have, at most {CROWD} each, {found:,} were found."
+    )
+    return {"findings": [line]}
 
 
 def _beside(own: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from variorum.kit.embeddings.nearest import Clusters, clusters
-from variorum.kit.embeddings.rows import normalised, taken, usable_rows
+from variorum.kit.embeddings.nearest import QUERIES, Clusters, clusters
+from variorum.kit.embeddings.rows import normalised, taken, thinned, usable_rows
 from variorum.machine.scratch import scratch
 
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ FEW_PAIRS = 1 << 20
 CHUNK = 1 << 18
 """Candidates compared at a time; bounds the memory of a join."""
 EXACT_VECTORS = 50_000
-"""Vectors up to which a cosine join compares all pairs."""
+"""Vectors of one set up to which all their pairs are compared."""
 BLOCK = 1024
 """Vectors compared or converted at a time."""
 CROWD = 64
 """A row with this many copies before it need not be linked to another such row."""
 LARGE_BUCKET = 4 * CROWD
 """Up to this many hashes with a common band form few pairs, so they aren't searched for crowds."""
+SETTLED = 4096
+"""Rows about which is decided one after the other whether they are crowded, in one round."""
 NEAR = 16
 """Near clusters that each cluster is compared with: copies lie closer together than neighbours."""
 ROUNDING = 1e-4
@@ -57,11 +59,13 @@ class Pairs:
         i: `[P]` row of the first side; in a join of a set with itself, the lower row.
         j: `[P]` row of the second side.
         distance: `[P]`, bits or 1 − cosine.
+        recall: how many pairs some rows have, and how many of these were compared; None if all were.
     """
 
     i: Ints
     j: Ints
     distance: Array
+    recall: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.i)
@@ -199,7 +203,7 @@ def band_recall(bits: int, partitions: int = 1) -> float:
 def cosine_join(queries: Array, stored: Array, cut: float, *, exact: bool | None = None) -> Pairs:
     """Pairs of a query and a stored vector with a cosine of at least `cut`; the distance is 1 − cosine.
 
-    Up to `EXACT_VECTORS` vectors all pairs are compared. Beyond, the vectors are sorted into clusters, and each cluster
+    Up to `EXACT_VECTORS`² pairs all are compared. Beyond, the vectors are sorted into clusters, and each cluster
     is compared with at least `NEAR` near ones, as `variorum.kit.embeddings.nearest` does it.
 
     Args:
@@ -209,7 +213,7 @@ def cosine_join(queries: Array, stored: Array, cut: float, *, exact: bool | None
         exact: whether to compare all pairs; None decides by size.
     """
     left, right = np.flatnonzero(usable_rows(queries)), np.flatnonzero(usable_rows(stored))
-    exact = max(len(queries), len(stored)) <= EXACT_VECTORS if exact is None else exact
+    exact = len(queries) * len(stored) <= EXACT_VECTORS**2 if exact is None else exact
     if exact:
         proposed = _blocks(_some(queries, left), _some(stored, right), cut)
     else:
@@ -225,31 +229,28 @@ def cosine_pairs(vectors: Array, cut: float, *, exact: bool | None = None, crowd
         vectors: `[N, d]`.
         cut: least cosine.
         exact: whether to compare all pairs; None decides by size.
-        crowd: skip pairs in which both rows already have `crowd` neighbours. None skips nothing.
+        crowd: skip pairs whose first row is crowded: it has this many near rows before it that aren't crowded
+            themselves. None skips nothing.
     """
     rows = np.flatnonzero(usable_rows(vectors))
     usable = _some(vectors, rows)
     exact = len(vectors) <= EXACT_VECTORS if exact is None else exact
     late = np.zeros(len(rows), bool)
-    found: list[tuple[Ints, Ints, Singles]] = []
+    recall: tuple[int, int] | None = None
     if exact:
         proposed = _blocks(usable, usable, cut, within=late)
     else:
-        sorted_rows = _sorted(usable)
-        if crowd is not None:  # a row's neighbours come in no order, so they are counted first
-            before = np.zeros(len(rows), np.int64)
-            for i, _ in _clustered(sorted_rows, cut, late):
-                before += np.bincount(i, minlength=len(rows))
-            late, crowd = before >= crowd, None
-        proposed = _clustered(sorted_rows, cut, late)
+        there = _sorted(usable)
+        recall = _recall(there, cut)
+        if crowd is not None:
+            late, crowd = _crowded(there, cut, crowd), None
+        proposed = _clustered(there, cut, late)
+    found: list[tuple[Ints, Ints, Singles]] = []
     for i, j in proposed:
         if crowd is not None:
-            before = np.bincount(i[j < i], minlength=len(late))
-            late |= before >= crowd
-        i, j = np.minimum(i, j)[i != j], np.maximum(i, j)[i != j]
-        i, j = i[~late[i]], j[~late[i]]
-        found.append(_reaching(vectors, vectors, rows[i], rows[j], cut))
-    return _nearest(found, len(vectors))
+            _mark_late(late, i, j, crowd)
+        found.append(_reaching(vectors, vectors, rows[j[~late[j]]], rows[i[~late[j]]], cut))
+    return replace(_nearest(found, len(vectors)), recall=recall)
 
 
 def _some(vectors: Array, rows: Ints) -> Array:
@@ -395,17 +396,92 @@ def _sorted(vectors: Array) -> Clusters:
     return clusters(vectors, rows, rows, np.random.default_rng(0), near=NEAR)
 
 
+def _mark_late(late: Bools, i: Ints, j: Ints, crowd: int) -> None:
+    """Mark the rows `i` that have at least `crowd` near ones `j` before them that aren't marked."""
+    order = np.argsort(i, kind="stable")
+    row, start, count = np.unique(i[order], return_index=True, return_counts=True)
+    many = count >= crowd
+    for one, low, size in zip(row[many], start[many], count[many], strict=True):
+        late[one] = np.count_nonzero(~late[j[order[low : low + size]]]) >= crowd
+
+
+def _near_pieces(found: Clusters, cut: float, some: Bools | None = None) -> Iterator[tuple[Ints, Ints, Bools]]:
+    """Rows `[A]` and rows `[B]` of near clusters, and `[A, B]` which of them may reach the cut; each pair once.
+
+    Args:
+        found: the clusters.
+        cut: least cosine.
+        some: `[N]` rows; clusters that have none of them aren't compared. None for all.
+    """
+    for number, piece in enumerate(found.pieces):
+        mine, a = found.rows(piece), found.order[piece]
+        wanted = some is None or some[a].any()
+        for other in (piece, *(found.pieces[later] for later in found.near[number])):
+            b = found.order[other]
+            if wanted or some is None or some[b].any():
+                near = mine @ found.rows(other).T >= cut - ROUNDING
+                if other is piece:  # whose rows are in order
+                    near = np.tril(near, -1)
+                if near.any():
+                    yield a, b, near
+
+
+def _crowded(found: Clusters, cut: float, crowd: int) -> Bools:
+    """Rows `[N]` with at least `crowd` near ones before them that aren't crowded themselves.
+
+    Near clusters come in no order of rows. So each round settles the first rows that are left one after the other, and
+    of the others those about which the settled ones before them decide.
+    """
+    late, left = np.zeros(len(found.order), bool), np.ones(len(found.order), bool)
+    while left.any():
+        sure, possible = np.zeros(len(left), np.int64), np.zeros(len(left), np.int64)
+        first = np.flatnonzero(left)[:SETTLED]
+        place = np.full(len(left), -1)
+        place[first] = np.arange(len(first))
+        among = np.zeros((len(first), len(first)), bool)
+        for a, b, near in _near_pieces(found, cut, left):
+            later = a[:, None] > b
+            for row, other, before in ((a, b, near & later), (b, a, (near & ~later).T)):
+                possible[row] += np.count_nonzero(before & ~late[other], axis=1)
+                sure[row] += np.count_nonzero(before & ~(late | left)[other], axis=1)
+                mine, its = place[row] >= 0, place[other] >= 0
+                among[np.ix_(place[row[mine]], place[other[its]])] |= before[np.ix_(mine, its)]
+        for number in np.flatnonzero(possible[first] >= crowd):
+            row = first[number]
+            late[row] = sure[row] + np.count_nonzero(among[number] & ~late[first]) >= crowd
+        left[first] = False
+        late |= left & (sure >= crowd)
+        left &= (sure < crowd) & (possible >= crowd)
+    return late
+
+
 def _clustered(found: Clusters, cut: float, late: Bools) -> Iterator[tuple[Ints, Ints]]:
     """Pairs of a later and an earlier row of near clusters that may reach the cut; none whose earlier row is `late`."""
+    for a, b, near in _near_pieces(found, cut):
+        i, j = np.nonzero(near & ~np.where(a[:, None] > b, late[b], late[a][:, None]))
+        yield np.maximum(a[i], b[j]), np.minimum(a[i], b[j])
+
+
+def _recall(found: Clusters, cut: float) -> tuple[int, int]:
+    """How many pairs of `QUERIES` rows with any other row reach the cut, and how many of them near clusters have.
+
+    No more than `CROWD` are counted for a row, because a crowd needs no more.
+    """
+    pieces = len(found.pieces)
+    compared = np.eye(pieces, dtype=bool)
+    for number, others in enumerate(found.near):
+        compared[number, others] = compared[others, number] = True
+    home = np.repeat(np.arange(pieces), [piece.stop - piece.start for piece in found.pieces])
+    asked = thinned(np.arange(len(home)), QUERIES)
+    mine = normalised(found.vectors, asked)
+    pairs, had = np.zeros(len(asked), np.int64), np.zeros(len(asked), np.int64)
     for number, piece in enumerate(found.pieces):
-        mine = found.rows(piece)
-        for other in (piece, *(found.pieces[later] for later in found.near[number])):
-            i, j = np.nonzero(mine @ found.rows(other).T >= cut - ROUNDING)
-            if other is piece:
-                i, j = i[i > j], j[i > j]
-            i, j = found.order[piece][i], found.order[other][j]
-            i, j = np.maximum(i, j), np.minimum(i, j)
-            yield i[~late[j]], j[~late[j]]
+        near = mine @ found.rows(piece).T >= cut
+        near[asked[:, None] == np.arange(piece.start, piece.stop)] = False
+        count = np.count_nonzero(near, axis=1)
+        pairs += count
+        had += count * compared[home[asked], number]
+    return int(pairs.clip(max=CROWD).sum()), int(had.clip(max=CROWD).sum())
 
 
 def _between(queries: Array, stored: Array, cut: float) -> Iterator[tuple[Ints, Ints]]:
@@ -413,6 +489,11 @@ def _between(queries: Array, stored: Array, cut: float) -> Iterator[tuple[Ints, 
     n = len(queries)
     both = scratch((n + len(stored), *stored.shape[1:]), np.result_type(queries, stored))
     both[:n], both[n:] = queries, stored
-    for i, j in _clustered(_sorted(both), cut, np.zeros(len(both), bool)):
-        apart = (j < n) & (i >= n)
-        yield j[apart], i[apart] - n
+    found = _sorted(both)
+    for number, piece in enumerate(found.pieces):
+        for other in (piece, *(found.pieces[later] for later in found.near[number])):
+            for one, two in ((piece, other), (other, piece))[: 1 + (other is not piece)]:
+                left, right = found.order[one] < n, found.order[two] >= n
+                if left.any() and right.any():
+                    i, j = np.nonzero(found.rows(one)[left] @ found.rows(two)[right].T >= cut - ROUNDING)
+                    yield found.order[one][left][i], found.order[two][right][j] - n
