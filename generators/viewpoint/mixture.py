@@ -30,8 +30,8 @@ class Box(NamedTuple):
     half: Floats
 
     def view(self, inner: Floats) -> View:
-        """The viewpoint at inner coordinates `[6]` in [-1, 1]."""
-        return View(*(float(one) for one in self.middle + self.half * inner))
+        """The viewpoint at inner coordinates `[6]` in [-1, 1], to four decimals, so that records give it in full."""
+        return View(*np.round(self.middle + self.half * inner, 4).tolist())
 
 
 class Mixture(NamedTuple):
