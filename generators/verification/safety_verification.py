@@ -87,6 +87,12 @@ class Certificate(Region):
     model: str
     arithmetic: str
 
+    @model_validator(mode="after")
+    def _proved(self) -> Certificate:
+        if self.verdict == "safe" and self.step > 1:
+            raise ValueError(f"a step of {self.step} proves nothing of what lies between")
+        return self
+
 
 class SafetyVerification(Generator):
     """The `original` with a certificate for each region around it, and the nearest counterexample of an unsafe one.
@@ -297,10 +303,9 @@ def nearest_moves(values: Ints, levels: int, step: int, limit: int) -> tuple[Int
         number = np.convolve(number, np.bincount(np.abs(one)))
     within = np.cumsum(number)
     radius = int(np.searchsorted(within, limit + 0.5)) - 1
-    moves = np.zeros((1, 0), np.int64)
+    moves, far = np.zeros((1, 0), np.int16), np.zeros(1, np.int64)
     for one in ladders:
-        near = one[np.abs(one) <= radius]
-        moves = np.concatenate([np.repeat(moves, len(near), 0), np.tile(near, len(moves))[:, None]], 1)
-        moves = moves[np.abs(moves).sum(1) <= radius]
-    order = np.lexsort((*moves.T[::-1], np.abs(moves).sum(1)))
-    return moves[order], bool(within[-1] <= limit)
+        sums = np.add.outer(far, np.abs(one))
+        row, place = np.nonzero(sums <= radius)
+        moves, far = np.concatenate([moves[row], one[place, None].astype(np.int16)], 1), sums[row, place]
+    return moves[np.argsort(far, kind="stable")], bool(within[-1] <= limit)

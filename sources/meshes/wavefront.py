@@ -131,10 +131,12 @@ def read_materials(data: bytes, folder: str) -> dict[str, Material]:
                 now.colour = red, green, blue
             elif kind == b"d":
                 now.opacity = _share(rest.split()[-1])
-            elif kind == b"map_Kd" and not rest.startswith(b"-"):
+            elif kind == b"map_Kd":
+                if rest.startswith(b"-"):
+                    raise ValueError("it has options")
                 now.texture = posixpath.join(folder, rest.decode(errors="replace").replace("\\", "/"))
-        except (ValueError, IndexError):
-            raise ValueError(f"line {number} of the MTL file can't be read") from None
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"line {number} of the MTL file can't be read ({cut(str(error))})") from None
         if len(found) > FEW:
             raise ValueError(f"the MTL file has more than {FEW:,} materials")
     return found
@@ -220,11 +222,15 @@ def sample_surface(mesh: Mesh, number: int, rng: np.random.Generator) -> Array:
         index = corners[of, :, kind]
         return np.asarray((values[index] * weights[..., None]).sum(axis=1))
 
-    colours, kept = _colours(mesh, material[of], mixed(mesh.places, 1) if len(mesh.places) else None, corners[of, 0, 1])
+    colours, kept = _colours(
+        mesh, material[of], mixed(mesh.places, 1) if len(mesh.places) else None, corners[of, :, 1].min(axis=1)
+    )
     normals = flat[of]
     if len(mesh.normals):
         smooth = mixed(mesh.normals, 2)
-        normals = np.where((corners[of, 0, 2] >= 0)[:, None] & (smooth != 0).any(axis=1)[:, None], smooth, normals)
+        normals = np.where(
+            (corners[of, :, 2] >= 0).all(axis=1)[:, None] & (smooth != 0).any(axis=1)[:, None], smooth, normals
+        )
     normals = normals / np.maximum(np.sqrt((normals**2).sum(axis=1)), 1e-30)[:, None]
     points = mixed(mesh.points, 0)
     if not kept.any():

@@ -145,6 +145,15 @@ def test_a_member_that_lies_about_its_size_is_not_unpacked(folder, ctx):
     assert peak < 10_000_000
 
 
+def test_a_face_of_which_a_corner_has_no_place_on_the_texture_has_its_plain_colour():
+    mtl = b"newmtl a\nKd 0 0 1\nmap_Kd a.png\n"
+    data = PLAIN + b"vt 0 0\nvt 0.1 0\nmtllib a.mtl\nusemtl a\nf 1/1 2/2 3\n"
+    mesh = read_mesh(data, lambda name: mtl if name == "a.mtl" else paint())
+    assert (sample_surface(mesh, 100, np.random.default_rng(0))["colour"] == (0, 0, 255)).all()
+    with pytest.raises(ValueError, match=r"line 3 of the MTL file can't be read \(it has options\)"):
+        read_mesh(data, lambda name: mtl.replace(b"map_Kd", b"map_Kd -s 2 2 1"))
+
+
 def test_textures_have_so_many_pixels_together(monkeypatch):
     monkeypatch.setattr(wavefront, "PIXELS", 100)
     mtl = b"newmtl a\nmap_Kd a.png\nnewmtl b\nmap_Kd ./a.png\n"
