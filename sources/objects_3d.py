@@ -36,13 +36,11 @@ if TYPE_CHECKING:
 
 DEBIAN = Path("/usr/share/sweethome3d/furniture")
 COLUMNS = ("id", "wnid", "licence", "author")
-CREATED = "digitalCreation"
-"""A term of IPTC's vocabulary DigitalSourceType: made by people with software."""
 NATURAL = View(yaw=30, pitch=20)
 SIDE = 256
 LARGEST = 128_000_000
 """Bytes of an object's files together, unpacked."""
-BROKEN = (ValueError, OSError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+BROKEN = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What damaged or odd meshes and archives raise."""
 
 
@@ -125,7 +123,7 @@ class Objects3d(Source):
             licence=row.licence,
             extras=extras or {},
             metadata={"author": row.author},
-            digital_source_type=CREATED,
+            digital_source_type="digitalCreation",  # IPTC: made by people with software
         )
 
     def _surfels(self, row: Listed) -> Array:
@@ -157,16 +155,17 @@ class Objects3d(Source):
         found: list[Listed] = []
         for row in rows:
             values = [(row.get(name) or "").strip() for name in COLUMNS]
-            if not values[0] or not values[2] or row.get("author") is None:
+            name, wnid, licence, author = values
+            if not name or not licence or row.get("author") is None:
                 raise SourceError(
                     f"objects_3d: {table} must have the columns {', '.join(COLUMNS)}, with id and licence"
                 )
-            if not is_wnid(values[1]):
+            if not is_wnid(wnid):
                 raise SourceError(
-                    f"objects_3d: {table}: {cut(repr(values[1]))} of {cut(values[0])} isn't the wnid of a class of "
-                    "ImageNet-1k, such as n03384352; give one, or leave the object out"
+                    f"objects_3d: {table}: {cut(repr(wnid))} of {cut(name)} isn't the wnid of a class of ImageNet-1k, "
+                    "such as n03384352; give one, or leave the object out"
                 )
-            found.append(Listed(values[0], values[1], values[2], values[3], *self._located(values[0])))
+            found.append(Listed(name, wnid, licence, author, *self._located(name)))
         if not found or len({one.id for one in found}) < len(found):
             raise SourceError(f"objects_3d: {table} must have a row, and each object once")
         return found

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Singles
 
 VARIANTS = ("natural", "random", "adversarial")
-NATURAL = View(yaw=0, pitch=20)
-"""Where the ring of natural views begins."""
 LEAST, MOST = 0.03, 0.8
 """Share of the picture that the object covers."""
 CUT_OFF = 0.02
@@ -49,7 +47,6 @@ FINALISTS = 3
 """Mixtures that are drawn from anew to choose one: the last, and the best by their own draws."""
 REACH = (-180.0, 180.0), (-70.0, 70.0), (-30.0, 30.0), (4.0, 6.0), (-0.25, 0.25), (-0.25, 0.25)
 """Of yaw, pitch (`lowest` to 70), roll, distance and both shifts, as of `View`."""
-CREATED = "digitalCreation"
 
 
 class Judged(NamedTuple):
@@ -120,7 +117,7 @@ class AdversarialViewpoint(Generator):
     member `surfels.npy` of the source `objects_3d`.
     """
 
-    digital_source_type: ClassVar[str] = CREATED
+    digital_source_type: ClassVar[str] = "digitalCreation"
 
     classifier: str = "classifier_gate"
     """The attacked model: an alias, or the name of a user's own model."""
@@ -175,8 +172,7 @@ class AdversarialViewpoint(Generator):
             yield from skipped(VARIANTS, "no_such_class", f"{self.classifier} has no output for the label ({labels})")
             return
         subject = Subject(surfels, self.frame, model, outputs, self._box())
-        turns = [round(360 * number / self.views, 4) for number in range(self.views)]
-        ring = subject.judged([NATURAL._replace(yaw=turn) for turn in turns])
+        ring = subject.judged([View(round(360 * turn / self.views, 4), 20) for turn in range(self.views)])
         for number, one in enumerate(ring):
             yield self._made(of, "natural", number, one, names, {})
         for number, (one, _, draws) in enumerate(subject.drawn(None, self.views, of.rng("random"))):
@@ -262,6 +258,6 @@ def read_surfels(sample: Sample) -> Array:
         raise ValueError(f"{MEMBER} can't be read ({cut(str(error))})") from None
     if found.dtype != SURFEL or found.ndim != 1 or not len(found):
         raise ValueError(f"{MEMBER} isn't a row of points, each with normal and colour")
-    if not (np.square(found["point"]).sum(axis=1) <= 1.001).all():
+    if not (np.square(found["point"].astype(float)).sum(axis=1) <= 1.001).all():
         raise ValueError(f"{MEMBER} has points outside the unit ball")
     return found
