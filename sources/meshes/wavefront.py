@@ -97,7 +97,7 @@ def read_mesh(data: bytes, read: Files) -> Mesh:
                 libraries[rest.decode(errors="replace")] = None
         except ValueError as error:
             raise ValueError(f"line {number} of the OBJ file can't be read ({error})") from None
-        if max(len(one) for one in (corners, *vectors.values())) > MOST or max(len(names), len(libraries)) > FEW:
+        if max(len(corners), *map(len, vectors.values())) > MOST or max(len(names), len(libraries)) > FEW:
             raise ValueError(f"it has more than {MOST:,} coordinates or indices, or {FEW:,} materials; simplify it")
     if not corners:
         raise ValueError("the OBJ file has no face")
@@ -111,10 +111,10 @@ def read_mesh(data: bytes, read: Files) -> Mesh:
     textures: dict[str, Pixels] = {}
     materials: list[tuple[Material, Pixels | None]] = []
     for name in names:
-        one = known.get(name, Material())
-        if one.texture and one.texture not in textures and one.opacity >= CLEAR:
-            textures[one.texture], left = _texture(one.texture, read(one.texture), left)
-        materials.append((one, textures.get(one.texture)))
+        look = known.get(name, Material())
+        if look.texture and look.texture not in textures and look.opacity >= CLEAR:
+            textures[look.texture], left = _texture(look.texture, read(look.texture), left)
+        materials.append((look, textures.get(look.texture)))
     return Mesh(points, places, normals, np.array(corners).reshape(-1, 3, 3), np.array(material), materials)
 
 
