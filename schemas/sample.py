@@ -38,10 +38,13 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 CAPTURED = "digitalCapture"
 COMPOSITE = "composite"
 GENERATED = "trainedAlgorithmicMedia"
+DRAWN = "algorithmicMedia"
+CREATED = "digitalCreation"
 PARTLY_GENERATED = "compositeWithTrainedAlgorithmicMedia"
 ENHANCED = "algorithmicallyEnhanced"
 """Terms of IPTC's vocabulary DigitalSourceType, http://cv.iptc.org/newscodes/digitalsourcetype/: a photograph, a
-composite, a picture made by a model, one made in part by a model, and one changed by an algorithm without a model."""
+composite, a picture made by a model, one drawn by a program without a model, one that people made with software, one
+made in part by a model, and one changed by an algorithm without a model."""
 MADE_BY_MODEL = ("reconstructed", "partly_generated", "generated")
 """Truths of pictures that a detector of generated pictures should find, as `detection_arms` writes them."""
 

@@ -28,7 +28,7 @@ from variorum.schemas.canonical import Json, derive_seed, digest
 from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import Failure, Sample, source_id
+from variorum.schemas.sample import CREATED, Failure, Sample, source_id
 from variorum.sources.meshes.wavefront import read_mesh, sample_surface
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Objects3d(Source):
             licence=row.licence,
             extras=extras or {},
             metadata={"author": row.author},
-            digital_source_type="digitalCreation",  # IPTC: made by people with software
+            digital_source_type=CREATED,
         )
 
     def _surfels(self, row: Listed) -> Array:

@@ -17,7 +17,9 @@ from pydantic import Field
 from variorum.kit.attacks.opponents import opponent, with_outputs
 from variorum.kit.embeddings.classes import fit_gaussians, squared_distances
 from variorum.kit.labels.folds import dealt_folds
+from variorum.kit.predicted.answers import last_of
 from variorum.kit.resampling.separation import Draws, Separation
+from variorum.kit.resampling.thresholds import needed
 from variorum.models.device import float32, one_thread
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Detector, Row, Source, Use
@@ -27,7 +29,7 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats, Ints, Pixels, Singles
+    from variorum.arrays import Bools, Floats, Ints
 
 BATCH = 32
 FOLDS = 5
@@ -91,25 +93,15 @@ class AdversarialDetection(Detector):
             for start in range(0, len(mine), BATCH):
                 part = mine[start : start + BATCH]
                 own = [samples[place] for place in part]
-                images: list[Any] = [one.image for one in own] + [own[-1].image] * (BATCH - len(own))
-                for place, sample, (found, sure, right) in zip(part, own, self._seen(images, own, ctx), strict=True):
-                    like = sample.ops[-1]["requested"].get("like") if sample.ops else None
-                    rows[place] = {
-                        **{f"features_{number}": one for number, one in enumerate(found)},
-                        "sure": sure,
-                        "right": right,
-                        "truth": place_of.get(sample.labels[0], -1) if sample.labels else -1,
-                        "like": like if isinstance(like, str) else "",
-                    }
+                rows |= dict(zip(part, self._rows(own, place_of, ctx), strict=True))
         for place in range(len(samples)):
             yield rows[place]
 
-    def _seen(
-        self, images: Sequence[Pixels], samples: Sequence[Sample], ctx: Context
-    ) -> Iterator[tuple[list[Singles], float, bool]]:
-        """Of each sample what the layers give, the largest probability, and whether the answer is right."""
+    def _rows(self, samples: Sequence[Sample], place_of: Mapping[str, int], ctx: Context) -> Iterator[Row]:
+        """The rows of up to `BATCH` pictures of one size."""
         import torch
 
+        images: list[Any] = [one.image for one in samples] + [samples[-1].image] * (BATCH - len(samples))
         model = opponent(self.adversary, ctx, f"{self.component_name()}.adversary", gradients=True)
         model, network = with_outputs(model, images[0], ctx), model.network
         assert network is not None
@@ -119,8 +111,14 @@ class AdversarialDetection(Detector):
             given = [network.features(pictures, layer).float() for layer in self.layers or network.layers]
             means = [one.clamp_min(0).mean(PLACES[one.ndim]) if one.ndim > 2 else one.clamp_min(0) for one in given]
         for number, sample in enumerate(samples):
-            right = bool(model.outputs(sample.labels)[said[number].argmax()])
-            yield [one[number].cpu().numpy() for one in means], float(said[number].max()), right
+            like = last_of(sample).requested.get("like")
+            yield {
+                **{f"features_{layer}": one[number].cpu().numpy() for layer, one in enumerate(means)},
+                "sure": float(said[number].max()),
+                "right": bool(model.outputs(sample.labels)[said[number].argmax()]),
+                "truth": place_of.get(sample.labels[0], -1) if sample.labels else -1,
+                "like": like if isinstance(like, str) else "",
+            }
 
     def score(self, table: Table, ctx: Context) -> Mapping[str, Any]:
         """`score` and `layer_…` `[N]`, higher `layer_…` is nearer to a class.
@@ -130,9 +128,9 @@ class AdversarialDetection(Detector):
                 reference is of a class of the edition.
         """
         real = table.references[REAL]
-        classes, y = np.unique(real["truth"], return_inverse=True)
-        y = y - int(classes[0] < 0)  # -1 for none
-        if y.max() < 0:
+        _, y = np.unique(np.append(real["truth"], -1), return_inverse=True)
+        y = y[:-1] - 1  # -1 for none
+        if y.max(initial=-1) < 0:
             raise RecipeError(f"{self.component_name()}.reference: no picture is of a class of the edition")
         layers = []
         for name in _numbered(table, "features"):
@@ -146,7 +144,8 @@ class AdversarialDetection(Detector):
 
         Each has the number `n` of photographs, on whose original and noise the network is right and on whose attacked
         picture it is wrong, and by score the `auroc`, and `tnr`, the share in percent of the others that pass where at
-        most 5 % of the attacked pictures are missed. `known` is fitted on the same attack, `unknown` on `train_on`,
+        most 5 % of the attacked pictures are missed, None of fewer than 19,
+        which can't tell. `known` is fitted on the same attack, `unknown` on `train_on`,
         `last` is the last layer alone, and `sure` the largest probability.
         """
         layers = np.stack([table[name] for name in _numbered(table, "layer")], 1)
@@ -168,8 +167,8 @@ class AdversarialDetection(Detector):
             there = ", ".join(f"{attack} ({len(rows)})" for attack, rows in found.items()) or "none"
             raise RecipeError(
                 f"{self.component_name()}.train_on: {self.train_on!r} needs {FEWEST} photographs on whose original and "
-                f"control the network is right and on whose attacked picture it is wrong; there are: {there}; attack "
-                "with control: l2"
+                f"control the network is right and on whose attacked picture it is wrong; there are: {there}; take "
+                "more pictures, or another attack, and make them with control: l2"
             )
         return found[self.train_on]
 
@@ -183,9 +182,10 @@ class AdversarialDetection(Detector):
         of = np.unique(photograph[rows[:, 0]], return_inverse=True)[1]
         attacked, other, twice = score[rows[:, 2]], score[rows[:, :2]].T.ravel(), np.tile(of, 2)
         draws = Draws(len(of), self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()))
+        enough = len(of) >= needed(MISSED)
         return {
             "auroc": Separation(attacked, other, of, twice).resampled_auroc(draws),
-            "tnr": Separation(-other, -attacked, twice, of).resampled_tpr(MISSED, draws),
+            "tnr": Separation(-other, -attacked, twice, of).resampled_tpr(MISSED, draws) if enough else None,
         }
 
 

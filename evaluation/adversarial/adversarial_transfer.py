@@ -21,21 +21,20 @@ import numpy as np
 from variorum.kit.predicted.answers import (
     Answer,
     answers,
-    classes_of_outputs,
+    contents_named,
     known,
     label_indices,
+    last_of,
+    number_in,
     outputs_of,
     predicted,
 )
 from variorum.kit.predicted.drops import Results
-from variorum.kit.predicted.fields import OfFamilies
+from variorum.kit.predicted.fields import OfAttacked
 from variorum.kit.predicted.offered import NO_EDITS, Asked, axes_of, by_model
 from variorum.kit.predicted.pairing import Paired, paired
-from variorum.kit.predicted.resamples import Resamples
-from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Row, Use
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Row
 from variorum.schemas.lookup import cut
 from variorum.schemas.plot import CurvePlot, CurvePoint, IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
@@ -45,12 +44,11 @@ from variorum.schemas.table import Table
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
 
+ATTACKED = "white-box: it was attacked"
 CONTROL = "control"
 FEATURES = "nrf"
 """What records call pictures with the features of another."""
 COSTS = ("gradients", "queries", "steps_to_success")
-MOST = 2**31
-"""Numbers in records beyond it are taken for none."""
 LEAST = 1e-30
 """Probability that a smaller one counts as, so that its cross-entropy is finite."""
 
@@ -75,7 +73,7 @@ class Variant(NamedTuple):
     chosen: bool = False
 
 
-class AdversarialTransfer(OfFamilies):
+class AdversarialTransfer(OfAttacked):
     """How many pictures fool each classifier, by attack and attacked model, with bootstrap intervals over photographs.
 
     It reads editions of the generators `adversarial_example` and `feature_distillation`.
@@ -83,19 +81,9 @@ class AdversarialTransfer(OfFamilies):
 
     revision: ClassVar[int] = 2
     offers: ClassVar[Mapping[str, Figure]] = {
-        "fooled": Figure(
-            "fooled, of the photographs that it is right about", better="lower", filtered="white-box: it was attacked"
-        ),
-        "withstood": Figure("right on the original and under every attack", filtered="white-box: it was attacked"),
+        "fooled": Figure("fooled, of the photographs that it is right about", better="lower", filtered=ATTACKED),
+        "withstood": Figure("right on the original and under every attack", filtered=ATTACKED),
     }
-
-    white_box: tuple[str, ...] = ("classifier_gate",)
-    """Classifiers with the weights of attacked models. They may have decided what was accepted, and are shown
-    apart for the attacks that followed them."""
-
-    def uses(self) -> list[Use]:
-        """Return the classifiers; those that were attacked only describe the pictures."""
-        return [*super().uses(), *(Use(alias, "classifier", describes=True) for alias in self.white_box)]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with what the picture's record says of the attack.
@@ -107,38 +95,32 @@ class AdversarialTransfer(OfFamilies):
         Raises:
             RecipeError: a classifier that isn't named under `white_box` was attacked.
         """
-        apart = [alias for alias in self.white_box if alias not in self.asked(ctx)]
         output_of: dict[str, Mapping[str, int] | None] = {}
-        for answer in answers(samples, [*self.asked(ctx), *apart], ctx):
+        for answer in answers(samples, self.everyone(ctx), ctx):
             row, sample = predicted(answer, ctx), answer.sample
             if answer.alias not in output_of:
                 output_of[answer.alias] = outputs_of(answer.alias, answer.model, ctx, (), len(answer.probabilities))
-            followed = bool(attacked_contents(sample) & contents_of(ctx.models.pin(answer.alias)))
-            if followed and answer.alias not in self.white_box:
-                raise RecipeError(
-                    f"{self.component_name()}.classifiers: {cut(repr(answer.alias))} is a model that the pictures were "
-                    "made to fool, so it can't be compared with others; name it under white_box"
-                )
+            followed = self.followed(contents_named(sample, "sources"), answer.alias, ctx)
             yield {
                 **row,
                 **variant_of(sample)._asdict(),
                 **_achieved(sample),
                 "white_box": followed,
-                "hit": _hit(answer, ctx),
                 **_towards(answer, output_of[answer.alias]),
             }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Rates in percent by classifier and variant.
 
-        `fooled` is over the photographs whose original the classifier is right about, of a control over those that were
-        attacked. `above_control` is that rate less the control's, paired by photograph. `robust` has by ε the share of
-        photographs on which it is right on the original and on all attacked pictures with at most that ε; `clean` and
-        `control` are its accuracy on the same photographs. These are the photographs that have all those pictures; of
-        an attacked model, all that have a label, as those that it is wrong about weren't attacked. `attacks` has what
-        each attack cost. `followed` are the variants that were made to fool a model. `not_attacked` are models under
-        `white_box` that no picture was made to fool. `chosen` are attacks of which only successes are there, so they
-        have no `robust`.
+        `fooled` is the mean share of pictures that fool, over the photographs whose original the classifier is right
+        about, of a control over those that were attacked; `any` is the share of photographs with a picture that fools,
+        where some have several. `above_control` is that rate less the control's, paired by photograph. `robust` has by
+        ε the share of photographs on which it is right on the original and on all attacked pictures with at most that
+        ε; `clean` and `control` are its accuracy on the same photographs. These have all those pictures; of an attacked
+        model they are also those that it alone is wrong about, which weren't attacked. `attacks` has what each attack
+        cost. `followed` are the variants that were made to fool a model. `not_attacked` are models under `white_box`
+        that no picture was made to fool. `chosen` are attacks of which only successes are there, so they have no
+        `robust`.
 
         Of an attacked model, `zero_gradient` is the share of photographs on which the attack's loss had at some step no
         gradient, zero or not finite, so that the margin's was followed. `unaided` is `fooled` that counts these as
@@ -151,43 +133,31 @@ class AdversarialTransfer(OfFamilies):
         mean of the losses that each has on the pictures made with the other, DVERGE's d(i, j): the larger, the fewer
         features they share.
         """
-        models = self.named(table)
-        names = list(dict.fromkeys([*models, *self.white_box]))
-        common: dict[str, Json] = {
-            "confidence": self.confidence,
-            "missing": [alias for alias in self.further if alias not in models],
-            "names": [],
-            "white_box": [],
-            "attacks": {},
-            "classifiers": {},
-        }
+        names = self.all_named(table)
+        common: dict[str, Json] = {**self.common(table), "attacks": {}, "classifiers": {}}
         if not len(table):
             return common
         data = paired(table, names)
         variants, hits = variants_of(table), data.right
         if any(one.target for one in variants.values()):
-            hits = _marked(table, names, table["hit"])
+            hits = _arranged(table, names, "correct", table["hit"]).right
         zeros = np.asarray(table["zero_gradients"], np.float64)
-        lost = _marked(table, names, zeros > 0)
+        lost = _arranged(table, names, "correct", zeros > 0).right
         told = set(table["variant"].astype(str)[np.isfinite(zeros)].tolist())
         order = [data.variants[one] for one in data.order if data.variants[one] in variants]
-        results = Results(
-            Resamples(
-                data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, self.component_name()), data.units
-            )
-        )
+        results = Results(self.resamples(data.sources, ctx, data.units))
         white = _followed(table)
-        aims = Aims.of(data, table, names)
-        classifiers: dict[str, Json] = {
-            alias: {
-                "outputs": data.outputs[number],
-                "preprocessing": data.preprocessing[number],
-                **_of_model(data, number, variants, order, results, white.get(alias, frozenset()), hits, lost, told),
-            }
-            for number, alias in enumerate(names)
-        }
-        of_features = [name for name in order if variants[name].attack in (FEATURES, CONTROL)]
-        aimed, diversity = aims.figures(of_features, results), aims.diversity(variants, white, results)
+        whole = [data.originals(number)[1] for number, alias in enumerate(names) if alias in white]
+        classifiers: dict[str, Json] = {}
+        for number, alias in enumerate(names):
+            own = data.originals(number)[1]
+            several = [one for one in whole if not np.array_equal(one, own)]  # one network may have two names
+            others = np.all([*several, np.ones(data.sources, bool)], axis=0)
+            found = _of_model(data, number, variants, order, results, white.get(alias, frozenset()), others,
+                              hits[number], lost[number], told)  # fmt: skip
+            said: dict[str, Json] = {"outputs": data.outputs[number], "preprocessing": data.preprocessing[number]}
+            classifiers[alias] = {**said, **found}
+        aimed, diversity = _aims(table, data, names, variants, order, white, results)
         results.fill()
         in_nats([*(one["target_loss"] for of in aimed.values() for one in of.values()), *diversity])
         return {
@@ -245,7 +215,7 @@ def _named(name: str, figures: Mapping[str, Any]) -> str:
 
 def variant_of(sample: Sample) -> Variant:
     """What a picture's last operation was asked for; records of other generators give an empty one."""
-    return _variant(sample.ops[-1]["requested"] if sample.ops else {})
+    return _variant(last_of(sample).requested)
 
 
 def _variant(asked: Mapping[str, Any]) -> Variant:
@@ -261,46 +231,27 @@ def _variant(asked: Mapping[str, Any]) -> Variant:
     )
 
 
-def attacked_contents(sample: Sample) -> frozenset[str]:
-    """Hashes and commits of the models that were attacked to make a picture."""
-    last = sample.ops[-1] if sample.ops else None
-    sources = last["requested"].get("sources") if last else None
-    if last is None or not isinstance(sources, list):
-        return frozenset()
-    pins = [pin for alias, pin in last["models"].items() if alias in sources and isinstance(pin, str)]
-    return frozenset().union(*map(contents_of, pins))
-
-
 def _achieved(sample: Sample) -> dict[str, float]:
     """What the attack cost and changed; NaN for what its record doesn't say."""
-    found = sample.ops[-1]["achieved"] if sample.ops else {}
-    return {name: _number(found.get(name)) for name in ("linf", "l2", "zero_gradients", *COSTS)}
+    found = last_of(sample).achieved
+    return {name: number_in(found.get(name)) for name in ("linf", "l2", "zero_gradients", *COSTS)}
 
 
-def _number(value: Any) -> float:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
-    return float(value) if fits else math.nan
-
-
-def _hit(answer: Answer, ctx: Context) -> bool:
-    """Return whether a classifier answers the class that was aimed at."""
-    target = variant_of(answer.sample).target
-    if not target:
-        return False
-    said = classes_of_outputs(answer.model, ctx, len(answer.probabilities))[int(answer.probabilities.argmax())]
-    return target == said[0]
-
-
-def _towards(answer: Answer, output_of: Mapping[str, int] | None) -> dict[str, float]:
-    """The columns `p_target` and `target_loss` of an answer."""
+def _towards(answer: Answer, output_of: Mapping[str, int] | None) -> Row:
+    """The columns `hit`, `p_target` and `target_loss` of an answer."""
     sample, own = answer.sample, variant_of(answer.sample)
-    listed = sample.ops[-1]["achieved"].get("targets") if sample.ops and own.attack == CONTROL else [own.target]
+    listed = last_of(sample).achieved.get("targets") if own.attack == CONTROL else [own.target]
     targets = [one for one in listed if isinstance(one, str) and one] if isinstance(listed, list) else []
     places = [label_indices([one]) if output_of is None else known([one], output_of) for one in targets]
+    hit = bool(own.target and places) and int(answer.probabilities.argmax()) in places[0]
     chances = np.array([answer.probabilities[list(one)].sum() for one in places if one], np.float64)
     if not len(chances):
-        return {"p_target": math.nan, "target_loss": math.nan}
-    return {"p_target": float(chances.mean()), "target_loss": float(-np.log(chances.clip(LEAST, 1)).mean())}
+        return {"hit": hit, "p_target": math.nan, "target_loss": math.nan}
+    return {
+        "hit": hit,
+        "p_target": float(chances.mean()),
+        "target_loss": float(-np.log(chances.clip(LEAST, 1)).mean()),
+    }
 
 
 def variants_of(table: Table) -> dict[str, Variant]:
@@ -321,63 +272,76 @@ def _of_model(
     order: Sequence[str],
     results: Results,
     followed: Collection[str],
+    others: Bools,
     hits: Bools,
     lost: Bools,
     told: Set[str],
 ) -> dict[str, Json]:
-    """Figures of one model, which was `followed` in some variants; `results` completes them."""
-    scored, clean = data.originals(number)
-    cells = {name: _cell(data, number, name) for name in order}
+    """Figures of one model, which was `followed` in some variants; `results` completes them.
+
+    `others` are the sources that all other attacked models are right about, `[S]`. `hits` and `lost` are by picture.
+    """
+    (scored, clean), right = data.originals(number), data.right[number]
+    mine = data.edits(number, scored)
+    made, wrong = data.cells(mine), data.cells(mine, ~right)
+    there, at = made > 0, {name: data.variants.index(name) for name in order}
     controls = {name: one for name, one in variants.items() if one.attack == CONTROL}
-    control_of = {name: _control_of(name, variants[name], controls) for name in order}
-    found: dict[str, Json] = {}
-    for name in order:
-        there, right = cells[name]
-        asked = there & clean
-        if tried := [cells[one][0] for one in order if control_of[one] == name]:
-            asked &= np.any(tried, axis=0)  # the photographs that were attacked
-        if not asked.any():
-            continue
-        figure: dict[str, Json] = {
-            "n": int(asked.sum()),
-            "fooled": results.told(*_column(asked & ~right, asked)),
-        }
-        control = control_of[name]
-        if control in cells:
-            both = asked & cells[control][0]
-            if both.any():
-                change = (~right).astype(np.float64) - ~cells[control][1]
-                figure["above_control"] = results.told(*_column(np.where(both, change, 0), both), True)
-        if variants[name].target and variants[name].attack != CONTROL:
-            hit = _cell(data, number, name, hits)[1]
-            figure["hit"] = results.told(*_column(asked & hit, asked))
-        if name in followed and name in told and variants[name].attack != CONTROL:
-            zero = _cell(data, number, name, lost)[1]
-            figure["zero_gradient"] = results.told(*_column(asked & zero, asked))
-            figure["unaided"] = results.told(*_column(asked & ~right & ~zero, asked))
-        found[name] = figure
-    attacks = {
-        name: one.epsilon for name, one in variants.items() if one.attack != CONTROL and one.epsilon and not one.chosen
-    }
+    found = rates(data, number, clean, {name: _control_of(name, variants[name], controls) for name in order}, results)
+    marked = [data.cells(mine, one) / np.maximum(made, 1) for one in (hits, lost, ~right & ~lost)]
+    for name in [one for one in found if one not in controls]:
+        asked = _column(there[:, at[name]] & clean)
+        hit, zero, unaided = (one[:, [at[name]]] * asked for one in marked)
+        if variants[name].target:
+            found[name]["hit"] = results.told(hit, asked)
+        if name in followed and name in told:
+            found[name] |= {"zero_gradient": results.told(zero, asked), "unaided": results.told(unaided, asked)}
+    attacks = {name: variants[name].epsilon for name in order if name not in controls and not variants[name].chosen}
     robust: dict[str, Json] = {}
-    for epsilon in sorted(set(attacks.values())):
-        under = [cells[name] for name, level in attacks.items() if level <= epsilon]
-        every = scored & np.all([there for there, _ in under], axis=0)
-        counted = scored & (every | ~clean) if followed else every
+    for epsilon in sorted({*attacks.values()} - {0}):
+        under = [at[name] for name, level in attacks.items() if 0 < level <= epsilon]
+        every = scored & there[:, under].all(1)
+        counted = every | (scored & ~clean & others) if followed else every
         if not counted.any():
             continue
-        held = clean & every & np.all([right for _, right in under], axis=0)
-        figure = {
+        held = clean & every & (wrong[:, under] == 0).all(1)
+        figure: dict[str, Json] = {
             "n": int(counted.sum()),
             "attacks": len(under),
-            "clean": results.told(*_column(counted & clean, counted)),
-            "robust": results.told(*_column(counted & held, counted)),
+            "clean": results.told(_column(counted & clean), _column(counted)),
+            "robust": results.told(_column(counted & held), _column(counted)),
         }
-        signs = [name for name, one in controls.items() if one.epsilon == epsilon and not one.like]
-        if signs and (both := counted & cells[signs[0]][0]).any():
-            figure["control"] = results.told(*_column(both & cells[signs[0]][1], both))
+        signs = [at[name] for name, one in controls.items() if name in at and one.epsilon == epsilon and not one.like]
+        if signs and (both := counted & there[:, signs[0]]).any():
+            figure["control"] = results.told(_column(both & (wrong[:, signs[0]] == 0)), _column(both))
         robust[str(epsilon)] = figure
     return {"followed": [*sorted(followed)], "n": int(scored.sum()), "variants": found, "robust": robust}
+
+
+def rates(
+    data: Paired, number: int, clean: Bools, control_of: Mapping[str, str], results: Results
+) -> dict[str, dict[str, Json]]:
+    """`n`, `fooled`, `any` and `above_control` of one model by variant, over `clean` sources; `results` completes them.
+
+    `control_of` has of each variant its control, `""` for none.
+    """
+    mine = data.edits(number, clean)
+    made, wrong = data.cells(mine), data.cells(mine, ~data.right[number])
+    there, share, at = made > 0, wrong / np.maximum(made, 1), {name: data.variants.index(name) for name in control_of}
+    found: dict[str, dict[str, Json]] = {}
+    for name, own in at.items():
+        asked = there[:, own]
+        if tried := [at[one] for one, control in control_of.items() if control == name]:
+            asked = asked & there[:, tried].any(1)  # the photographs that were attacked
+        if not asked.any():
+            continue
+        found[name] = {"n": int(asked.sum()), "fooled": results.told(_column(share[:, own] * asked), _column(asked))}
+        if made[:, own].max() > 1:
+            found[name]["any"] = results.told(_column((wrong[:, own] > 0) & asked), _column(asked))
+        control = at.get(control_of[name])
+        if control is not None and (both := asked & there[:, control]).any():
+            change = (share[:, own] - share[:, control]) * both
+            found[name]["above_control"] = results.told(_column(change), _column(both), True)
+    return found
 
 
 def _followed(table: Table) -> dict[str, frozenset[str]]:
@@ -388,86 +352,55 @@ def _followed(table: Table) -> dict[str, frozenset[str]]:
     return {model: frozenset(one for other, one in pairs if other == model) for model in models}
 
 
-class Aims(NamedTuple):
-    """How likely the classes that pictures aim at are to each classifier.
-
-    Attributes:
-        data: the pictures.
-        names: of the classifiers.
-        p_target: `[C, P]`, NaN where a picture aims at nothing that the classifier knows.
-        loss: the cross-entropy in nats, `[C, P]`.
-    """
-
-    data: Paired
-    names: Sequence[str]
-    p_target: Floats
-    loss: Floats
-
-    @classmethod
-    def of(cls, data: Paired, table: Table, names: Sequence[str]) -> Aims:
-        """Read the columns of a table."""
-        return cls(data, names, *(_by_picture(table, names, one) for one in ("p_target", "target_loss")))
-
-    def figures(self, order: Sequence[str], results: Results) -> dict[str, dict[str, dict[str, Any]]]:
-        """`n`, `target_loss` and `p_target` by classifier and variant, which `results` completes."""
-        found: dict[str, dict[str, dict[str, Any]]] = {}
-        for number, name in enumerate(self.names):
-            for variant in order:
-                top, bottom = self._sums(number, variant, self.loss)
-                if bottom.any():
-                    found.setdefault(name, {})[variant] = {
-                        "n": int(bottom.sum()),
-                        "target_loss": results.told(top, bottom),
-                        "p_target": results.told(*self._sums(number, variant, self.p_target)),
-                    }
-        return found
-
-    def diversity(
-        self, variants: Mapping[str, Variant], white: Mapping[str, Collection[str]], results: Results
-    ) -> list[Any]:
-        """d(i, j) of every two classifiers i and j, as `between`."""
-        own = {
-            name: [one for one in sorted(white.get(name, ())) if one in variants and variants[one].attack == FEATURES]
-            for name in self.names
-        }
-        found = []
-        for one, other in combinations(range(len(self.names)), 2):
-            first, second = (own[self.names[number]] for number in (one, other))
-            if len(first) == len(second) == 1 and first != second:
-                crossed = [self._sums(one, second[0], self.loss), self._sums(other, first[0], self.loss)]
-                top, bottom = (np.concatenate(part, axis=1) for part in zip(*crossed, strict=True))
-                if bottom.any(axis=0).all():
-                    found.append(results.told(top, bottom, between=[self.names[one], self.names[other]]))
-        return found
-
-    def _sums(self, number: int, variant: str, values: Floats) -> tuple[Floats, Floats]:
-        """Sum of a classifier's values, and number of pictures, by unit, `[U, 1]` both."""
-        data = self.data
-        there = np.isfinite(self.loss[number]) & (self.loss[number] + self.p_target[number] > 0)
-        mine = (data.variant == data.variants.index(variant)) & (data.source >= 0) & ~data.original & there
-        units = data.sources if data.units is None else len(data.units.source)
-        counted = np.bincount(data.unit[mine], minlength=units)
-        return _column(np.bincount(data.unit[mine], values[number, mine], units), counted)
+def _aims(
+    table: Table,
+    data: Paired,
+    names: Sequence[str],
+    variants: Mapping[str, Variant],
+    order: Sequence[str],
+    white: Mapping[str, Collection[str]],
+    results: Results,
+) -> tuple[dict[str, dict[str, dict[str, Any]]], list[Any]]:
+    """How likely the classes that pictures aim at are, by classifier and variant; and d(i, j) of classifiers."""
+    loss, chance = (_arranged(table, names, "confidence", table[one]).confidence for one in ("target_loss", "p_target"))
+    at = {name: data.variants.index(name) for name in order if variants[name].attack in (FEATURES, CONTROL)}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    sums = []
+    for number, name in enumerate(names):
+        mine = data.edits(number, np.ones(data.sources, bool)) & np.isfinite(loss[number])
+        mine &= np.nan_to_num(loss[number]) + np.nan_to_num(chance[number]) > 0
+        top, part, bottom = (data.parts(mine, one) for one in (loss[number], chance[number], None))
+        sums.append((top, bottom))
+        for variant in (one for one, column in at.items() if bottom[:, column].any()):
+            own = [at[variant]]
+            found.setdefault(name, {})[variant] = {
+                "n": int(bottom[:, own].sum()),
+                "target_loss": results.told(top[:, own], bottom[:, own]),
+                "p_target": results.told(part[:, own], bottom[:, own]),
+            }
+    made = [[at[one] for one in white.get(name, ()) if one in at] for name in names]
+    diversity: list[Any] = []
+    for one, other in combinations(range(len(names)), 2):
+        if len(made[one]) == len(made[other]) == 1 and made[one] != made[other]:
+            crossed = (sums[one], made[other]), (sums[other], made[one])
+            top, bottom = (np.concatenate([of[part][:, own] for of, own in crossed], axis=1) for part in (0, 1))
+            if bottom.any(axis=0).all():
+                diversity.append(results.told(top, bottom, between=[names[one], names[other]]))
+    return found, diversity
 
 
-def _by_picture(table: Table, names: Sequence[str], column: str) -> Floats:
-    """A column of numbers as `[C, P]`, in the order of `paired`; 0 where a classifier has no row."""
-    at = table.arrow.column_names.index("confidence")
-    return paired(Table(table.arrow.set_column(at, "confidence", table.column(column))), names).confidence
+def _arranged(table: Table, names: Sequence[str], column: str, values: Any) -> Paired:
+    """The answers of classifiers, with other values of one column."""
+    import pyarrow as pa
+
+    at = table.arrow.column_names.index(column)
+    return paired(Table(table.arrow.set_column(at, column, pa.array(values))), names)
 
 
 def in_nats(figures: Iterable[dict[str, Any]]) -> None:
     """Turn figures in percent into such in units of 1."""
     for figure in figures:
         figure |= {end: round(figure[end] / 100, 3) for end in ("value", "low", "high")}
-
-
-def _marked(table: Table, names: Sequence[str], values: Any) -> Bools:
-    """Truth values of a table's rows, arranged as `Paired.right` is."""
-    import pyarrow as pa
-
-    at = table.arrow.column_names.index("correct")
-    return paired(Table(table.arrow.set_column(at, "correct", pa.array(np.asarray(values, bool)))), names).right
 
 
 def _control_of(name: str, variant: Variant, controls: Mapping[str, Variant]) -> str:
@@ -477,19 +410,8 @@ def _control_of(name: str, variant: Variant, controls: Mapping[str, Variant]) ->
     return next(iter([*like, *same]), "") if variant.attack != CONTROL else ""
 
 
-def _cell(data: Paired, number: int, variant: str, values: Bools | None = None) -> tuple[Bools, Bools]:
-    """Of each source, whether it has a scored picture of a variant, and whether the model is right on it, `[S]`."""
-    mine = np.flatnonzero(
-        (data.variant == data.variants.index(variant)) & data.scored[number] & (data.source >= 0) & ~data.original
-    )
-    there, right = np.zeros(data.sources, bool), np.zeros(data.sources, bool)
-    there[data.source[mine]] = True
-    right[data.source[mine]] = (data.right if values is None else values)[number, mine]
-    return there, right
-
-
-def _column(top: Any, bottom: Any) -> tuple[Floats, Floats]:
-    return np.asarray(top, np.float64)[:, None], np.asarray(bottom, np.float64)[:, None]
+def _column(values: Bools | Floats) -> Floats:
+    return values.astype(np.float64)[:, None]
 
 
 def _cost(table: Table, name: str, variant: Variant) -> dict[str, Json]:
@@ -515,28 +437,26 @@ def _rows(asked: Asked) -> Iterator[Answers]:
         for figure in AdversarialTransfer.offers:
             yield Answers(figure, asked.model, why_not=NO_EDITS)
         return
-    root = asked.photographs.root
-    clean = np.zeros(int(root.max()) + 1, bool)
-    clean[root[originals[asked.right[originals]]]] = True
-    sure = edits[clean[root[edits]]]
+    sure = asked.beside(edits, asked.original & asked.right)
     names, column = asked.variants(sure) if len(sure) else ([], sure)
     if names:
         axes = axes_of(names, asked.requests())
         controls = [name for name, one in requests.items() if one.attack == CONTROL]
-        beside = np.flatnonzero(np.isin(asked.variant, controls) & asked.scored & np.isin(root, root[sure]))
-        note = f"{asked.model}: {100 * np.mean(~asked.right[beside]):.1f} % by the control" if len(beside) else ""
+        noise = asked.beside(np.flatnonzero(np.isin(asked.variant, controls) & asked.scored), sure)
+        said = "control" if len(controls) == 1 else "controls"
+        note = f"{asked.model}: {100 * np.mean(~asked.right[noise]):.1f} % by the {said}" if len(noise) else ""
         yield asked.share("fooled", sure, ~asked.right[sure], column, names, axes=axes, note=note)
     else:
         yield Answers("fooled", asked.model, why_not="it is right about no attacked photograph")
     if any(requests[name].chosen for name in attacks):
         yield Answers("withstood", asked.model, why_not="the edition has only pictures that fool the attacked models")
         return
-    made = np.bincount(root[edits], minlength=len(clean))
-    held = np.bincount(root[edits], asked.right[edits], len(clean)) == made
+    (_, which), root = asked.variants(edits), asked.photographs.root
+    made = np.bincount(np.unique(np.stack([root[edits], which]), axis=1)[0], minlength=int(root.max()) + 1)
     whole = originals[made[root[originals]] == len(attacks)]
     if not len(whole):
         yield Answers("withstood", asked.model, why_not="no photograph has a picture of every attack")
         return
-    value = asked.right[whole] & held[root[whole]]
+    value = asked.right[whole] & ~np.isin(root[whole], root[edits[~asked.right[edits]]])
     note = f"{len(attacks)} attacks"
     yield asked.share("withstood", whole, value, np.zeros(len(whole), np.int64), ["original"], shown=False, note=note)

@@ -7,24 +7,26 @@ photographs, those that every one of them is right about (Gu, Tresp & Qin, ECCV 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from variorum.evaluation.adversarial.adversarial_transfer import CONTROL, AdversarialTransfer, variants_of
+from variorum.evaluation.adversarial.adversarial_transfer import (
+    ATTACKED,
+    CONTROL,
+    AdversarialTransfer,
+    rates,
+    variants_of,
+)
+from variorum.kit.predicted.answers import last_of
 from variorum.kit.predicted.drops import Results
-from variorum.kit.predicted.pairing import Paired, paired
-from variorum.kit.predicted.resamples import Resamples
+from variorum.kit.predicted.pairing import paired
 from variorum.models.preprocessing import view_of
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row
-from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-
-if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats
 
 
 class PatchRobustness(AdversarialTransfer):
@@ -34,7 +36,9 @@ class PatchRobustness(AdversarialTransfer):
     """
 
     offers: ClassVar[Mapping[str, Figure]] = {
-        "fooled": Figure("fooled by a patch, of the photographs that it is right about", better="lower")
+        "fooled": Figure(
+            "fooled by a patch, of the photographs that it is right about", better="lower", filtered=ATTACKED
+        )
     }
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
@@ -46,7 +50,7 @@ class PatchRobustness(AdversarialTransfer):
         of = {one.id: one for one in samples}
         for row in super().measure(samples, ctx):
             sample = of[str(row["id"])]
-            position = sample.ops[-1]["requested"].get("position") if sample.ops else None
+            position = last_of(sample).requested.get("position")
             preprocessing = getattr(ctx.models.get(str(row["classifier"])), "preprocessing", "")
             yield {
                 **row,
@@ -58,16 +62,12 @@ class PatchRobustness(AdversarialTransfer):
         """Rates in percent by classifier and variant, over the `photographs` that every classifier is right about.
 
         `fooled` is the mean over photographs of the share of their patches that change the answer, and `any` the share
-        of photographs that have such a patch, where they have several. `above_noise` is `fooled` less that of noise in
-        the same place, paired by photograph. `aligned` says whether all patches are so for the classifier.
+        of photographs that have such a patch, where they have several. `above_control` is `fooled` less that of noise
+        in the same place, paired by photograph. `aligned` says whether all patches are so for the classifier.
         """
-        models, kinds = self.named(table), variants_of(table) if len(table) else {}
-        names = list(dict.fromkeys([*models, *self.white_box]))
-        common: dict[str, Json] = {
-            "confidence": self.confidence,
-            "missing": [alias for alias in self.further if alias not in models],
-            **{"photographs": 0, "names": [], "white_box": [], "variants": [], "classifiers": {}},
-        }
+        kinds = variants_of(table) if len(table) else {}
+        names = self.all_named(table)
+        common: dict[str, Json] = {**self.common(table), "photographs": 0, "attacks": [], "classifiers": {}}
         if not kinds:
             return common
         data = paired(table, names)
@@ -76,40 +76,31 @@ class PatchRobustness(AdversarialTransfer):
         order = [data.variants[one] for one in data.order if data.variants[one] in kinds]
         place = dict(zip(table["variant"].astype(str).tolist(), table["position"].astype(str).tolist(), strict=True))
         noise = {place[name]: name for name in order if kinds[name].attack == CONTROL}
-        beside = {name: noise.get(place[name], name) for name in order}
-        seed = derive_seed(ctx.seed, self.component_name())
-        results = Results(Resamples(data.sources, self.bootstrap, self.confidence, seed))
+        control_of = {name: noise.get(place[name], "") if kinds[name].attack != CONTROL else "" for name in order}
+        results = Results(self.resamples(data.sources, ctx))
         who, white = table["classifier"].astype(str), table["white_box"].astype(bool)
-        classifiers: dict[str, Json] = {}
+        attacked, classifiers = {*who[white].tolist()}, dict[str, Json]()
         for number in known:
             said = {*table["aligned"][who == names[number]].astype(str).tolist()} - {""}
-            found = _of_model(data, number, sure, beside, results)
-            classifiers[names[number]] = {"aligned": said.pop() if len(said) == 1 else "unknown", "variants": found}
+            classifiers[names[number]] = {
+                "aligned": said.pop() if len(said) == 1 else "unknown",
+                "followed": list[Json](order if names[number] in attacked else ()),
+                "variants": rates(data, number, sure, control_of, results),
+                "robust": {},
+            }
         results.fill()
-        attacked = {*who[white].tolist()}
         return {
             **common,
             "photographs": int(sure.sum()),
             "names": [alias for alias in classifiers if alias not in attacked],
             "white_box": [alias for alias in classifiers if alias in attacked],
-            "variants": list[Json](order),
+            "attacks": list[Json](order),
             "classifiers": classifiers,
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """How often each model is `fooled`, of photographs whose originals it is right about."""
         return (answers for answers in super().rows(table, ctx) if answers.figure in self.offers)
-
-    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """`fooled` by variant."""
-        labels, found = tuple(figures["variants"]), figures["classifiers"]
-        series = {
-            f"{name} (white-box)" if name in figures["white_box"] else name: tuple(
-                point(found[name]["variants"].get(label, {}).get("fooled")) for label in labels
-            )
-            for name in [*figures["names"], *figures["white_box"]]
-        }
-        return {"fooled": IntervalPlot("Fooled by patches", "fooled, percent", labels, series)} if labels else {}
 
 
 def aligned(sample: Sample, preprocessing: str) -> str:
@@ -123,7 +114,7 @@ def aligned(sample: Sample, preprocessing: str) -> str:
         `yes`, `no`, `unknown` where the sentence doesn't say it, or `""` for a picture without patches.
     """
     try:
-        boxes = np.array(sample.ops[-1]["achieved"].get("boxes") if sample.ops else [], np.int64).reshape(-1, 4)
+        boxes = np.array(last_of(sample).achieved.get("boxes"), np.int64).reshape(-1, 4)
     except (TypeError, ValueError, OverflowError):  # a record of a stranger
         return ""
     height, width = np.shape(sample.image)[:2]
@@ -134,33 +125,3 @@ def aligned(sample: Sample, preprocessing: str) -> str:
         return "unknown"
     apart = (boxes[:, :2] - view.hidden) % np.maximum(boxes[:, 2:], 1)
     return "yes" if view.scale == 1 and not apart.any() else "no"
-
-
-def _of_model(
-    data: Paired, number: int, sure: Bools, beside: Mapping[str, str], results: Results
-) -> dict[str, dict[str, Json]]:
-    """Figures of one model by variant, which `results` completes; `beside` has the control of each variant."""
-    rates = {name: _rates(data, number, name, sure) for name in beside}
-    found: dict[str, dict[str, Json]] = {}
-    for name, (tried, wrong) in rates.items():
-        if not tried.any():
-            continue
-        there, share = np.sign(tried), wrong / np.maximum(tried, 1)
-        figure: dict[str, Json] = {"n": int(there.sum()), "fooled": results.told(share, there)}
-        if tried.max() > 1:
-            figure["any"] = results.told(np.sign(wrong), there)
-        if beside[name] != name:
-            also, noisy = rates[beside[name]]
-            both = there * np.sign(also)
-            figure["above_noise"] = results.told(both * (share - noisy / np.maximum(also, 1)), both, True)
-        found[name] = figure
-    return found
-
-
-def _rates(data: Paired, number: int, variant: str, sure: Bools) -> tuple[Floats, Floats]:
-    """Of each source that counts, the number of a variant's pictures, and of those that fool a model, `[S, 1]` both."""
-    mine = (data.variant == data.variants.index(variant)) & data.scored[number] & (data.source >= 0) & ~data.original
-    mine = np.flatnonzero(mine & np.append(sure, False)[data.source])
-    parts = (None, ~data.right[number, mine])
-    tried, wrong = (np.bincount(data.source[mine], part, data.sources).astype(np.float64)[:, None] for part in parts)
-    return tried, wrong

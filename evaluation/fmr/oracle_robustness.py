@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from variorum.kit.predicted.answers import answers, predicted
+from variorum.kit.predicted.answers import answers, contents_named, last_of, number_in, predicted
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import OfFamilies
 from variorum.kit.predicted.offered import NO_EDITS, Asked, axes_of, by_model
 from variorum.kit.predicted.pairing import Paired, paired
 from variorum.kit.predicted.resamples import Resamples, percent
 from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.lookup import cut
 from variorum.schemas.rows import Answers, Figure
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CONTROL = "control"
 LEAST = 10
 """Controls that a model must be right about; with fewer there is no FMR."""
+PART = "it decided which pictures were made"
 PARTS = {"adversary": "made_against", "oracle": "oracles"}
 """By part, the request that names the models."""
 
@@ -45,7 +46,7 @@ class OracleRobustness(OfFamilies):
     """
 
     offers: ClassVar[Mapping[str, Figure]] = {
-        "kept": Figure("right on pushed pictures, of the photographs whose control it is right about")
+        "kept": Figure("right on pushed pictures, of the photographs whose control it is right about", filtered=PART)
     }
 
     classifiers: tuple[str, ...] = ("classifier_small",)
@@ -62,8 +63,7 @@ class OracleRobustness(OfFamilies):
 
         `part` is `adversary` or `oracle` where the classifier has the weights of that model, else `""`.
         """
-        apart = [alias for alias in self.makers if alias not in self.asked(ctx)]
-        for answer in answers(samples, [*self.asked(ctx), *apart], ctx):
+        for answer in answers(samples, list(dict.fromkeys([*self.asked(ctx), *self.makers])), ctx):
             part = _part(answer.sample, ctx.models.pin(answer.alias))
             yield {**predicted(answer, ctx), **made(answer.sample), "part": part}
 
@@ -74,24 +74,24 @@ class OracleRobustness(OfFamilies):
         oracle `stopped`, the share on which the `audit` agrees with the label, and the median `ssim`. `classifiers` has
         by set `sa`, accuracy on the controls, `pa`, accuracy on the set's pictures, over the `n` photographs that have
         both, and `fmr`, their ratio with a paired bootstrap interval. A model that is right about fewer than 10 of the
-        controls has no `fmr`.
+        controls has no `fmr`. `idle` are models under `makers` that took no part, and are left out.
         """
         names = list(dict.fromkeys([*self.named(table), *self.makers]))
-        found: dict[str, Json] = {"confidence": self.confidence, "order": [], "sets": {}, "classifiers": {}}
+        found: dict[str, Json] = {**self.common(table), "order": [], "sets": {}, "classifiers": {}, "idle": []}
         if not len(table):
             return found
         data = paired(table, names)
-        seed = derive_seed(ctx.seed, self.component_name())
-        resamples = Resamples(data.sources, self.bootstrap, self.confidence, seed)
+        resamples = self.resamples(data.sources, ctx)
         results, sets = Results(resamples), _sets(table)
         part = dict(sorted(set(zip(table["classifier"].tolist(), table["part"].tolist(), strict=True))))
         order = sorted(sets, key=lambda name: (not sets[name]["against"], sets[name]["budget"]))
         classifiers: dict[str, Json] = {}
-        for number, alias in enumerate(names):
+        idle = [alias for alias in self.makers if not part.get(alias) and alias not in self.classifiers]
+        for number, alias in ((number, alias) for number, alias in enumerate(names) if alias not in idle):
             own = _of_model(data, number, order, results, resamples, self.confidence)
             classifiers[alias] = {"part": part.get(alias, ""), "preprocessing": data.preprocessing[number], "sets": own}
         results.fill()
-        found["order"] = [*order]
+        found["order"], found["idle"] = [*order], [*idle]
         return {**found, "sets": sets, "classifiers": classifiers}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
@@ -109,16 +109,16 @@ def made(sample: Sample) -> Row:
     `budget` is 0 for a control without a change, -1 for a picture of another generator. `audit` says whether the
     audit's first answer is the label. What a record doesn't say is NaN.
     """
-    requested, achieved = (sample.ops[-1]["requested"], sample.ops[-1]["achieved"]) if sample.ops else ({}, {})
+    requested, achieved, _ = last_of(sample)
     budget, against = _request(requested)
-    top1, alias, ssim = achieved.get("top1"), requested.get("audit"), achieved.get("ssim")
+    top1, alias, ssim = achieved.get("top1"), requested.get("audit"), number_in(achieved.get("ssim"))
     said = top1.get(alias) if isinstance(top1, dict) and isinstance(alias, str) else None
     return {
         "budget": budget,
         "against": " + ".join(against),
         "stopped": achieved.get("stopped_by") == "oracle",
         "audit": float(said in sample.labels) if isinstance(said, str) else math.nan,
-        "ssim": float(ssim) if isinstance(ssim, float) and abs(ssim) <= 1 else math.nan,
+        "ssim": ssim if abs(ssim) <= 1 else math.nan,
     }
 
 
@@ -132,13 +132,8 @@ def _request(asked: Mapping[str, Any]) -> tuple[int, list[str]]:
 
 def _part(sample: Sample, pin: str) -> str:
     """Whether a model of this pin is the picture's adversary or one of its oracles; `""` for neither."""
-    for part, key in PARTS.items():
-        named = sample.ops[-1]["requested"].get(key) if sample.ops else None
-        aliases = named if isinstance(named, list) else []
-        for alias, other in sample.ops[-1]["models"].items() if aliases else ():
-            if alias in aliases and isinstance(other, str) and contents_of(other) & contents_of(pin):
-                return part
-    return ""
+    own = contents_of(pin)
+    return next((part for part, key in PARTS.items() if contents_named(sample, key) & own), "")
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,19 +161,15 @@ def _of_model(
     data: Paired, number: int, order: Sequence[str], results: Results, resamples: Resamples, confidence: float
 ) -> dict[str, Json]:
     """Figures of one model by set, which `results` completes."""
-    mine = data.scored[number] & (data.source >= 0) & ~data.original
+    mine, at = data.edits(number, np.ones(data.sources, bool)), {name: n for n, name in enumerate(data.variants)}
     there, right = data.cells(mine) > 0, data.cells(mine, data.right[number]) > 0
     found: dict[str, Json] = {}
-    if CONTROL not in data.variants:
-        return found
-    control = data.variants.index(CONTROL)
-    for name in (one for one in order if one in data.variants):
-        column = data.variants.index(name)
-        both = there[:, control] & there[:, column]
+    for name in (one for one in order if {one, CONTROL} <= at.keys()):
+        both = there[:, at[CONTROL]] & there[:, at[name]]
         if not both.any():
             continue
-        before, after = ((right[:, one] & both).astype(np.float64) for one in (control, column))
-        counted = both.astype(np.float64)[:, None]
+        before, after = ((right[:, at[one]] & both).astype(np.float64) for one in (CONTROL, name))
+        counted = both[:, None].astype(np.float64)
         figure: dict[str, Json] = {"n": int(both.sum()), "right": int(before.sum())}
         figure |= {"sa": results.told(before[:, None], counted), "pa": results.told(after[:, None], counted)}
         if before.sum() >= LEAST:
@@ -213,17 +204,14 @@ def _kept(asked: Asked) -> Answers:
     requests = asked.requests()
     budgets = {name: _request(all_of[0]) for name, all_of in requests.items()}
     against = {name: one for name, (_, one) in budgets.items() if one}
-    root = asked.photographs.root
-    clean = np.zeros(int(root.max()) + 1, bool)
-    clean[root[(asked.variant == CONTROL) & asked.right]] = True
     rows = np.flatnonzero(asked.edit & np.isin(asked.variant, list(against)))
-    sure = rows[clean[root[rows]]]
+    sure = asked.beside(rows, (asked.variant == CONTROL) & asked.right)
     if not len(sure):
         why_not = "it is right about no control of a pushed photograph" if len(rows) else NO_EDITS
         return Answers("kept", asked.model, why_not=why_not)
     names, column = asked.variants(sure)
     random = [name for name, (steps, one) in budgets.items() if steps > 0 and not one]
-    beside = np.flatnonzero(np.isin(asked.variant, random) & asked.scored & np.isin(root, root[sure]))
+    beside = asked.beside(np.flatnonzero(np.isin(asked.variant, random) & asked.scored), sure)
     said = [f"made against {' and '.join(sorted({one for named in against.values() for one in named}))}"]
     said += [f"{asked.model}: {100 * np.mean(asked.right[beside]):.1f} % in random directions"] if len(beside) else []
     note, axes = ", ".join(said), axes_of(names, requests)

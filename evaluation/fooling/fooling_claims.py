@@ -18,6 +18,7 @@ from variorum.kit.attacks.opponents import Opponent, with_outputs
 from variorum.kit.corrupt.digital import as_jpeg
 from variorum.kit.embeddings.classes import fit_gaussians, squared_distances
 from variorum.kit.pictures.thumbnails import averaged, luma
+from variorum.kit.predicted.answers import last_of, number_in
 from variorum.kit.resampling.thresholds import share
 from variorum.models.filters import contents_of
 from variorum.schemas.canonical import Json
@@ -102,7 +103,7 @@ class FoolingClaims(Evaluation):
                 "id": one.id,
                 "variant": one.variant,
                 "class": classes[row],
-                "repeat": _repeat(one),
+                "repeat": int(np.nan_to_num(number_in(last_of(one).requested.get("repeat")), nan=-1)),
                 "label": one.labels[0] if one.labels else "",
                 **dict(zip(VIEWS, claims[row], strict=True)),
                 "top": top[row],
@@ -114,7 +115,7 @@ class FoolingClaims(Evaluation):
         """Raise RecipeError for a model on the wrong side."""
         own = contents_of(ctx.models.pin(alias))
         for one in samples:
-            pins = one.ops[-1]["models"].values() if _claimed(one) and one.ops else ()
+            pins = last_of(one).models.values() if _claimed(one) else ()
             fooled = any(own & contents_of(pin) for pin in pins if isinstance(pin, str))
             if pins and fooled != (alias in self.white_box):
                 right, said = ("white_box", "is") if fooled else ("classifiers", "isn't")
@@ -133,9 +134,9 @@ class FoolingClaims(Evaluation):
         `test`, whose own median is in `real`.
         """
         asked = [one.alias for one in self.uses()]
-        found: dict[str, Any] = {"n": {}, "models": {one: {} for one in asked}, "nearest": {}}
-        found |= {name: getattr(self, name) for name in ("reach", "confidence")}
-        found |= {"white_box": list(self.white_box), "names": list(self.classifiers)}
+        found: dict[str, Any] = {"n": {}, "models": {one: {} for one in asked}, "nearest": {}, "reach": self.reach,
+                                 "confidence": self.confidence, "white_box": list(self.white_box),
+                                 "names": list(self.classifiers)}  # fmt: skip
         if not len(table):
             return found
         table = replace(table, arrow=table.arrow.sort_by("id"))
@@ -182,12 +183,6 @@ def _claimed(sample: Sample) -> str:
     """The class that a picture claims; `""` for none."""
     value = sample.metadata.get("claimed")
     return value if isinstance(value, str) else ""
-
-
-def _repeat(sample: Sample) -> int:
-    """The repeat that a picture's record names; -1 for none."""
-    value = sample.ops[-1]["requested"].get("repeat") if sample.ops else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else -1
 
 
 def _above(values: Floats, others: Floats) -> Floats:

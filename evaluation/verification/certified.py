@@ -7,7 +7,6 @@ An attack that finds nothing proves nothing, and a region that is certified safe
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,12 +22,12 @@ from variorum.generators.verification.safety_verification import (
 )
 from variorum.kit.attacks import ascent, budget
 from variorum.kit.attacks.opponents import Aim, Opponent, opponent, victims_of, with_outputs
+from variorum.kit.predicted.answers import last_of, number_in
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Resampled
-from variorum.kit.predicted.resamples import Resamples
 from variorum.models.device import float32, one_thread
 from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.errors import ModelFailed, RecipeError
 from variorum.schemas.lookup import cut
@@ -68,15 +67,14 @@ class Certified(Resampled):
             ModelFailed: there is a counterexample in a region that is certified safe.
         """
         for sample in samples:
-            last = sample.ops[-1] if sample.ops else None
-            found = certificates(sample)
-            if last is None or not (found or last["requested"].get("attack") in ("search", "control")):
+            last, found = last_of(sample), certificates(sample)
+            if not (found or last.requested.get("attack") in ("search", "control")):
                 continue
             image: Any = sample.image
             model = opponent(self.adversary, ctx, f"{self.component_name()}.adversary", gradients=True)
             model = with_outputs(model, image, ctx)
             right = model.outputs(sample.labels)
-            like = str(last["requested"].get("like", sample.variant))
+            like = str(last.requested.get("like", sample.variant))
             row = {"photograph": sample.photograph, "region": like.removeprefix("wrong_"), "verdict": "", "pgd": False,
                    "random": False, "control": sample.variant != like, "wrong": False, "l1": 0.0}  # fmt: skip
             for one in found:
@@ -99,10 +97,8 @@ class Certified(Resampled):
                     )
                 yield {**row, "region": one.name, "verdict": one.verdict, **by}
             if not found:
-                far = last["achieved"].get("l1")
-                sure = isinstance(far, int) and not isinstance(far, bool) and abs(far) < 2**31
                 fools = bool(wrong_about([image], model, right)[0])
-                yield {**row, "wrong": fools, "l1": float(str(far)) if sure else math.nan}
+                yield {**row, "wrong": fools, "l1": number_in(last.achieved.get("l1"))}
 
     def _attacked(self, image: Pixels, one: Certificate, model: Opponent, right: Bools, seed: int) -> Pixels:
         """What PGD makes of a picture inside a region."""
@@ -136,11 +132,11 @@ class Certified(Resampled):
         if not len(table):
             return {"confidence": self.confidence, "regions": {}}
         photographs, source = np.unique(table["photograph"].astype(str), return_inverse=True)
-        seed = derive_seed(ctx.seed, self.component_name())
-        results = Results(Resamples(len(photographs), self.bootstrap, self.confidence, seed))
+        results = Results(self.resamples(len(photographs), ctx))
         verdict, region = table["verdict"].astype(str), table["region"].astype(str)
         control, wrong = table["control"].astype(bool), table["wrong"].astype(bool)
-        pgd, judged = table["pgd"].astype(bool), verdict != ""
+        pgd, judged, far = table["pgd"].astype(bool), verdict != "", np.asarray(table["l1"], np.float64)
+        sure = np.isfinite(far)
 
         def share(hits: Any, among: Any, signed: bool = False) -> dict[str, Json]:
             top, bottom = (np.asarray(np.bincount(source, one), np.float64)[:, None] for one in (among * hits, among))
@@ -158,7 +154,7 @@ class Certified(Resampled):
                 "beyond": share((verdict == "unsafe").astype(float) - pgd, mine, True),
                 "number": int(own.sum()),
                 "confirmed": int(wrong[own].sum()),
-                "l1": float(np.median(table["l1"][own])) if own.any() else None,
+                "l1": float(np.median(far[own & sure])) if (own & sure).any() else None,
                 "controls": int(noise.sum()),
                 "fool": int(wrong[noise].sum()),
             }
@@ -172,7 +168,7 @@ def certificates(sample: Sample) -> list[Certificate]:
     Raises:
         RecipeError: one isn't as `safety_verification` writes them, or is of other pixels than the picture has.
     """
-    given = sample.ops[-1]["achieved"].get("certificates") if sample.ops else None
+    given = last_of(sample).achieved.get("certificates")
     if given is None:
         return []
     sides = np.shape(sample.image)[:2]

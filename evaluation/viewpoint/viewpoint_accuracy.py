@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from variorum.kit.predicted.answers import answers, predicted
+from variorum.kit.predicted.answers import answers, contents_named, last_of, predicted
 from variorum.kit.predicted.drops import Results
-from variorum.kit.predicted.fields import OfFamilies
+from variorum.kit.predicted.fields import OfAttacked
 from variorum.kit.predicted.offered import Asked, by_model
-from variorum.kit.predicted.resamples import Resamples, percent
-from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json, derive_seed
-from variorum.schemas.component import Context, Row, Use
-from variorum.schemas.errors import RecipeError
+from variorum.kit.predicted.resamples import percent
+from variorum.schemas.canonical import Json
+from variorum.schemas.component import Context, Row
 from variorum.schemas.lookup import cut
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
@@ -29,27 +27,21 @@ if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints
 
 VARIANTS = ("natural", "random", "adversarial")
+SEARCHED = "white-box: views were searched against it"
 NO_OBJECTS = "no object has natural, random and adversarial views whose label the model knows"
 
 
-class ViewpointAccuracy(OfFamilies):
+class ViewpointAccuracy(OfAttacked):
     """Accuracy on natural, random and adversarial views, with bootstrap intervals over the objects.
 
     It reads editions of the generator `adversarial_viewpoint`. Objects count that have all three kinds of views.
     """
 
     offers: ClassVar[Mapping[str, Figure]] = {
-        "natural": Figure("accuracy on natural views"),
-        "random": Figure("accuracy on random views"),
-        "adversarial": Figure("accuracy on views that another model fails on"),
+        "natural": Figure("accuracy on natural views", filtered=SEARCHED),
+        "random": Figure("accuracy on random views", filtered=SEARCHED),
+        "adversarial": Figure("accuracy on views that were searched against another model", filtered=SEARCHED),
     }
-
-    white_box: tuple[str, ...] = ("classifier_gate",)
-    """Classifiers with the weights of the model that was searched against. They are shown apart."""
-
-    def uses(self) -> list[Use]:
-        """Return the classifiers; those that were searched against only describe the views."""
-        return [*super().uses(), *(Use(alias, "classifier", describes=True) for alias in self.white_box)]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with the object's `photograph` and `origin`.
@@ -59,17 +51,14 @@ class ViewpointAccuracy(OfFamilies):
         Raises:
             RecipeError: a classifier that isn't named under `white_box` was searched against.
         """
-        apart = [alias for alias in self.white_box if alias not in self.asked(ctx)]
-        for answer in answers(samples, [*self.asked(ctx), *apart], ctx):
-            attacked = bool(attacked_contents(answer.sample) & contents_of(ctx.models.pin(answer.alias)))
-            if attacked and answer.alias not in self.white_box:
-                raise RecipeError(
-                    f"{self.component_name()}.classifiers: {cut(repr(answer.alias))} is the model that views were "
-                    "searched against, so it can't be compared with others; name it under white_box"
-                )
-            sample, origin = answer.sample, cut(answer.sample.origin.rpartition("/")[2])
-            more = {"photograph": sample.photograph, "origin": origin, "white_box": attacked}
-            yield {**predicted(answer, ctx), **more}
+        for answer in answers(samples, self.everyone(ctx), ctx):
+            sample = answer.sample
+            yield {
+                **predicted(answer, ctx),
+                "photograph": sample.photograph,
+                "origin": cut(sample.origin.rpartition("/")[2]),
+                "white_box": self.followed(_searched(sample), answer.alias, ctx),
+            }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Accuracies in percent by classifier and kind of view, means over objects.
@@ -78,23 +67,18 @@ class ViewpointAccuracy(OfFamilies):
         less that on adversarial ones, both paired by object. `objects` has each object's accuracies on a model of
         `white_box`; of those in `unsearched` there are no adversarial views.
         """
-        models = self.named(table)
-        names = list(dict.fromkeys([*models, *self.white_box]))
-        found: dict[str, Json] = {
-            "confidence": self.confidence,
-            "missing": [alias for alias in self.further if alias not in models],
-            "names": [alias for alias in names if alias not in self.white_box],
-            **{"white_box": [], "classifiers": {}, "objects": [], "unsearched": []},
-        }
+        found: dict[str, Json] = {**self.common(table), "classifiers": {}, "objects": [], "unsearched": []}
         if not len(table):
             return found
-        white = set(table["classifier"][table["white_box"].astype(bool)].astype(str).tolist())
-        found["white_box"] = [alias for alias in self.white_box if alias in white]
-        seed, classifiers = derive_seed(ctx.seed, self.component_name()), dict[str, Json]()
+        found["names"] = [alias for alias in self.named(table) if alias not in self.white_box]
+        attacked = {*table["classifier"][table["white_box"].astype(bool)].astype(str).tolist()}
+        white = [alias for alias in self.white_box if alias in attacked]
+        found["white_box"] = [*white]
+        classifiers: dict[str, Json] = {}
         for asked in by_model(table):
             means, objects = _means(asked)
             whole = means[np.isfinite(means).all(axis=1)]
-            results = Results(Resamples(max(len(whole), 1), self.bootstrap, self.confidence, seed))
+            results = Results(self.resamples(max(len(whole), 1), ctx))
             preprocessing = str(asked.table["preprocessing"][0])
             figure: dict[str, Json] = {"outputs": asked.outputs, "preprocessing": preprocessing, "n": len(whole)}
             if len(whole):
@@ -105,7 +89,7 @@ class ViewpointAccuracy(OfFamilies):
                 figure["to_adversarial"] = results.told(whole[:, [1]] - whole[:, [2]], one, True)
                 results.fill()
             classifiers[asked.model] = figure
-            if asked.model in white and not found["objects"]:
+            if [asked.model] == white[:1]:
                 found["objects"], found["unsearched"] = _objects(asked, means, objects)
         found["classifiers"] = classifiers
         return found
@@ -114,22 +98,18 @@ class ViewpointAccuracy(OfFamilies):
         """Accuracy by kind of view, of the objects that have all three."""
         for asked in by_model(table):
             means, objects = _means(asked)
-            whole = objects[np.isfinite(means).all(axis=1)]
+            whole = np.isin(asked.photographs.of_row, objects[np.isfinite(means).all(axis=1)])
             for name in VARIANTS:
-                mine = asked.scored & (asked.variant == name) & np.isin(asked.photographs.of_row, whole)
-                rows = np.flatnonzero(mine)
-                if not len(rows):
+                rows = np.flatnonzero(whole & asked.scored & (asked.variant == name))
+                if len(rows):
+                    yield asked.share(name, rows, asked.right[rows], np.zeros(len(rows), np.int64), [name])
+                else:
                     yield Answers(name, asked.model, why_not=NO_OBJECTS)
-                    continue
-                yield asked.share(name, rows, asked.right[rows], np.zeros(len(rows), np.int64), [name])
 
 
-def attacked_contents(sample: Sample) -> frozenset[str]:
+def _searched(sample: Sample) -> frozenset[str]:
     """Hashes and commits of the model that a view was searched against."""
-    last = sample.ops[-1] if sample.ops else None
-    pin = last["models"].get(str(last["requested"].get("source"))) if last else None
-    adversarial = last is not None and last["requested"].get("attack") == "viewpoint"
-    return contents_of(pin) if adversarial and isinstance(pin, str) else frozenset()
+    return contents_named(sample, "source") if last_of(sample).requested.get("attack") == "viewpoint" else frozenset()
 
 
 def _means(asked: Asked) -> tuple[Floats, Ints]:

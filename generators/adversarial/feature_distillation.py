@@ -1,8 +1,8 @@
 """Non-robust features: photographs that a hidden layer of one network takes for photographs of another class.
 
 After DVERGE (Yang et al., NeurIPS 2020, arXiv 2009.14720): a photograph is changed within a budget, until what a layer
-gives for it, before the activation function, comes near to what it gives for a photograph of another class. To people
-it still shows the first class. Whether other networks see the second tells how many such features they share.
+gives for it, before the activation function, comes near to what it gives for a photograph of another class. Whether
+other networks see that class tells whether they share such features.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.fields import each_once
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import Failure, Sample
+from variorum.schemas.sample import DRAWN, Failure, Sample
 from variorum.sources.class_names import ClassNames
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class FoolingImage(Generator):
     genome of `cppn` is in its record, and `variorum.generators.fooling.cppn.redrawn` draws it at any size.
     """
 
-    digital_source_type: ClassVar[str] = "algorithmicMedia"
+    digital_source_type: ClassVar[str] = DRAWN
 
     encodings: tuple[Literal["direct", "cppn", "ascent"], ...] = Field(default=("direct", "cppn"), min_length=1)
     """`direct` evolves the pixels; `cppn` networks that paint, so pictures are regular; `ascent` follows the gradient

@@ -25,7 +25,7 @@ from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
 from variorum.schemas.lookup import cut
-from variorum.schemas.sample import Failure, Gate, Sample
+from variorum.schemas.sample import CREATED, Failure, Gate, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Singles
@@ -117,7 +117,7 @@ class AdversarialViewpoint(Generator):
     member `surfels.npy` of the source `objects_3d`.
     """
 
-    digital_source_type: ClassVar[str] = "digitalCreation"
+    digital_source_type: ClassVar[str] = CREATED
 
     classifier: str = "classifier_gate"
     """The attacked model: an alias, or the name of a user's own model."""

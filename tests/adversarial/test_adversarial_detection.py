@@ -181,3 +181,13 @@ def test_the_judge_s_layers_tell_attacks_as_little_as_was_measured(clothes):
     layers = np.stack([table[f"layer_{number}"] for number in range(4)], 1)
     rows = np.random.default_rng(0).permuted(triplets(table)["pgd_16"], axis=1)
     assert auroc(cross_fitted(layers, rows, own._folds(table, ctx)), rows) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(("photographs", "told"), [(18, False), (19, True)])
+def test_a_share_missed_of_too_few_photographs_is_not_given(photographs, told):
+    """Of 18 attacked pictures not one may be missed where 5 % may be, and then a share says nothing."""
+    rows = np.arange(3 * photographs).reshape(3, photographs).T
+    score = np.repeat([0.0, 0.0, 1.0], photographs)
+    found = detector()._told(score, rows, np.tile(np.arange(photographs), 3), Context(seed=1, models=None, memo=None))
+    assert found["auroc"]["value"] == 1
+    assert (found["tnr"] is not None) is told

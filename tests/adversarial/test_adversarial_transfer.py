@@ -14,11 +14,11 @@ import variorum as va
 from variorum.evaluation.adversarial.adversarial_transfer import (
     AdversarialTransfer,
     _towards,
-    attacked_contents,
     variant_of,
 )
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
 from variorum.generators.adversarial.adversarial_example import AdversarialExample
+from variorum.kit.predicted.answers import contents_named
 from variorum.models.imagenet_classes import class_infos
 from variorum.reports.card import _render
 from variorum.schemas.component import Context
@@ -226,11 +226,11 @@ def test_a_record_of_a_stranger_can_say_anything(samples):
     ops = ({"requested": {"attack": 3, "epsilon": True, "sources": "x", "like": None}, "models": {"x": 1}},)
     odd = SimpleNamespace(ops=ops)
     assert variant_of(odd) == ("", 0, "", "", "", False)
-    assert attacked_contents(odd) == frozenset()
+    assert contents_named(odd, "sources") == frozenset()
     for targets in ("n01440764", [3, None, "nothing"], {}, None):
         op = {"requested": {"attack": "control"}, "achieved": {"targets": targets}}
         answer = SimpleNamespace(sample=SimpleNamespace(ops=(op,)), probabilities=np.full(1000, 0.001))
-        assert all(map(np.isnan, _towards(answer, None).values()))
+        assert repr(_towards(answer, None)) == "{'hit': False, 'p_target': nan, 'target_loss': nan}"
 
 
 def test_survivors_give_no_accuracy(transfer):
@@ -276,3 +276,39 @@ def test_hits_count_among_the_photographs_that_a_model_was_right_about(transfer)
     judge = values(figures, "judge", "variants")
     assert judge["pgd_8"]["hit"]["value"] == 12.5  # it is wrong about the original of p1
     assert "hit" not in judge["fgsm_4"]
+
+
+def test_all_pictures_of_a_photograph_count(transfer):
+    """Each has two of one attack, and one fools: half are fooled, and nobody withstands both."""
+    rows = [one for one in table().arrow.to_pylist() if one["variant"] == "original"]
+    rows += [
+        {**row(f"p{number}", "pgd_8", model, bool(second)), "id": f"p{number}-{second}"}
+        for number in range(1, 10)
+        for model in ("judge", "victim")
+        for second in range(2)
+    ]
+    for order in (rows, rows[::-1]):
+        whole = Table(pa.Table.from_pylist(order), "adversarial_transfer")
+        figures = transfer.figures(whole, CTX)
+        for model, n in (("judge", 8), ("victim", 9)):
+            pgd = values(figures, model, "variants")["pgd_8"]
+            assert (pgd["n"], pgd["fooled"]["value"]) == (n, 50)
+            assert values(figures, model, "robust")["8"]["robust"]["value"] == 0
+        held = {one.model: one for one in transfer.rows(whole, CTX) if one.figure == "withstood"}
+        assert (held["judge"].top.sum(), held["judge"].bottom.sum()) == (0, 9)
+
+
+def test_of_two_attacked_models_each_is_measured_where_the_other_is_right():
+    """A picture that one is wrong about is never attacked, so the other's accuracy under attack isn't known there."""
+    rows = []
+    for number in range(20):
+        right = {"victim": number >= 4, "judge": number not in (0, 1, 10, 11, 12)}
+        for model, is_right in right.items():
+            rows.append(row(f"p{number:02}", "original", model, is_right))
+            if all(right.values()):
+                rows.append({**row(f"p{number:02}", "pgd_8", model, True), "white_box": True})
+    asked = AdversarialTransfer(classifiers=("judge",), white_box=("judge", "victim"), bootstrap=100)
+    figures = asked.figures(Table(pa.Table.from_pylist(rows), "adversarial_transfer"), CTX)
+    victim = values(figures, "victim", "robust")["8"]
+    assert victim["n"] == 15  # those that the judge is right about
+    assert victim["clean"]["value"] == victim["robust"]["value"] == pytest.approx(100 * 13 / 15, abs=0.01)

@@ -90,11 +90,11 @@ def test_rates_are_means_over_photographs_that_all_models_are_right_about(robust
     once = 19 + 9  # odd numbers from 3 to 39; 4 to 36
     assert grey["fooled"]["value"] == pytest.approx(100 * once / 2 / 37, abs=0.01)
     assert grey["any"]["value"] == pytest.approx(100 * once / 37, abs=0.01)
-    assert grey["above_noise"]["value"] == pytest.approx(100 * (once - 1) / 2 / 37, abs=0.01)
-    assert grey["above_noise"]["low"] < grey["above_noise"]["value"] < grey["above_noise"]["high"]
+    assert grey["above_control"]["value"] == pytest.approx(100 * (once - 1) / 2 / 37, abs=0.01)
+    assert grey["above_control"]["low"] < grey["above_control"]["value"] < grey["above_control"]["high"]
     control = figures["classifiers"]["judge"]["variants"]["control_grid"]
     assert control["fooled"]["value"] == pytest.approx(100 / 2 / 37, abs=0.01)
-    assert "above_noise" not in control
+    assert "above_control" not in control
     assert figures["classifiers"]["victim"]["variants"]["grey_grid"]["fooled"]["value"] == 0
     assert (figures["names"], figures["white_box"]) == (["judge"], ["victim"])
 
@@ -104,6 +104,7 @@ def test_the_card_shows_attacked_models_apart_and_what_is_aligned(robustness):
     shown = _render("_patch_robustness", figures=figures, models={}, order=[], plots={})
     assert shown.index("**Not attacked**") < shown.index("| judge | no | grey_grid | 37 |")
     assert shown.index("**White-box**") < shown.index("| victim | yes | grey_grid | 37 |")
+    assert "| 75.7 [58.8, 88.2] |" in shown  # photographs that some patch fools
     empty = robustness.figures(Table(table().arrow.slice(0, 0), "patch_robustness"), CTX)
     assert "nothing to measure" in _render("_patch_robustness", figures=empty, models={}, order=[], plots={})
     assert set(robustness.plots(figures)["fooled"].series) == {"judge", "victim (white-box)"}
@@ -148,3 +149,11 @@ def test_patches_are_aligned_with_one_of_three_networks():
     assert aligned(at, "Something else.") == "unknown"
     for odd in (None, "x", [1, 2], [[1, 2, 3]], [[1, 2, 3, None]], [[2**70, 0, 1, 1]], {}, []):
         assert aligned(SimpleNamespace(image=at.image, ops=[{"achieved": {"boxes": odd}}]), "") == ""
+
+
+def test_without_noise_nothing_is_said_beyond_it(robustness):
+    rows = [one for one in table().arrow.to_pylist() if one["attack"] != "control" or one["photograph"] == "p00"]
+    figures = robustness.figures(Table(pa.Table.from_pylist(rows), "patch_robustness"), CTX)
+    grey = figures["classifiers"]["judge"]["variants"]["grey_grid"]
+    assert grey["n"] == 37
+    assert "above_control" not in grey

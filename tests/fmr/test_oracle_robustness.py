@@ -127,6 +127,11 @@ def test_the_card_shows_who_took_part_apart(robustness):
     (oracle,) = [line for line in shown.splitlines() if line.startswith("| teacher (oracle) | pushed_5 | 40 |")]
     assert oracle.endswith("| 100.0 |")
     assert "surrogate" in shown
+    lacking = OracleRobustness(classifiers=("judge",), further=("classifier_swin",), makers=("victim",)).figures(
+        table({}), CTX
+    )
+    shown = _render("_oracle_robustness", figures=lacking, models={}, order=[], plots={})
+    assert "lacks them: classifier_swin." in shown
     assert "| control_5 | none | 5 |" in shown
 
 
@@ -191,3 +196,14 @@ def test_on_photographs_the_pushed_model_keeps_less_with_every_budget(space):
     assert pushed[-1] <= 70
     assert fmr("classifier_gate", "control_20") >= 90
     assert {fmr("classifier", name) for name in figures["sets"]} == {100}
+
+
+def test_a_maker_that_took_no_part_is_left_out(robustness):
+    rows = [
+        {**one, "part": "" if one["classifier"] == "teacher" else one["part"]} for one in table({}).arrow.to_pylist()
+    ]
+    figures = robustness.figures(Table(pa.Table.from_pylist(rows), "oracle_robustness"), CTX)
+    assert figures["idle"] == ["teacher"]
+    assert list(figures["classifiers"]) == ["judge", "victim"]
+    shown = _render("_oracle_robustness", figures=figures, models={}, order=[], plots={})
+    assert "left out: teacher" in shown

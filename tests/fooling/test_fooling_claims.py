@@ -184,6 +184,8 @@ def test_from_class_names_to_the_card(tmp_path):
     assert "| judge_gate | direct | 10 |" in transfer
     assert "| judge |" not in transfer.partition("Distance to the nearest")[0]
     assert "| real | 30 |" in card
+    assert "| variants | **2** |" in card  # there are no photographs and no classes
+    assert "| classes | **none** |" in card
     barred = {**recipe, "evaluate": [{"name": "fooling_claims", "classifiers": ["judge"], "white_box": ["judge_gate"]}]}
     with pytest.raises(RecipeError, match="'judge' is fashion-mnist-cnn"):
         pipeline.evaluate(pipeline.Job(Recipe.parse(barred), job.store), manifest)

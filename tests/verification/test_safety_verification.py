@@ -240,3 +240,17 @@ def test_a_picture_found_in_a_region_that_is_certified_safe_is_an_error(ctx):
     for more in (between, {"verdict": "fine"}, {"levels": True}, {"pixels": [[0, 28]]}, {"more": 1}, {"visited": 0}):
         with pytest.raises(RecipeError, match="has no valid certificates"):
             list(evaluation.measure([telling(**more)], ctx))
+
+
+def test_a_distance_that_a_record_does_not_say_is_left_out(ctx):
+    found, _ = verified(ctx, regions=[{"pixels": 2, "levels": 30}])
+    made = [one for one in found if isinstance(one, Sample)]
+    odd = []
+    for one in made:
+        op = one.ops[-1]
+        achieved = {**op["achieved"], **({"l1": 2**40} if op["requested"].get("attack") == "search" else {})}
+        odd.append(replace(one, ops=(*one.ops[:-1], {**op, "achieved": achieved})))
+    evaluation = Certified(adversary="near", bootstrap=100)
+    figures = evaluation.figures(table_of(list(evaluation.measure(odd, ctx))), ctx)
+    assert figures["regions"]["k2_e30"]["number"] == 1
+    assert figures["regions"]["k2_e30"]["l1"] is None

@@ -7,6 +7,7 @@ import pytest
 from variorum.evaluation.viewpoint.viewpoint_accuracy import VARIANTS, ViewpointAccuracy
 from variorum.generators.viewpoint.adversarial_viewpoint import AdversarialViewpoint
 from variorum.kit.predicted.answers import SharedAnswers
+from variorum.reports.card import _render
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -43,7 +44,7 @@ def test_figures_are_means_over_objects_with_the_attacked_model_apart(made, ctx)
 
 def test_the_attacked_model_is_refused_beside_others(made, ctx):
     judge = ViewpointAccuracy(classifiers=("colour",), white_box=())
-    with pytest.raises(RecipeError, match="'colour' is the model that views were searched against"):
+    with pytest.raises(RecipeError, match="'colour' is a model that the pictures were made to fool"):
         list(judge.measure(made, ctx))
 
 
@@ -61,3 +62,5 @@ def test_an_edition_without_such_views_has_no_figures(ctx):
     judge = ViewpointAccuracy(classifiers=("other",), white_box=("colour",))
     found = judge.figures(table_of([]), ctx)
     assert found["classifiers"] == {}
+    shown = _render("_viewpoint_accuracy", figures=found, models={}, order=[], plots={})
+    assert "nothing to measure" in shown

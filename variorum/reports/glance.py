@@ -8,7 +8,7 @@ from typing import Any
 
 from variorum.reports.contents import summary_rows
 from variorum.schemas.manifest import Manifest
-from variorum.schemas.sample import GENERATED
+from variorum.schemas.sample import CREATED, DRAWN, GENERATED
 
 Pair = tuple[str, str]
 """What it is, and the figure."""
@@ -44,21 +44,22 @@ def _kept(states: Mapping[str, int], verb: str) -> str:
     kept, made = states["accepted"], sum(states[name] for name in MADE)
     not_made = sum(states[name] for name in NOT_MADE)
     found = f"{kept:,}" if kept == made else f"{kept:,} kept of {made:,} {verb}"
-    return found + (f"; {not_made:,} more couldn't be made" if not_made else "")
+    return found + (f"; {not_made:,} more not made" if not_made else "")
 
 
 def _source(manifest: Manifest, rows: Any) -> Pair:
-    """Number of photographs that were edited; of variants where a model made all pictures by itself."""
+    """Number of sources that were edited; of variants where programs made all pictures by themselves."""
     kinds = set(rows["digital_source_type"].to_pylist()) if "digital_source_type" in rows.column_names else set()
-    if kinds - {"", None} == {GENERATED}:
+    kinds -= {"", None}
+    if kinds in ({GENERATED}, {DRAWN}):
         return "variants", f"{len(manifest.counts):,}"
     edited = f", {manifest.sources_edited:,} of them with an edit" if manifest.sources_edited < manifest.sources else ""
-    return "photographs", f"{manifest.sources:,}{edited}"
+    return "sources" if kinds == {CREATED} else "photographs", f"{manifest.sources:,}{edited}"
 
 
 def _classes(classes: Mapping[str, Mapping[str, int]]) -> str:
     there = sum(1 for of in classes.values() if any(of.values()))
-    if not classes:
+    if not there:
         return "none"
     return f"{there:,}" if there == len(classes) else f"{there:,} of {len(classes):,}"
 

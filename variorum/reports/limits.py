@@ -13,19 +13,20 @@ def limits(manifest: Manifest) -> list[str]:
     if is_dev(manifest.version):
         found.append("The version is a -dev version, which may be made anew with other pictures.")
     if manifest.classes and "labels.json" not in manifest.members:
-        found.append("Nobody reviewed the labels for this edition: they are those of the source.")
+        found.append("Any labels are those of the source; nobody reviewed them for this edition.")
     if manifest.filters:
         found.append(
-            f"{_several(len(manifest.filters), 'model')} decided which pictures were accepted and may not be measured "
-            "on these alone. Models like these may find the pictures easier than others do."
+            f"{_several(len(manifest.filters), 'model')} decided which pictures were made or accepted and may not be "
+            "measured on these alone. Models like these may find the pictures easier than others do, or harder if the "
+            "pictures were made to fool them."
         )
     gone = ("failed", "quarantined", "ineligible")
     counted = [pair for counts in manifest.counts.values() for pair in counts.items()]
     lost = sum(n for key, n in counted if key.partition(":")[0] in gone)
     if lost:
         found.append(
-            f"{_several(lost, 'picture')} that could have been here failed, couldn't be made or didn't pass a check; "
-            "they aren't missing at random."
+            "Pictures are missing, and not at random: those that failed, weren't made or didn't pass a check "
+            f"({lost:,})."
         )
     if said := unstored(manifest):
         found.append(said)

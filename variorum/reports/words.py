@@ -90,6 +90,20 @@ REASONS: Mapping[str, str] = {
     "unchanged": "The edit would change nothing.",
     "black": "Most of the picture would be black.",
     "grey": "The picture is grey, so the edit shows nothing.",
+    # attacks, searches and proofs
+    "source_misclassified": "A model that took part is wrong about the picture before anything changes.",
+    "no_such_class": "A model doesn't know the class.",
+    "no_other_class": "A model knows no other class that it could answer.",
+    "no_gradient": "The gradient is zero or not finite.",
+    "target_is_label": "The class that is aimed at is the picture's own.",
+    "oracle_disagrees_at_once": "An oracle doesn't accept the picture before anything changes.",
+    "no_target": "Nothing can be aimed at.",
+    "no_view": "No view passes the checks.",
+    "collapsed": "The search ended at one point, so there is no distribution of views.",
+    "never_recognised": "The network hardly recognises the object from natural sides.",
+    "safe": "Every picture of the region was tried, and the network is right on all.",
+    "safe_on_grid": "The network is right on all pictures that were tried; nothing is said of those in between.",
+    "undecided": "The region has too many pictures; those that were tried are right.",
 }
 CHECKS: Mapping[str, tuple[str, str]] = {
     "mask_area": ("Share of the picture that the object covers.", "The object is too small or too large."),

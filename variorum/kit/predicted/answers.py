@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ from variorum.kit.labels.matching import IMAGENET, columns, in_order, shortened
 from variorum.kit.predicted.pairing import UNSCORED
 from variorum.kit.predicted.two_cues import NO_CUES, by_category, cues_of, decision
 from variorum.models.brought import BroughtModel
+from variorum.models.filters import contents_of
 from variorum.models.imagenet_classes import index_of, is_wnid, name_of
 from variorum.models.imagenet_classes import table as imagenet
 from variorum.schemas.canonical import Json, digest
@@ -304,9 +306,38 @@ def reference(sample: Sample) -> str:
 
     What was achieved comes before what was requested, and an edit doesn't start from itself.
     """
-    last = sample.ops[-1] if sample.ops else None
-    value = last["achieved"].get("reference", last["requested"].get("reference")) if last else None
+    last = last_of(sample)
+    value = last.achieved.get("reference", last.requested.get("reference"))
     return value if isinstance(value, str) and value != sample.variant else ""
+
+
+class Last(NamedTuple):
+    """What a picture's last operation was asked for, what it achieved, and the pins of its models by alias."""
+
+    requested: Mapping[str, Any]
+    achieved: Mapping[str, Any]
+    models: Mapping[str, Any]
+
+
+def last_of(sample: Sample) -> Last:
+    """A picture's last operation; an empty one of a picture without."""
+    last: Mapping[str, Any] = sample.ops[-1] if sample.ops else {}
+    return Last(*(last.get(name, {}) for name in Last._fields))
+
+
+def number_in(value: Any) -> float:
+    """A number of a record below 2³¹; NaN for anything else."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**31
+    return float(value) if fits else math.nan
+
+
+def contents_named(sample: Sample, key: str) -> frozenset[str]:
+    """Hashes and commits of the models that a picture's last request names under a key, by one alias or a list."""
+    last = last_of(sample)
+    named = last.requested.get(key)
+    aliases = named if isinstance(named, list) else [named]
+    pins = [pin for alias, pin in last.models.items() if alias in aliases and isinstance(pin, str)]
+    return frozenset().union(*map(contents_of, pins))
 
 
 def lender(sample: Sample) -> str:

@@ -120,6 +120,11 @@ class Asked:
             **more,
         )
 
+    def beside(self, rows: Ints, pictures: Bools | Ints) -> Ints:
+        """Those of the rows that share their oldest ancestor with one of these pictures."""
+        root = self.photographs.root
+        return rows[np.isin(root[rows], root[pictures])]
+
     def sums(self, rows: Ints, values: Array, column: Ints, columns: int) -> Sums:
         """Sums by photograph and column; `rows`, `values` and `column` are `[m]`."""
         units, place = np.unique(self.photographs.of_row[rows], return_inverse=True)
