@@ -73,7 +73,7 @@ fashion: ## Fashion-MNIST, real pictures for the evaluation of recipe imagenet_g
 	$(call debian,dataset-fashion-mnist,/usr/share/datasets/fashion-mnist,real pictures that imagenet_g is compared with,imagenet_g builds but isn't evaluated)
 
 furniture: ## 3-D objects with a class of ImageNet, for the recipe viewpoint (120 MB)
-	$(call debian,sweethome3d-furniture,/usr/share/sweethome3d/furniture,3-D objects for viewpoint,viewpoint needs a folder of objects of your own)
+	$(call debian,sweethome3d-furniture,/usr/share/sweethome3d/furniture,3-D objects for viewpoint,viewpoint needs archives of objects of your own)
 
 chromium:
 	$(call debian,chromium,/usr/bin/chromium,the browser that pages are tested in,the tests of pages in a browser are skipped)

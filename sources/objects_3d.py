@@ -14,14 +14,14 @@ import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from variorum.kit.surfels import MEMBER, View, render
 from variorum.machine.file_hashes import pin_files
-from variorum.machine.retrying import Pinned, check_pinned, open_file, read_file, read_pinned, steady
+from variorum.machine.retrying import Pinned, check_pinned, open_file, read_file, steady
 from variorum.models.imagenet_classes import class_infos, is_wnid
 from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, derive_seed, digest
@@ -29,33 +29,34 @@ from variorum.schemas.component import ClassInfo, Context, Source, place_of
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import cut
 from variorum.schemas.sample import CREATED, Failure, Sample, source_id
-from variorum.sources.meshes.wavefront import Files, read_mesh, sample_surface
+from variorum.sources.meshes.wavefront import read_mesh, sample_surface
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array
 
 DEBIAN = Path("/usr/share/sweethome3d/furniture")
 COLUMNS = ("id", "wnid", "licence", "author")
 NATURAL = View(yaw=30, pitch=20)
 SIDE = 256
-READ = {".obj", ".mtl", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".tga"}
-"""Endings of files in an object's folder that belong to it."""
-LARGEST = 64_000_000
-"""Bytes of a file, or of an unpacked member of an archive."""
-BROKEN = (ValueError, OSError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+LARGEST = 128_000_000
+"""Bytes of an object's files together, unpacked."""
+BROKEN = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What damaged or odd meshes and archives raise."""
 
 
 class Listed(NamedTuple):
-    """A row of the table; the OBJ, or the archive that has it; and the path in that, `""` without one."""
+    """A row of the table, the archive that has the OBJ, and the path in it."""
 
     id: str
     wnid: str
     licence: str
     author: str
-    file: Path
+    archive: Path
     member: str
 
 
 class Objects3d(Source):
-    """Objects from OBJ and MTL files in a folder or in zip archives, which are read without unpacking them.
+    """Objects from OBJ and MTL files in zip archives, which are read without unpacking them.
 
     The y axis points up, and the front shows towards z. Each sample is a view from above, with points on the surface as
     `surfels.npy`, of which `adversarial_viewpoint` renders others. Transparent surfaces are left out.
@@ -64,10 +65,10 @@ class Objects3d(Source):
     location: ClassVar[frozenset[str]] = frozenset({"path", "table"})
 
     path: Path = DEBIAN
-    """Folder with the objects' files or archives."""
+    """Folder with the archives."""
     table: Path | None = None
-    """CSV with the columns `id` (path of the OBJ below `path`, such as `chairs.zip/oak/oak.obj`), `wnid`, `licence` and
-    `author`; null for that of the package."""
+    """CSV with the columns `id` (an archive below `path` and the OBJ in it, such as `chairs.zip/oak/oak.obj`), `wnid`,
+    `licence` and `author`; null for that of the package."""
     surfels: int = Field(default=400_000, ge=1000, le=4_000_000)
     """Points on each object's surface. Too few leave holes in views from near by."""
 
@@ -102,10 +103,8 @@ class Objects3d(Source):
             TemporaryError: the disk or the machine failed.
         """
         for row in self._rows[start:stop]:
-            rng = np.random.default_rng(derive_seed("objects_3d", row.id))
             try:
-                data, beside = self._opened(row)
-                surfels = sample_surface(read_mesh(data, beside), self.surfels, rng)
+                surfels = self._surfels(row)
             except BROKEN as error:
                 said = str(error) if isinstance(error, ValueError | OSError) else repr(error)
                 yield self._sample(row, b"").failure("unreadable", cut(said), status="failed")
@@ -127,28 +126,23 @@ class Objects3d(Source):
             digital_source_type=CREATED,
         )
 
-    def _opened(self, row: Listed) -> tuple[bytes, Files]:
-        """An OBJ, and what gives the files beside it: only those that were pinned, or the archive's members."""
-        if not row.member:
-            folder = row.file.parent
-            known = {one.relative_to(folder).as_posix(): one for one in self._pins if one.is_relative_to(folder)}
-
-            def beside(name: str) -> bytes:
-                path = known.get(_clean(name))
-                if path is None:
-                    raise ValueError(f"there is no file {cut(repr(name))} beside the OBJ")
-                if self._pins[path].stamp and self._pins[path].stamp[0] > LARGEST:
-                    raise ValueError(f"{cut(repr(name))} has more than {LARGEST:,} bytes")
-                return read_pinned(path, self._pins[path], path)
-
-            return beside(row.file.name), beside
-        check_pinned(row.file, self._pins[row.file], row.file)
+    def _surfels(self, row: Listed) -> Array:
+        """Points on an object, which gets no file but the members of its archive."""
+        inside, left = posixpath.dirname(row.member), LARGEST
 
         def member(name: str) -> bytes:
-            return steady(lambda: _unpacked(row.file, name), row.file, readable=True)
+            nonlocal left
+            path = posixpath.normpath(posixpath.join(inside, name.replace("\\", "/")))
+            found = steady(lambda: _unpacked(row.archive, path, left), row.archive, readable=True)
+            left -= len(found)
+            return found
 
-        inside = posixpath.dirname(row.member)
-        return member(row.member), lambda name: member(_clean(posixpath.join(inside, name)))
+        check_pinned(row.archive, self._pins[row.archive], row.archive)
+        rng = np.random.default_rng(derive_seed("objects_3d", row.id))
+        try:
+            return sample_surface(read_mesh(member(posixpath.basename(row.member)), member), self.surfels, rng)
+        finally:  # whatever was read of it must be of the same archive
+            check_pinned(row.archive, self._pins[row.archive], row.archive)
 
     @cached_property
     def _rows(self) -> list[Listed]:
@@ -161,55 +155,51 @@ class Objects3d(Source):
         found: list[Listed] = []
         for row in rows:
             values = [(row.get(name) or "").strip() for name in COLUMNS]
-            if not values[0] or not values[2] or row.get("author") is None:
+            name, wnid, licence, author = values
+            if not name or not licence or row.get("author") is None:
                 raise SourceError(
                     f"objects_3d: {table} must have the columns {', '.join(COLUMNS)}, with id and licence"
                 )
-            if not is_wnid(values[1]):
+            if not is_wnid(wnid):
                 raise SourceError(
-                    f"objects_3d: {table}: {cut(repr(values[1]))} of {cut(values[0])} isn't the wnid of a class of "
-                    "ImageNet-1k, such as n03384352; give one, or leave the object out"
+                    f"objects_3d: {table}: {cut(repr(wnid))} of {cut(name)} isn't the wnid of a class of ImageNet-1k, "
+                    "such as n03384352; give one, or leave the object out"
                 )
-            found.append(Listed(values[0], values[1], values[2], values[3], *self._located(values[0])))
+            found.append(Listed(name, wnid, licence, author, *self._located(name)))
         if not found or len({one.id for one in found}) < len(found):
             raise SourceError(f"objects_3d: {table} must have a row, and each object once")
         return found
 
     def _located(self, name: str) -> tuple[Path, str]:
-        """The file that has an object, and its path in an archive. Raises SourceError if there is none."""
+        """The archive that has an object, and its path in there. Raises SourceError if there is none."""
         parts = PurePosixPath(name).parts
         if ".." not in parts and not name.startswith("/"):
-            for number in range(1, len(parts) + 1):
+            for number in range(1, len(parts)):
                 file = self.path.joinpath(*parts[:number]).absolute()
                 if steady(file.is_file, file):
                     return file, "/".join(parts[number:])
         usual = "install Debian's package sweethome3d-furniture, or give path and table of your own objects"
-        todo = usual if self.table is None else "correct its id in the table, or path"
+        todo = usual if self.table is None else "an id is a zip archive below path, and the OBJ in it: a.zip/oak.obj"
         raise SourceError(f"objects_3d: {self.path} has no object {cut(name)}; {todo}")
 
     @cached_property
     def _pins(self) -> dict[Path, Pinned]:
-        files = {row.file for row in self._rows if row.member}
-        for folder in {row.file.parent for row in self._rows if not row.member}:
-            files |= {
-                one
-                for one in folder.rglob("*")
-                if one.suffix.lower() in READ and one.is_file() and not one.is_symlink()
-            }
-        return dict(zip(sorted(files), pin_files(self.path, sorted(files), listed=True), strict=True))
+        files = sorted({row.archive for row in self._rows})
+        return dict(zip(files, pin_files(self.path, files, listed=True), strict=True))
 
 
-def _clean(name: str) -> str:
-    return posixpath.normpath(name.replace("\\", "/"))
-
-
-def _unpacked(archive: Path, name: str) -> bytes:
+def _unpacked(archive: Path, name: str, most: int) -> bytes:
     """A member of an archive. Raises ValueError if it isn't there or too large, and what zipfile raises."""
     with open_file(archive) as file, zipfile.ZipFile(file) as opened:
         try:
             info = opened.getinfo(name)
         except KeyError:
             raise ValueError(f"the archive has no {cut(repr(name))}") from None
-        if info.file_size > LARGEST:
-            raise ValueError(f"{cut(repr(name))} unpacks to {info.file_size:,} bytes, the most is {LARGEST:,}")
-        return opened.read(info)
+        if info.file_size > most:
+            raise ValueError(
+                f"{cut(repr(name))} unpacks to {info.file_size:,} bytes; an object's files have at most {LARGEST:,}"
+            )
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{cut(repr(name))} is neither stored nor deflated; pack it again with zip")
+        with opened.open(info) as member:  # its size may be a lie, and ZipFile.read would unpack the rest too
+            return member.read(info.file_size)

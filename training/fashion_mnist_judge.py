@@ -65,8 +65,11 @@ def train(arguments: argparse.Namespace) -> None:
     """Train for some epochs, write the weights, print the accuracy on the real test set.
 
     Raises:
-        SystemExit: a student is more than two points behind its teacher; no weights are written.
+        SystemExit: the temperature isn't above 0, or a student is more than two points behind its teacher; no weights
+            are written.
     """
+    if arguments.temperature is not None and not 0 < arguments.temperature < float("inf"):
+        raise SystemExit(f"--temperature must be above 0 and finite, not {arguments.temperature:g}")
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     rng = torch.Generator().manual_seed(arguments.seed)

@@ -88,7 +88,9 @@ def _genome(weights: Floats, functions: Array) -> Array:
 
 
 def redrawn(genome: Mapping[str, Any], side: int) -> Pixels:
-    """The picture of a recorded genome at any size, `[side, side, 3]`; at the stored one's size it is that picture.
+    """The picture of a recorded genome at any size, `[side, side, 3]`.
+
+    At the stored one's size it is that picture, where NumPy's sine and exponential round as they did on its machine.
 
     Args:
         genome: `achieved["genome"]` of a picture's last operation: `channels`, and a row of numbers for each of its

@@ -25,7 +25,7 @@ from variorum.schemas.lookup import cut
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Ints, Pixels, Singles
+    from variorum.arrays import Array, Bools, Ints, Pixels, Singles
 
 SMALLEST = 28
 """Pixels of a frame's side, and of a picture's shorter side."""
@@ -86,6 +86,12 @@ class Certificate(Region):
     visited: int = Field(ge=1)
     model: str
     arithmetic: str
+
+    @model_validator(mode="after")
+    def _proved(self) -> Certificate:
+        if self.verdict == "safe" and self.step > 1:
+            raise ValueError(f"a step of {self.step} proves nothing of what lies between")
+        return self
 
 
 class SafetyVerification(Generator):
@@ -270,7 +276,7 @@ def values_of(image: Pixels, pixels: Ints) -> Ints:
     return values[:, :1] if budget.is_grey(image) else values
 
 
-def moved(image: Pixels, pixels: Ints, moves: Ints) -> Pixels:
+def moved(image: Pixels, pixels: Ints, moves: Array) -> Pixels:
     """Pictures `[M, H, W, 3]` whose values at pixels `[k, 2]` moved by `[M, k]`, or `[M, 3k]` with colours."""
     made = np.repeat(image[None], len(moves), 0)
     values = values_of(image, pixels)
@@ -278,7 +284,7 @@ def moved(image: Pixels, pixels: Ints, moves: Ints) -> Pixels:
     return made
 
 
-def nearest_moves(values: Ints, levels: int, step: int, limit: int) -> tuple[Ints, bool]:
+def nearest_moves(values: Ints, levels: int, step: int, limit: int) -> tuple[Array, bool]:
     """Every way in which values `[n]` can move, by its sum of absolute changes, and whether that is all.
 
     Args:
@@ -288,7 +294,7 @@ def nearest_moves(values: Ints, levels: int, step: int, limit: int) -> tuple[Int
         limit: most ways. Beyond it the ways up to the largest sum that leaves at most so many.
 
     Returns:
-        Moves `[M, n]`, ties in the order of the values; truth value.
+        Moves `[M, n]` int16, ties in the order of the values; truth value.
     """
     away = step * np.arange(-(levels // step), levels // step + 1)
     ladders = [np.unique(np.clip(value + away, 0, 255)) - value for value in values]
@@ -297,10 +303,9 @@ def nearest_moves(values: Ints, levels: int, step: int, limit: int) -> tuple[Int
         number = np.convolve(number, np.bincount(np.abs(one)))
     within = np.cumsum(number)
     radius = int(np.searchsorted(within, limit + 0.5)) - 1
-    moves = np.zeros((1, 0), np.int64)
+    moves, far = np.zeros((1, 0), np.int16), np.zeros(1, np.int64)
     for one in ladders:
-        near = one[np.abs(one) <= radius]
-        moves = np.concatenate([np.repeat(moves, len(near), 0), np.tile(near, len(moves))[:, None]], 1)
-        moves = moves[np.abs(moves).sum(1) <= radius]
-    order = np.lexsort((*moves.T[::-1], np.abs(moves).sum(1)))
-    return moves[order], bool(within[-1] <= limit)
+        sums = np.add.outer(far, np.abs(one))
+        row, place = np.nonzero(sums <= radius)
+        moves, far = np.concatenate([moves[row], one[place, None].astype(np.int16)], 1), sums[row, place]
+    return moves[np.argsort(far, kind="stable")], bool(within[-1] <= limit)

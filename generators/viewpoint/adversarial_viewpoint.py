@@ -8,22 +8,22 @@ Views that cut an object off, lose it or show gaps between its points don't coun
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import tokenize
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from pydantic import Field
 
 from variorum.generators.viewpoint.mixture import Box, Mixture, begun, drawn, moved
+from variorum.kit.attacks.opponents import Opponent, opponent, with_classes, with_outputs
 from variorum.kit.gates import gates
-from variorum.kit.predicted.answers import classes_of_outputs, known, label_indices, outputs_of
 from variorum.kit.surfels import MEMBER, SURFEL, Rendered, View, render
-from variorum.models.brought.model import BroughtModel
+from variorum.models.device import one_thread
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
-from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.schemas.sample import CREATED, Failure, Gate, Sample
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Singles
 
 VARIANTS = ("natural", "random", "adversarial")
-NATURAL = View(yaw=0, pitch=20)
-"""Where the ring of natural views begins."""
 LEAST, MOST = 0.03, 0.8
 """Share of the picture that the object covers."""
 CUT_OFF = 0.02
@@ -69,19 +67,20 @@ class Judged(NamedTuple):
 
 @dataclass(slots=True)
 class Subject:
-    """An object in front of a classifier, some of whose `outputs` are its label; `queries` counts the views."""
+    """An object in front of a classifier, some of whose `outputs` `[K]` are its label; `queries` counts the views."""
 
     surfels: Array
     side: int
-    model: Any
-    outputs: tuple[int, ...]
+    model: Opponent
+    outputs: Bools
     box: Box
     queries: int = field(default=0)
 
     def judged(self, views: list[View]) -> list[Judged]:
         """The views rendered and judged together."""
         shown = [render(self.surfels, view, self.side) for view in views]
-        said: Singles = self.model([one.image for one in shown])
+        with one_thread():
+            said: Singles = self.model.answers([one.image for one in shown])
         self.queries += len(views)
         found: list[Judged] = []
         for view, picture, row in zip(views, shown, said, strict=True):
@@ -91,8 +90,8 @@ class Subject:
                 "object_share": gates.gate(picture.share, LEAST <= picture.share <= MOST, f"in [{LEAST}, {MOST}]"),
                 "holes": gates.at_most(picture.holes, HOLES),
             }
-            p_label = float(row[list(self.outputs)].sum())
-            found.append(Judged(view, picture, p_label, top1, top1 in self.outputs, checks))
+            p_label = float(row[self.outputs].sum())
+            found.append(Judged(view, picture, p_label, top1, bool(self.outputs[top1]), checks))
         return found
 
     def drawn(self, mixture: Mixture | None, number: int, rng: np.random.Generator) -> list[tuple[Judged, int, int]]:
@@ -142,9 +141,9 @@ class AdversarialViewpoint(Generator):
         return [Use(self.classifier, "classifier", decides=True, batch=self.population)]
 
     def check(self, ctx: Context) -> None:
-        """Raise RecipeError if the model is a detector."""
-        if ctx.models.role(self.classifier) is None and hasattr(ctx.models.get(self.classifier), "knows"):
-            raise RecipeError(f"adversarial_viewpoint: {cut(repr(self.classifier))} is a detector; name a classifier")
+        """Raise RecipeError if a user's own model isn't a classifier."""
+        if ctx.models.role(self.classifier) is None:
+            opponent(self.classifier, ctx, f"{self.component_name()}.classifier", gradients=False)
 
     def _box(self) -> Box:
         """All viewpoints, in the order of `View`."""
@@ -164,14 +163,16 @@ class AdversarialViewpoint(Generator):
         except ValueError as error:
             yield from skipped(VARIANTS, "no_surfels", str(error))
             return
-        model, outputs, names = self._model(sample, of)
-        if not outputs:
+        blank = np.full((self.frame, self.frame, 3), 255, np.uint8)
+        model = Opponent(None, of.model(self.classifier), self.classifier)
+        model = with_outputs(model, blank, with_classes(of.ctx))
+        outputs, names = model.outputs(sample.labels), model.names
+        if not outputs.any():
             labels = cut(", ".join(sample.labels) or "there is none")
             yield from skipped(VARIANTS, "no_such_class", f"{self.classifier} has no output for the label ({labels})")
             return
         subject = Subject(surfels, self.frame, model, outputs, self._box())
-        turns = [360 * number / self.views for number in range(self.views)]
-        ring = subject.judged([NATURAL._replace(yaw=turn) for turn in turns])
+        ring = subject.judged([View(round(360 * turn / self.views, 4), 20) for turn in range(self.views)])
         for number, one in enumerate(ring):
             yield self._made(of, "natural", number, one, names, {})
         for number, (one, _, draws) in enumerate(subject.drawn(None, self.views, of.rng("random"))):
@@ -199,29 +200,16 @@ class AdversarialViewpoint(Generator):
         return {"attack": "viewpoint" if variant == "adversarial" else variant, "view": number, **more}
 
     def _made(
-        self, of: Edit, variant: str, number: int, one: Judged, names: list[str], more: Mapping[str, Json]
+        self, of: Edit, variant: str, number: int, one: Judged, names: Sequence[str], more: Mapping[str, Json]
     ) -> Sample:
-        view: dict[str, Json] = {name: round(value, 4) for name, value in one.view._asdict().items()}
         return of.made(
             one.shown.image,
             variant=variant,
             requested=self._asked(variant, number),
-            achieved={**view, "p_label": round(one.p_label, 6), "top1": names[one.top1], **more},
+            achieved={**one.view._asdict(), "p_label": round(one.p_label, 6), "top1": names[one.top1], **more},
             gates=one.checks,
             purpose=variant,
         )
-
-    def _model(self, sample: Sample, of: Edit) -> tuple[Any, tuple[int, ...], list[str]]:
-        """The attacked model, its outputs that are the object's label, and names of its outputs."""
-        model, source = of.model(self.classifier), of.ctx.source
-        ctx = replace(of.ctx, classes=source.classes(of.ctx)) if source is not None and not of.ctx.classes else of.ctx
-        blank = np.full((self.frame, self.frame, 3), 255, np.uint8)
-        if isinstance(model, BroughtModel):
-            model.ask(blank)
-        number = model([blank]).shape[1]
-        output_of = outputs_of(self.classifier, model, ctx, (), number)
-        outputs = label_indices(sample.labels) if output_of is None else known(sample.labels, output_of)
-        return model, outputs, [one or name for one, name in classes_of_outputs(model, ctx, number)]
 
     def _search(self, subject: Subject, rng: np.random.Generator) -> tuple[Mixture, dict[str, Any]] | None:
         """The mixture whose fresh draws have the highest loss, of those that didn't collapse if any, and its record.
@@ -265,11 +253,11 @@ def read_surfels(sample: Sample) -> Array:
     if not isinstance(member, bytes):
         raise ValueError(f"there is no member {MEMBER}; the source objects_3d has it")
     try:
-        found = np.load(io.BytesIO(member), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        found = np.lib.format.read_array(io.BytesIO(member), allow_pickle=False)
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, EOFError, MemoryError) as error:
         raise ValueError(f"{MEMBER} can't be read ({cut(str(error))})") from None
-    if not isinstance(found, np.ndarray) or found.dtype != SURFEL or found.ndim != 1 or not len(found):
+    if found.dtype != SURFEL or found.ndim != 1 or not len(found):
         raise ValueError(f"{MEMBER} isn't a row of points, each with normal and colour")
-    if not (np.square(found["point"]).sum(axis=1) <= 1.001).all():
+    if not (np.square(found["point"].astype(float)).sum(axis=1) <= 1.001).all():
         raise ValueError(f"{MEMBER} has points outside the unit ball")
     return found

@@ -30,8 +30,8 @@ class Box(NamedTuple):
     half: Floats
 
     def view(self, inner: Floats) -> View:
-        """The viewpoint at inner coordinates `[6]` in [-1, 1]."""
-        return View(*(float(one) for one in self.middle + self.half * inner))
+        """The viewpoint at inner coordinates `[6]` in [-1, 1], to four decimals, so that records give it in full."""
+        return View(*np.round(self.middle + self.half * inner, 4).tolist())
 
 
 class Mixture(NamedTuple):
@@ -98,10 +98,11 @@ def moved(mixture: Mixture, u: Floats, component: Ints, reward: Floats, allowed:
     for number in np.unique(component):
         mine = component == number
         away = (u[mine] - mixture.means[number]) / mixture.sigmas[number]
-        size = np.abs(rank[mine]).sum()
+        pull = rank[mine] - rank[mine].mean()  # or a component that is worse than others would widen for it
+        size = np.abs(pull).sum()
         if size > 0:
-            means[number] += mixture.sigmas[number] * (rank[mine, None] * away).sum(axis=0) / size
-            change = (rank[mine, None] * (away**2 - 1)).sum(axis=0) / size / 4
+            means[number] += mixture.sigmas[number] * (pull[:, None] * away).sum(axis=0) / size
+            change = (pull[:, None] * (away**2 - 1)).sum(axis=0) / size / 4
             sigmas[number] = np.clip(mixture.sigmas[number] * np.exp(np.clip(change, -0.5, 0.5)), LEAST, 1.0)
         weights[number] *= np.exp(rank[mine].mean())
     means = np.clip(means, -np.arctanh(EDGE), np.arctanh(EDGE))

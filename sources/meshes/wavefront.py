@@ -6,8 +6,11 @@ function, which decides what may be read.
 
 from __future__ import annotations
 
+import io
+import math
 import posixpath
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -21,8 +24,16 @@ from variorum.schemas.lookup import cut
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints, Pixels
 
-MOST = 4_000_000
-"""Corners of triangles, and vertices, at most."""
+MOST = 12_000_000
+"""Coordinates of a kind, and indices of corners, at most; the latter are nine for a triangle."""
+FEW = 1000
+"""Materials, and libraries of them, at most."""
+PIXELS = 200_000_000
+"""Of all textures together, at most."""
+LONGEST = 1_000_000
+"""Bytes of a line, at most."""
+FAR = 1e30
+"""Coordinates are nearer than this, so that areas can be computed."""
 CLEAR = 0.5
 """Surfaces with less opacity are left out, such as panes."""
 SIDE = 2048
@@ -60,75 +71,91 @@ def read_mesh(data: bytes, read: Files) -> Mesh:
     """The mesh of an OBJ file, whose libraries and textures `read` gives; larger faces become fans of triangles.
 
     Raises:
-        ValueError: it isn't such a file, refers to what isn't there, or has no triangle or more than `MOST`.
+        ValueError: it isn't such a file, refers to what isn't there, has no triangle, or is beyond a limit above.
         OSError: a library or texture can't be read.
     """
-    vectors: dict[bytes, list[list[float]]] = {b"v": [], b"vt": [], b"vn": []}
     wide = {b"v": 3, b"vt": 2, b"vn": 3}
-    corners: list[tuple[tuple[int, int, int], ...]] = []
-    material: list[int] = []
+    vectors = {kind: array("d") for kind in wide}
+    corners, material = array("q"), array("q")
     names: dict[str, int] = {}
-    libraries: list[str] = []
-    now = names.setdefault("", 0)
-    for number, line in enumerate(data.replace(b"\\\n", b" ").splitlines(), 1):
-        kind, _, rest = line.strip().partition(b" ")
+    libraries: dict[str, None] = {}
+    now = ""
+    for number, (kind, rest) in enumerate(_lines(data), 1):
         try:
-            if kind in vectors:
-                values = [float(one) for one in rest.split()[: wide[kind]]]
-                vectors[kind].append(values + [0.0] * (wide[kind] - len(values)))
+            if kind in wide:
+                values = [float(one) for one in rest.split(maxsplit=wide[kind])[: wide[kind]]]
+                vectors[kind].extend(values + [0.0] * (wide[kind] - len(values)))
             elif kind == b"f":
-                sizes = [len(vectors[one]) for one in (b"v", b"vt", b"vn")]
+                sizes = [len(vectors[one]) // size for one, size in wide.items()]
                 found = [_corner(word, sizes) for word in rest.split()]
                 for one, other in pairwise(found[1:]):
-                    corners.append((found[0], one, other))
-                    material.append(now)
+                    corners.extend((*found[0], *one, *other))
+                    material.append(names.setdefault(now, len(names)))
             elif kind == b"usemtl":
-                now = names.setdefault(rest.decode(errors="replace").strip(), len(names))
+                now = rest.decode(errors="replace")
             elif kind == b"mtllib":
-                libraries.append(rest.decode(errors="replace").strip())
+                libraries[rest.decode(errors="replace")] = None
         except ValueError as error:
             raise ValueError(f"line {number} of the OBJ file can't be read ({error})") from None
-        if max(3 * len(corners), len(vectors[b"v"])) > MOST:
-            raise ValueError(f"it has more than {MOST:,} vertices or corners; simplify it")
+        if max(len(corners), *map(len, vectors.values())) > MOST or max(len(names), len(libraries)) > FEW:
+            raise ValueError(f"it has more than {MOST:,} coordinates or indices, or {FEW:,} materials; simplify it")
     if not corners:
         raise ValueError("the OBJ file has no face")
+    points, places, normals = (np.array(vectors[kind]).reshape(-1, wide[kind]) for kind in wide)
+    if not all((np.abs(one) < FAR).all() for one in (points, places, normals)):
+        raise ValueError(f"the OBJ file has numbers that aren't finite, or beyond {FAR:g}")
     known: dict[str, Material] = {}
-    for name in dict.fromkeys(libraries):
+    for name in libraries:
         known |= read_materials(read(name), posixpath.dirname(name.replace("\\", "/")))
-    points, places, normals = (np.array(vectors[kind], np.float64).reshape(-1, wide[kind]) for kind in wide)
-    if not all(np.isfinite(one).all() for one in (points, places, normals)):
-        raise ValueError("the OBJ file has numbers that aren't finite")
+    left = PIXELS
     textures: dict[str, Pixels] = {}
     materials: list[tuple[Material, Pixels | None]] = []
     for name in names:
-        one = known.get(name, Material())
-        if one.texture and one.texture not in textures:
-            textures[one.texture] = _texture(one.texture, read(one.texture))
-        materials.append((one, textures.get(one.texture)))
-    return Mesh(points, places, normals, np.array(corners, np.int64), np.array(material, np.int64), materials)
+        look = known.get(name, Material())
+        if look.texture and look.texture not in textures and look.opacity >= CLEAR:
+            textures[look.texture], left = _texture(look.texture, read(look.texture), left)
+        materials.append((look, textures.get(look.texture)))
+    return Mesh(points, places, normals, np.array(corners).reshape(-1, 3, 3), np.array(material), materials)
 
 
 def read_materials(data: bytes, folder: str) -> dict[str, Material]:
     """The materials of an MTL file by name; `folder` is where it lies, seen from the OBJ. Other entries are ignored."""
     found: dict[str, Material] = {}
     now = Material()
-    for line in data.splitlines():
-        kind, _, rest = line.strip().partition(b" ")
-        words = rest.split()
+    for number, (kind, rest) in enumerate(_lines(data), 1):
         try:
             if kind == b"newmtl":
-                now = found.setdefault(rest.decode(errors="replace").strip(), Material())
+                now = found.setdefault(rest.decode(errors="replace"), Material())
             elif kind == b"Kd":
-                red, green, blue = (min(max(float(one), 0.0), 1.0) for one in words[:3])
+                red, green, blue = (_share(one) for one in rest.split(maxsplit=3)[:3])
                 now.colour = red, green, blue
             elif kind == b"d":
-                now.opacity = float(words[-1])
-            elif kind == b"map_Kd" and not rest.strip().startswith(b"-"):
-                name = rest.decode(errors="replace").strip().replace("\\", "/")
-                now.texture = posixpath.join(folder, name)
-        except (ValueError, IndexError):
-            raise ValueError(f"the MTL file has the line {cut(repr(line.decode(errors='replace')))}") from None
+                now.opacity = _share(rest.split()[-1])
+            elif kind == b"map_Kd":
+                if rest.startswith(b"-"):
+                    raise ValueError("it has options")
+                now.texture = posixpath.join(folder, rest.decode(errors="replace").replace("\\", "/"))
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"line {number} of the MTL file can't be read ({cut(str(error))})") from None
+        if len(found) > FEW:
+            raise ValueError(f"the MTL file has more than {FEW:,} materials")
     return found
+
+
+def _lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The first word of each line, and the rest. Raises ValueError for one that is too long."""
+    for line in io.BytesIO(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\\\n", b" ")):
+        if len(line) > LONGEST:
+            raise ValueError(f"a line has more than {LONGEST:,} bytes")
+        kind, *rest = line.split(maxsplit=1)[:2] or [b""]
+        yield kind, rest[0].strip() if rest else b""
+
+
+def _share(word: bytes) -> float:
+    value = float(word)
+    if not math.isfinite(value):
+        raise ValueError("it isn't finite")
+    return min(max(value, 0.0), 1.0)
 
 
 def _corner(word: bytes, sizes: list[int]) -> tuple[int, int, int]:
@@ -149,13 +176,18 @@ def _corner(word: bytes, sizes: list[int]) -> tuple[int, int, int]:
     return found[0], found[1], found[2]
 
 
-def _texture(name: str, data: bytes) -> Pixels:
+def _texture(name: str, data: bytes, left: int) -> tuple[Pixels, int]:
+    """RGBA of a texture, and how many of the pixels that are `left` it leaves."""
     try:
-        pixels = np.asarray(open_header(data, 1).convert("RGBA"))
+        image = open_header(data, 1)
+        left -= image.width * image.height
+        if left < 0:
+            raise ValueError(f"the textures have more than {PIXELS:,} pixels")
+        pixels = np.asarray(image.convert("RGBA"))
     except DAMAGED as error:
         raise ValueError(f"its texture {cut(repr(name))} can't be decoded ({cut(str(error))})") from None
     step = -(-max(pixels.shape[:2]) // SIDE)
-    return pixels[::step, ::step]
+    return pixels[::step, ::step].copy(), left
 
 
 def sample_surface(mesh: Mesh, number: int, rng: np.random.Generator) -> Array:
@@ -176,7 +208,7 @@ def sample_surface(mesh: Mesh, number: int, rng: np.random.Generator) -> Array:
     area = np.sqrt((flat**2).sum(axis=1)) / 2
     if not area.sum() > 0:
         raise ValueError("it has no opaque surface")
-    ends = np.floor(np.cumsum(area) / area.sum() * number + rng.random()).astype(np.int64)
+    ends = np.floor(np.cumsum(area) / np.cumsum(area)[-1] * number + rng.random()).astype(np.int64)
     counts = np.diff(ends, prepend=0)
     of = np.repeat(np.arange(len(area)), counts)
     turn = np.arange(len(of)) - np.repeat(ends - counts, counts)
@@ -190,11 +222,15 @@ def sample_surface(mesh: Mesh, number: int, rng: np.random.Generator) -> Array:
         index = corners[of, :, kind]
         return np.asarray((values[index] * weights[..., None]).sum(axis=1))
 
-    colours, kept = _colours(mesh, material[of], mixed(mesh.places, 1) if len(mesh.places) else None, corners[of, 0, 1])
+    colours, kept = _colours(
+        mesh, material[of], mixed(mesh.places, 1) if len(mesh.places) else None, corners[of, :, 1].min(axis=1)
+    )
     normals = flat[of]
     if len(mesh.normals):
         smooth = mixed(mesh.normals, 2)
-        normals = np.where((corners[of, 0, 2] >= 0)[:, None] & (smooth != 0).any(axis=1)[:, None], smooth, normals)
+        normals = np.where(
+            (corners[of, :, 2] >= 0).all(axis=1)[:, None] & (smooth != 0).any(axis=1)[:, None], smooth, normals
+        )
     normals = normals / np.maximum(np.sqrt((normals**2).sum(axis=1)), 1e-30)[:, None]
     points = mixed(mesh.points, 0)
     if not kept.any():

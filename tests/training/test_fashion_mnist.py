@@ -91,6 +91,12 @@ def test_a_student_that_is_far_behind_its_teacher_is_not_saved(tmp_path, monkeyp
     assert not place.exists()
 
 
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_would_train_no_student_is_refused(temperature):
+    with pytest.raises(SystemExit, match="above 0 and finite"):
+        fashion_mnist_judge.train(argparse.Namespace(temperature=temperature))
+
+
 def test_diversity_and_novelty_by_hand():
     images = np.zeros((4, 28, 28), np.uint8)
     images[1, 0, 0] = images[3, 0, :4] = 255

@@ -236,7 +236,8 @@ def test_a_picture_found_in_a_region_that_is_certified_safe_is_an_error(ctx):
         list(evaluation.measure([telling(verdict="safe")], ctx))
     with pytest.raises(RecipeError, match="are of 'other@sha256:12', not of 'near'"):
         list(evaluation.measure([telling(model="other@sha256:12")], ctx))
-    for more in ({"verdict": "fine"}, {"levels": True}, {"pixels": [[0, 28]]}, {"more": 1}, {"visited": 0}):
+    between = {"verdict": "safe", "step": 2}
+    for more in (between, {"verdict": "fine"}, {"levels": True}, {"pixels": [[0, 28]]}, {"more": 1}, {"visited": 0}):
         with pytest.raises(RecipeError, match="has no valid certificates"):
             list(evaluation.measure([telling(**more)], ctx))
 

@@ -1,4 +1,4 @@
-"""A box that is blue on two sides, as OBJ files in a folder and in an archive, and a classifier that goes by colour."""
+"""A box that is blue on two sides, as OBJ files in archives, and a classifier that goes by colour."""
 
 from __future__ import annotations
 
@@ -53,16 +53,21 @@ def write_table(file, rows):
     return file
 
 
+def pack(file, **changed):
+    """An archive of the box with what it needs, in the folder `deep`."""
+    files = {"box.obj": box_obj(), "box.mtl": MTL, "paint.png": paint(), **changed}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(f"deep/{name}", data)
+
+
 @pytest.fixture
 def folder(tmp_path):
-    """`box/box.obj` with what it needs, and the same in `boxes.zip`."""
+    """The box in two archives, one of them in a folder."""
     (tmp_path / "box").mkdir()
-    files = {"box.obj": box_obj().encode(), "box.mtl": MTL.encode(), "paint.png": paint()}
-    with zipfile.ZipFile(tmp_path / "boxes.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            (tmp_path / "box" / name).write_bytes(data)
-            archive.writestr(f"deep/{name}", data)
-    rows = [("box/box.obj", CRATE, "CC0-1.0", "Ada"), ("boxes.zip/deep/box.obj", BALL, "CC0-1.0", "")]
+    pack(tmp_path / "box" / "one.zip")
+    pack(tmp_path / "boxes.zip")
+    rows = [("box/one.zip/deep/box.obj", CRATE, "CC0-1.0", "Ada"), ("boxes.zip/deep/box.obj", BALL, "CC0-1.0", "")]
     write_table(tmp_path / "objects.csv", rows)
     return tmp_path
 

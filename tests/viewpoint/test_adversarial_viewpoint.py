@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from tests.viewpoint.conftest import BALL
 from variorum.generators.viewpoint.adversarial_viewpoint import AdversarialViewpoint, Subject, read_surfels
-from variorum.kit.surfels import MEMBER, View
+from variorum.kit.attacks.opponents import Opponent
+from variorum.kit.surfels import MEMBER, View, render
 from variorum.models import ModelTable
 from variorum.schemas.component import Context
 from variorum.schemas.sample import Failure, Sample
@@ -51,6 +52,8 @@ def test_adversarial_views_are_worse_than_random_ones_and_these_than_natural_one
         assert one.image.shape == (64, 64, 3)
         assert one.reason in ("", *op["gates"])
         said = ctx.models.get("colour")([one.image])[0]
+        view = View(*(op["achieved"][name] for name in View._fields))
+        assert (render(read_surfels(samples[0]), view, 64).image == one.image).all()  # the record gives it in full
         assert op["achieved"]["p_label"] == pytest.approx(said[0], abs=1e-6)  # of the stored picture
     search = made[-1].ops[-1]["achieved"]["search"]
     assert np.shape(search["means"]) == np.shape(search["sigmas"]) == (3, 6)
@@ -90,7 +93,8 @@ def test_an_object_that_is_never_recognised_is_not_searched(samples, ctx):
 
 
 def test_views_that_cut_the_object_off_or_show_holes_fail_their_gate(samples, ctx):
-    subject = Subject(read_surfels(samples[0]), 64, ctx.models.get("colour"), (0,), SMALL._box())
+    model = Opponent(None, ctx.models.get("colour"))
+    subject = Subject(read_surfels(samples[0]), 64, model, np.array([True, False, False]), SMALL._box())
     far, near = subject.judged([View(0, 20), View(0, 20, distance=1.8)])
     assert far.counts
     assert not near.checks["cut_off"]["passed"]
@@ -104,9 +108,17 @@ def test_views_that_cut_the_object_off_or_show_holes_fail_their_gate(samples, ct
 
 def test_samples_without_points_or_with_another_class_are_rows(samples, ctx):
     bare = replace(samples[0], extras={})
-    damaged = replace(samples[0], extras={MEMBER: samples[0].extras[MEMBER][:-5]})
+    data = samples[0].extras[MEMBER]
+    wrong = (
+        data[:-5],
+        b"PK\x03\x04",
+        b"\x93NUMPY\x01\x00\x10\x00{'descr': 'zz9',}",
+        data.replace(b"(40000,)", b"(4e99,) "),
+    )
+    damaged = [replace(samples[0], extras={MEMBER: one}) for one in wrong]
     unknown = replace(samples[0], labels=("n02123045",))
-    for sample, reason in ((bare, "no_surfels"), (damaged, "no_surfels"), (unknown, "no_such_class")):
+    odd = [(unknown, "no_such_class"), *((one, "no_surfels") for one in (bare, *damaged))]
+    for sample, reason in odd:
         made, failed = rows(SMALL, [sample], ctx)
         assert not made
         assert [one.reason for one in failed] == [reason] * 3

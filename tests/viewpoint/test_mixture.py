@@ -59,3 +59,17 @@ def test_views_that_do_not_count_are_left():
     reward, allowed = 100 * u[:, 0], u[:, 0] < 0
     assert moved(now, u, component, reward, allowed).means[0, 0] < 0
     assert moved(now, u, component, reward, np.ones(64, bool)).means[0, 0] > 0
+
+
+def test_weights_follow_the_better_component_and_the_width_of_the_others_stays():
+    widths = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        now = begun(3, rng)
+        for _ in range(10):
+            u, component = drawn(now, 16, rng, pairs=True)
+            now = moved(now, u, component, 10.0 * (component == 0) + rng.random(16), np.ones(16, bool))
+        assert now.weights.argmax() == 0
+        assert now.weights[0] > 0.5
+        widths.append(now.sigmas.mean(axis=1))
+    assert np.mean(widths, axis=0) == pytest.approx([0.3] * 3, abs=0.05)
