@@ -53,7 +53,7 @@ class Cppn(NamedTuple):
         """Mutations of the first parents; networks aren't crossed."""
         weights, functions = one[..., :-1], one[..., -1].copy()
         weights = mutated(weights, (weights != 0) & (rng.random(weights.shape) < MOVED), -LARGEST, LARGEST, rng)
-        allowed = np.argwhere(np.tri(*weights.shape[1:], INPUTS - 1))
+        allowed = np.argwhere(np.tri(weights.shape[1], weights.shape[2], INPUTS - 1))
         for n, network in enumerate(weights):
             row, column = allowed[rng.integers(len(allowed))]
             if rng.random() < ADDED and network[row, column] == 0:

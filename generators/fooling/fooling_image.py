@@ -108,13 +108,14 @@ class FoolingImage(Generator):
             for place, variant in enumerate((encoding, f"control_{encoding}")):
                 wanted = {**asked, "control": bool(place)}
                 if found:
-                    said = model.answers([found[place]])[0]
-                    cost = {} if place else found[2]
+                    fooling, random, cost = found
+                    image = random if place else fooling
+                    said = model.answers([image])[0]
                     yield of.made(
-                        found[place],
+                        image,
                         variant=variant,
                         requested=wanted,
-                        achieved={**cost, "top1": model.names[int(said.argmax())]},
+                        achieved={**({} if place else cost), "top1": model.names[int(said.argmax())]},
                         gates={"claim": gates.recorded(float(said[own][0]))},
                         models={model.alias: model.pin},
                         purpose=encoding,
