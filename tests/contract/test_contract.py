@@ -195,6 +195,8 @@ UNCHANGED = {
     ("generate.domain_diffusion", "grounded"),  # likewise
     ("generate.domain_stylization", "styles"),  # names of styles by domain; test_domain_stylization
     ("generate.feature_distillation", "attacks"),  # each needs a kind; test_feature_distillation
+    ("generate.feature_distillation", "target"),  # needs attacks; test_feature_distillation
+    ("generate.feature_distillation", "control"),  # likewise
     ("curate.leakage", "against"),  # content of files stands for their paths; test_leakage
     ("curate.leakage", "splits"),  # needs two at a time with `train` among them; test_leakage
     ("curate.audit", "answers"),  # content of a file; test_audit

@@ -22,6 +22,7 @@ from variorum.stages.pieces import edition_pieces, reference_pieces, table_keys
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 REQUIRED = {
+    "adversarial_detection": {"reference": {"name": "samples"}},
     "group_disparity": {"groups": ["region"]},
     "generated_set": {"train": {"name": "samples"}, "test": {"name": "samples"}},
     "policy": {"rules": [{"when": [{"column": "variant", "equals": "plate"}], "action": "drop", "reason": "plate"}]},
