@@ -57,7 +57,9 @@ def test_a_triplet_needs_an_attack_that_fools_and_noise_that_does_not():
 
 def test_an_edition_without_pictures_has_no_scores():
     empty = Table(pa.table({"photograph": pa.array([], pa.string())}), "adversarial_detection")
-    assert len(detector().score(empty, Context(0, ModelTable("embedded")))["score"]) == 0
+    assert (
+        len(detector().score(empty, Context(0, ModelTable("embedded"), lambda key, compute: compute()))["score"]) == 0
+    )
 
 
 def test_no_photograph_is_judged_by_what_was_fitted_on_it():
