@@ -127,8 +127,6 @@ class AdversarialDetection(Detector):
             RecipeError: there is no attack such as `train_on`, or it fooled the network on too few photographs; no
                 reference is of a class of the edition.
         """
-        if not len(table):
-            return {"score": np.zeros(0)}
         real = table.references[REAL]
         _, y = np.unique(np.append(real["truth"], -1), return_inverse=True)
         y = y[:-1] - 1  # -1 for none

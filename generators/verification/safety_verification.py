@@ -16,19 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from variorum.kit.attacks import budget
 from variorum.kit.attacks.ascent import Slope
 from variorum.kit.attacks.opponents import Aim, Opponent, opponent, seen, victims_of, with_classes, with_outputs
+from variorum.kit.attacks.subjects import SMALLEST, Subject
 from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.models.device import float32, one_thread
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Generator, Use
 from variorum.schemas.edit import Edit
-from variorum.schemas.lookup import cut
 from variorum.schemas.sample import ENHANCED, Failure, Sample
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Ints, Pixels, Singles
 
-SMALLEST = 28
-"""Pixels of a frame's side, and of a picture's shorter side."""
 MOST_PIXELS = 12
 NEAR = 1e-3
 """Where two answers are nearer than this, in log probabilities, the picture is asked about alone, as the rounding of a
@@ -151,14 +149,15 @@ class SafetyVerification(Generator):
         image = picture.image
         of.model(self.adversary)
         model = with_outputs(opponent(self.adversary, of.ctx, "", gradients=True), image, with_classes(of.ctx))
-        right = model.outputs(sample.labels)
-        problem = self._problem(model, right, image, sample.labels)
+        subject = Subject(of, picture)
+        subject.look([model])
+        right, problem = model.outputs(sample.labels), subject.problem([model])
         certificates: list[Json] = []
         made: list[Sample | Failure] = []
         for region in self.regions:
             pixels = None if problem else self._pixels(region, model, right, image)
             if problem or pixels is None:
-                made.append(self._none(of, region, *(problem or NO_GRADIENT)))
+                made.append(self._none(of, region, *(problem[:2] if problem else NO_GRADIENT)))
                 continue
             verdict, visited, wrong = self._search(region, pixels, model, right, image)
             certificate = Certificate(
@@ -174,16 +173,6 @@ class SafetyVerification(Generator):
         yield self._made(of, picture, image, model, "original", asked, {"certificates": certificates},
                          digital_source_type=sample.digital_source_type)  # fmt: skip
         yield from made
-
-    def _problem(self, model: Opponent, right: Bools, image: Pixels, labels: Sequence[str]) -> tuple[str, str] | None:
-        """Why nothing can be verified of a picture, as reason and detail."""
-        if not right.any():
-            return "no_such_class", f"{model.alias} has no output for its label ({cut(', '.join(labels)) or 'none'})"
-        if right.all():
-            return "no_other_class", f"{model.alias} has no output beside the picture's labels"
-        said = int(model.answers([image])[0].argmax())
-        wrong = f"{model.alias} takes the original for {model.names[said]}"
-        return None if right[said] else ("source_misclassified", wrong)
 
     def _pixels(self, region: Region, model: Opponent, right: Bools, image: Pixels) -> Ints | None:
         """Rows and columns `[k, 2]` of the pixels that move; None if no gradient tells which."""

@@ -55,13 +55,6 @@ def test_a_triplet_needs_an_attack_that_fools_and_noise_that_does_not():
     assert {attack: rows.tolist() for attack, rows in found.items()} == {"pgd_8": [[3, 4, 5], [0, 2, 1]]}
 
 
-def test_an_edition_without_pictures_has_no_scores():
-    empty = Table(pa.table({"photograph": pa.array([], pa.string())}), "adversarial_detection")
-    assert (
-        len(detector().score(empty, Context(0, ModelTable("embedded"), lambda key, compute: compute()))["score"]) == 0
-    )
-
-
 def test_no_photograph_is_judged_by_what_was_fitted_on_it():
     """Another attacked picture of a photograph moves the scores of other photographs, and none of its own."""
     layers = np.random.default_rng(0).normal(0, 1, (180, 4))

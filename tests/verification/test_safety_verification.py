@@ -107,7 +107,7 @@ def test_a_pixel_of_a_coloured_picture_has_three_values(ctx):
 
 def test_what_can_not_be_verified_has_a_reason(ctx):
     _, wrong = verified(ctx, picture("light"))[0]
-    assert (wrong.reason, wrong.detail) == ("source_misclassified", "near takes the original for dark")
+    assert (wrong.reason, wrong.detail) == ("source_misclassified", "near takes it for dark")
     assert verified(ctx, replace(picture(), labels=("zebra",)))[0][1].reason == "no_such_class"
     assert verified(ctx, replace(picture(), labels=CLASSES))[0][1].reason == "no_other_class"
     small = replace(picture(), image=picture().image[:20])
