@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import BeforeValidator, ValidationError
@@ -39,6 +39,8 @@ Names = Annotated[
 class DefenceOptions(StrictModel):
     """What the options of every defence have."""
 
+    reads: ClassVar[str] = ""
+    """What `from=…` names, a file or folder; `""` for a defence that reads none."""
     gradients: bool = False
     """Set by `ModelTable.steering`, never in words: the wrapper is an adversary, and so is what it uses."""
 
@@ -66,7 +68,10 @@ def entry_of(model: str, words: str, own: Entry | None) -> Entry:
     if kind not in DEFENCES:
         raise RecipeError(f"no defence is named {cut(repr(kind))}; there are: {', '.join(DEFENCES)}")
     loader = find_loader(kind)
-    known = {field.alias or name for name, field in loader.options.model_fields.items()} - {"gradients"} | {FROM}
+    kinds = loader.options
+    assert issubclass(kinds, DefenceOptions)
+    known = {field.alias or name for name, field in kinds.model_fields.items()} - {"gradients"}
+    known |= {FROM} if kinds.reads else set()
     found: dict[str, str] = {}
     for word in given:
         key, _, value = word.partition("=")
@@ -77,10 +82,9 @@ def entry_of(model: str, words: str, own: Entry | None) -> Entry:
         found[key] = value
     place = found.pop(FROM, None)
     try:
-        options = loader.options.model_validate(found)
+        options = kinds.model_validate(found)
     except ValidationError as error:
-        raise RecipeError(explain(error, where, loader.options)) from None
-    assert isinstance(options, DefenceOptions)
+        raise RecipeError(explain(error, where, kinds)) from None
     uses = (model, *options.models())
     if len(set(uses)) < len(uses):
         raise RecipeError(f"{where}: each model can be used once, and {cut(repr(model))} is the one that is defended")

@@ -6,7 +6,7 @@ A name is part of the pin, so it never changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -40,6 +40,17 @@ def split(name: str) -> tuple[str, str]:
     """The model and the defence in a name such as `judge + tempered t=2`; the defence is `""` without one."""
     model, joined, words = name.rpartition(JOINED)
     return (model, words) if joined and model and words.partition(" ")[0] in DEFENCES else (name, "")
+
+
+def with_bare(names: Iterable[str]) -> tuple[str, ...]:
+    """Models, each behind a defence after the one without it: what a defence costs is read beside the bare model."""
+    found = dict[str, None]()
+    for name in names:
+        row = [name]
+        while (one := split(row[0]))[1]:
+            row.insert(0, one[0])
+        found |= dict.fromkeys(row)
+    return tuple(found)
 
 
 def find_loader(name: str) -> Loader:

@@ -35,10 +35,11 @@ def load_crossmax(_entry: Entry, _weights: None, options: CrossMaxOptions, used:
     """The models together. Raises RecipeError if there are fewer than k."""
     if options.k > len(used):
         raise RecipeError(f"crossmax: k={options.k} needs as many models, and there are {len(used)}; take a smaller k")
+    names = ", ".join(map(called, used))
     return Combined(
         parts_of(used, gradients=options.gradients),
         lambda said: cross_max(said, options.k).log_softmax(-1),
-        f"for each class the values of {', '.join(map(called, used))}, of which the {_ordinal(options.k)} largest counts (CrossMax).",
+        f"for each class the values of {names}, of which the {_ordinal(options.k)} largest counts (CrossMax).",
         {"the mean of the logits": lambda said: (sum(said) / len(said)).log_softmax(-1)},
     )
 

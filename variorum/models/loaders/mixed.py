@@ -43,9 +43,7 @@ def load_mixed(_entry: Entry, _weights: None, options: MixedOptions, used: Mappi
         return torch.log(((1 - options.alpha) * exact + options.alpha * robust).clamp_min(1e-30))
 
     scales = (options.scale, options.scale_robust)
-    told = (
-        f"a share of {1 - options.alpha:g} of its probabilities and {options.alpha:g} of those of {options.robust[0]}."
-    )
+    told = f"{1 - options.alpha:g} of its probabilities and {options.alpha:g} of those of {called(list(used)[1])}."
     return Combined(parts_of(used, gradients=options.gradients), combine, told)
 
 
