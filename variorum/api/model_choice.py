@@ -122,12 +122,15 @@ def chosen_models(
     return ModelChoice(tuple(names), brought, uncached, revisions)
 
 
-def _behind(names: Sequence[str], defences: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """All models of a call, bare ones before defended ones; and those that defences use."""
-    words = [" ".join(one.split()) for one in defences]
-    for one in words:
-        entry_of("", one, None)  # which says what isn't understood
-    every = with_bare(one for name in names for one in (name, *(f"{name}{JOINED}{defence}" for defence in words)))
+def _behind(names: Sequence[str], defences: Sequence[str]) -> tuple[list[str], list[str]]:
+    """All models of a call, bare ones before defended ones; and those that defences use.
+
+    A model isn't put behind a defence that uses it.
+    """
+    words = (" ".join(one.split()) for one in defences)
+    inside = {one: entry_of("", one, None).uses for one in words}  # which says what isn't understood
+    behind = {name: [f"{name}{JOINED}{one}" for one, used in inside.items() if name not in used] for name in names}
+    every = list(with_bare(one for name in names for one in (name, *behind[name])))
     return every, [used for name in every for used in _used(name)]
 
 

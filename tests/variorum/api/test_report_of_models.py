@@ -348,8 +348,9 @@ def test_a_defence_stands_beside_the_bare_model(place):
     assert seen(place) == before
     with pytest.raises(RecipeError, match="no defence is named 'lock'; there are: "):
         asked([BOTH[0]], defences=["lock x=1"])
-    with pytest.raises(RecipeError, match="12 models are given with those behind defences"):
-        asked(BOTH, defences=[f"{defence} scale={one}" for one in range(1, 6)])
+    with pytest.raises(RecipeError, match="11 models are given with those behind defences"):
+        asked([BOTH[0]], defences=[f"{defence} scale={one}" for one in range(1, 11)])
+    assert [one.name for one in asked(BOTH, defences=[defence], plan=True).models] == [BOTH[0], name, BOTH[1]]
 
 
 def test_models_that_share_weights_with_a_filter_are_filtered():
