@@ -1,4 +1,4 @@
-"""Small statistics that several parts need: intervals of shares and differences, Holm's correction, means of ratios."""
+"""Small statistics that several parts need: intervals of shares and differences, Holm's correction, temperatures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 FEW = 10
 """With fewer photographs that tell, such as pairs that differ, intervals are exact."""
 TINY = 1e-9
+TEMPERATURES = 0.05, 50.0
+"""Between which the best one is looked for."""
 
 
 def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
@@ -231,3 +233,47 @@ def widened(pull: Floats, weight: Floats, source: Ints, lender: Ints, confidence
     level = (1 + confidence) / 2
     student = float(stdtrit(equal - 1, level) / ndtri(level))
     return max(1.0, float(np.sqrt(equal / (equal - 1) * (sources + clusters - both) / sources)) * student)
+
+
+def log_total(logp: Floats, t: ArrayLike, rest: Floats | None = None, others: int = 0) -> Floats:
+    """Log of Σ p^(1/t) of each row, `[N]`: `logp / t` less it is softmax(log p / t), at the temperature t.
+
+    Args:
+        logp: log probabilities, `[N, m]`.
+        t: above 0, one for all or `[N]`.
+        rest: log of what further outputs have together, which they are taken to share evenly, `[N]`.
+        others: their number.
+    """
+    from scipy.special import logsumexp
+
+    t = np.asarray(t, np.float64)
+    found = logsumexp(logp / t[..., None], axis=1)
+    if rest is not None and others:
+        found = np.logaddexp(found, np.log(others) + (rest - np.log(others)) / t)
+    return np.asarray(found)
+
+
+def best_temperature(logp: Floats, label: Floats, rest: Floats | None = None, others: int = 0) -> float:
+    """The temperature with the least negative log-likelihood, by Brent's method on its logarithm.
+
+    Guo et al., ICML 2017, arXiv 1706.04599. An end of `TEMPERATURES` is no fit, see `at_edge`.
+
+    Args:
+        logp: as of `log_total`, of at least one picture.
+        label: log probability of the label, `[N]`; finite.
+        rest: as of `log_total`.
+        others: likewise.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def loss(power: float) -> float:
+        t = float(np.exp(power))
+        return float((log_total(logp, t, rest, others) - label / t).mean())
+
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def at_edge(t: float) -> bool:
+    """Return whether a temperature is an end of `TEMPERATURES`, so that a better one may lie beyond."""
+    return not TEMPERATURES[0] * 1.001 < t < TEMPERATURES[1] / 1.001
