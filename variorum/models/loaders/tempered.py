@@ -1,0 +1,91 @@
+"""Loader `tempered`: a classifier whose probabilities are softened or sharpened by one temperature.
+
+Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599. No answer changes, only how
+sure it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from variorum.models.defended import LEAST, Combined, DefenceOptions, Part, parts_of
+from variorum.models.imagenet_classes import index_of
+from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.table_entries import Entry
+from variorum.pixels import UndecodableImage, decode
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+from variorum.statistics import TEMPERATURES, at_edge, best_temperature
+
+BATCH = 32
+
+
+class TemperedOptions(DefenceOptions):
+    """Options of `tempered`."""
+
+    reads: ClassVar[str] = "a folder of pictures to fit the temperature on, with a subfolder for each class"
+    t: float | None = Field(default=None, ge=TEMPERATURES[0], le=TEMPERATURES[1])
+    """The temperature that log probabilities are divided by; without it, the best one for the pictures of `from`."""
+
+
+def load_tempered(entry: Entry, folder: Path | None, options: TemperedOptions, used: Mapping[str, Any]) -> Combined:
+    """The model at a temperature.
+
+    Raises:
+        RecipeError: both or none of `t` and `from` are given, or the folder's pictures can't be used, see `fitted`.
+    """
+    if (options.t is None) == (folder is None):
+        raise RecipeError(f"{entry.name}: give one of t=NUMBER and from=FOLDER, {TemperedOptions.reads}")
+    parts = parts_of(used, gradients=options.gradients)
+    t = options.t if folder is None else fitted(parts[0], folder)
+    found = f" fitted on {entry.local.path.rstrip('/').rpartition('/')[2]}" if entry.local else ""
+    edge = ", an end of what is tried, so no fit" if found and at_edge(t) else ""
+
+    def combine(said: Sequence[Any]) -> Any:
+        return (said[0] / t).log_softmax(-1)
+
+    return Combined(parts, combine, f"temperature {t:.4g}{found}{edge}.")
+
+
+def fitted(part: Part, folder: Path) -> float:
+    """The best temperature of a model for the pictures of a folder, which must not be those it is tested on.
+
+    Raises:
+        RecipeError: there is no picture in a subfolder, one can't be read, or a subfolder is no class of the model.
+    """
+    logp, label = [], []
+    known = {name: place for place, name in enumerate(part.classes)}
+    for kind in sorted(one for one in folder.iterdir() if one.is_dir()):
+        output = known.get(kind.name) if known else index_of(kind.name)
+        if output is None:
+            raise RecipeError(f"tempered: folder {cut(repr(kind.name))} is no class of {cut(part.name)}")
+        files = sorted(one for one in kind.iterdir() if one.is_file())
+        for start in range(0, len(files), BATCH):
+            try:
+                images = [decode(one.read_bytes()) for one in files[start : start + BATCH]]
+            except UndecodableImage as error:
+                raise RecipeError(f"tempered: a file in {cut(repr(kind.name))} is no picture: {error}") from None
+            said = np.log(np.maximum(np.asarray(part.ask(images), np.float64), LEAST))
+            logp.append(said)
+            label.append(said[:, output])
+    if not logp:
+        raise RecipeError(f"tempered: from={folder.name} has no pictures; it needs {TemperedOptions.reads}")
+    return best_temperature(np.concatenate(logp), np.concatenate(label))
+
+
+TEMPERED = Loader(
+    revision=1,
+    make=load_tempered,
+    options=TemperedOptions,
+    packages=("torch",),
+    obstacle=no_obstacle,
+    has_weights=False,
+    role=lambda options: "adversary" if options.gradients else "classifier",
+    steers={"gradients": True},
+    defence="Its logits are divided by a temperature, which changes no answer (Guo et al., arXiv 1706.04599).",
+)
