@@ -6,6 +6,7 @@ trusted with shares, because a small group whose answers are all right has no va
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from variorum.evaluation.classifiers.groups import Alike, Answers, Cells, effective
 from variorum.kit.predicted.resamples import Resamples, percent
+from variorum.reports.profile.statistics import interval
 from variorum.schemas.canonical import Json
 from variorum.statistics import holm, wilson_interval
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 DRAWS = 200
 """Of groups at random, for the gap that chance alone gives."""
+SHARPNESS = 10
+"""Of the soft worst rate: the larger, the nearer to the worst one."""
 ALPHA = 0.05
 """Level of the tests, over all pairs of groups of one key."""
 
@@ -101,8 +105,9 @@ def disparity(top: Floats, bottom: Floats, cells: Cells, *, rates: Rates, rng: n
 
     Returns:
         `rates` by group, and `gap`, the largest rate less the smallest, with intervals, in percent; `best` and `worst`
-        are these groups; `ratio` is the worst rate divided by the best, None if that isn't above 0; `by_chance` is the
-        mean gap when households are put into groups of these sizes at random.
+        are these groups; `ratio` is the worst rate divided by the best, None if that isn't above 0; `deviation` is the
+        rates' standard deviation, and `by_chance` the mean gap when households are put into groups of these sizes at
+        random.
     """
     best, worst = int(rates.value.argmax()), int(rates.value.argmin())
     each = zip(cells.names, rates.value, rates.low, rates.high, strict=True)
@@ -112,12 +117,43 @@ def disparity(top: Floats, bottom: Floats, cells: Cells, *, rates: Rates, rng: n
         "by_chance": percent(_gap_by_chance(top, bottom, cells, rng)),
         "best": cells.names[best],
         "worst": cells.names[worst],
+        "deviation": percent(rates.value.std()),
         "ratio": round(float(rates.value[worst] / rates.value[best]), 4) if rates.value[best] > 0 else None,
     }
 
 
 def _interval(value: float, low: float, high: float) -> dict[str, Json]:
     return {"value": percent(value), "low": percent(low), "high": percent(high)}
+
+
+def soft_worst(rates: Floats) -> float:
+    """A rate that the worst groups decide, 1 - log(mean(exp(10 (1 - rate)))) / 10, in percent."""
+    return percent(1 - np.log(np.exp(SHARPNESS * (1 - rates)).mean()) / SHARPNESS)
+
+
+def changes(tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples) -> dict[str, dict[str, Json]]:
+    """How far one classifier's worst rate and gap are above another's, in percentage points, over the same households.
+
+    Args:
+        tops: of either classifier, by cell, `[C]`.
+        bottom: of both, by cell, `[C]`; above 0 in each group.
+        cells: of two or more groups.
+        resamples: of the households.
+    """
+    each, bottoms = [cells.spread(top) for top in tops], cells.spread(bottom)
+
+    def change(weights: Floats) -> Floats:
+        below = weights @ bottoms.T
+        one, other = (
+            np.divide(weights @ top.T, below, out=np.full_like(below, np.nan), where=below > 0) for top in each
+        )
+        worst = np.nanmin(one, axis=1) - np.nanmin(other, axis=1)
+        return np.stack([worst, np.nanmax(one, axis=1) - np.nanmax(other, axis=1) - worst], axis=1)
+
+    value = change(np.ones((1, cells.households)))[0]
+    drawn = np.concatenate([change(part.astype(np.float64)) for part in resamples.weights()])
+    ends = [interval("least", one, drawn[:, place], cells.households) for place, one in enumerate(value.tolist())]
+    return {name: _interval(one, *end) for name, one, end in zip(("worst", "gap"), value.tolist(), ends, strict=True)}
 
 
 def _gap_by_chance(top: Floats, bottom: Floats, cells: Cells, rng: np.random.Generator) -> float:
