@@ -280,11 +280,10 @@ class Said:
     @classmethod
     def of(cls, asked: Asked) -> Said:
         """Those of one model; columns of `DISTRIBUTION` must be there."""
-        logp, rest = (asked.table[name].astype(np.float64) for name in (DISTRIBUTION[0], DISTRIBUTION[2]))
         kept = asked.outputs if asked.outputs <= WHOLE else LIKELIEST
-        p = np.exp(logp)
-        off = np.abs(p.sum(axis=1) + np.exp(rest) - 1)
-        sums = off <= CLOSE + HALF * -np.where(p > 0, p * logp, 0).sum(axis=1)
+        logp, rest = (asked.table[name].astype(np.float64) for name in (DISTRIBUTION[0], DISTRIBUTION[2]))
+        p = np.exp(logp := logp[:, :kept])
+        sums = np.abs(p.sum(axis=1) + np.exp(rest) - 1) <= CLOSE + HALF * -(p * np.maximum(logp, -1e3)).sum(axis=1)
         pictures = (asked.original & asked.scored) | asked.edit
         one = pictures & (asked.table["labels"] == 1)
         rows = np.flatnonzero(one & sums)
@@ -296,7 +295,7 @@ class Said:
             asked.right[rows],
             label,
             asked.table["label"][rows],
-            logp[rows, :kept],
+            logp[rows],
             rest[rows],
             asked.outputs - kept,
             int((~asked.scored | (asked.scored & (asked.table["labels"] != 1))).sum()),
