@@ -1,7 +1,7 @@
 """Measure whether classifiers' probabilities are right, before and after temperature scaling.
 
 Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599. A temperature is fitted on half
-of the photographs and scored on the other half, both ways, so that it has seen no picture that it is scored on.
+of the photographs and scored on the other half, both ways.
 """
 
 from __future__ import annotations
@@ -13,19 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from variorum.kit.predicted.answers import DISTRIBUTION, LIKELIEST, WHOLE, SharedAnswers
-from variorum.kit.predicted.calibration import (
-    BINS,
-    adaptive_calibration_error,
-    bin_of,
-    errors_by_chance,
-    reliability,
-    whole_error,
-)
+from variorum.kit.predicted import calibration as kit
+from variorum.kit.predicted.answers import LIKELIEST, WHOLE, SharedAnswers
 from variorum.kit.predicted.fields import OfClassifiers
 from variorum.kit.predicted.offered import NO_ORIGINALS, Asked, by_model
 from variorum.kit.predicted.pairing import ORIGINAL
-from variorum.kit.predicted.resamples import Resamples, percent
+from variorum.kit.predicted.resamples import Ratio, Resamples, percent
 from variorum.kit.resampling.separation import Draws, Separation
 from variorum.reports.profile.statistics import interval
 from variorum.schemas.canonical import Json, derive_seed
@@ -42,30 +35,21 @@ if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Ints
 
 CLEAN = "clean_label"
-"""Key of the metadata with a label from before it was changed, as the source `label_overlap` has it."""
+"""Key of the metadata with a label from before it was changed."""
 CLOSE = 1e-3
-"""How far from 1 the sum of a picture's probabilities may be."""
-HALF = 2.0**-11
-"""Rounding of float16, relative."""
+"""How far from 1 the sum of a picture's probabilities may be, beside the rounding of float16."""
 LEAST = float(np.finfo(np.float32).tiny)
-"""Probability of a label below which its logarithm is taken to be that of this."""
-SCALES = {
-    "expected_calibration_error": 100,
-    "average_calibration_error": 100,
-    "negative_log_likelihood": 1,
-    "brier_score": 1,
-}
-"""Figures with what they are multiplied by: errors are in percent."""
+"""A label's smaller probabilities count as this one."""
 NOT_KEPT = "maximum logit and energy need logits, and models give probabilities"
 
 
 class Calibration(OfClassifiers):
     """Calibration errors with their floors, likelihood and Brier score, before and after temperature scaling.
 
-    A picture counts if the classifier knows its label and it has one alone. Accuracy, confidence, the expected and the
-    average error and the likelihood are exact for all models. Of a model with more than 100 outputs the 20 largest
-    probabilities are kept. The others are taken to share what is left evenly in the Brier score and in all that follows
-    a temperature, and there is no adaptive error, which needs all of them.
+    A picture counts if it has one label and the classifier knows it. Of a model with more than 100 outputs the 20
+    largest probabilities are kept. Accuracy, confidence, the expected and the average error and the likelihood are
+    exact all the same. The Brier score and all that follows a temperature take the other outputs to share what is left
+    evenly, and there is no adaptive error.
     """
 
     whole_answers: ClassVar[bool] = True
@@ -75,14 +59,14 @@ class Calibration(OfClassifiers):
     }
     late: ClassVar[frozenset[str]] = frozenset({"bins", "ranges", "bootstrap", "confidence"})
 
-    bins: int = Field(default=BINS, ge=5, le=50)
+    bins: int = Field(default=kit.BINS, ge=5, le=50)
     """Bins of confidence, of equal width."""
-    ranges: int = Field(default=BINS, ge=5, le=50)
+    ranges: int = Field(default=kit.BINS, ge=5, le=50)
     """Ranges of the adaptive error, each with as many predictions."""
     against: Literal["given", "clean"] = "given"
-    """Labels that count: those of the edition, or those that a source has changed and kept as `clean_label`."""
+    """Labels that count: the edition's, or those that a source has changed and kept as `clean_label`."""
     outside: NestedSource | None = None
-    """Pictures of nothing that the classifiers know, which their confidence is to tell from the originals."""
+    """Pictures of nothing that the classifiers know, to be told from the originals by the largest probability."""
 
     def references(self) -> Mapping[str, Source]:
         """`outside`, if it is given."""
@@ -97,43 +81,38 @@ class Calibration(OfClassifiers):
         known = {one.id for one in ctx.classes}
         judged = [replace(one, labels=tuple(self._labels(one, known))) for one in samples]
         for row in SharedAnswers(classifiers=self.classifiers).measure(judged, ctx):
-            beyond = WHOLE - len(row["logp"])  # models with few and with many outputs share a table
-            logp = np.pad(row["logp"], (0, beyond), constant_values=-np.inf)
-            yield {name: value for name, value in row.items() if name != "logp_of"} | {"logp": logp}
+            wide = np.full(WHOLE, -np.inf, np.float16)  # models with few and with many outputs share a table
+            wide[: len(row["logp"])] = row["logp"]
+            yield {name: value for name, value in row.items() if name != "logp_of"} | {"logp": wide}
 
     def _labels(self, sample: Sample, known: set[str]) -> Iterator[str]:
-        for label in sample.labels:
-            if label in known and self.against == "clean":
-                if not isinstance(clean := sample.metadata.get(CLEAN), str):
-                    raise RecipeError(
-                        f"calibration.against: a picture has no {CLEAN} in its metadata; take the source "
-                        "label_overlap, which keeps it, or against: given"
-                    )
-                yield clean
-            elif label in known:
-                yield label
+        for label in (one for one in sample.labels if one in known):
+            clean = sample.metadata.get(CLEAN) if self.against == "clean" else label
+            if not isinstance(clean, str):
+                raise RecipeError(
+                    f"calibration.against: a picture has no {CLEAN} in its metadata; take the source label_overlap, "
+                    "which keeps it, or against: given"
+                )
+            yield clean
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By classifier and variant; shares and errors in percent, likelihoods in nats, Brier scores in [0, 2].
 
-        A variant has `n` pictures of `photographs`, the mean `confidence` and, with intervals, the figures in `SCALES`
-        and the `accuracy`. A `floor` is the mean error if labels are drawn from the probabilities themselves.
-        `tempered` has the same after scaling by `temperatures`, those of the two halves. They are fitted on originals,
-        if there are such; `edge` says that one is an end of what is tried. `unscored` pictures have no label that the
-        classifier knows, or several; `dropped` ones have probabilities that don't add up to 1.
+        A `floor` is the mean error if labels are drawn from the probabilities themselves. `tempered` is after scaling
+        by `temperatures`, those of the two halves, which are fitted on originals, if there are such; `edge` says that
+        one is an end of what is tried. `unscored` pictures have no label that the classifier knows, or several;
+        `dropped` ones have probabilities that don't add up to 1.
         """
-        names, classifiers = tuple(dict.fromkeys(self.classifiers)), dict[str, Json]()
-        given = table["set"] if self.outside is not None and len(table) else np.full(len(table), "")
-        own, outside = (Table(table.arrow.filter(given == name), table.step) for name in ("", "outside"))
-        others = {one.model: one for one in by_model(outside)}
-        for asked in by_model(own):
-            seed = derive_seed(ctx.seed, "calibration")
-            found = self._of_model(Said.of(asked), seed)
+        seed, classifiers = derive_seed(ctx.seed, "calibration"), dict[str, Json]()
+        belongs = table["set"] if self.outside is not None and len(table) else np.full(len(table), "")
+        own, outside = (by_model(Table(table.arrow.filter(belongs == name), table.step)) for name in ("", "outside"))
+        others = {one.model: one for one in outside}
+        for asked in own:
+            classifiers[asked.model] = self._of_model(asked, seed)
             if asked.model in others and asked.original.any():
-                found["outside"] = self._told_apart(asked, others[asked.model], seed)
-            classifiers[asked.model] = found
-        common: dict[str, Json] = {"confidence": self.confidence, "against": self.against, "names": list(names)}
-        return {**common, "bins": self.bins, "ranges": self.ranges, "classifiers": classifiers}
+                classifiers[asked.model]["outside"] = self._told_apart(asked, others[asked.model], seed)  # type: ignore[index,call-overload]
+        common = {name: getattr(self, name) for name in ("confidence", "against", "bins", "ranges")}
+        return {**common, "names": list(self.classifiers), "classifiers": classifiers}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """Calibration error over originals and edits, as `ece` and after temperature scaling as `tempered`.
@@ -143,39 +122,42 @@ class Calibration(OfClassifiers):
         seed = derive_seed(ctx.seed, "calibration")
         for asked in by_model(table):
             said = Said.of(asked)
-            if not len(said.rows):
-                yield from (Answers(name, asked.model, why_not=NO_ORIGINALS) for name in self.offers)
-                continue
-            yield whole_error("ece", asked, said.rows, said.confidence, seed)
             temperatures, scaled = said.tempered(seed)
-            if scaled is None:
-                yield Answers("tempered", asked.model, why_not="there is one photograph, and none to fit on")
-                continue
-            told = whole_error("tempered", asked, said.rows, scaled.confidence, seed)
-            yield replace(told, note=f"{told.note}, T {' and '.join(f'{t:.2f}' for t in temperatures)}")
+            why = "there is one photograph, and none to fit on" if len(said.rows) else NO_ORIGINALS
+            for figure, one in (("ece", said if len(said.rows) else None), ("tempered", scaled)):
+                if one is None:
+                    yield Answers(figure, asked.model, why_not=why)
+                    continue
+                more = f", T {' and '.join(f'{t:.2f}' for t in temperatures)}" if figure == "tempered" else ""
+                more += f" from {LIKELIEST} of {asked.outputs} outputs" if more and said.others else ""
+                found = kit.whole_error(figure, asked, one.rows, one.confidence, seed)
+                yield replace(found, note=found.note + more)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`reliability`: accuracy against confidence on the first variant, before and after scaling."""
-        curves: dict[str, tuple[Bin, ...]] = {}
-        for alias, one in figures["classifiers"].items():
-            for first in list(one["variants"].values())[:1]:
-                for name, part in ((alias, first), (f"{alias}, tempered", first.get("tempered", {}))):
-                    curves |= {name: tuple(Bin(**bin_) for bin_ in part["bins"])} if part else {}
+        curves = {
+            alias + name: tuple(Bin(**bin_) for bin_ in part["bins"])
+            for alias, one in figures["classifiers"].items()
+            for first in list(one["variants"].values())[:1]
+            for name, part in (("", first), (", tempered", first.get("tempered")))
+            if part
+        }
         return {"reliability": ReliabilityPlot("Accuracy against confidence", curves)} if curves else {}
 
-    def _of_model(self, said: Said, seed: int) -> dict[str, Json]:
+    def _of_model(self, asked: Asked, seed: int) -> dict[str, Json]:
+        said = Said.of(asked)
         temperatures, scaled = said.tempered(seed)
-        names, column = said.asked.variants(said.rows)
-        variants: dict[str, Json] = {}
-        for place in sorted(range(len(names)), key=lambda place: names[place] != ORIGINAL):
-            mine = column == place
-            variants[names[place]] = self._measured(said.only(mine), seed)
+        names, column = asked.variants(said.rows)
+        variants: dict[str, Any] = {}
+        for name in sorted(names, key=lambda name: (name != ORIGINAL, names.index(name))):
+            mine = column == names.index(name)
+            variants[name] = self._measured(said.only(mine), seed)
             if scaled is not None:
-                variants[names[place]]["tempered"] = self._measured(scaled.only(mine), seed)  # type: ignore[index,call-overload]
+                variants[name]["tempered"] = self._measured(scaled.only(mine), seed)
         return {
-            "outputs": said.asked.outputs,
-            "preprocessing": str(said.asked.table["preprocessing"][0]),
-            "unscored": said.unscored,
+            "outputs": asked.outputs,
+            "preprocessing": str(asked.table["preprocessing"][0]),
+            "unscored": int((asked.table["labels"] != 1).sum()),
             "dropped": said.dropped,
             "temperatures": [round(t, 4) for t in temperatures],
             "edge": any(map(at_edge, temperatures)),
@@ -183,44 +165,40 @@ class Calibration(OfClassifiers):
         }
 
     def _measured(self, said: Said, seed: int) -> dict[str, Json]:
-        bins, floors = (
-            reliability(said.confidence, said.right, self.bins),
-            errors_by_chance(said.confidence, seed, self.bins),
-        )
+        bins = kit.reliability(said.confidence, said.right, self.bins)
+        floors = kit.errors_by_chance(said.confidence, seed, self.bins)
         photograph = np.unique(said.asked.photographs.of_row[said.rows], return_inverse=True)[1].reshape(-1)
-        columns, n = bin_of(said.confidence, self.bins), int(photograph.max()) + 1
+        n, column = int(photograph.max()) + 1, kit.bin_of(said.confidence, self.bins)
         resamples = Resamples(n, self.bootstrap, self.confidence, seed)
 
         def summed(values: Floats | None, column: Ints | int = 0, width: int = 1) -> Floats:
             return np.bincount(photograph * width + column, values, n * width).reshape(n, width).astype(np.float64)
 
-        number = summed(None)
-        gaps, counts = (summed(one, columns, self.bins) for one in (said.right - said.confidence, None))
-
-        def told(weights: Floats) -> Floats:
-            """Expected and average error, likelihood and Brier score, `[R, 4]`."""
-            gap, count, total = np.abs(weights @ gaps), weights @ counts, (weights @ number)[:, 0]
-            average = (gap / np.maximum(count, 1)).sum(axis=1) / (count > 0).sum(axis=1)
-            scores = ((weights @ summed(one))[:, 0] / total for one in (-said.label, said.brier()))
-            return np.stack([gap.sum(axis=1) / total, average, *scores], axis=1)
-
-        values = told(np.ones((1, n)))[0]
-        drawn = np.concatenate([told(part.astype(np.float64)) for part in resamples.weights()])
+        number, gaps = summed(None), summed(said.right - said.confidence, column, self.bins)
+        parts = [weights.astype(np.float64) for weights in resamples.weights()]
+        drawn = np.concatenate([np.abs(part @ gaps).sum(axis=1) / (part @ number)[:, 0] for part in parts])
+        ece = kit.expected_calibration_error(bins)
+        low, high = interval("whole", ece, drawn, max(n, 2))
+        scores = [Ratio(summed(one), number) for one in (said.right, -said.label, said.brier())]
+        accuracy, *others = resamples.means_of_ratios(scores)
+        likelihood, brier = ({key: round(float(end) / 100, 4) for key, end in one.items()} for one in others)  # type: ignore[arg-type]
+        ends = {"value": ece, "low": max(low, 0.0), "high": min(high, 1.0), "floor": floors[0]}
+        average = {"value": kit.average_calibration_error(bins), "floor": floors[1]}
         found: dict[str, Json] = {}
-        for one, (name, unit) in enumerate(SCALES.items()):
-            low, high = interval("whole", values[one], drawn[:, one], max(n, 2))
-            ends = {"value": values[one], "low": max(low, 0.0), "high": min(high, 1.0) if unit == 100 else high}
-            floor: dict[str, Json] = {"floor": percent(floors[one])} if unit == 100 else {}
-            found[name] = {key: round(unit * float(end), 4) for key, end in ends.items()} | floor
         if not said.others:
-            pair = adaptive_calibration_error(np.exp(said.logp), said.output, seed, self.ranges)
-            found["adaptive_calibration_error"] = dict(zip(("value", "floor"), map(percent, pair), strict=True))
+            p = np.exp(said.logp)
+            adaptive = kit.adaptive_calibration_error(p, said.asked.table["label"][said.rows], seed, self.ranges)
+            found["adaptive_calibration_error"] = dict(zip(("value", "floor"), map(percent, adaptive), strict=True))
         return {
-            "n": len(said.right),
+            "n": len(said.rows),
             "photographs": n,
             "confidence": percent(said.confidence.mean()),
-            "accuracy": resamples.mean_of_ratios(summed(said.right), number),
+            "accuracy": accuracy,
+            "expected_calibration_error": {key: percent(end) for key, end in ends.items()},
+            "average_calibration_error": {key: percent(end) for key, end in average.items()},
             **found,
+            "negative_log_likelihood": likelihood,
+            "brier_score": brier,
             "bins": [
                 {"confidence": round(float(sure), 4), "accuracy": round(float(share), 4), "n": int(number)}
                 for sure, share, number in zip(*bins, strict=True)
@@ -235,9 +213,9 @@ class Calibration(OfClassifiers):
             [asked.photographs.of_row[inside], others.photographs.of_row + len(asked.photographs.ids)]
         )
         numbers, place = np.unique(both, return_inverse=True)
+        separation = Separation(near, far, *np.split(place.reshape(-1), [len(near)]))
         draws = Draws(len(numbers), self.bootstrap, self.confidence, seed)
-        first, second = np.split(place.reshape(-1), [len(near)])
-        auroc: dict[str, Any] = Separation(near, far, first, second).resampled_auroc(draws)
+        auroc: dict[str, Any] = separation.resampled_auroc(draws)
         return {
             "n": len(near),
             "n_outside": len(far),
@@ -249,20 +227,18 @@ class Calibration(OfClassifiers):
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """One model's probabilities on the pictures that count, `[m]` of them.
+    """One model's probabilities on the pictures that count, `[m]`.
 
     Attributes:
         asked: the model's answers.
         rows: of its table.
         confidence: largest probability.
-        right: whether that is of the label.
+        right: whether that is the label's.
         label: log probability of the label.
-        output: index of the label.
-        logp: log probabilities, `[m, k]`.
+        logp: log probabilities of outputs, `[m, k]`.
         rest: log of what further outputs have together.
         others: their number.
-        unscored: pictures that don't count, as they have no label that the model knows, or several.
-        dropped: those whose probabilities don't add up to 1.
+        dropped: pictures that don't count because their probabilities don't add up to 1.
     """
 
     asked: Asked
@@ -270,41 +246,28 @@ class Said:
     confidence: Floats
     right: Bools
     label: Floats
-    output: Ints
     logp: Floats
     rest: Floats
     others: int
-    unscored: int = 0
-    dropped: int = 0
+    dropped: int
 
     @classmethod
     def of(cls, asked: Asked) -> Said:
-        """Those of one model; columns of `DISTRIBUTION` must be there."""
+        """Those of one model, from a table with its log probabilities."""
         kept = asked.outputs if asked.outputs <= WHOLE else LIKELIEST
-        logp, rest = (asked.table[name].astype(np.float64) for name in (DISTRIBUTION[0], DISTRIBUTION[2]))
-        p = np.exp(logp := logp[:, :kept])
-        sums = np.abs(p.sum(axis=1) + np.exp(rest) - 1) <= CLOSE + HALF * -(p * np.maximum(logp, -1e3)).sum(axis=1)
-        pictures = (asked.original & asked.scored) | asked.edit
-        one = pictures & (asked.table["labels"] == 1)
-        rows = np.flatnonzero(one & sums)
-        label = np.log(np.maximum(asked.table["p_label"][rows], LEAST))
-        return cls(
-            asked,
-            rows,
-            asked.table["confidence"][rows],
-            asked.right[rows],
-            label,
-            asked.table["label"][rows],
-            logp[rows],
-            rest[rows],
-            asked.outputs - kept,
-            int((~asked.scored | (asked.scored & (asked.table["labels"] != 1))).sum()),
-            int((one & ~sums).sum()),
-        )
+        logp, rest = asked.table["logp"][:, :kept].astype(np.float64), asked.table["log_rest"]
+        p = np.exp(logp)
+        rounding = -(p * np.maximum(logp, -1e3)).sum(axis=1) * 2.0**-11
+        sums = np.abs(p.sum(axis=1) + np.exp(rest) - 1) <= CLOSE + rounding
+        counted = ((asked.original & asked.scored) | asked.edit) & (asked.table["labels"] == 1)
+        rows, (sure, label) = np.flatnonzero(counted & sums), (asked.table[name] for name in ("confidence", "p_label"))
+        label, dropped = np.log(np.maximum(label[rows], LEAST)), int((counted & ~sums).sum())
+        others = asked.outputs - kept
+        return cls(asked, rows, sure[rows], asked.right[rows], label, logp[rows], rest[rows], others, dropped)
 
     def only(self, mine: Bools) -> Said:
         """Those of some of the pictures."""
-        parts = ("rows", "confidence", "right", "label", "output", "logp", "rest")
+        parts = ("rows", "confidence", "right", "label", "logp", "rest")
         return replace(self, **{name: getattr(self, name)[mine] for name in parts})
 
     def brier(self) -> Floats:
@@ -314,26 +277,16 @@ class Said:
 
     def tempered(self, seed: int) -> tuple[list[float], Said | None]:
         """The temperatures of the two halves of the photographs, and the probabilities by that of the other half."""
-        number = len(self.asked.photographs.ids)
-        half = (np.random.default_rng(derive_seed(seed, "halves")).permutation(number) % 2)[
-            self.asked.photographs.of_row[self.rows]
-        ]
-        fits = self.asked.original[self.rows]
-        fits = fits if fits.any() else np.ones_like(fits)
-        if not all((fits & (half == one)).any() for one in (0, 1)):
+        rng, number = np.random.default_rng(derive_seed(seed, "halves")), len(self.asked.photographs.ids)
+        half = (rng.permutation(number) % 2)[self.asked.photographs.of_row[self.rows]]
+        original = self.asked.original[self.rows]
+        fits = [self.only((half == one) & (original | ~original.any())) for one in (0, 1)]
+        if not all(len(one.rows) for one in fits):
             return [], None
-        found = []
-        for one in (0, 1):
-            mine = self.only(fits & (half == one))
-            found.append(best_temperature(mine.logp, mine.label, mine.rest, self.others))
-        t = np.array(found)[1 - half]
-        total = log_total(self.logp, t, self.rest, self.others)
-        evenly = np.log(max(self.others, 1))
-        confidence = np.exp(self.logp.max(axis=1, initial=-np.inf) / t - total)
-        return found, replace(
-            self,
-            confidence=np.clip(confidence, 0, 1),
-            label=self.label / t - total,
-            logp=self.logp / t[:, None] - total[:, None],
-            rest=evenly + (self.rest - evenly) / t - total,
-        )
+        temperatures = [best_temperature(one.logp, one.label, one.rest, one.others) for one in fits]
+        t = np.array(temperatures)[1 - half]
+        total, evenly = log_total(self.logp, t, self.rest, self.others), np.log(max(self.others, 1))
+        logp = self.logp / t[:, None] - total[:, None]
+        confidence = np.exp(logp.max(axis=1)).clip(max=1)
+        rest = evenly + (self.rest - evenly) / t - total
+        return temperatures, replace(self, confidence=confidence, label=self.label / t - total, logp=logp, rest=rest)

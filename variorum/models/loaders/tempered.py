@@ -6,7 +6,7 @@ sure it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,32 +34,22 @@ class TemperedOptions(DefenceOptions):
 
 
 def load_tempered(entry: Entry, folder: Path | None, options: TemperedOptions, used: Mapping[str, Any]) -> Combined:
-    """The model at a temperature.
-
-    Raises:
-        RecipeError: both or none of `t` and `from` are given, or the folder's pictures can't be used, see `fitted`.
-    """
+    """The model at a temperature. Raises RecipeError as `fitted`, or unless one of `t` and `from` is given."""
     if (options.t is None) == (folder is None):
         raise RecipeError(f"{entry.name}: give one of t=NUMBER and from=FOLDER, {TemperedOptions.reads}")
     parts = parts_of(used, gradients=options.gradients)
     t = options.t if folder is None else fitted(parts[0], folder)
-    found = f" fitted on {entry.local.path.rstrip('/').rpartition('/')[2]}" if entry.local else ""
-    edge = ", an end of what is tried, so no fit" if found and at_edge(t) else ""
-
-    def combine(said: Sequence[Any]) -> Any:
-        return (said[0] / t).log_softmax(-1)
-
-    return Combined(parts, combine, f"temperature {t:.4g}{found}{edge}.")
+    found = "" if folder is None else f" fitted on {folder.name}" + ", an end of what is tried, so no fit" * at_edge(t)
+    return Combined(parts, lambda said: (said[0] / t).log_softmax(-1), f"temperature {t:.4g}{found}.")
 
 
 def fitted(part: Part, folder: Path) -> float:
-    """The best temperature of a model for the pictures of a folder, which must not be those it is tested on.
+    """The best temperature of a model for the pictures of a folder, which must not be those that it is tested on.
 
     Raises:
-        RecipeError: there is no picture in a subfolder, one can't be read, or a subfolder is no class of the model.
+        RecipeError: a subfolder is no class of the model, a file is no picture, or there are none.
     """
-    logp, label = [], []
-    known = {name: place for place, name in enumerate(part.classes)}
+    logp, label, known = [], [], {name: place for place, name in enumerate(part.classes)}
     for kind in sorted(one for one in folder.iterdir() if one.is_dir()):
         output = known.get(kind.name) if known else index_of(kind.name)
         if output is None:
@@ -70,9 +60,8 @@ def fitted(part: Part, folder: Path) -> float:
                 images = [decode(one.read_bytes()) for one in files[start : start + BATCH]]
             except UndecodableImage as error:
                 raise RecipeError(f"tempered: a file in {cut(repr(kind.name))} is no picture: {error}") from None
-            said = np.log(np.maximum(np.asarray(part.ask(images), np.float64), LEAST))
-            logp.append(said)
-            label.append(said[:, output])
+            logp.append(np.log(np.maximum(np.asarray(part.ask(images), np.float64), LEAST)))
+            label.append(logp[-1][:, output])
     if not logp:
         raise RecipeError(f"tempered: from={folder.name} has no pictures; it needs {TemperedOptions.reads}")
     return best_temperature(np.concatenate(logp), np.concatenate(label))
