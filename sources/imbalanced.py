@@ -54,10 +54,9 @@ class Imbalanced(Derived):
 
     def _draw(self, ctx: Context) -> Ints:
         labels = np.array([(*one.labels, "")[0] for one in self.of.outline(0, self.of.size(ctx), ctx)], object)
-        lost = []
+        kept = np.ones(len(labels), bool)
         for name in self.rare:
-            mine = np.random.default_rng(derive_seed(ctx.seed, "imbalanced", name)).permutation(
-                np.flatnonzero(labels == name)
-            )
-            lost.append(mine[max(1, round(len(mine) / self.ratio)) :])
-        return np.setdiff1d(np.arange(len(labels)), np.concatenate(lost))
+            rng = np.random.default_rng(derive_seed(ctx.seed, "imbalanced", name))
+            mine = rng.permutation(np.flatnonzero(labels == name))
+            kept[mine[max(1, round(len(mine) / self.ratio)) :]] = False
+        return np.flatnonzero(kept)

@@ -30,8 +30,7 @@ class LabelOverlap(Derived):
     rate: float = Field(default=0.3, ge=0, le=0.5)
     """Probability that a label changes; the recipe's seed and a picture's id decide which ones do."""
     pairs: Literal["fixed", "confusable", "uniform"] = "fixed"
-    """What it changes to: `fixed`, the next class; `confusable`, the one whose mean picture is nearest; `uniform`, any
-    other."""
+    """What it changes to: the next class, the one whose mean picture is nearest, or any other."""
 
     def pin(self, ctx: Context) -> str:
         """Digest of the source's pin."""
@@ -63,20 +62,16 @@ class LabelOverlap(Derived):
         if self.pairs == "uniform":
             return {one: [other for other in ids if other != one] for one in ids}
         if self.pairs == "fixed":
-            return {one: [other] for one, other in zip(ids, ids[1:] + ids[:1], strict=True)}
+            return dict(zip(ids, ([one] for one in ids[1:] + ids[:1]), strict=True))
         key = digest(["label_overlap", "means", self.of.pin(ctx)])
         means = ctx.memo(key, lambda: {"means": self._means(ids, ctx)})["means"]
-        apart = np.square(means[:, None] - means[None]).sum(axis=2)
-        np.fill_diagonal(apart, np.inf)
+        apart = np.square(means[:, None] - means).sum(axis=2) + np.diag(np.full(len(ids), np.inf))
         return {one: [ids[place]] for one, place in zip(ids, apart.argmin(axis=1).tolist(), strict=True)}
 
     def _means(self, ids: Sequence[str], ctx: Context) -> Any:
         """The mean picture of each class, `[K, d]`; a class without pictures is far from all."""
-        sums, place = np.zeros((len(ids), 3 * SIDE * SIDE)), {one: number for number, one in enumerate(ids)}
-        counts = np.zeros(len(ids))
+        found: dict[str, list[Any]] = {one: [] for one in ids}
         for item in decoded(self.of.read(0, self.of.size(ctx), ctx)):
             if isinstance(item, Sample) and not isinstance(item.image, bytes) and item.labels:
-                row = place[item.labels[0]]
-                sums[row] += cv2.resize(item.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).ravel()
-                counts[row] += 1
-        return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], 1e6)
+                found[item.labels[0]].append(cv2.resize(item.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).ravel())
+        return np.stack([np.mean(one, axis=0) if one else np.full(3 * SIDE**2, 1e6) for one in found.values()])

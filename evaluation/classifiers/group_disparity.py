@@ -51,10 +51,8 @@ class GroupDisparity(OfClassifiers):
     """Rates by group, gaps and tests of all pairs, for the pictures and for what edits of them cost.
 
     Attributes:
-        by: what makes groups: an `attribute` of the metadata; the `label`, a group for each class; or the `variant`,
-            which compares originals and edits of the same photographs.
-        groups: keys of the samples' metadata, such as columns of a folder's `groups.csv` or `metadata.csv`, for
-            `attribute`.
+        by: what makes groups: an `attribute`, one or more keys of the metadata, or the `label`, a group for each class.
+        groups: keys of the samples' metadata, such as columns of a folder's `groups.csv` or `metadata.csv`.
         metric: a prediction is right if a label is the first output, or among the first five.
         least: groups with fewer households are listed and not compared.
         household: key of the metadata that says which pictures belong together, such as those of one family; null for
@@ -67,7 +65,7 @@ class GroupDisparity(OfClassifiers):
     }
     late: ClassVar[frozenset[str]] = frozenset({"least", "bootstrap", "confidence"})
 
-    by: Literal["attribute", "label", "variant"] = "attribute"
+    by: Literal["attribute", "label"] = "attribute"
     groups: tuple[str, ...] = Field(default=("group",), min_length=1)
     metric: Literal["top1", "top5"] = "top1"
     least: int = Field(default=20, ge=2)
@@ -76,7 +74,7 @@ class GroupDisparity(OfClassifiers):
     @property
     def keys(self) -> tuple[str, ...]:
         """Names of the groupings."""
-        return self.groups if self.by == "attribute" else (self.by,)
+        return self.groups if self.by == "attribute" else ("label",)
 
     _each_once = field_validator("groups")(each_once("must be names of metadata, each once", bool))
 
@@ -107,16 +105,14 @@ class GroupDisparity(OfClassifiers):
                 "confidence": float(row.max()),
                 "outputs": len(row),
                 "preprocessing": str(getattr(model, "preprocessing", "")),
-                "groups": json.dumps(self._groups_of(sample, called), ensure_ascii=False),
+                "groups": json.dumps(
+                    [called.get(one, one) for one in (*sample.labels[:1], "")[:1]]
+                    if self.by == "label"
+                    else [said(sample.metadata, key) for key in self.groups],
+                    ensure_ascii=False,
+                ),
                 "household": said(sample.metadata, self.household) if self.household else sample.photograph,
             }
-
-    def _groups_of(self, sample: Sample, called: Mapping[str, str]) -> list[str]:
-        if self.by == "variant":
-            return [] if is_baseline(sample.variant) else [sample.variant]
-        if self.by == "label":
-            return [called.get(one, one) for one in sample.labels[:1]]
-        return [said(sample.metadata, key) for key in self.groups]
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By classifier and key: rates in percent of groups of originals, their gap, and tests of all pairs.
@@ -139,11 +135,11 @@ class GroupDisparity(OfClassifiers):
         if not len(table):
             return {**common, "classifiers": {}}
         data = paired(table, names)
-        units, found = _Units(table, data, len(self.keys), self.by == "variant"), dict[str, Json]()
+        sources, found = _Sources(table, data, len(self.keys)), dict[str, Json]()
         seeds = [derive_seed(ctx.seed, "group_disparity", key) for key in self.keys]
         for number, alias in enumerate(names):
             of_keys: dict[str, Json] = {
-                key: self._compared(data, number, units, place, seeds[place]) for place, key in enumerate(self.keys)
+                key: self._compared(data, number, sources, place, seeds[place]) for place, key in enumerate(self.keys)
             }
             found[alias] = {
                 "outputs": data.outputs[number],
@@ -154,7 +150,7 @@ class GroupDisparity(OfClassifiers):
             {"of": [names[one], names[other]], "by": key, **changed}
             for one, other in drops.pairs(len(names))
             for place, key in enumerate(self.keys)
-            if (changed := self._changed(data, (one, other), units, place, seeds[place]))
+            if (changed := self._changed(data, (one, other), sources, place, seeds[place]))
         ]
         return {**common, "classifiers": found, "differences": differences}
 
@@ -182,10 +178,10 @@ class GroupDisparity(OfClassifiers):
                 )
         return found
 
-    def _ranked(self, there: Bools, units: _Units, place: int) -> tuple[list[int], list[int], Ints]:
-        """By group its households, the groups with enough of them, and each unit's place among these or -1, `[N]`."""
-        names, group = units.names[place], np.where(there, units.group[:, place], -1)
-        both = np.unique(np.stack([group, units.household])[:, group >= 0], axis=1)
+    def _ranked(self, there: Bools, sources: _Sources, place: int) -> tuple[list[int], list[int], Ints]:
+        """By group its households, the groups with enough of them, and each source's place among these or -1, `[S]`."""
+        names, group = sources.names[place], np.where(there, sources.group[:, place], -1)
+        both = np.unique(np.stack([group, sources.household])[:, group >= 0], axis=1)
         held = np.bincount(both[0], minlength=len(names)).tolist()
         ranked = [one for one, n in enumerate(held) if n >= self.least]
         renumbered = np.full(len(held) + 1, -1)
@@ -193,35 +189,35 @@ class GroupDisparity(OfClassifiers):
         return held, ranked, renumbered[group]
 
     def _changed(
-        self, data: Paired, pair: tuple[int, int], units: _Units, place: int, seed: int
+        self, data: Paired, pair: tuple[int, int], sources: _Sources, place: int, seed: int
     ) -> dict[str, dict[str, Json]]:
         """The differences of two classifiers; none if there aren't two groups to compare."""
-        (one, first), (other, second) = (units.answers(data, number) for number in pair)
+        (one, first), (other, second) = (data.originals(number) for number in pair)
         there = one & other
-        _, ranked, group = self._ranked(there, units, place)
+        _, ranked, group = self._ranked(there, sources, place)
         if _why_not(len(ranked), 1, self.least):
             return {}
-        cells, cell = cells_of(units.household, group, [units.names[place][number] for number in ranked])
+        cells, cell = cells_of(sources.household, group, [sources.names[place][number] for number in ranked])
         tops = [gathered(right.astype(np.float64), cell, cells) for right in (first, second)]
         resamples = Resamples(cells.households, self.bootstrap, self.confidence, seed)
         return changes(tops, gathered(there.astype(np.float64), cell, cells), cells, resamples)
 
-    def _compared(self, data: Paired, number: int, units: _Units, place: int, seed: int) -> dict[str, Json]:
+    def _compared(self, data: Paired, number: int, sources: _Sources, place: int, seed: int) -> dict[str, Json]:
         """The figures of one classifier and key."""
-        there, right = units.answers(data, number)
-        names = units.names[place]
-        held, ranked, group = self._ranked(there, units, place)
+        there, right = data.originals(number)
+        names = sources.names[place]
+        held, ranked, group = self._ranked(there, sources, place)
         few = {names[one]: n for one, n in enumerate(held) if 0 < n < self.least}
         result: dict[str, Json] = {
-            "unknown": int((there & (units.group[:, place] < 0)).sum()),
+            "unknown": int((there & (sources.group[:, place] < 0)).sum()),
             "few": dict(sorted(few.items(), key=lambda item: (-item[1], item[0]))[:LISTED]),
             "more_few": max(0, len(few) - LISTED),
             "groups": {},
         }
         if why := _why_not(len(ranked), len(few), self.least):
             return {**result, "why_not": why}
-        cells, cell = cells_of(units.household, group, [names[one] for one in ranked])
-        weights, classes = equal_shares(units.classes, group, len(ranked))
+        cells, cell = cells_of(sources.household, group, [names[one] for one in ranked])
+        weights, classes = equal_shares(sources.classes, group, len(ranked))
         equal, hits = there.astype(np.float64), right.astype(np.float64)
         answers = answers_of(hits, equal, cell, cells)
         correlations = alike(answers, cells)
@@ -233,7 +229,7 @@ class GroupDisparity(OfClassifiers):
                 rng = np.random.default_rng(seed)
                 gaps[name] = disparity(weighted.right, weighted.weight, cells, rates=rates, rng=rng)
                 gaps[name]["soft_worst"] = soft_worst(rates.value)
-        if not units.every and (lost := _drops(data, number)) is not None:
+        if (lost := _drops(data, number)) is not None:
             top, bottom = (gathered(part, cell, cells) for part in lost)
             if self._enough(bottom, cells):
                 resamples = Resamples(cells.households, self.bootstrap, self.confidence, seed)
@@ -257,52 +253,40 @@ class GroupDisparity(OfClassifiers):
         return bool((held >= self.least).all())
 
 
-class _Units:
-    """What is counted, N of them: sources, by their originals; or every picture, for groups of variants.
+class _Sources:
+    """The originals' own facts.
 
     Attributes:
-        every: whether it is every picture.
-        household: number of each unit's household, `[N]`.
-        classes: number of its class, -1 for none, `[N]`.
+        household: number of each source's household, `[S]`.
+        classes: number of its class, -1 for none, `[S]`.
         names: by key, the names of the groups in order.
-        group: number of its group by key, -1 for none, `[N, K]`.
+        group: number of its group by key, -1 for none, `[S, K]`.
     """
 
-    def __init__(self, table: Table, data: Paired, keys: int, every: bool) -> None:
-        self.every = every
+    def __init__(self, table: Table, data: Paired, keys: int) -> None:
         first = np.sort(np.unique(table["id"].astype(str), return_index=True)[1])  # pictures, in the order of `data`
-        self._pictures = np.flatnonzero((data.original | every) & (data.source >= 0))
-        rows, source = first[self._pictures], data.source[self._pictures]
-        place, size = (np.arange(len(rows)), len(rows)) if every else (source, data.sources)
-        said_of = [json.loads(one) for one in table["groups"][rows]]
-        owners = np.array(
-            [name or f"\0{own}" for name, own in zip(table["household"][rows], source.tolist(), strict=True)], object
-        )
-        self.household = self._placed(np.unique(owners.astype(str), return_inverse=True)[1], place, size)
+        rows, source = first[data.original & (data.source >= 0)], data.source[data.original & (data.source >= 0)]
+        ids, said_of = table["id"][rows], [json.loads(one) for one in table["groups"][rows]]
+        owners = np.array([name or f"\0{own}" for name, own in zip(table["household"][rows], ids, strict=True)], object)
+        self.household = self._placed(np.unique(owners.astype(str), return_inverse=True)[1], source, data.sources)
         classes = np.unique(table["class"][rows].astype(str), return_inverse=True)
-        self.classes = self._placed(np.where(classes[0][classes[1]] == "", -1, classes[1]), place, size)
+        self.classes = self._placed(np.where(classes[0][classes[1]] == "", -1, classes[1]), source, data.sources)
         self.names: list[list[str]] = []
         columns = []
         for key in range(keys):
-            values = [one[key] if one else "" for one in said_of]
+            values = [one[key] for one in said_of]
             names = sorted(set(values) - {""})
-            number = {name: index for index, name in enumerate(names)}
-            columns.append(self._placed(np.array([number.get(one, -1) for one in values], np.int64), place, size))
+            number = {name: place for place, name in enumerate(names)}
+            columns.append(
+                self._placed(np.array([number.get(one, -1) for one in values], np.int64), source, data.sources)
+            )
             self.names.append(names)
         self.group = np.stack(columns, axis=1)
 
-    def answers(self, data: Paired, number: int) -> tuple[Bools, Bools]:
-        """Return whether a classifier scored each unit, and whether it was right, `[N]` both."""
-        there, right = data.originals(number)
-        if not self.every:
-            return there, right
-        known = data.edits(number, there) | (data.original & data.scored[number])
-        return known[self._pictures], (known & data.right[number])[self._pictures]
-
     @staticmethod
-    def _placed(values: Ints, place: Ints, size: int) -> Ints:
-        found = np.full(size, -1, np.int64)
-        found[place] = values
+    def _placed(values: Ints, source: Ints, sources: int) -> Ints:
+        found = np.full(sources, -1, np.int64)
+        found[source] = values
         return found
 
 

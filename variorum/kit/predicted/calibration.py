@@ -137,15 +137,7 @@ def adaptive_calibration_error(p: Floats, label: Ints, seed: int, ranges: int = 
 
 
 def whole_error(figure: str, asked: Asked, rows: Ints, confidence: Floats, seed: int) -> Answers:
-    """A row of a report: the expected calibration error of a model's answers to these pictures, with its floor.
-
-    Args:
-        figure: its name.
-        asked: the model's answers.
-        rows: of its table, `[m]`.
-        confidence: of each, `[m]`.
-        seed: for the floor.
-    """
+    """A report's row: the expected error of the answers in these rows of the table, with its floor; both are `[m]`."""
     found = asked.sums(rows, asked.right[rows] - confidence, bin_of(confidence), BINS)
 
     def error(counts: Floats) -> float:

@@ -80,16 +80,7 @@ def family_of(kind: str) -> str:
 def errors(
     data: Paired, number: int, cells: Cells, why_not: str, results: Results, norm: int | None = None
 ) -> dict[str, Json]:
-    """Errors of one classifier in percent, with intervals.
-
-    Args:
-        data: answers of all.
-        number: of the classifier.
-        cells: kinds and severities.
-        why_not: why errors can't be divided by the norm's; `""` if they can.
-        results: gets the figures.
-        norm: number of the classifier whose errors on the same pictures they are divided by; None for AlexNet's.
-    """
+    """Errors of one classifier in percent, with intervals; `norm` is the number of the one that they are divided by."""
     there, right = data.originals(number)
     edits = data.edits(number, there)
     if norm is not None:
