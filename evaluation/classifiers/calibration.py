@@ -134,11 +134,11 @@ class Calibration(OfClassifiers):
                 yield replace(found, note=found.note + more)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """`reliability`: accuracy against confidence on the first variant, before and after scaling."""
+        """`reliability`: accuracy against confidence on the originals, before and after scaling."""
         curves = {
             alias + name: tuple(Bin(**bin_) for bin_ in part["bins"])
             for alias, one in figures["classifiers"].items()
-            for first in list(one["variants"].values())[:1]
+            for first in [one["variants"].get(ORIGINAL) or next(iter(one["variants"].values()), {})]
             for name, part in (("", first), (", tempered", first.get("tempered")))
             if part
         }
@@ -149,8 +149,8 @@ class Calibration(OfClassifiers):
         temperatures, scaled = said.tempered(seed)
         names, column = asked.variants(said.rows)
         variants: dict[str, Any] = {}
-        for name in sorted(names, key=lambda name: (name != ORIGINAL, names.index(name))):
-            mine = column == names.index(name)
+        for place, name in enumerate(names):
+            mine = column == place
             variants[name] = self._measured(said.only(mine), seed)
             if scaled is not None:
                 variants[name]["tempered"] = self._measured(scaled.only(mine), seed)

@@ -8,7 +8,7 @@ same with what the errors are above those on the originals.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -47,7 +47,7 @@ class CorruptionError(OfFamilies):
     offers: ClassVar[Mapping[str, Figure]] = {"right": Figure("accuracy, mean over kinds and severities")}
     late: ClassVar[frozenset[str]] = frozenset({"norm", "bootstrap", "confidence"})
 
-    norm: str = "alexnet"
+    norm: Literal["alexnet", "none"] | str = "alexnet"
 
     @model_validator(mode="after")
     def _known_norm(self) -> Self:
