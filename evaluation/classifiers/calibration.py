@@ -32,7 +32,7 @@ from variorum.schemas.table import Table
 from variorum.statistics import at_edge, best_temperature, log_total
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Floats, Ints
+    from variorum.arrays import Array, Bools, Floats, Ints
 
 CLEAN = "clean_label"
 """Key of the metadata with a label from before it was changed."""
@@ -135,13 +135,11 @@ class Calibration(OfClassifiers):
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`reliability`: accuracy against confidence on the originals, before and after scaling."""
-        curves = {
-            alias + name: tuple(Bin(**bin_) for bin_ in part["bins"])
-            for alias, one in figures["classifiers"].items()
-            for first in [one["variants"].get(ORIGINAL) or next(iter(one["variants"].values()), {})]
-            for name, part in (("", first), (", tempered", first.get("tempered")))
-            if part
-        }
+        curves: dict[str, tuple[Bin, ...]] = {}
+        for alias, one in figures["classifiers"].items():
+            first: Any = one["variants"].get(ORIGINAL) or next(iter(one["variants"].values()), {})
+            for name, part in ((alias, first), (f"{alias}, tempered", first.get("tempered"))):
+                curves |= {name: tuple(Bin(**bin_) for bin_ in part["bins"])} if part else {}
         return {"reliability": ReliabilityPlot("Accuracy against confidence", curves)} if curves else {}
 
     def _of_model(self, asked: Asked, seed: int) -> dict[str, Json]:
@@ -171,7 +169,7 @@ class Calibration(OfClassifiers):
         n, column = int(photograph.max()) + 1, kit.bin_of(said.confidence, self.bins)
         resamples = Resamples(n, self.bootstrap, self.confidence, seed)
 
-        def summed(values: Floats | None, column: Ints | int = 0, width: int = 1) -> Floats:
+        def summed(values: Array | None, column: Ints | int = 0, width: int = 1) -> Floats:
             return np.bincount(photograph * width + column, values, n * width).reshape(n, width).astype(np.float64)
 
         number, gaps = summed(None), summed(said.right - said.confidence, column, self.bins)
@@ -273,7 +271,7 @@ class Said:
     def brier(self) -> Floats:
         """Σ (p - label)² of each picture, in [0, 2]."""
         evenly = np.exp(2 * self.rest) / max(self.others, 1)
-        return np.exp(2 * self.logp).sum(axis=1) + evenly - 2 * np.exp(self.label) + 1
+        return np.asarray(np.exp(2 * self.logp).sum(axis=1) + evenly - 2 * np.exp(self.label) + 1)
 
     def tempered(self, seed: int) -> tuple[list[float], Said | None]:
         """The temperatures of the two halves of the photographs, and the probabilities by that of the other half."""

@@ -80,17 +80,21 @@ def resampled(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -
         cells: of two or more groups.
         resamples: of the households.
     """
-    tops, bottoms = cells.spread(top), cells.spread(bottom)
-    value = tops.sum(axis=1) / bottoms.sum(axis=1)
-    parts = []
+    value = cells.by_group(top) / cells.by_group(bottom)
+    found = _drawn(top, bottom, cells, resamples)
+    gap = found[:, value.argmax()] - found[:, value.argmin()]
+    low, high = np.nanquantile(np.column_stack([found, gap]), resamples.tails, axis=0)
+    return Rates(value, low[:-1], high[:-1], (float(low[-1]), float(high[-1])))
+
+
+def _drawn(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -> Floats:
+    """Rates in each resample, `[R, G]`; NaN where a group has no household. Arguments as of `resampled`."""
+    tops, bottoms, parts = cells.spread(top), cells.spread(bottom), []
     for weights in resamples.weights():
         drawn = weights.astype(np.float64)
         below = drawn @ bottoms.T
         parts.append(np.divide(drawn @ tops.T, below, out=np.full_like(below, np.nan), where=below > 0))
-    found = np.concatenate(parts)
-    gap = found[:, value.argmax()] - found[:, value.argmin()]
-    low, high = np.nanquantile(np.column_stack([found, gap]), resamples.tails, axis=0)
-    return Rates(value, low[:-1], high[:-1], (float(low[-1]), float(high[-1])))
+    return np.concatenate(parts)
 
 
 def disparity(top: Floats, bottom: Floats, cells: Cells, *, rates: Rates, rng: np.random.Generator) -> dict[str, Json]:
@@ -132,28 +136,21 @@ def soft_worst(rates: Floats) -> float:
 
 
 def changes(tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples) -> dict[str, dict[str, Json]]:
-    """How far one classifier's worst rate and gap are above another's, in percentage points, over the same households.
+    """How far the first classifier's worst rate and gap are above the second's, in percentage points.
 
-    Args:
-        tops: of either classifier, by cell, `[C]`.
-        bottom: of both, by cell, `[C]`; above 0 in each group.
-        cells: of two or more groups.
-        resamples: of the households.
+    Both are over the same households; `tops` are those of either, and all arguments as of `resampled`.
     """
-    each, bottoms = [cells.spread(top) for top in tops], cells.spread(bottom)
-
-    def change(weights: Floats) -> Floats:
-        below = weights @ bottoms.T
-        one, other = (
-            np.divide(weights @ top.T, below, out=np.full_like(below, np.nan), where=below > 0) for top in each
-        )
-        worst = np.nanmin(one, axis=1) - np.nanmin(other, axis=1)
-        return np.stack([worst, np.nanmax(one, axis=1) - np.nanmax(other, axis=1) - worst], axis=1)
-
-    value = change(np.ones((1, cells.households)))[0]
-    drawn = np.concatenate([change(part.astype(np.float64)) for part in resamples.weights()])
-    ends = [interval("least", one, drawn[:, place], cells.households) for place, one in enumerate(value.tolist())]
-    return {name: _interval(one, *end) for name, one, end in zip(("worst", "gap"), value.tolist(), ends, strict=True)}
+    first, second = (
+        (cells.by_group(top) / cells.by_group(bottom), _drawn(top, bottom, cells, resamples)) for top in tops
+    )
+    found: dict[str, dict[str, Json]] = {}
+    for name, of in (
+        ("worst", np.nanmin),
+        ("gap", lambda rates, axis: np.nanmax(rates, axis) - np.nanmin(rates, axis)),
+    ):
+        value, drawn = (of(one, axis=-1) - of(other, axis=-1) for one, other in zip(first, second, strict=True))
+        found[name] = _interval(value, *interval("least", float(value), drawn, cells.households))
+    return found
 
 
 def _gap_by_chance(top: Floats, bottom: Floats, cells: Cells, rng: np.random.Generator) -> float:

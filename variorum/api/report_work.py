@@ -45,7 +45,7 @@ def of_answers(of: str) -> bool:
 
 def reads_whole_answers(of: str) -> bool:
     """Return whether a row needs all of a model's log probabilities that are kept."""
-    return getattr(component_class("evaluate", of.partition(".")[0]), "whole_answers", False)
+    return bool(getattr(component_class("evaluate", of.partition(".")[0]), "whole_answers", False))
 
 
 def needs_of(of: str) -> tuple[str, ...]:

@@ -74,4 +74,4 @@ def clip_templates() -> tuple[dict[str, str], ...]:
     They are openai/CLIP's, MIT (Radford et al., ICML 2021, arXiv 2103.00020).
     """
     with Path(__file__).with_name("clip_templates.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(csv.DictReader(file))
+        return tuple({name: row[name] for name in ("id", "group", "template")} for row in csv.DictReader(file))

@@ -39,6 +39,7 @@ def load_tempered(entry: Entry, folder: Path | None, options: TemperedOptions, u
         raise RecipeError(f"{entry.name}: give one of t=NUMBER and from=FOLDER, {TemperedOptions.reads}")
     parts = parts_of(used, gradients=options.gradients)
     t = options.t if folder is None else fitted(parts[0], folder)
+    assert t is not None
     found = "" if folder is None else f" fitted on {folder.name}" + ", an end of what is tried, so no fit" * at_edge(t)
     return Combined(parts, lambda said: (said[0] / t).log_softmax(-1), f"temperature {t:.4g}{found}.")
 
