@@ -123,7 +123,7 @@ class Calibration(OfClassifiers):
         for asked in by_model(table):
             said = Said.of(asked)
             temperatures, scaled = said.tempered(seed)
-            why = "there is one photograph, and none to fit on" if len(said.rows) else NO_ORIGINALS
+            why = "half of the photographs have no picture to fit a temperature on" if len(said.rows) else NO_ORIGINALS
             for figure, one in (("ece", said if len(said.rows) else None), ("tempered", scaled)):
                 if one is None:
                     yield Answers(figure, asked.model, why_not=why)

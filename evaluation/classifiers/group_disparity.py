@@ -59,6 +59,7 @@ class GroupDisparity(OfClassifiers):
             the photograph that they were made of.
     """
 
+    revision = 2
     offers: ClassVar[Mapping[str, Figure]] = {
         "worst": Figure("accuracy on the worst group", "least"),
         "spread": Figure("accuracy on the best group less that on the worst", "whole", "lower"),

@@ -186,7 +186,7 @@ def test_the_rows_of_a_report_are_the_errors_before_and_after():
     assert tempered.whole(every) < ece.whole(every)
     assert tempered.note == "15 bins of confidence, T " + " and ".join(f"{t:.2f}" for t in found["temperatures"])
     (_, alone) = Calibration().rows(Table(table.arrow.slice(0, 1), "calibration"), ctx)
-    assert alone.why_not == "there is one photograph, and none to fit on"
+    assert alone.why_not == "half of the photographs have no picture to fit a temperature on"
 
 
 def rows_of(p, labels):
@@ -215,6 +215,22 @@ def test_the_adaptive_error_by_hand():
     """Two classes, two ranges of two: |0 - .15| and |.5 - .5| of one class, and as much of the other."""
     p = np.array([[0.1, 0.9], [0.2, 0.8], [0.4, 0.6], [0.6, 0.4]])
     assert adaptive_calibration_error(p, np.array([1, 1, 1, 0]), 0, 2)[0] == pytest.approx(0.075)
+
+
+def test_nothing_to_measure_has_a_reason():
+    ctx = Context(1, ModelTable("embedded"), lambda key, compute: compute())
+    evaluation = Calibration(classifiers=("m",))
+    found = evaluation.figures(Table(pa.table({}), "calibration"), ctx)
+    assert found["classifiers"] == {}
+    assert evaluation.plots(found) == {}
+    assert "There is nothing to measure." in _render("_calibration", figures=found, models={}, order=[], plots={})
+    p = softmax(logits(n=5))
+    unknown = [{**one, "label": -1, "labels": 0, "p_label": None} for one in rows_of(p, drawn(p))]
+    (one,) = evaluation.figures(table_of(unknown), ctx)["classifiers"].values()
+    assert (one["unscored"], one["variants"]) == (5, {})
+    assert {one.why_not for one in evaluation.rows(table_of(unknown), ctx)} == {
+        "no original has a label that the model knows"
+    }
 
 
 def test_temperatures_at_an_end_are_told():
