@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
+from variorum.arrays import Ints
 from variorum.schemas.canonical import derive_seed, digest
 from variorum.schemas.component import Context
 from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import Derived, cut
 from variorum.schemas.sample import Failure, Sample
 from variorum.sources.balanced import runs
-
-if TYPE_CHECKING:
-    from variorum.arrays import Ints
 
 
 class Imbalanced(Derived):
@@ -40,23 +37,20 @@ class Imbalanced(Derived):
         for low, high in runs(self._kept(ctx)[start:stop].tolist()):
             yield from self.of.read(low, high, ctx)
 
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The same samples without pictures."""
-        for low, high in runs(self._kept(ctx)[start:stop].tolist()):
-            yield from self.of.outline(low, high, ctx)
-
     def _kept(self, ctx: Context) -> Ints:
         """Positions of what is kept. Raises SourceError for a class that the source doesn't have."""
         if unknown := set(self.rare) - {one.id for one in self.of.classes(ctx)}:
             raise SourceError(f"imbalanced.rare: the source has no class {cut(repr(min(unknown)))}")
-        key = digest(["imbalanced", self.fingerprint(), self.of.pin(ctx), ctx.seed])
-        return np.asarray(ctx.memo(key, lambda: {"kept": self._draw(ctx)})["kept"], np.int64)
 
-    def _draw(self, ctx: Context) -> Ints:
-        labels = np.array([(*one.labels, "")[0] for one in self.of.outline(0, self.of.size(ctx), ctx)], object)
-        kept = np.ones(len(labels), bool)
-        for name in self.rare:
-            rng = np.random.default_rng(derive_seed(ctx.seed, "imbalanced", name))
-            mine = rng.permutation(np.flatnonzero(labels == name))
-            kept[mine[max(1, round(len(mine) / self.ratio)) :]] = False
-        return np.flatnonzero(kept)
+        def draw() -> dict[str, Ints]:
+            labels = np.array([(*one.labels, "")[0] for one in self.of.outline(0, self.of.size(ctx), ctx)])
+            kept = np.ones(len(labels), bool)
+            for name in self.rare:
+                rng = np.random.default_rng(derive_seed(ctx.seed, "imbalanced", name))
+                mine = rng.permutation(np.flatnonzero(labels == name))
+                kept[mine[max(1, round(len(mine) / self.ratio)) :]] = False
+            return {"kept": np.flatnonzero(kept)}
+
+        return np.asarray(
+            ctx.memo(digest(["imbalanced", self.fingerprint(), self.of.pin(ctx), ctx.seed]), draw)["kept"]
+        )

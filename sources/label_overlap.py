@@ -40,19 +40,11 @@ class LabelOverlap(Derived):
         """The source's samples, some of them with another label. Raises SourceError for fewer than two classes."""
         others = self._others(ctx)
         for item in self.of.read(start, stop, ctx):
-            yield item if isinstance(item, Failure) else self._changed(item, others, ctx)
-
-    def outline(self, start: int, stop: int, ctx: Context) -> Iterator[Sample]:
-        """The same samples without pictures."""
-        others = self._others(ctx)
-        return (self._changed(item, others, ctx) for item in self.of.outline(start, stop, ctx))
-
-    def _changed(self, item: Sample, others: Mapping[str, Sequence[str]], ctx: Context) -> Sample:
-        if not item.labels:
-            return item
-        (clean, *more), rng = item.labels, ctx.rng("label_overlap", item.id)
-        label = str(rng.choice(others[clean])) if rng.random() < self.rate else clean
-        return replace(item, labels=(label, *more), metadata={**item.metadata, "clean_label": clean})
+            if isinstance(item, Sample) and item.labels:
+                (clean, *more), rng = item.labels, ctx.rng("label_overlap", item.id)
+                label = str(rng.choice(others[clean])) if rng.random() < self.rate else clean
+                item = replace(item, labels=(label, *more), metadata={**item.metadata, "clean_label": clean})
+            yield item
 
     def _others(self, ctx: Context) -> Mapping[str, Sequence[str]]:
         """By class, those that its labels change to."""

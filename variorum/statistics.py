@@ -235,34 +235,17 @@ def widened(pull: Floats, weight: Floats, source: Ints, lender: Ints, confidence
     return max(1.0, float(np.sqrt(equal / (equal - 1) * (sources + clusters - both) / sources)) * student)
 
 
-def log_total(logp: Floats, t: ArrayLike, rest: Floats | None = None, others: int = 0) -> Floats:
-    """Log of Σ p^(1/t) of each row, `[N]`: `logp / t` less it is softmax(log p / t).
+def best_temperature(logp: Floats, label: Floats) -> float:
+    """The temperature t with the least negative log-likelihood of softmax(log p / t), by Brent's method on log t.
 
-    Args:
-        logp: log probabilities, `[N, m]`.
-        t: temperature above 0, one for all or `[N]`.
-        rest: log of what `others` further outputs have together, which they are taken to share evenly, `[N]`.
-        others: their number.
-    """
-    from scipy.special import logsumexp
-
-    t = np.asarray(t, np.float64)
-    found = np.asarray(logsumexp(logp / t[..., None], axis=1))
-    if rest is not None and others:
-        found = np.logaddexp(found, np.log(others) + (rest - np.log(others)) / t)
-    return found
-
-
-def best_temperature(logp: Floats, label: Floats, rest: Floats | None = None, others: int = 0) -> float:
-    """The temperature with the least negative log-likelihood, by Brent's method on its logarithm.
-
-    Guo et al., ICML 2017, arXiv 1706.04599. An end of `TEMPERATURES` is no fit, see `at_edge`. `label [N]` has the log
-    probabilities of the labels of at least one picture, all finite; the rest is as of `log_total`.
+    Guo et al., ICML 2017, arXiv 1706.04599. `logp [N, m]` are the log probabilities of at least one picture, and
+    `label [N]` those of the labels. An end of `TEMPERATURES` is no fit, see `at_edge`.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
 
     def loss(power: float) -> float:
-        return float((log_total(logp, np.exp(power), rest, others) - label / np.exp(power)).mean())
+        return float((logsumexp(logp / np.exp(power), axis=1) - label / np.exp(power)).mean())
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))

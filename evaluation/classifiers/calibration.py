@@ -29,7 +29,7 @@ from variorum.schemas.plot import Bin, Plot, ReliabilityPlot
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-from variorum.statistics import at_edge, best_temperature, log_total
+from variorum.statistics import at_edge, best_temperature
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
@@ -48,8 +48,8 @@ class Calibration(OfClassifiers):
 
     A picture counts if it has one label and the classifier knows it. Of a model with more than 100 outputs the 20
     largest probabilities are kept. Accuracy, confidence, the expected and the average error and the likelihood are
-    exact all the same. The Brier score and all that follows a temperature take the other outputs to share what is left
-    evenly, and there is no adaptive error.
+    exact all the same. The Brier score and all that follows a temperature leave out the other outputs, and there is no
+    adaptive error.
     """
 
     whole_answers: ClassVar[bool] = True
@@ -129,7 +129,7 @@ class Calibration(OfClassifiers):
                     yield Answers(figure, asked.model, why_not=why)
                     continue
                 more = f", T {' and '.join(f'{t:.2f}' for t in temperatures)}" if figure == "tempered" else ""
-                more += f" from {LIKELIEST} of {asked.outputs} outputs" if more and said.others else ""
+                more += f" from {LIKELIEST} of {asked.outputs} outputs" if more and asked.outputs > WHOLE else ""
                 found = kit.whole_error(figure, asked, one.rows, one.confidence, seed)
                 yield replace(found, note=found.note + more)
 
@@ -163,7 +163,8 @@ class Calibration(OfClassifiers):
         }
 
     def _measured(self, said: Said, seed: int) -> dict[str, Json]:
-        bins = kit.reliability(said.confidence, said.right, self.bins)
+        right = said.asked.right[said.rows]
+        bins = kit.reliability(said.confidence, right, self.bins)
         floors = kit.errors_by_chance(said.confidence, seed, self.bins)
         photograph = np.unique(said.asked.photographs.of_row[said.rows], return_inverse=True)[1].reshape(-1)
         n, column = int(photograph.max()) + 1, kit.bin_of(said.confidence, self.bins)
@@ -172,34 +173,33 @@ class Calibration(OfClassifiers):
         def summed(values: Array | None, column: Ints | int = 0, width: int = 1) -> Floats:
             return np.bincount(photograph * width + column, values, n * width).reshape(n, width).astype(np.float64)
 
-        number, gaps = summed(None), summed(said.right - said.confidence, column, self.bins)
+        number, gaps = summed(None), summed(right - said.confidence, column, self.bins)
         parts = [weights.astype(np.float64) for weights in resamples.weights()]
         drawn = np.concatenate([np.abs(part @ gaps).sum(axis=1) / (part @ number)[:, 0] for part in parts])
-        ece = kit.expected_calibration_error(bins)
+        ece, average = kit.expected_calibration_error(bins), kit.average_calibration_error(bins)
         low, high = interval("whole", ece, drawn, max(n, 2))
-        scores = [Ratio(summed(one), number) for one in (said.right, -said.label, said.brier())]
-        accuracy, *others = resamples.means_of_ratios(scores)
-        likelihood, brier = ({key: round(float(end) / 100, 4) for key, end in one.items()} for one in others)  # type: ignore[arg-type]
-        ends = {"value": ece, "low": max(low, 0.0), "high": min(high, 1.0), "floor": floors[0]}
-        average = {"value": kit.average_calibration_error(bins), "floor": floors[1]}
-        found: dict[str, Json] = {}
-        if not said.others:
-            p = np.exp(said.logp)
-            adaptive = kit.adaptive_calibration_error(p, said.asked.table["label"][said.rows], seed, self.ranges)
-            found["adaptive_calibration_error"] = dict(zip(("value", "floor"), map(percent, adaptive), strict=True))
+        brier = np.exp(2 * said.logp).sum(axis=1) - 2 * np.exp(said.label) + 1
+        accuracy, *scores = resamples.means_of_ratios(
+            [Ratio(summed(one), number) for one in (right, -said.label, brier)]
+        )
+        of_p: list[dict[str, Json]] = [{key: round(one[key] / 100, 4) for key in one} for one in scores]  # type: ignore[operator,misc,arg-type]
+        errors: dict[str, dict[str, float]] = {
+            "expected": {"value": ece, "low": max(low, 0.0), "high": min(high, 1.0), "floor": floors[0]},
+            "average": {"value": average, "floor": floors[1]},
+        }
+        if said.asked.outputs <= WHOLE:
+            label = said.asked.table["label"][said.rows]
+            value, floor = kit.adaptive_calibration_error(np.exp(said.logp), label, seed, self.ranges)
+            errors["adaptive"] = {"value": value, "floor": floor}
         return {
+            **{f"{name}_calibration_error": {k: percent(v) for k, v in one.items()} for name, one in errors.items()},
+            **dict(zip(("negative_log_likelihood", "brier_score"), of_p, strict=True)),
             "n": len(said.rows),
             "photographs": n,
             "confidence": percent(said.confidence.mean()),
             "accuracy": accuracy,
-            "expected_calibration_error": {key: percent(end) for key, end in ends.items()},
-            "average_calibration_error": {key: percent(end) for key, end in average.items()},
-            **found,
-            "negative_log_likelihood": likelihood,
-            "brier_score": brier,
             "bins": [
-                {"confidence": round(float(sure), 4), "accuracy": round(float(share), 4), "n": int(number)}
-                for sure, share, number in zip(*bins, strict=True)
+                dict(zip(Bin._fields, one, strict=True)) for one in zip(*(part.tolist() for part in bins), strict=True)
             ],
         }
 
@@ -231,47 +231,35 @@ class Said:
         asked: the model's answers.
         rows: of its table.
         confidence: largest probability.
-        right: whether that is the label's.
         label: log probability of the label.
-        logp: log probabilities of outputs, `[m, k]`.
-        rest: log of what further outputs have together.
-        others: their number.
+        logp: log probabilities of the outputs that are kept, `[m, k]`.
         dropped: pictures that don't count because their probabilities don't add up to 1.
     """
 
     asked: Asked
     rows: Ints
     confidence: Floats
-    right: Bools
     label: Floats
     logp: Floats
-    rest: Floats
-    others: int
     dropped: int
 
     @classmethod
     def of(cls, asked: Asked) -> Said:
         """Those of one model, from a table with its log probabilities."""
         kept = asked.outputs if asked.outputs <= WHOLE else LIKELIEST
-        logp, rest = asked.table["logp"][:, :kept].astype(np.float64), asked.table["log_rest"]
+        logp = asked.table["logp"][:, :kept].astype(np.float64)
         p = np.exp(logp)
         rounding = -(p * np.maximum(logp, -1e3)).sum(axis=1) * 2.0**-11
-        sums = np.abs(p.sum(axis=1) + np.exp(rest) - 1) <= CLOSE + rounding
+        sums = np.abs(p.sum(axis=1) + np.exp(asked.table["log_rest"]) - 1) <= CLOSE + rounding
         counted = ((asked.original & asked.scored) | asked.edit) & (asked.table["labels"] == 1)
-        rows, (sure, label) = np.flatnonzero(counted & sums), (asked.table[name] for name in ("confidence", "p_label"))
-        label, dropped = np.log(np.maximum(label[rows], LEAST)), int((counted & ~sums).sum())
-        others = asked.outputs - kept
-        return cls(asked, rows, sure[rows], asked.right[rows], label, logp[rows], rest[rows], others, dropped)
+        rows = np.flatnonzero(counted & sums)
+        label = np.log(np.maximum(asked.table["p_label"][rows], LEAST))
+        return cls(asked, rows, asked.table["confidence"][rows], label, logp[rows], int((counted & ~sums).sum()))
 
     def only(self, mine: Bools) -> Said:
         """Those of some of the pictures."""
-        parts = ("rows", "confidence", "right", "label", "logp", "rest")
+        parts = ("rows", "confidence", "label", "logp")
         return replace(self, **{name: getattr(self, name)[mine] for name in parts})
-
-    def brier(self) -> Floats:
-        """Σ (p - label)² of each picture, in [0, 2]."""
-        evenly = np.exp(2 * self.rest) / max(self.others, 1)
-        return np.asarray(np.exp(2 * self.logp).sum(axis=1) + evenly - 2 * np.exp(self.label) + 1)
 
     def tempered(self, seed: int) -> tuple[list[float], Said | None]:
         """The temperatures of the two halves of the photographs, and the probabilities by that of the other half."""
@@ -281,10 +269,9 @@ class Said:
         fits = [self.only((half == one) & (original | ~original.any())) for one in (0, 1)]
         if not all(len(one.rows) for one in fits):
             return [], None
-        temperatures = [best_temperature(one.logp, one.label, one.rest, one.others) for one in fits]
+        temperatures = [best_temperature(one.logp, one.label) for one in fits]
         t = np.array(temperatures)[1 - half]
-        total, evenly = log_total(self.logp, t, self.rest, self.others), np.log(max(self.others, 1))
-        logp = self.logp / t[:, None] - total[:, None]
-        confidence = np.exp(logp.max(axis=1)).clip(max=1)
-        rest = evenly + (self.rest - evenly) / t - total
-        return temperatures, replace(self, confidence=confidence, label=self.label / t - total, logp=logp, rest=rest)
+        raised = self.logp / t[:, None]
+        total = np.logaddexp.reduce(raised, axis=1)
+        logp, label = raised - total[:, None], self.label / t - total
+        return temperatures, replace(self, confidence=np.exp(logp.max(axis=1)).clip(max=1), label=label, logp=logp)

@@ -68,5 +68,6 @@ def test_what_cannot_be_fitted_is_an_error(folder, tmp_path):
     with pytest.raises(RecipeError, match="a file in 'bag' is no picture"):
         load(f"from={folder}")
     (folder / "a_sofa").mkdir()
+    (folder / "a_sofa" / "x.png").write_bytes(b"")
     with pytest.raises(RecipeError, match="folder 'a_sofa' is no class of judge"):
         load(f"from={folder}")

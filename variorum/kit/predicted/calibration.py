@@ -107,19 +107,10 @@ def errors_by_chance(confidence: Array, seed: int, bins: int = BINS, draws: int 
 def adaptive_calibration_error(p: Floats, label: Ints, seed: int, ranges: int = BINS) -> tuple[float, float]:
     """Adaptive calibration error, and its mean when labels are drawn from `p` itself, in [0, 1] both.
 
-    The predictions for each class are put in order into `ranges` of equal numbers; the error is the mean over classes
-    and ranges of |share with this label - mean p| (Nixon et al., CVPR Workshops 2019, arXiv 1904.01685). NaN without
-    predictions.
-
-    Args:
-        p: probabilities of all classes, `[N, K]`.
-        label: class of each, `[N]`.
-        seed: of the draws.
-        ranges: at most one for each prediction.
+    The mean over classes and `ranges` with as many predictions each of |share with this label - mean p| (Nixon et al.,
+    CVPR Workshops 2019, arXiv 1904.01685). `p [N, K]` has all classes' probabilities, and `label [N]` is not empty.
     """
     number, classes = p.shape
-    if not number:
-        return float("nan"), float("nan")
     ranges = min(ranges, number)
     cell = np.empty((number, classes), np.int64)
     place = np.arange(number) * ranges // number

@@ -22,8 +22,6 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
 from variorum.statistics import TEMPERATURES, at_edge, best_temperature
 
-BATCH = 32
-
 
 class TemperedOptions(DefenceOptions):
     """Options of `tempered`."""
@@ -34,38 +32,35 @@ class TemperedOptions(DefenceOptions):
 
 
 def load_tempered(entry: Entry, folder: Path | None, options: TemperedOptions, used: Mapping[str, Any]) -> Combined:
-    """The model at a temperature. Raises RecipeError as `fitted`, or unless one of `t` and `from` is given."""
-    if (options.t is None) == (folder is None):
-        raise RecipeError(f"{entry.name}: give one of t=NUMBER and from=FOLDER, {TemperedOptions.reads}")
-    parts = parts_of(used, gradients=options.gradients)
-    t = options.t if folder is None else fitted(parts[0], folder)
-    assert t is not None
-    found = "" if folder is None else f" fitted on {folder.name}" + ", an end of what is tried, so no fit" * at_edge(t)
-    return Combined(parts, lambda said: (said[0] / t).log_softmax(-1), f"temperature {t:.4g}{found}.")
-
-
-def fitted(part: Part, folder: Path) -> float:
-    """The best temperature of a model for the pictures of a folder, which must not be those that it is tested on.
+    """The model at a temperature.
 
     Raises:
-        RecipeError: a subfolder is no class of the model, a file is no picture, or there are none.
+        RecipeError: not one of `t` and `from` is given, a subfolder is no class, a file no picture, or there are none.
     """
+    parts, t = parts_of(used, gradients=options.gradients), options.t
+    if (t is None) == (folder is None):
+        raise RecipeError(f"{entry.name}: give one of t=NUMBER and from=FOLDER, {TemperedOptions.reads}")
+    t = t if folder is None else _fitted(parts[0], folder)
+    said = "" if folder is None else f" fitted on {folder.name}" + ", an end of what is tried, so no fit" * at_edge(t)
+    return Combined(parts, lambda logp: (logp[0] / t).log_softmax(-1), f"temperature {t:.4g}{said}.")
+
+
+def _fitted(part: Part, folder: Path) -> float:
     logp, label, known = [], [], {name: place for place, name in enumerate(part.classes)}
-    for kind in sorted(one for one in folder.iterdir() if one.is_dir()):
-        output = known.get(kind.name) if known else index_of(kind.name)
+    for file in sorted(one for one in folder.glob("*/*") if one.is_file()):
+        kind = file.parent.name
+        output = known.get(kind) if known else index_of(kind)
         if output is None:
-            raise RecipeError(f"tempered: folder {cut(repr(kind.name))} is no class of {cut(part.name)}")
-        files = sorted(one for one in kind.iterdir() if one.is_file())
-        for start in range(0, len(files), BATCH):
-            try:
-                images = [decode(one.read_bytes()) for one in files[start : start + BATCH]]
-            except UndecodableImage as error:
-                raise RecipeError(f"tempered: a file in {cut(repr(kind.name))} is no picture: {error}") from None
-            logp.append(np.log(np.maximum(np.asarray(part.ask(images), np.float64), LEAST)))
-            label.append(logp[-1][:, output])
+            raise RecipeError(f"tempered: folder {cut(repr(kind))} is no class of {cut(part.name)}")
+        try:
+            image = decode(file.read_bytes())
+        except UndecodableImage as error:
+            raise RecipeError(f"tempered: a file in {cut(repr(kind))} is no picture: {error}") from None
+        logp.append(np.log(np.maximum(np.asarray(part.ask([image]), np.float64), LEAST))[0])
+        label.append(logp[-1][output])
     if not logp:
         raise RecipeError(f"tempered: from={folder.name} has no pictures; it needs {TemperedOptions.reads}")
-    return best_temperature(np.concatenate(logp), np.concatenate(label))
+    return best_temperature(np.stack(logp), np.array(label))
 
 
 TEMPERED = Loader(

@@ -20,7 +20,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-from variorum.statistics import at_edge, best_temperature
+from variorum.statistics import at_edge
 
 N = 600
 
@@ -113,20 +113,22 @@ def test_always_wrong_and_sure_is_an_error_of_1_and_no_fit():
     assert "no fit" in text
 
 
-def test_of_many_outputs_the_rest_is_shared_evenly():
-    """With an even rest, 20 of 300 outputs give the same as all of them; the adaptive error needs all."""
-    z = np.full((N, 300), -3.0)
+def test_of_many_outputs_twenty_are_kept():
+    """What needs no other output is exact; a model sharpened by 2 gets twice the temperature, and the same errors."""
+    z = np.full((N, 300), -4.0)
     z[:, :15] = logits(15) + 1.0
-    p = softmax(z)
-    labels = drawn(softmax(z / 1.4))
+    p, labels = softmax(z), drawn(softmax(z / 1.4))
     one, _ = figures(p, labels)
-    logp = np.log(p)
-    assert np.mean(one["temperatures"]) == pytest.approx(best_temperature(logp, logp[np.arange(N), labels]), rel=0.05)
-    scores = one["variants"]["original"]
-    onehot = np.eye(300)[labels]
-    assert scores["brier_score"]["value"] == pytest.approx(np.square(p - onehot).sum(axis=1).mean(), abs=1e-3)
-    assert scores["negative_log_likelihood"]["value"] == pytest.approx(-logp[np.arange(N), labels].mean(), abs=1e-3)
+    two, _ = figures(softmax(2 * z), labels)
+    scores, onehot = one["variants"]["original"], np.eye(300)[labels]
+    assert scores["negative_log_likelihood"]["value"] == pytest.approx(
+        -np.log(p[np.arange(N), labels]).mean(), abs=1e-3
+    )
+    assert scores["brier_score"]["value"] == pytest.approx(np.square(p - onehot).sum(axis=1).mean(), abs=2e-3)
     assert "adaptive_calibration_error" not in scores
+    np.testing.assert_allclose(two["temperatures"], 2 * np.array(one["temperatures"]), rtol=0.01)
+    errors = [found["variants"]["original"]["tempered"]["expected_calibration_error"] for found in (one, two)]
+    assert errors[0]["value"] == pytest.approx(errors[1]["value"], abs=0.2)
 
 
 def test_labels_may_be_those_from_before_they_changed():
