@@ -1,4 +1,4 @@
-"""Small statistics that several parts need: intervals of shares and differences, Holm's correction, means of ratios."""
+"""Small statistics that several parts need: intervals of shares and differences, Holm's correction, temperatures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 FEW = 10
 """With fewer photographs that tell, such as pairs that differ, intervals are exact."""
 TINY = 1e-9
+TEMPERATURES = 0.05, 50.0
+"""Between which the best one is looked for."""
 
 
 def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
@@ -231,3 +233,24 @@ def widened(pull: Floats, weight: Floats, source: Ints, lender: Ints, confidence
     level = (1 + confidence) / 2
     student = float(stdtrit(equal - 1, level) / ndtri(level))
     return max(1.0, float(np.sqrt(equal / (equal - 1) * (sources + clusters - both) / sources)) * student)
+
+
+def best_temperature(logp: Floats, label: Floats) -> float:
+    """The temperature t with the least negative log-likelihood of softmax(log p / t), by Brent's method on log t.
+
+    Guo et al., ICML 2017, arXiv 1706.04599. `logp [N, m]` are the log probabilities of at least one picture, and
+    `label [N]` those of the labels. An end of `TEMPERATURES` is no fit, see `at_edge`.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    def loss(power: float) -> float:
+        return float((logsumexp(logp / np.exp(power), axis=1) - label / np.exp(power)).mean())
+
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def at_edge(t: float) -> bool:
+    """Return whether a temperature is an end of `TEMPERATURES`, so that a better one may lie beyond."""
+    return not TEMPERATURES[0] * 1.001 < t < TEMPERATURES[1] / 1.001

@@ -1,6 +1,7 @@
-"""Measure classifiers on any edition: accuracy drops, gaps between groups, rankings."""
+"""Measure classifiers on any edition: accuracy drops, calibration, gaps between groups, rankings."""
 
 COMPONENTS = (
     "accuracy_drop",
+    "calibration",
     "group_disparity",
 )

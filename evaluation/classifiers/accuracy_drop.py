@@ -7,13 +7,13 @@ percentage points. It is paired by source picture, so a picture whose edit was r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from variorum.kit.predicted.answers import predictions
-from variorum.kit.predicted.calibration import BINS, bin_of, error_by_chance
+from variorum.kit.predicted.calibration import whole_error
 from variorum.kit.predicted.drops import (
     TOGETHER,
     Results,
@@ -34,9 +34,6 @@ from variorum.schemas.plot import Bin, IntervalPlot, Plot, ReliabilityPlot, poin
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
-
-if TYPE_CHECKING:
-    from variorum.arrays import Floats
 
 IN_TWO = 3
 """Classifiers whose originals and edits are both in the reliability plot; with more, it has the edits alone."""
@@ -188,14 +185,4 @@ def calibration(asked: Asked, seed: int) -> Answers:
     rows = np.flatnonzero((asked.original & asked.scored) | asked.edit)
     if not len(rows):
         return Answers("calibration", asked.model, why_not=NO_ORIGINALS)
-    confidence = asked.table["confidence"][rows]
-    found = asked.sums(rows, asked.right[rows] - confidence, bin_of(confidence), BINS)
-
-    def error(counts: Floats) -> float:
-        number = counts @ found.bottom
-        return float(np.abs(counts @ found.top).sum() / number.sum()) if number.any() else float("nan")
-
-    floor = error_by_chance(confidence, seed)
-    return Answers(
-        "calibration", asked.model, found.photographs, whole=error, floor=floor, note=f"{BINS} bins of confidence"
-    )
+    return whole_error("calibration", asked, rows, asked.table["confidence"][rows], seed)

@@ -106,21 +106,23 @@ class Evaluator:
         lacking = (one for one in self.stage.pieces if kept(one.keys[label]) is None)
         return sum(len(one.chosen[label]) if label in one.chosen else one.samples for one in lacking)
 
-    def ask(self, runner: Runner, progress: Progress) -> dict[str, pa.Table]:
+    def ask(self, runner: Runner, progress: Progress, *, whole: bool = False) -> dict[str, pa.Table]:
         """Measure what isn't there yet, in the order of the edition's pictures.
 
         Args:
             runner: does the work; it must stay in this process.
             progress: receives the progress.
+            whole: with the columns of `DISTRIBUTION`.
 
         Returns:
-            By model, its answers with the columns of `SharedAnswers.measure` but those of `DISTRIBUTION`; by name, the
-            tables of evaluations that have their own.
+            By model, its answers with the columns of `SharedAnswers.measure`; by name, the tables of evaluations that
+            have their own.
         """
         found, store = complete(self.stage, runner, progress), self.stage.job.store
         tables: dict[str, pa.Table] = {}
+        chosen: Callable[[Any], list[str]] = (lambda schema: schema.names) if whole else _without_distributions
         for label, name in self.labels.items():
-            parts = [read_part(store, one.tables[label], _without_distributions) for one in found]
+            parts = [read_part(store, one.tables[label], chosen) for one in found]
             tables[name] = joined(f"evaluate.{self.stage.given[label].component_name()}", parts)
         return tables
 

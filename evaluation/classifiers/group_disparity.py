@@ -3,7 +3,8 @@
 Groups are what the data says of its pictures: a column of a metadata file, or a key of a dataset's records. None is
 guessed from pixels. The question is that of De Vries et al., Does Object Recognition Work for Everyone? (CVPR Workshops
 2019, arXiv 1906.02659), and of the fairness indicators of Goyal et al. (FAccT 2022, arXiv 2202.07603), which SEER
-(arXiv 2202.08360) reports.
+(arXiv 2202.08360) reports. By class the gap is the accuracy disparity of Hu et al. (ICML 2023, arXiv
+2211.15762).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from variorum.evaluation.classifiers.group_gaps import disparity, pairs, resampled, scored
+from variorum.evaluation.classifiers.group_gaps import changes, disparity, pairs, resampled, scored, soft_worst
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares, gathered
 from variorum.evaluation.classifiers.worst_group import worst_group
+from variorum.kit.predicted import drops
 from variorum.kit.predicted.answers import answers, reference, said
 from variorum.kit.predicted.fields import OfClassifiers
 from variorum.kit.predicted.offered import by_model
@@ -35,7 +37,7 @@ from variorum.schemas.sample import Sample, is_baseline
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats, Ints
+    from variorum.arrays import Bools, Floats, Ints
     from variorum.evaluation.classifiers.groups import Cells
 
 TOP = {"top1": 1, "top5": 5}
@@ -49,6 +51,7 @@ class GroupDisparity(OfClassifiers):
     """Rates by group, gaps and tests of all pairs, for the pictures and for what edits of them cost.
 
     Attributes:
+        by: what makes groups: an `attribute`, one or more keys of the metadata, or the `label`, a group for each class.
         groups: keys of the samples' metadata, such as columns of a folder's `groups.csv` or `metadata.csv`.
         metric: a prediction is right if a label is the first output, or among the first five.
         least: groups with fewer households are listed and not compared.
@@ -56,13 +59,23 @@ class GroupDisparity(OfClassifiers):
             the photograph that they were made of.
     """
 
-    offers: ClassVar[Mapping[str, Figure]] = {"worst": Figure("accuracy on the worst group", "least")}
+    revision = 2
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "worst": Figure("accuracy on the worst group", "least"),
+        "spread": Figure("accuracy on the best group less that on the worst", "whole", "lower"),
+    }
     late: ClassVar[frozenset[str]] = frozenset({"least", "bootstrap", "confidence"})
 
+    by: Literal["attribute", "label"] = "attribute"
     groups: tuple[str, ...] = Field(default=("group",), min_length=1)
     metric: Literal["top1", "top5"] = "top1"
     least: int = Field(default=20, ge=2)
     household: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the groupings."""
+        return self.groups if self.by == "attribute" else ("label",)
 
     _each_once = field_validator("groups")(each_once("must be names of metadata, each once", bool))
 
@@ -74,7 +87,7 @@ class GroupDisparity(OfClassifiers):
         Raises:
             RecipeError: as `accuracy_drop`, or the metric is `top5` and a classifier has at most five outputs.
         """
-        first = TOP[self.metric]
+        first, called = TOP[self.metric], {one.id: one.name for one in ctx.classes}
         for sample, alias, model, labels, row in answers(samples, self.classifiers, ctx):
             if first > 1 and len(row) <= first:
                 raise RecipeError(
@@ -93,7 +106,12 @@ class GroupDisparity(OfClassifiers):
                 "confidence": float(row.max()),
                 "outputs": len(row),
                 "preprocessing": str(getattr(model, "preprocessing", "")),
-                "groups": json.dumps([said(sample.metadata, key) for key in self.groups], ensure_ascii=False),
+                "groups": json.dumps(
+                    [called.get(one, one) for one in (*sample.labels[:1], "")[:1]]
+                    if self.by == "label"
+                    else [said(sample.metadata, key) for key in self.groups],
+                    ensure_ascii=False,
+                ),
                 "household": said(sample.metadata, self.household) if self.household else sample.photograph,
             }
 
@@ -104,6 +122,7 @@ class GroupDisparity(OfClassifiers):
         the `classes` that occur in every group; `gaps` has the same three, as `disparity` gives them. The last two are
         left out if a group has fewer than `least` households for them. `few` are the groups that aren't compared, with
         their households; `unknown` counts the originals without the key. `why_not` says why nothing is compared.
+        `differences` are those of two classifiers' worst rates and gaps, in percentage points, on what both scored.
         """
         names = tuple(dict.fromkeys(self.classifiers))
         common: dict[str, Json] = {
@@ -111,34 +130,39 @@ class GroupDisparity(OfClassifiers):
             "metric": self.metric,
             "least": self.least,
             "household": self.household or "",
-            "by": list(self.groups),
+            "by": list(self.keys),
             "names": list(names),
         }
         if not len(table):
             return {**common, "classifiers": {}}
         data = paired(table, names)
-        sources = _Sources(table, data, len(self.groups))
-        found: dict[str, Json] = {}
+        sources, found = _Sources(table, data, len(self.keys)), dict[str, Json]()
+        seeds = [derive_seed(ctx.seed, "group_disparity", key) for key in self.keys]
         for number, alias in enumerate(names):
             of_keys: dict[str, Json] = {
-                key: self._compared(data, number, sources, place, derive_seed(ctx.seed, "group_disparity", key))
-                for place, key in enumerate(self.groups)
+                key: self._compared(data, number, sources, place, seeds[place]) for place, key in enumerate(self.keys)
             }
             found[alias] = {
                 "outputs": data.outputs[number],
                 "preprocessing": data.preprocessing[number],
                 "by": of_keys,
             }
-        return {**common, "classifiers": found}
+        differences: list[Json] = [
+            {"of": [names[one], names[other]], "by": key, **changed}
+            for one, other in drops.pairs(len(names))
+            for place, key in enumerate(self.keys)
+            if (changed := self._changed(data, (one, other), sources, place, seeds[place]))
+        ]
+        return {**common, "classifiers": found, "differences": differences}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Told]:
-        """Each model's top-1 accuracy on the originals of its `worst` group.
+        """Each model's top-1 accuracy on the originals of its `worst` group, and the `spread` over groups.
 
         Groups are those of one of the keys of `groups`, else of another key, else the classes; see `worst_group`.
         """
         for asked in by_model(table):
             seed = derive_seed(ctx.seed, "group_disparity")
-            yield worst_group(asked, self.groups, self.least, MOST, ctx.classes, seed)
+            yield from worst_group(asked, self.groups, self.least, MOST, ctx.classes, seed)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`groups_1` and so on: the rate of each group, by classifier, one plot for each key."""
@@ -155,25 +179,44 @@ class GroupDisparity(OfClassifiers):
                 )
         return found
 
-    def _compared(self, data: Paired, number: int, sources: _Sources, place: int, seed: int) -> dict[str, Json]:
-        """The figures of one classifier and key."""
-        there, right = data.originals(number)
+    def _ranked(self, there: Bools, sources: _Sources, place: int) -> tuple[list[int], list[int], Ints]:
+        """By group its households, the groups with enough of them, and each source's place among these or -1, `[S]`."""
         names, group = sources.names[place], np.where(there, sources.group[:, place], -1)
         both = np.unique(np.stack([group, sources.household])[:, group >= 0], axis=1)
         held = np.bincount(both[0], minlength=len(names)).tolist()
-        few = {names[one]: n for one, n in enumerate(held) if 0 < n < self.least}
         ranked = [one for one, n in enumerate(held) if n >= self.least]
+        renumbered = np.full(len(held) + 1, -1)
+        renumbered[ranked] = np.arange(len(ranked))
+        return held, ranked, renumbered[group]
+
+    def _changed(
+        self, data: Paired, pair: tuple[int, int], sources: _Sources, place: int, seed: int
+    ) -> dict[str, dict[str, Json]]:
+        """The differences of two classifiers; none if there aren't two groups to compare."""
+        (one, first), (other, second) = (data.originals(number) for number in pair)
+        there = one & other
+        _, ranked, group = self._ranked(there, sources, place)
+        if _why_not(len(ranked), 1, self.least):
+            return {}
+        cells, cell = cells_of(sources.household, group, [sources.names[place][number] for number in ranked])
+        tops = [gathered(right.astype(np.float64), cell, cells) for right in (first, second)]
+        resamples = Resamples(cells.households, self.bootstrap, self.confidence, seed)
+        return changes(tops, gathered(there.astype(np.float64), cell, cells), cells, resamples)
+
+    def _compared(self, data: Paired, number: int, sources: _Sources, place: int, seed: int) -> dict[str, Json]:
+        """The figures of one classifier and key."""
+        there, right = data.originals(number)
+        names = sources.names[place]
+        held, ranked, group = self._ranked(there, sources, place)
+        few = {names[one]: n for one, n in enumerate(held) if 0 < n < self.least}
         result: dict[str, Json] = {
-            "unknown": int((there & (group < 0)).sum()),
+            "unknown": int((there & (sources.group[:, place] < 0)).sum()),
             "few": dict(sorted(few.items(), key=lambda item: (-item[1], item[0]))[:LISTED]),
             "more_few": max(0, len(few) - LISTED),
             "groups": {},
         }
         if why := _why_not(len(ranked), len(few), self.least):
             return {**result, "why_not": why}
-        renumbered = np.full(len(held) + 1, -1)
-        renumbered[ranked] = np.arange(len(ranked))
-        group = renumbered[group]
         cells, cell = cells_of(sources.household, group, [names[one] for one in ranked])
         weights, classes = equal_shares(sources.classes, group, len(ranked))
         equal, hits = there.astype(np.float64), right.astype(np.float64)
@@ -186,8 +229,9 @@ class GroupDisparity(OfClassifiers):
                 rates = scored(weighted, cells, correlations.by_group, level=self.confidence)
                 rng = np.random.default_rng(seed)
                 gaps[name] = disparity(weighted.right, weighted.weight, cells, rates=rates, rng=rng)
-        if (drops := _drops(data, number)) is not None:
-            top, bottom = (gathered(part, cell, cells) for part in drops)
+                gaps[name]["soft_worst"] = soft_worst(rates.value)
+        if (lost := _drops(data, number)) is not None:
+            top, bottom = (gathered(part, cell, cells) for part in lost)
             if self._enough(bottom, cells):
                 resamples = Resamples(cells.households, self.bootstrap, self.confidence, seed)
                 rates, rng = resampled(top, bottom, cells, resamples), np.random.default_rng(seed)

@@ -6,6 +6,7 @@ trusted with shares, because a small group whose answers are all right has no va
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from variorum.evaluation.classifiers.groups import Alike, Answers, Cells, effective
 from variorum.kit.predicted.resamples import Resamples, percent
+from variorum.reports.profile.statistics import interval
 from variorum.schemas.canonical import Json
 from variorum.statistics import holm, wilson_interval
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 DRAWS = 200
 """Of groups at random, for the gap that chance alone gives."""
+SHARPNESS = 10
+"""Of the soft worst rate: the larger, the nearer to the worst one."""
 ALPHA = 0.05
 """Level of the tests, over all pairs of groups of one key."""
 
@@ -76,17 +80,21 @@ def resampled(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -
         cells: of two or more groups.
         resamples: of the households.
     """
-    tops, bottoms = cells.spread(top), cells.spread(bottom)
-    value = tops.sum(axis=1) / bottoms.sum(axis=1)
-    parts = []
+    value = cells.by_group(top) / cells.by_group(bottom)
+    found = _drawn(top, bottom, cells, resamples)
+    gap = found[:, value.argmax()] - found[:, value.argmin()]
+    low, high = np.nanquantile(np.column_stack([found, gap]), resamples.tails, axis=0)
+    return Rates(value, low[:-1], high[:-1], (float(low[-1]), float(high[-1])))
+
+
+def _drawn(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -> Floats:
+    """Rates in each resample, `[R, G]`; NaN where a group has no household. Arguments as of `resampled`."""
+    tops, bottoms, parts = cells.spread(top), cells.spread(bottom), []
     for weights in resamples.weights():
         drawn = weights.astype(np.float64)
         below = drawn @ bottoms.T
         parts.append(np.divide(drawn @ tops.T, below, out=np.full_like(below, np.nan), where=below > 0))
-    found = np.concatenate(parts)
-    gap = found[:, value.argmax()] - found[:, value.argmin()]
-    low, high = np.nanquantile(np.column_stack([found, gap]), resamples.tails, axis=0)
-    return Rates(value, low[:-1], high[:-1], (float(low[-1]), float(high[-1])))
+    return np.concatenate(parts)
 
 
 def disparity(top: Floats, bottom: Floats, cells: Cells, *, rates: Rates, rng: np.random.Generator) -> dict[str, Json]:
@@ -101,8 +109,9 @@ def disparity(top: Floats, bottom: Floats, cells: Cells, *, rates: Rates, rng: n
 
     Returns:
         `rates` by group, and `gap`, the largest rate less the smallest, with intervals, in percent; `best` and `worst`
-        are these groups; `ratio` is the worst rate divided by the best, None if that isn't above 0; `by_chance` is the
-        mean gap when households are put into groups of these sizes at random.
+        are these groups; `ratio` is the worst rate divided by the best, None if that isn't above 0; `deviation` is the
+        rates' standard deviation, and `by_chance` the mean gap when households are put into groups of these sizes at
+        random.
     """
     best, worst = int(rates.value.argmax()), int(rates.value.argmin())
     each = zip(cells.names, rates.value, rates.low, rates.high, strict=True)
@@ -112,12 +121,36 @@ def disparity(top: Floats, bottom: Floats, cells: Cells, *, rates: Rates, rng: n
         "by_chance": percent(_gap_by_chance(top, bottom, cells, rng)),
         "best": cells.names[best],
         "worst": cells.names[worst],
+        "deviation": percent(rates.value.std()),
         "ratio": round(float(rates.value[worst] / rates.value[best]), 4) if rates.value[best] > 0 else None,
     }
 
 
 def _interval(value: float, low: float, high: float) -> dict[str, Json]:
     return {"value": percent(value), "low": percent(low), "high": percent(high)}
+
+
+def soft_worst(rates: Floats) -> float:
+    """A rate that the worst groups decide, 1 - log(mean(exp(10 (1 - rate)))) / 10, in percent."""
+    return percent(1 - np.log(np.exp(SHARPNESS * (1 - rates)).mean()) / SHARPNESS)
+
+
+def changes(tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples) -> dict[str, dict[str, Json]]:
+    """How far the first classifier's worst rate and gap are above the second's, in percentage points.
+
+    Both are over the same households; `tops` are those of either, and all arguments as of `resampled`.
+    """
+    first, second = (
+        (cells.by_group(top) / cells.by_group(bottom), _drawn(top, bottom, cells, resamples)) for top in tops
+    )
+    found: dict[str, dict[str, Json]] = {}
+    for name, of in (
+        ("worst", np.nanmin),
+        ("gap", lambda rates, axis: np.nanmax(rates, axis) - np.nanmin(rates, axis)),
+    ):
+        value, drawn = (of(one, axis=-1) - of(other, axis=-1) for one, other in zip(first, second, strict=True))
+        found[name] = _interval(value, *interval("least", float(value), drawn, cells.households))
+    return found
 
 
 def _gap_by_chance(top: Floats, bottom: Floats, cells: Cells, rng: np.random.Generator) -> float:

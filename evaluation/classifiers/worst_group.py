@@ -1,4 +1,4 @@
-"""Make the row of a report about a classifier's worst group: the least accuracy of several groups of photographs."""
+"""Make a report's rows about a classifier's groups of photographs: the least accuracy of several, and their spread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from variorum.schemas.component import ClassInfo
 from variorum.schemas.rows import Answers
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Ints
+    from variorum.arrays import Array, Floats, Ints
 
 DRAWS = 100
 """Of groups at random, for the least rate of groups that don't differ."""
@@ -21,12 +21,12 @@ DRAWS = 100
 
 def worst_group(
     asked: Asked, keys: Sequence[str], least: int, most: int, classes: Sequence[ClassInfo], seed: int
-) -> Answers:
-    """A model's accuracy on the originals by group.
+) -> tuple[Answers, Answers]:
+    """A model's accuracy on the originals by group: the `worst`, and the `spread`, the best one's less the worst one's.
 
     Groups are those of the first of these keys that the metadata has, or of the key that groups most photographs; where
-    no key groups them, they are the classes. `floor` is the least rate that such groups show on average if all are
-    equally hard.
+    no key groups them, they are the classes. `floor` is the least rate, or the spread, that such groups show on average
+    if all are equally hard.
 
     Args:
         asked: the model's answers.
@@ -38,7 +38,7 @@ def worst_group(
     """
     rows = np.flatnonzero(asked.original & asked.scored)
     if not len(rows):
-        return Answers("worst", asked.model, why_not=NO_ORIGINALS)
+        return _neither(asked, NO_ORIGINALS)
     texts, place = np.unique(asked.table["metadata"][rows], return_inverse=True)
     known = [json.loads(text) for text in texts]
     there = sorted({key for one in known for key in one})
@@ -57,20 +57,33 @@ def worst_group(
         found.append(("class", [called.get(name, name) for name in names], group))
     by, names, group = max(found, key=lambda one: (one[0] in keys, int((one[2] >= 0).sum())))
     if len(names) < 2:
-        why = f"fewer than two groups or classes have {least} photographs"
-        return Answers("worst", asked.model, why_not=why)
+        return _neither(asked, f"fewer than two groups or classes have {least} photographs")
     kept = group >= 0
     right, group = asked.right[rows[kept]], group[kept]
-    return asked.share(
+    floors = _equal(right, group, seed)
+    worst = asked.share(
         "worst",
         rows[kept],
         right,
         group,
         names,
         axes={"group": tuple(names)},
-        floor=_equal(right, group, seed),
+        floor=floors[0],
         note=f"{len(names)} groups by {by}" if by != "class" else f"{len(names)} classes",
     )
+
+    def spread(counts: Floats) -> float:
+        assert worst.top is not None
+        assert worst.bottom is not None
+        top, bottom = counts @ worst.top, counts @ worst.bottom
+        return float(np.ptp(top[bottom > 0] / bottom[bottom > 0])) if bottom.any() else float("nan")
+
+    apart = Answers("spread", asked.model, worst.photographs, whole=spread, floor=floors[1], note=worst.note)
+    return worst, apart
+
+
+def _neither(asked: Asked, why: str) -> tuple[Answers, Answers]:
+    return Answers("worst", asked.model, why_not=why), Answers("spread", asked.model, why_not=why)
 
 
 def _groups(values: Array, units: Ints, least: int) -> tuple[list[str], Ints]:
@@ -83,9 +96,9 @@ def _groups(values: Array, units: Ints, least: int) -> tuple[list[str], Ints]:
     return names[enough].tolist(), number[which]
 
 
-def _equal(right: Array, group: Ints, seed: int) -> float:
-    """Mean of the least rate when answers are put into groups of these sizes at random."""
+def _equal(right: Array, group: Ints, seed: int) -> tuple[float, float]:
+    """Mean of the least rate and of the spread when answers are put into groups of these sizes at random."""
     rng, sizes = np.random.default_rng(seed), np.bincount(group)
     ends = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    least = [(np.add.reduceat(rng.permutation(right).astype(np.int64), ends) / sizes).min() for _ in range(DRAWS)]
-    return float(np.mean(least))
+    drawn = [np.add.reduceat(rng.permutation(right).astype(np.int64), ends) / sizes for _ in range(DRAWS)]
+    return float(np.mean([one.min() for one in drawn])), float(np.mean([np.ptp(one) for one in drawn]))

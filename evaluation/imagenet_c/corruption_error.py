@@ -8,9 +8,10 @@ same with what the errors are above those on the originals.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from variorum.kit.predicted.answers import predictions
 from variorum.kit.predicted.corrupted import FRAME, OUTPUTS, Cells, errors
@@ -22,6 +23,7 @@ from variorum.kit.predicted.resamples import Resamples
 from variorum.models.imagenet_classes import table as imagenet
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import ClassInfo, Context, Row
+from variorum.schemas.lookup import cut
 from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
@@ -38,13 +40,20 @@ class CorruptionError(OfFamilies):
     for them.
 
     Attributes:
-        norm: `alexnet` divides by AlexNet's errors, where they apply; `none` never does.
+        norm: `alexnet` divides by AlexNet's errors, where they apply; `none` never does; the name of one of the
+            classifiers divides by its errors on the same pictures.
     """
 
     offers: ClassVar[Mapping[str, Figure]] = {"right": Figure("accuracy, mean over kinds and severities")}
     late: ClassVar[frozenset[str]] = frozenset({"norm", "bootstrap", "confidence"})
 
-    norm: Literal["alexnet", "none"] = "alexnet"
+    norm: Literal["alexnet", "none"] | str = "alexnet"
+
+    @model_validator(mode="after")
+    def _known_norm(self) -> Self:
+        if self.norm not in ("alexnet", "none", *self.classifiers):
+            raise ValueError(f"norm is alexnet, none, or one of the classifiers, and {cut(repr(self.norm))} is neither")
+        return self
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and classifier, as `accuracy_drop`'s, with the picture's kind and severity.
@@ -65,7 +74,8 @@ class CorruptionError(OfFamilies):
         `kinds` has, by kind, the error at each of the `severities` and over them, and the kind's `ce` and
         `relative_ce`; `families` the mean error of their kinds; `mean_error` that of ImageNet-C's 15 kinds, as far as
         they are there, and `relative_error` what it is above the `clean_error`. A CE or mCE that can't be compared with
-        AlexNet's errors is None; `why_no_ce` and `why_no_mce` say why.
+        AlexNet's errors is None; `why_no_ce` and `why_no_mce` say why. If `norm` is a classifier, an mCE is over the
+        kinds that are there, and None if that classifier makes no error in one of them.
         """
         names = self.named(table)
         common: dict[str, Json] = {"confidence": self.confidence, "norm": self.norm, "names": list(names)}
@@ -77,12 +87,14 @@ class CorruptionError(OfFamilies):
         results = Results(
             Resamples(data.sources, self.bootstrap, self.confidence, derive_seed(ctx.seed, "corruption_error"))
         )
-        why_not = "norm is none" if self.norm == "none" else why_no_norm(table, ctx.classes)
+        norm = names.index(self.norm) if self.norm in names else None
+        why_not = "norm is none" if self.norm == "none" else ""
+        why_not = why_not or (why_no_norm(table, ctx.classes) if norm is None else "")
         classifiers: dict[str, Json] = {
             alias: {
                 "outputs": data.outputs[number],
                 "preprocessing": data.preprocessing[number],
-                **errors(data, number, cells, why_not, results),
+                **errors(data, number, cells, why_not, results, norm),
             }
             for number, alias in enumerate(names)
         }

@@ -261,6 +261,50 @@ def test_nothing_to_compare_has_a_reason():
     assert evaluation.plots(found) == {}
 
 
+def test_deviation_soft_worst_and_paired_differences():
+    """Rates of 90 and 70 % against 60 and 70 %, of the same pictures: the worst 10 points up, the gap 10 points up."""
+    rights = {"c": {"north": 36, "south": 28}, "d": {"north": 24, "south": 28}}
+    found = [
+        row(f"{group}{n:02}", group, right=n < right) | {"classifier": name}
+        for name, by in rights.items()
+        for group, right in by.items()
+        for n in range(40)
+    ]
+    evaluation = GroupDisparity(groups=("region",), classifiers=("c", "d"))
+    figures = evaluation.figures(Table(pa.Table.from_pylist(found), "group_disparity"), context())
+    gap = figures["classifiers"]["c"]["by"]["region"]["gaps"]["rate"]
+    assert (gap["gap"]["value"], gap["deviation"]) == (20, 10)
+    assert gap["soft_worst"] == pytest.approx(100 - 10 * np.log((np.exp(1) + np.exp(3)) / 2), abs=0.01)
+    (pair,) = figures["differences"]
+    assert (pair["of"], pair["worst"]["value"], pair["gap"]["value"]) == (["c", "d"], 10, 10)
+    assert pair["worst"]["low"] < 10 < pair["worst"]["high"]
+    assert "| region | c − d | 10.0 [" in card(figures)
+
+
+def test_equal_groups_differ_by_no_more_than_chance():
+    rng = np.random.default_rng(0)
+    found = [row(f"{k}{n:02}", str(k), right=rng.random() < 0.8) for k in range(10) for n in range(30)]
+    gap = compared(found)["gaps"]["rate"]
+    assert gap["gap"]["value"] < 1.5 * gap["by_chance"]
+
+
+def test_groups_by_class():
+    """The model takes everything for a tabby."""
+    model = from_function(lambda images: np.eye(1000)[[281] * len(images)])
+    ctx = context(ModelTable("embedded").with_models({"c": model}))
+    samples = [
+        Sample(f"{label}{n}", np.zeros((32, 32, 3), np.uint8), (label,))
+        for label in ("n02123045", "n02085620")
+        for n in range(20)
+    ]
+    evaluation = GroupDisparity(by="label", classifiers=("c",))
+    table = Table(pa.Table.from_pylist(list(evaluation.measure(samples, ctx))), "group_disparity")
+    found = evaluation.figures(table, ctx)["classifiers"]["c"]["by"]["label"]
+    rates = {name: one["rate"]["value"] for name, one in found["groups"].items()}
+    assert rates == {"tabby cat": 100, "Chihuahua": 0}
+    assert found["gaps"]["rate"]["gap"]["value"] == 100
+
+
 # ── what is measured ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -339,7 +383,9 @@ def card(found):
     evaluation = GroupDisparity(groups=("region",), classifiers=("c",))
     read = json.loads(json.dumps(found))
     plots = {name: f"plot {name}" for name in evaluation.plots(read)}
-    return _render("_group_disparity", figures=read, models={"c": "model@sha256:0"}, order=[], plots=plots)
+    return _render(
+        "_group_disparity", figures=read, models={"c": "model@sha256:0", "d": "model@sha256:1"}, order=[], plots=plots
+    )
 
 
 def test_the_card_shows_gaps_and_says_what_groups_are(planted):
@@ -380,16 +426,18 @@ def answers(groups, *, key="region"):
         for group, (size, right) in groups.items()
         for number in range(size)
     ]
-    (one,) = GroupDisparity().rows(Table(pa.Table.from_pylist(found)), context())
-    return one
+    return list(GroupDisparity().rows(Table(pa.Table.from_pylist(found)), context()))
 
 
 def test_the_worst_group_is_one_of_those_with_enough_photographs():
-    found = answers({"north": (40, 36), "south": (25, 15), "east": (19, 0)})
+    found, spread = answers({"north": (40, 36), "south": (25, 15), "east": (19, 0)})
     assert found.columns == ("north", "south")
     assert (found.top.sum(axis=0) / found.bottom.sum(axis=0)).tolist() == [0.9, 0.6]
     assert found.note == "2 groups by region"
     assert 0.6 < found.floor < 51 / 65
-    assert answers({"north": (40, 36), "south": (25, 15)}, key="").note == "2 classes"
+    assert spread.whole(np.ones(65)) == pytest.approx(0.3)
+    assert spread.photographs == found.photographs
+    assert 0.03 < spread.floor < 0.15
+    assert answers({"north": (40, 36), "south": (25, 15)}, key="")[0].note == "2 classes"
     few = answers({"north": (40, 36), "south": (19, 15)})
-    assert few.why_not == "fewer than two groups or classes have 20 photographs"
+    assert {one.why_not for one in few} == {"fewer than two groups or classes have 20 photographs"}

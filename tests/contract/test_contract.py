@@ -51,6 +51,8 @@ EXAMPLES = {
     "remote": {"url": "https://api.example.org/v1/chat/completions", "model": "eyes"},
     "corrupted": {"of": {"name": "image_folder", "path": "photos"}},
     "balanced": {"of": {"name": "image_folder", "path": "photos"}},
+    "label_overlap": {"of": {"name": "image_folder", "path": "photos"}},
+    "imbalanced": {"of": {"name": "image_folder", "path": "photos"}, "rare": ["cat"]},
     "concatenated": {"of": [{"name": "image_folder", "path": "photos"}, {"name": "image_folder", "path": "more"}]},
     "group_disparity": {"groups": ["region"]},
     "fooling_claims": {

@@ -19,6 +19,8 @@ from variorum.pipeline import Job, build, evaluate
 from variorum.reports.card import _render
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.edit import Edit
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import build_component
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 from variorum.stages.recipe_files import load_recipe
@@ -262,3 +264,31 @@ def test_the_recipe_s_evaluations_look_at_a_picture_once(photos, tmp_path, monke
         assert seen == [240] * 12  # two photographs and five severities of each; Lite1 reads 240 pixels
         found = found or figures
         assert figures.items() <= found.items()
+
+
+def test_the_norm_may_be_another_model_whose_own_mce_is_100():
+    """Of eight photographs the norm is wrong on 2 in fog and 4 in snow, the other on 3 and 2: 150 % and 50 %."""
+    wrong = {"n": {"fog": 2, "snow": 4}, "c": {"fog": 3, "snow": 2}}
+    many = {"photographs": 8, "kinds": ("snow", "fog"), "severities": (1, 3)}
+    found = [
+        one for name, by in wrong.items() for one in rows(lambda kind, _, by=by: by[kind], classifier=name, **many)
+    ]
+
+    def mce(found):
+        table = Table(pa.Table.from_pylist(found), "corruption_error")
+        return CorruptionError(classifiers=("c", "n"), norm="n").figures(table, context(class_infos()[:8]))[
+            "classifiers"
+        ]
+
+    of = mce(found)
+    assert of["n"]["mce"] == {"value": 100.0, "low": 100.0, "high": 100.0, "photographs": 8}
+    assert (of["c"]["kinds"]["fog"]["ce"]["value"], of["c"]["kinds"]["snow"]["ce"]["value"]) == (150.0, 50.0)
+    assert of["c"]["mce"]["value"] == of["c"]["relative_mce"]["value"] == 100.0
+    assert of["c"]["mce"]["low"] < 100 < of["c"]["mce"]["high"]
+    assert mce(found[::-1]) == of  # the order of kinds changes nothing
+    exact = mce(
+        [{**one, "correct": True} if (one["kind"], one["classifier"]) == ("fog", "n") else one for one in found]
+    )
+    assert (exact["c"]["mce"], exact["c"]["why_no_mce"]) == (None, "the norm makes no error in fog")
+    with pytest.raises(RecipeError, match="norm is alexnet, none, or one of the classifiers, and 'alex' is neither"):
+        build_component("evaluate", {"name": "corruption_error", "norm": "alex"}, "here")

@@ -43,6 +43,11 @@ def of_answers(of: str) -> bool:
     return getattr(component_class("evaluate", of.partition(".")[0]), "measured_as", "") == "answers"
 
 
+def reads_whole_answers(of: str) -> bool:
+    """Return whether a row needs all of a model's log probabilities that are kept."""
+    return bool(getattr(component_class("evaluate", of.partition(".")[0]), "whole_answers", False))
+
+
 def needs_of(of: str) -> tuple[str, ...]:
     """What a row needs of a model."""
     return figure_of(of).needs or (CLASSES,)
@@ -164,19 +169,18 @@ class Asking:
 
     def ask(self, runner: Runner, progress: Progress) -> Iterator[tuple[RowSpec, dict[str, Answers]]]:
         """Ask the models, and yield every row with the answers by model, as it is called in the report."""
-        import pyarrow as pa
-
         tables: dict[str, pa.Table] = {}
         for group in self._groups:
-            tables |= group.ask(runner, progress)
+            tables |= group.ask(runner, progress, whole=any(reads_whole_answers(row.of) for row in self.rows))
         self.answers = {name: tables[name] for name in self.under.names if name in self.names}
         ctx = replace(self.job.judging, listings=read_listings(self.manifest, self.held.store))
         found: dict[tuple[str, str], Answers] = {}
         for part in dict.fromkeys(row.of.partition(".")[0] for row in self.rows if of_answers(row.of)):
-            if self.answers:
-                joined = Table(pa.concat_tables(self.answers.values(), promote_options="default"), part)
-                evaluation: Any = component_class("evaluate", part)()
-                found |= {(f"{part}.{one.figure}", one.model): one for one in evaluation.rows(joined, ctx)}
+            evaluation: Any = component_class("evaluate", part)()
+            for answers in self.answers.values():
+                found |= {
+                    (f"{part}.{one.figure}", one.model): one for one in evaluation.rows(Table(answers, part), ctx)
+                }
         for key, (name, own) in self._own.items():
             part = own.component_name()
             evaluation = own

@@ -53,6 +53,23 @@ def test_a_class_is_the_mean_of_its_texts(clip, cat):
     assert model([]).shape == (0, 1000)
 
 
+def test_templates_are_named_in_the_row_and_may_be_1_7_or_80(clip, monkeypatch):
+    monkeypatch.setattr(clip, "embed_texts", lambda texts: np.ones((len(texts), 2)) * len(texts[0]))
+    said = {
+        number: classifier({"zero_shot": clip}, templates=number).preprocessing.partition("Classes ")[2]
+        for number in (1, 7, 80)
+    }
+    assert said == {
+        1: "from the template 'a photo of a {}.'.",
+        7: "from the template 'itap of a {}.' and 6 more.",
+        80: "from the template 'a bad photo of a {}.' and 79 more.",
+    }
+    entry = Entry(
+        name="t", loader="zero_shot_classifier", options={"templates": 8}, licence="none", source="random weights"
+    )
+    assert "templates is 1, 7 or 80, or a list of texts" in ZERO_SHOT_CLASSIFIER.problem(entry)
+
+
 def test_it_uses_one_model_of_pictures_and_texts(clip):
     for used in ({}, {"a": clip, "b": clip}, {"a": object()}):
         with pytest.raises(ModelUnavailable, match="uses one model of the loader zero_shot; name it in `uses`"):

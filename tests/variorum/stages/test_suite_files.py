@@ -32,7 +32,7 @@ def written(tmp_path) -> Callable[..., Path]:
     return write
 
 
-@pytest.mark.parametrize("name", ["quick", "robustness"])
+@pytest.mark.parametrize("name", ["quick", "robustness", "clip_robustness"])
 def test_nothing_is_wrong_with_a_shipped_suite(name):
     assert name in suite_names()
     suite = load_suite(name)
@@ -90,10 +90,13 @@ def test_what_is_wrong_is_said_in_a_line(written, changes, said):
 
 def test_an_unknown_suite_lists_those_that_there_are(tmp_path):
     with pytest.raises(
-        RecipeError, match=r"no suite 'robustnes'; did you mean robustness.*: quick, robustness; or give"
+        RecipeError,
+        match=r"no suite 'robustnes'; did you mean robustness.*: clip_robustness, quick, robustness; or give",
     ):
         load_suite("robustnes")
-    with pytest.raises(RecipeError, match="no such file; suites that come with Variorum: quick, robustness"):
+    with pytest.raises(
+        RecipeError, match="no such file; suites that come with Variorum: clip_robustness, quick, robustness"
+    ):
         load_suite(str(tmp_path / "missing.yaml"))
 
 

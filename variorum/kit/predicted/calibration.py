@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from variorum.schemas.rows import Answers
+
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
+    from variorum.kit.predicted.offered import Asked
 
 BINS = 15
 """Of equal width, as in the paper."""
@@ -18,6 +21,8 @@ DRAWS = 200
 """Of outcomes, for the error that chance alone gives."""
 AT_ONCE = 4_000_000
 """Outcomes drawn at a time."""
+LABEL_DRAWS = 50
+"""Of labels, for the same of the adaptive error."""
 
 
 class Bins(NamedTuple):
@@ -66,20 +71,70 @@ def expected_calibration_error(found: Bins) -> float:
     return float((found.n * np.abs(found.accuracy - found.confidence)).sum() / total) if total else float("nan")
 
 
+def average_calibration_error(found: Bins) -> float:
+    """Mean of |accuracy_b - confidence_b| over the bins that aren't empty, in [0, 1]; NaN without predictions.
+
+    A bin of two pictures counts as much as one of thousands. netcal calls it ACE, as many call the adaptive error.
+    """
+    return float(np.abs(found.accuracy - found.confidence).mean()) if len(found.n) else float("nan")
+
+
 def error_by_chance(confidence: Array, seed: int, bins: int = BINS, draws: int = DRAWS) -> float:
     """Mean calibration error, in [0, 1], of a perfectly calibrated classifier with the same confidences.
 
     Its predictions are right with probability `confidence`, independently. NaN without predictions.
     """
+    return errors_by_chance(confidence, seed, bins, draws)[0]
+
+
+def errors_by_chance(confidence: Array, seed: int, bins: int = BINS, draws: int = DRAWS) -> tuple[float, float]:
+    """The same of the expected and of the average calibration error."""
     if not len(confidence):
-        return float("nan")
+        return float("nan"), float("nan")
     confidence = np.sort(np.asarray(confidence, np.float64))
     which = bin_of(confidence, bins)
     starts = np.flatnonzero(np.diff(which, prepend=-1))
-    sure = np.add.reduceat(confidence, starts)
+    sure, sizes = np.add.reduceat(confidence, starts), np.diff(starts, append=len(confidence))
     rng, gaps = np.random.default_rng(seed), []
     step = max(1, AT_ONCE // len(confidence))
     for size in (min(step, draws - done) for done in range(0, draws, step)):
         hits = np.add.reduceat(rng.random((size, len(confidence)), np.float32) < confidence, starts, axis=1)
-        gaps.append(np.abs(hits - sure).sum(axis=1))
-    return float(np.concatenate(gaps).mean() / len(confidence))
+        gaps.append(np.abs(hits - sure))
+    mean = np.concatenate(gaps).mean(axis=0)
+    return float(mean.sum() / len(confidence)), float((mean / sizes).mean())
+
+
+def adaptive_calibration_error(p: Floats, label: Ints, seed: int, ranges: int = BINS) -> tuple[float, float]:
+    """Adaptive calibration error, and its mean when labels are drawn from `p` itself, in [0, 1] both.
+
+    The mean over classes and `ranges` with as many predictions each of |share with this label - mean p| (Nixon et al.,
+    CVPR Workshops 2019, arXiv 1904.01685). `p [N, K]` has all classes' probabilities, and `label [N]` is not empty.
+    """
+    number, classes = p.shape
+    ranges = min(ranges, number)
+    cell = np.empty((number, classes), np.int64)
+    place = np.arange(number) * ranges // number
+    np.put_along_axis(cell, np.argsort(p, axis=0, kind="stable"), place[:, None] + np.arange(classes) * ranges, axis=0)
+    sure = np.bincount(cell.ravel(), p.ravel())
+    size = np.tile(np.bincount(place), classes)
+
+    def error(label: Ints) -> float:
+        hits = np.bincount(cell[np.arange(number), label], minlength=len(sure))
+        return float((np.abs(hits - sure) / size).mean())
+
+    rng, below = np.random.default_rng(seed), np.cumsum(p, axis=1)[:, :-1] / p.sum(axis=1, keepdims=True)
+    chance = [error((rng.random((number, 1)) >= below).sum(axis=1)) for _ in range(LABEL_DRAWS)]
+    return error(label), float(np.mean(chance))
+
+
+def whole_error(figure: str, asked: Asked, rows: Ints, confidence: Floats, seed: int) -> Answers:
+    """A report's row: the expected error of the answers in these rows of the table, with its floor; both are `[m]`."""
+    found = asked.sums(rows, asked.right[rows] - confidence, bin_of(confidence), BINS)
+
+    def error(counts: Floats) -> float:
+        number = counts @ found.bottom
+        return float(np.abs(counts @ found.top).sum() / number.sum()) if number.any() else float("nan")
+
+    floor = error_by_chance(confidence, seed)
+    note = f"{BINS} bins of confidence"
+    return Answers(figure, asked.model, found.photographs, whole=error, floor=floor, note=note)

@@ -1,4 +1,4 @@
-"""Errors on corrupted pictures: by kind and severity, by family, and relative to AlexNet's.
+"""Errors on corrupted pictures: by kind and severity, by family, and relative to AlexNet's or another model's.
 
 The measures of ImageNet-C (Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261). Photographs are paired: a corrupted
 picture counts if its original was scored, and the error without corruption is that of the same photographs.
@@ -7,7 +7,7 @@ picture counts if its original was scored, and the error without corruption is t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from variorum.kit.predicted.pairing import Paired
 from variorum.schemas.canonical import Json
 
 if TYPE_CHECKING:
-    from variorum.arrays import Floats
+    from variorum.arrays import Bools, Floats
 
 ALEXNET: Mapping[str, float] = {
     "gaussian_noise": 0.886428,
@@ -77,18 +77,23 @@ def family_of(kind: str) -> str:
     return KINDS[kind].family if kind in KINDS else "other"
 
 
-def errors(data: Paired, number: int, cells: Cells, why_not: str, results: Results) -> dict[str, Json]:
-    """Errors of one classifier in percent, with intervals."""
+def errors(
+    data: Paired, number: int, cells: Cells, why_not: str, results: Results, norm: int | None = None
+) -> dict[str, Json]:
+    """Errors of one classifier in percent, with intervals; `norm` is the number of the one that they are divided by."""
     there, right = data.originals(number)
     edits = data.edits(number, there)
-    count, correct = (part @ cells.of_variant for part in (data.cells(edits), data.cells(edits, data.right[number])))
-    asked = Asked(count, count - correct, right[:, None] * count - correct, cells, results)
-    if not why_not and (outputs := data.outputs[number]) != OUTPUTS:
+    if norm is not None:
+        edits &= data.edits(norm, data.originals(norm)[0])
+    asked = Asked.of(data, number, edits, cells, results)
+    if norm is not None:
+        asked = replace(asked, norm=Asked.of(data, norm, edits, cells, results))
+    elif not why_not and (outputs := data.outputs[number]) != OUTPUTS:
         why_not = f"AlexNet's errors are those of {OUTPUTS} classes; this model has {outputs} outputs"
     held = [kind for kind in cells.kinds if asked.columns([kind])]
     kinds: dict[str, Json] = {kind: asked.kind(kind, why_not) for kind in held}
     families = list(dict.fromkeys(family_of(kind) for kind in held))
-    why_not = why_not or asked.missing()
+    why_not = why_not or (asked.missing() if norm is None else asked.without_error(held))
     return {
         "n": int(there.sum()),
         "clean_error": _clean(there, right, results),
@@ -99,8 +104,8 @@ def errors(data: Paired, number: int, cells: Cells, why_not: str, results: Resul
         },
         "mean_error": asked.error(COMMON),
         "relative_error": asked.relative_error(COMMON),
-        "mce": None if why_not else asked.ce(COMMON),
-        "relative_mce": None if why_not else asked.relative_ce(COMMON),
+        "mce": None if why_not else asked.ce(COMMON if norm is None else held),
+        "relative_mce": None if why_not else asked.relative_ce(COMMON if norm is None else held),
         "why_no_mce": why_not,
     }
 
@@ -127,6 +132,7 @@ class Asked:
         more: by how many more are wrong than if they were originals.
         cells: kinds and severities.
         results: gets the figures.
+        norm: the same of the classifier whose errors they are divided by; None for AlexNet's.
     """
 
     count: Floats
@@ -134,6 +140,14 @@ class Asked:
     more: Floats
     cells: Cells
     results: Results
+    norm: Asked | None = None
+
+    @classmethod
+    def of(cls, data: Paired, number: int, edits: Bools, cells: Cells, results: Results) -> Asked:
+        """One classifier's answers to these edited pictures, `[P]`."""
+        weights = (None, data.right[number])
+        count, correct = (data.cells(edits, one) @ cells.of_variant for one in weights)
+        return cls(count, count - correct, data.originals(number)[1][:, None] * count - correct, cells, results)
 
     def columns(self, kinds: Sequence[str]) -> list[int]:
         """Cells of these kinds that have pictures."""
@@ -154,11 +168,15 @@ class Asked:
         return self._mean(self.more, kinds, True)
 
     def ce(self, kinds: Sequence[str]) -> dict[str, Json] | None:
-        """Errors as shares of AlexNet's, averaged over the kinds, which have all five severities."""
+        """Errors as shares of the norm's, averaged over the kinds; of AlexNet's if they have all five severities."""
+        if self.norm is not None:
+            return self._relative_to(self.wrong, self.norm.wrong, kinds)
         return self._mean(self.wrong / self._alexnet(0), kinds)
 
     def relative_ce(self, kinds: Sequence[str]) -> dict[str, Json] | None:
         """The same for what the errors are above those on the originals."""
+        if self.norm is not None:
+            return self._relative_to(self.more, self.norm.more, kinds)
         return self._mean(self.more / self._alexnet(ALEXNET_CLEAN), kinds)
 
     def kind(self, kind: str, why_not: str) -> dict[str, Json]:
@@ -167,7 +185,8 @@ class Asked:
         for place in self.columns([kind]):
             top, bottom = self.wrong[:, [place]], self.count[:, [place]]
             by_severity[str(self.cells.keys[place][1])] = self.results.told(top, bottom, n=int(bottom.sum()))
-        whole = not why_not and kind in ALEXNET and self.severities(kind) == list(SEVERITIES)
+        known = kind in ALEXNET and self.severities(kind) == list(SEVERITIES)
+        whole = not why_not and (known or self.norm is not None)
         return {
             "family": family_of(kind),
             "severities": by_severity,
@@ -185,6 +204,23 @@ class Asked:
         if short:
             return f"mCE takes all five severities; {', '.join(short)} {'have' if len(short) > 1 else 'has'} fewer"
         return ""
+
+    def without_error(self, kinds: Sequence[str]) -> str:
+        """Name the kinds on which the norm makes no error, so that nothing can be divided by it; `""` for none."""
+        exact = [kind for kind in kinds if self.norm and not self.norm.wrong[:, self.columns([kind])].any()]
+        return f"the norm makes no error in {', '.join(exact)}" if exact else ""
+
+    def _relative_to(self, top: Floats, bottom: Floats, kinds: Sequence[str]) -> dict[str, Json] | None:
+        """Mean over kinds of their mean errors' ratios; None if one is divided by 0 or less."""
+        held = [places for kind in kinds if (places := self.columns([kind]))]
+        shares = [part / np.maximum(self.count.sum(axis=0), 1) for part in (top, bottom)]
+        tops, bottoms = (np.array([part[:, one].sum(axis=1) for one in held]).T for part in shares)
+        if not held or (bottoms.sum(axis=0) <= 0).any():
+            return None
+        photographs = int((self.count[:, self.columns(kinds)] > 0).any(axis=1).sum())
+        if (tops == bottoms).all():
+            return {"value": 100.0, "low": 100.0, "high": 100.0, "photographs": photographs}
+        return self.results.of(tops, bottoms, photographs=photographs)
 
     def _alexnet(self, less: float) -> Floats:
         return np.array([ALEXNET.get(kind, np.nan) - less for kind, _ in self.cells.keys])

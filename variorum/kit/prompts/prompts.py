@@ -1,13 +1,12 @@
 """Prompts from class names, glosses and captions by templates, and checks that a set of templates can be used.
 
-The eighty templates in `clip_templates.csv` are CLIP's for ImageNet (openai/CLIP, MIT; Radford et al., ICML 2021).
-ImageNet-G uses all of them: 34 ask for drawings, toys and the like, so a training set made with them contains what
-ImageNet-R and ImageNet-Sketch are meant to test, and ten ask for a bad picture.
+Of CLIP's eighty templates (`variorum/models/clip_templates.csv`), all of which ImageNet-G uses, 34 ask for drawings,
+toys and the like, so a training set made with them contains what ImageNet-R and ImageNet-Sketch are meant to test, and
+ten ask for a bad picture.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,8 +149,9 @@ def template_set(choice: Named | tuple[str, ...]) -> tuple[Template, ...]:
 @lru_cache(maxsize=1)
 def clip_templates() -> tuple[Template, ...]:
     """CLIP's eighty templates, in their published order."""
-    with Path(__file__).with_name("clip_templates.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(Template(row["id"], row["group"], row["template"]) for row in csv.DictReader(file))  # type: ignore[arg-type]
+    from variorum.models.imagenet_classes import clip_templates as published
+
+    return tuple(Template(row["id"], row["group"], row["template"]) for row in published())  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1)

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from variorum.models.imagenet_classes import table
+from variorum.models.imagenet_classes import clip_templates, table
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.penultimate import once
 from variorum.models.table_entries import Entry, StrictModel
@@ -32,6 +32,15 @@ SEVEN = (
 """Of CLIP's 80 templates those that its authors found to do as well as all of them (OpenAI's CLIP, MIT)."""
 
 
+def _texts(chosen: Any) -> Any:
+    """The texts that a number of templates stands for."""
+    eighty = tuple(row["template"].replace("{name}", "{}") for row in clip_templates())
+    sets = {1: ("a photo of a {}.",), 7: SEVEN, 80: eighty}
+    if isinstance(chosen, int) and chosen not in sets:
+        raise ValueError("templates is 1, 7 or 80, or a list of texts")
+    return sets[chosen] if isinstance(chosen, int) else chosen
+
+
 def _with_place(texts: tuple[str, ...]) -> tuple[str, ...]:
     if wrong := [text for text in texts if text.count("{}") != 1]:
         raise ValueError(f"{wrong[0]!r} must have one {{}}, where the name of the class comes")
@@ -41,8 +50,11 @@ def _with_place(texts: tuple[str, ...]) -> tuple[str, ...]:
 class ZeroShotClassifierOptions(StrictModel):
     """Options of `zero_shot_classifier`."""
 
-    templates: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_with_place)] = SEVEN
-    """Texts with `{}` for the class's name. A class is the mean of their embeddings."""
+    templates: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_texts), AfterValidator(_with_place)] = (
+        SEVEN
+    )
+    """Texts with `{}` for the class's name, or how many of CLIP's, 1, 7 or 80. A class is the mean of their
+    embeddings."""
 
 
 def load_zero_shot_classifier(
@@ -72,7 +84,8 @@ class ZeroShotClassifier:
     def __init__(self, model: Any, templates: Sequence[str]) -> None:
         self._model = model
         self.classes: tuple[str, ...] = ()
-        self.preprocessing: str = model.preprocessing
+        more = f" and {len(templates) - 1} more" if len(templates) > 1 else ""
+        self.preprocessing = f"{model.preprocessing} Classes from the template {templates[0]!r}{more}."
         means = sum(
             model.embed_texts([template.format(one.name) for one in table()]).astype(np.float64)
             for template in templates
