@@ -181,12 +181,27 @@ def test_the_error_falls_with_size_by_a_power_law():
         assert 0 < laws[name]["k"]["low"] < laws[name]["k"]["value"] < laws[name]["k"]["high"]
         assert laws[name]["with_floor"]["k"]["value"] >= laws[name]["k"]["value"]
         assert laws[name]["r2"] > 0.5
+        assert 0 < laws[name]["nll"]["k"]["low"] < laws[name]["nll"]["k"]["value"]
+        assert laws[name]["nll"]["k"] != laws[name]["k"]
     assert laws["fair"]["crossing"]["low"] < 1 < laws["fair"]["crossing"]["high"]
     assert laws["poor"]["crossing"] is None or laws["poor"]["crossing"]["high"] < 1
     check_tables(card_of(found, ["fair", "poor"]))
     few = figures(references(), rows("", "fair", 30, 11), fractions=(0.5, 1.0))
     assert few["power_law"] == {}
     assert "4 sizes" in few["not_measured"]["power_law"]
+
+
+def test_the_law_is_compared_with_diversity_over_five_variants():
+    sets = [rows("", f"v{number}", 30, number, noise=0.5 + 0.7 * number) for number in range(5)]
+    found = figures(references(noise=0.7), *sets)
+    against = found["power_law_against"]
+    k = [found["power_law"][f"v{number}"]["k"]["value"] for number in range(5)]
+    diverse = [found["variants"][f"v{number}"]["vendi"] for number in range(5)]
+    order = [sorted(values).index(one) for values in (diverse, k) for one in values]
+    assert list(against) == ["vendi"]  # all are recognised alike
+    assert against["vendi"]["rho"] == pytest.approx(float(np.corrcoef(order[:5], order[5:])[0, 1]), abs=1e-3)
+    assert "rank correlation" in card_of(found, [f"v{number}" for number in range(5)])
+    assert "power_law_against" not in figures(references(noise=0.7), *sets[:4])
 
 
 def test_the_order_of_rows_and_the_other_variants_change_nothing():
@@ -289,7 +304,7 @@ def card_of(found, order):
 def test_the_card_shows_all_figures_and_escapes_names():
     text = card_of(figures(references(), rows("", "a|b", 30, 11)), ["a|b"])
     check_tables(text)
-    assert text.count("| a&#124;b |") == 7  # a row in five tables, a column in two
+    assert text.count("| a&#124;b |") == 8  # a row in four tables, two of the power law's, a column in two
     assert "**Effective robustness: contrast.**" in text
     assert "| a&#124;b and real | 240 |" in text
     assert "left out" not in text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,14 +17,28 @@ from variorum.kit.sets.pictures import Pictures
 from variorum.statistics import few_interval
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Singles
+    from variorum.arrays import Array, Bools, Floats, Ints, Singles
 
 PENALTY = 1.0
 """Inverse strength of the L2 penalty, for standardised features divided by the square root of their number."""
+LEAST = 1e-6
+"""Probability of a label that the loss counts, at least."""
 
 
-def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Bools]:
-    """For each test set, whether a head trained on all of `train` is right `[n]`.
+class Told(NamedTuple):
+    """What a head says of the pictures of a test set.
+
+    Attributes:
+        right: whether it is right, `[n]`.
+        loss: minus the logarithm of the probability that it gives to the label, at most that of `LEAST`, `[n]`.
+    """
+
+    right: Bools
+    loss: Floats
+
+
+def heads(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Told]:
+    """For each test set, what a head trained on all of `train` says.
 
     The head is a logistic regression on embeddings of length 1, standardised by the training set.
     """
@@ -33,17 +47,24 @@ def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Bools]:
     x = np.concatenate([directions(part.x) for part in train])
     y = np.concatenate([part.y for part in train])
     if len(np.unique(y)) < 2:
-        return [test.y == y[0] for test in tests]
+        return [told(np.ones((len(test), 1)), y[:1], test.y) for test in tests]
     every = np.concatenate([x, *(directions(test.x) for test in tests)])
     every = standardised(every, np.arange(len(every)) < len(x)) * np.float32(x.shape[1] ** -0.5)
     ends = len(x) + np.cumsum([len(test) for test in tests])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # one or two pictures per class
         head = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y)
+    blank = np.zeros((0, len(head.classes_)))
     return [
-        head.predict(every[end - len(test) : end]) == test.y if len(test) else test.y == -1
+        told(head.predict_proba(every[end - len(test) : end]) if len(test) else blank, head.classes_, test.y)
         for test, end in zip(tests, ends, strict=True)
     ]
+
+
+def told(p: Array, classes: Ints, y: Ints) -> Told:
+    """From probabilities `[n, W]` of these classes `[W]`, and the labels `[n]`."""
+    own = np.where(classes == y[:, None], p, 0).sum(axis=1)
+    return Told(classes[p.argmax(axis=1)] == y, -np.log(np.maximum(own, LEAST)))
 
 
 def directions(x: Array) -> Singles:
