@@ -21,7 +21,7 @@ from variorum.kit.pictures.thumbnails import averaged, luma
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Resampled
 from variorum.kit.predicted.pairing import ORIGINAL, photographs
-from variorum.kit.predicted.resamples import Resamples, percent
+from variorum.kit.predicted.resamples import percent
 from variorum.models.gives import embeddings
 from variorum.models.imagenet_classes import index_of
 from variorum.schemas.canonical import Json, derive_seed
@@ -325,7 +325,7 @@ class Probed:
         )
 
     def values(self, table: Table, column: str, power: bool) -> dict[str, Array]:
-        """By probe what each asked picture earned, `[m]`, NaN where that isn't defined; and what the linear one said."""
+        """By probe what each asked picture earned, `[m]`, NaN where that isn't defined; and what was `said`."""
         x: Singles = prepared(table[column], power)
         said = np.full(len(self.asked), -1)
         for learn, asked in self.splits:
