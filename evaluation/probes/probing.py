@@ -17,8 +17,6 @@ COSTS = (0.1, 1.0, 10.0)
 """Penalties C of the linear probe, chosen among by cross-validation."""
 INNER = 3
 """Folds of that cross-validation, and the fewest pictures of a class to learn from."""
-ROUNDS = 5000
-"""Of the solver, at most."""
 AT_ONCE = 256
 """Pictures whose neighbours are sorted at a time."""
 
@@ -38,7 +36,7 @@ def linear(x: Singles, y: Ints, asked: Singles) -> Ints:
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.svm import LinearSVC
 
-    search = GridSearchCV(LinearSVC(random_state=0, max_iter=ROUNDS), {"C": COSTS}, cv=StratifiedKFold(INNER))
+    search = GridSearchCV(LinearSVC(random_state=0), {"C": COSTS}, cv=StratifiedKFold(INNER))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.asarray(search.fit(x, y).predict(asked), np.int64)

@@ -182,7 +182,7 @@ class TransferProbe(Resampled):
             "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
             "encoders": encoders,
             "novel": dict(novel),
-            "seen": dict(self._taught(ctx)),
+            "seen": dict(self._taught(ctx)) if self.seen else {},
         }
 
     def _novel(self, probed: Probed, name: str, table: Table, results: Results, ctx: Context) -> dict[str, Json]:
