@@ -26,8 +26,6 @@ HEADS, NETWORKS = "heads", "networks"
 TRAINED_ON = ("real", "generated", "both", "twice")
 ERROR, LOSS = "error", "nll"
 """What falls with the size of a training set: the share of wrong answers, and the mean loss of a head."""
-VARIANTS = 5
-"""Fewest over which laws are compared with recognition and diversity."""
 SAME_SIZE = 2
 """Most training sets of one size through which a line of effective robustness is drawn."""
 SHIFTED = "shifted_"
@@ -61,10 +59,7 @@ class Part(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """Losses `[1 + R, S]` after training on so many pictures `[S]`, and the laws through them, without and with floor.
-
-    `chosen` is the one that fits better.
-    """
+    """Losses `[1 + R, S]` after training on so many pictures `[S]`; laws without and with a floor; the better one."""
 
     sizes: Floats
     loss: Floats
@@ -73,8 +68,9 @@ class Fitted(NamedTuple):
     chosen: scaling.Law
 
     @classmethod
-    def of(cls, sizes: Floats, loss: Floats) -> Fitted:
-        """Fit both laws."""
+    def of(cls, losses: Mapping[int, Floats]) -> Fitted:
+        """Fit both laws to losses by size."""
+        sizes, loss = np.array(list(losses), float), np.stack(list(losses.values()), axis=1)
         plain, floored = scaling.power_law(sizes, loss), scaling.with_floor(sizes, loss)
         return cls(sizes, loss, plain, floored, floored if scaling.has_floor(plain, floored, len(sizes)) else plain)
 
@@ -138,8 +134,6 @@ class Comparison:
         figures["power_law"] = laws = self._power_laws(largest)
         if len(laws) <= len(self.generated):
             missing["power_law"] = NO_SIZES
-        if against := self._against(laws, figures["variants"]):
-            figures["power_law_against"] = against
         shifts = [name for name in self.real if name.startswith(SHIFTED)]
         whole = self._both_have(largest)
         if not self._have_twice(whole):
@@ -306,28 +300,10 @@ class Comparison:
                 losses[n] = self._resampled("test", told[LOSS])
             if len(errors) < scaling.FEWEST:
                 continue
-            fits = {
-                what: Fitted.of(np.array(list(of), float), np.stack(list(of.values()), axis=1))
-                for what, of in ((ERROR, errors), (LOSS, losses))
-            }
+            fits = {ERROR: Fitted.of(errors), LOSS: Fitted.of(losses)}
             real = real or (fits if name is None else {})
             laws = {what: self._law(what, fit, None if name is None else real.get(what)) for what, fit in fits.items()}
             found["real" if name is None else name] = {**laws[ERROR], LOSS: laws[LOSS]}
-        return found
-
-    def _against(self, laws: Mapping[str, Any], variants: Mapping[str, Any]) -> dict[str, Json]:
-        """Spearman's correlation of k with recognition and diversity, over five variants or more."""
-        from scipy.stats import spearmanr
-
-        names = [name for name in self.generated if name in laws and variants[name]["recognised"] is not None]
-        k = [laws[name]["k"]["value"] for name in names]
-        found: dict[str, Json] = {}
-        for what in ("recognised", "vendi") if len(names) >= VARIANTS else ():
-            values = [variants[name][what] for name in names]
-            values = [one["value"] if isinstance(one, dict) else one for one in values]
-            if len(set(values)) > 1 < len(set(k)):
-                rho, p = spearmanr(values, k)
-                found[what] = {"variants": len(names), "rho": number(float(rho), 4), "p": number(float(p), 4)}
         return found
 
     def _law(self, what: str, fit: Fitted, real: Fitted | None) -> dict[str, Json]:

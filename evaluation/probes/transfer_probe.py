@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -29,18 +29,18 @@ from variorum.schemas.component import Context, Row, Source, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.fields import each_once
 from variorum.schemas.lookup import NestedSource, cut
-from variorum.schemas.rows import Answers, Figure, Shown
+from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Floats, Ints, Singles
+    from variorum.arrays import Array, Bools, Floats, Ints
 
 SIDE = 28
 """Of the grey pictures whose pixels are the floor."""
 PIXELS = "pixels"
 FOLDS = 5
-PROBES = ("linear", "precision", "first")
+
 FEW = f"fewer than two classes have {FOLDS} photographs"
 
 
@@ -92,17 +92,15 @@ class TransferProbe(Resampled):
                 one that the edition doesn't have.
         """
         known = {one.id for one in ctx.classes}
+        why = ""
         if odd := [name for name in self.novel if name not in known]:
-            there = ", ".join(sorted(known)[:5])
-            raise RecipeError(f"transfer_probe.novel: {cut(repr(odd[0]))} is no class of the edition, such as {there}")
-        if self.novel and (len(self.novel) < 2 or len(known) < len(self.novel) + 2):
-            raise RecipeError("transfer_probe.novel: name two classes or more, and leave two others")
-        if (taught := self._taught(ctx)) and not self.seen:
-            alias, names = next(iter(taught.items()))
-            raise RecipeError(
-                f"transfer_probe.novel: {cut(repr(alias))} was trained on {', '.join(names)}; name other classes or "
-                "another encoder, or give `seen: true`, which the figures say"
-            )
+            why = f"{cut(repr(odd[0]))} is no class of the edition, such as {', '.join(sorted(known)[:5])}"
+        elif self.novel and (len(self.novel) < 2 or len(known) < len(self.novel) + 2):
+            why = "name two classes or more, and leave two others"
+        elif not self.seen and (taught := self._taught(ctx)):
+            why = f"{taught[0]}; name other classes or another encoder, or give `seen: true`, which the figures say"
+        if why:
+            raise RecipeError(f"transfer_probe.novel: {why}")
         images = [sample.image for sample in samples]
         found = [embeddings(alias, ctx.models.get(alias), images) for alias in self.encoders]
         for place, sample in enumerate(samples):
@@ -119,58 +117,52 @@ class TransferProbe(Resampled):
                 **{f"embedding_{number}": rows[place] for number, rows in enumerate(found)},
             }
 
-    def _taught(self, ctx: Context) -> dict[str, list[str]]:
-        """By encoder, the novel classes that it was trained on, as far as that is known."""
-        names = {one.id: one.name for one in ctx.classes}
-        found: dict[str, list[str]] = {}
+    def _taught(self, ctx: Context) -> list[str]:
+        """A line for each encoder that was trained on novel classes, as far as that is known."""
+        names, found = {one.id: one.name for one in ctx.classes}, list[str]()
         for alias in self.encoders if self.novel else ():
             classes, data = ctx.models.trained_on(alias)
-            own = {text.casefold() for text in classes}
-            both = {one: {one.casefold(), names.get(one, one).casefold()} for one in self.novel}
-            imagenet = "imagenet" in data.casefold()
+            own, imagenet = {text.casefold() for text in classes}, "imagenet" in data.casefold()
+            both = {one: (one, names.get(one, one)) for one in self.novel}
             taught = [
                 one
                 for one, texts in both.items()
-                if texts & own or (imagenet and any(index_of(text) is not None for text in texts))
+                if any(text.casefold() in own or (imagenet and index_of(text) is not None) for text in texts)
             ]
-            if taught:
-                found[alias] = taught
+            found += [f"{cut(repr(alias))} was trained on {', '.join(taught)}"] if taught else []
         return found
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Shares in percent with intervals over photographs, by encoder and variant; `pixels` is the floor.
 
         `linear` is the accuracy of the probe, `precision` the mean average precision, `first` how often the nearest
-        picture has the class; `gain` has what is above `pixels`, paired. `chance` is the accuracy of the commonest
-        class. `left_out` counts pictures without one label, or of classes with too few pictures to learn from, `copies`
-        pictures of `train` that are in the edition. `novel` has, by encoder and shots, the accuracy on novel classes
-        `among` themselves and among `all` classes; `known` is the AUROC of known against novel pictures by the score
-        of the nearest known mean; `seen` the novel classes that an encoder was trained on.
+        picture has the class. Of novel classes, `among_5` is the accuracy by five pictures of each among these classes,
+        `all_5` that among all classes, and `known` the AUROC of known against novel pictures by the score of the
+        nearest known mean. What ends in `_gain` is the difference to `pixels`, paired. `chance` is the share of the
+        commonest class, `left_out` counts pictures without one label or of classes with too few to learn from, `copies`
+        pictures of `train` that are in the edition, and `seen` says which novel classes an encoder was trained on.
         """
         common: dict[str, Json] = {"confidence": self.confidence, "power": self.power, "encoders": {}, "why_none": FEW}
-        probed = self._probed(table, ctx) if len(table) else None
+        probed = self._probed(table, ctx)
         if probed is None:
             return common
         results = Results(self.resamples(len(probed.ids), ctx))
-        names, floor = [*self.encoders, PIXELS], probed.values(table, PIXELS, self.power)
-        encoders: dict[str, Json] = {}
-        for number, name in enumerate(names):
-            values = floor if name == PIXELS else probed.values(table, f"embedding_{number}", self.power)
-            told: dict[str, Json] = {}
+        floor = self._earned(probed, table, PIXELS, ctx)
+        encoders: dict[str, dict[str, Json]] = {}
+        for number, name in enumerate([*self.encoders, PIXELS]):
+            earned = floor if name == PIXELS else self._earned(probed, table, f"embedding_{number}", ctx)
+            encoders[name] = {}
             for place, variant in enumerate(probed.variants):
-                mine = probed.variant == place
-                of: dict[str, Json] = {"n": int(mine.sum())}
-                for probe in PROBES:
-                    there = mine & np.isfinite(values[probe])
+                told: dict[str, Json] = {}
+                for probe, values in earned.items():
+                    there = (probed.variant == place) & np.isfinite(values)
                     if there.any():
                         bottom = probed.summed(there)
-                        gain = probed.summed(there, values[probe] - floor[probe])
-                        of[probe] = results.told(probed.summed(there, values[probe]), bottom)
+                        told[probe] = results.told(probed.summed(there, values), bottom)
                         if name != PIXELS:
-                            of[f"{probe}_gain"] = results.told(gain, bottom, True)
-                told[variant] = of
-            encoders[name] = told
-        novel = {name: self._novel(probed, name, table, results, ctx) for name in names} if self.novel else {}
+                            gain = probed.summed(there, values - floor[probe])
+                            told[f"{probe}_gain"] = results.told(gain, bottom, True)
+                encoders[name][variant] = told
         results.fill()
         return {
             **common,
@@ -180,74 +172,68 @@ class TransferProbe(Resampled):
             "left_out": probed.left_out,
             "copies": probed.copies,
             "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
-            "encoders": encoders,
-            "novel": dict(novel),
-            "seen": dict(self._taught(ctx)) if self.seen else {},
+            "encoders": dict(encoders),
+            "seen": list(self._taught(ctx)) if self.seen else [],
         }
-
-    def _novel(self, probed: Probed, name: str, table: Table, results: Results, ctx: Context) -> dict[str, Json]:
-        """Figures of novel classes, of the originals."""
-        column = PIXELS if name == PIXELS else f"embedding_{self.encoders.index(name)}"
-        x, novel = prepared(table[column], self.power), [probed.classes.index(one) for one in self.novel]
-        known = [number for number in range(len(probed.classes)) if number not in novel]
-        first = probed.variant == 0
-        is_novel = np.isin(probed.y[probed.asked], novel)
-        score, by_shot = np.zeros(len(probed.asked)), {}
-        for shot in self.shots:
-            among, every, rng = np.zeros(len(score)), np.zeros(len(score)), ctx.rng("transfer_probe", "", f"{shot}")
-            for learn, asked in probed.splits:
-                rows = asked[is_novel[asked] & first[asked]]
-                at = probed.asked[rows]
-                found = never_seen(
-                    (x[learn], probed.y[learn]), (x[at], probed.y[at]), (known, novel), shot, self.draws, rng
-                )
-                if found is None:
-                    break
-                among[rows], every[rows] = found
-            else:
-                there = is_novel & first
-                bottom = probed.summed(there)
-                by_shot[str(shot)] = {
-                    "among": results.told(probed.summed(there, among), bottom),
-                    "all": results.told(probed.summed(there, every), bottom),
-                }
-        for learn, asked in probed.splits:
-            score[asked] = unlike(x[learn], probed.y[learn], known, x[probed.asked[asked]])
-        sides = [np.flatnonzero(first & ~is_novel), np.flatnonzero(first & is_novel)]
-        return {
-            "known": self._auroc(score, sides, probed, ctx),
-            "chance": percent(1 / len(novel)),
-            "shots": dict(by_shot),
-        }
-
-    def _auroc(self, score: Floats, sides: Sequence[Ints], probed: Probed, ctx: Context) -> dict[str, Json]:
-        """How often a known picture has the higher score than a novel one, with its interval over photographs."""
-        high, low = (score[rows] for rows in sides)
-        more = (high[:, None] > low) + 0.5 * (high[:, None] == low)
-        units = [probed.owner[rows] for rows in sides]
-        drawn = [
-            np.einsum("rk,kn,rn->r", counts[:, units[0]], more, counts[:, units[1]], optimize=True)
-            / np.maximum(counts[:, units[0]].sum(1) * counts[:, units[1]].sum(1), 1)
-            for part in self.resamples(len(probed.ids), ctx).weights()
-            for counts in [part.astype(np.float64)]
-        ]
-        ends = np.quantile(np.concatenate(drawn), ((1 - self.confidence) / 2, (1 + self.confidence) / 2))
-        return {"value": percent(more.mean()), "low": percent(ends[0]), "high": percent(ends[1])}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """Yield each encoder's probes by variant; the note has what pixels get."""
-        probed = self._probed(table, ctx) if len(table) else None
+        probed = self._probed(table, ctx)
+        if probed is None:
+            yield from (Answers(probe, name, why_not=FEW) for name in self.encoders for probe in self.offers)
+            return
+        floor = self._earned(probed, table, PIXELS, ctx)
         for number, name in enumerate(self.encoders):
-            if probed is None:
-                yield from (Answers(probe, name, why_not=FEW) for probe in PROBES)
+            earned = self._earned(probed, table, f"embedding_{number}", ctx)
+            for probe in self.offers:
+                columns = [(probed.variant == one) & np.isfinite(earned[probe]) for one in range(len(probed.variants))]
+                yield Answers(
+                    probe,
+                    name,
+                    probed.ids,
+                    np.hstack([probed.summed(one, earned[probe]) for one in columns]),
+                    np.hstack([probed.summed(one) for one in columns]),
+                    tuple(probed.variants),
+                    {"variant": tuple(probed.variants)},
+                    floor=1 / len(probed.classes),
+                    note=f"{len(probed.classes)} classes, pixels get {100 * np.nanmean(floor[probe]):.1f} %",
+                )
+
+    def _earned(self, probed: Probed, table: Table, column: str, ctx: Context) -> dict[str, Floats]:
+        """What each asked picture earned, `[m]`, by figure; NaN where the figure isn't about it."""
+        x, y, own = prepared(table[column], self.power), probed.y, probed.y[probed.asked]
+        asked, said, score = x[probed.asked], np.full(len(own), -1), np.zeros(len(own))
+        novel = [probed.classes.index(one) for one in self.novel if one in probed.classes]
+        known, is_novel = np.setdiff1d(np.arange(len(probed.classes)), novel).tolist(), np.isin(own, novel)
+        names = [f"{what}_{shot}" for shot in self.shots for what in ("among", "all")] if novel else []
+        found = {name: np.full(len(own), np.nan) for name in names}
+        for learn, some in probed.splits:
+            if not len(some):
                 continue
-            floor = probed.values(table, PIXELS, self.power)
-            values = probed.values(table, f"embedding_{number}", self.power)
-            for probe in PROBES:
-                yield probed.answers(name, probe, values, float(np.nanmean(floor[probe])), table, ctx)
+            said[some] = linear(x[learn], y[learn], asked[some])
+            rows = some[is_novel[some]]
+            if novel and known:
+                score[some] = unlike(x[learn], y[learn], known, asked[some])
+            for shot in self.shots if novel and known and len(rows) else ():
+                rng, test = ctx.rng("transfer_probe", "", f"{shot}"), (asked[rows], own[rows])
+                shares = never_seen((x[learn], y[learn]), test, (known, novel), shot, self.draws, rng)
+                if shares is not None:
+                    found[f"among_{shot}"][rows], found[f"all_{shot}"][rows] = shares
+        if novel:
+            found["known"] = np.full(len(own), np.nan)
+            for place in range(len(probed.variants)):
+                high, low = (score[(probed.variant == place) & side] for side in (~is_novel, is_novel))
+                more = (high > low[:, None]) + 0.5 * (high == low[:, None])
+                found["known"][(probed.variant == place) & is_novel] = more.mean(axis=1) if len(high) else np.nan
+        gallery = np.unique(np.concatenate([learn for learn, _ in probed.splits]))
+        groups = probed.group[probed.asked], probed.group[gallery]
+        precision, first = retrieval(asked, x[gallery], (own, y[gallery]), groups)
+        return {"linear": (said == own).astype(np.float64), "precision": precision, "first": first, **found}
 
     def _probed(self, table: Table, ctx: Context) -> Probed | None:
         """Who is asked and what is learnt from; None if fewer than two classes have enough pictures."""
+        if not len(table):
+            return None
         apart = table["set"] == "train" if self.train else np.zeros(len(table), bool)
         rng = np.random.default_rng(derive_seed(ctx.seed, "transfer_probe"))
         return Probed.of(table, apart, self.train is not None, rng)
@@ -324,56 +310,7 @@ class Probed:
             int(copied.sum()),
         )
 
-    def values(self, table: Table, column: str, power: bool) -> dict[str, Array]:
-        """By probe what each asked picture earned, `[m]`, NaN where that isn't defined; and what was `said`."""
-        x: Singles = prepared(table[column], power)
-        said = np.full(len(self.asked), -1)
-        for learn, asked in self.splits:
-            if len(asked):
-                said[asked] = linear(x[learn], self.y[learn], x[self.asked[asked]])
-        gallery = np.unique(np.concatenate([learn for learn, _ in self.splits]))
-        precision, first = retrieval(
-            x[self.asked],
-            x[gallery],
-            (self.y[self.asked], self.y[gallery]),
-            (self.group[self.asked], self.group[gallery]),
-        )
-        right = (said == self.y[self.asked]).astype(np.float64)
-        return {"said": said, "linear": right, "precision": precision, "first": first}
-
     def summed(self, pictures: Bools, values: Array | None = None) -> Floats:
         """Number, or sum of `values [m]`, of these asked pictures by photograph, `[n, 1]`."""
         weights = None if values is None else np.where(pictures, values, 0)[pictures]
         return np.bincount(self.owner[pictures], weights, len(self.ids)).astype(np.float64)[:, None]
-
-    def answers(
-        self, model: str, probe: str, values: Mapping[str, Array], floor: float, table: Table, ctx: Context
-    ) -> Answers:
-        """A model's row of one probe, with a column for each variant."""
-        there = np.isfinite(values[probe])
-        columns = [there & (self.variant == place) for place in range(len(self.variants))]
-        called = {one.id: one.name for one in ctx.classes}
-        names = [called.get(one, one) for one in self.classes]
-        found = Answers(
-            probe,
-            model,
-            self.ids,
-            np.hstack([self.summed(one, values[probe]) for one in columns]),
-            np.hstack([self.summed(one) for one in columns]),
-            tuple(self.variants),
-            {"variant": tuple(self.variants)},
-            floor=1 / len(self.classes),
-            note=f"{len(self.classes)} classes, pixels get {100 * floor:.1f} %",
-        )
-        if probe != "linear":
-            return found
-        shown = Shown(
-            table["id"][self.asked].tolist(),
-            self.owner,
-            self.variant,
-            np.full(len(self.asked), np.nan, np.float32),
-            [names[one] for one in values["said"]],
-            values["linear"] > 0,
-            [names[one] for one in self.y[self.asked]],
-        )
-        return replace(found, pictures=shown)

@@ -191,19 +191,6 @@ def test_the_error_falls_with_size_by_a_power_law():
     assert "4 sizes" in few["not_measured"]["power_law"]
 
 
-def test_the_law_is_compared_with_diversity_over_five_variants():
-    sets = [rows("", f"v{number}", 30, number, noise=0.5 + 0.7 * number) for number in range(5)]
-    found = figures(references(noise=0.7), *sets)
-    against = found["power_law_against"]
-    k = [found["power_law"][f"v{number}"]["k"]["value"] for number in range(5)]
-    diverse = [found["variants"][f"v{number}"]["vendi"] for number in range(5)]
-    order = [sorted(values).index(one) for values in (diverse, k) for one in values]
-    assert list(against) == ["vendi"]  # all are recognised alike
-    assert against["vendi"]["rho"] == pytest.approx(float(np.corrcoef(order[:5], order[5:])[0, 1]), abs=1e-3)
-    assert "rank correlation" in card_of(found, [f"v{number}" for number in range(5)])
-    assert "power_law_against" not in figures(references(noise=0.7), *sets[:4])
-
-
 def test_the_order_of_rows_and_the_other_variants_change_nothing():
     parts = [*references(), *rows("", "one", 10, 11)]
     alone = figures(parts)

@@ -124,9 +124,7 @@ def test_rows_of_a_report_are_the_figures():
         assert shares == pytest.approx([found[name][one.figure]["value"] for name in one.columns], abs=0.01)
         assert one.columns == ("original", "edit")
         assert one.floor == 0.25
-        if one.figure == "linear":
-            assert np.mean(one.pictures.right) == pytest.approx(one.top.sum() / one.bottom.sum())
-            assert set(one.pictures.label) == {"ANT", "BEE", "CAT", "DOG"}
+        assert "pixels get" in one.note
 
 
 # ── novel classes ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,19 +144,21 @@ def test_novel_classes_are_harder_among_all_than_among_themselves():
 
 
 def test_figures_of_novel_classes():
-    found = figures(table(per_class=30, noise=0.4), novel=("cat", "dog"), shots=(1, 10, 40), draws=20)["novel"]["e"]
-    assert list(found["shots"]) == ["1", "10"]  # there aren't 40 to learn from
-    assert found["chance"] == 50
-    for one in found["shots"].values():
-        assert one["all"]["value"] < one["among"]["value"] <= one["among"]["high"] <= 100
-    assert found["shots"]["1"]["all"]["value"] < found["shots"]["10"]["all"]["value"]
+    found = figures(table(per_class=30, noise=0.4), novel=("cat", "dog"), shots=(1, 10, 40), draws=20)
+    found = found["encoders"]["e"]["original"]
+    assert "among_40" not in found  # there aren't so many to learn from
+    for shot in (1, 10):
+        assert found[f"all_{shot}"]["value"] < found[f"among_{shot}"]["value"] <= 100
+        assert found[f"among_{shot}"]["photographs"] == 60
+    assert found["all_1"]["value"] < found["all_10"]["value"]
+    assert found["among_10_gain"]["low"] > 20
     assert 50 < found["known"]["low"] < found["known"]["value"] < found["known"]["high"]
 
 
 def test_the_auroc_is_that_of_scikit_learn():
     rows = [{**row, "set": ""} for row in table(per_class=12, noise=0.5, seed=8)]
     rows += table(per_class=12, noise=0.5, seed=9, belongs="train")
-    found = figures(rows, train=TRAIN, novel=("cat", "dog"), shots=(1,))["novel"]["e"]["known"]
+    found = figures(rows, train=TRAIN, novel=("cat", "dog"), shots=(1,))["encoders"]["e"]["original"]["known"]
     x, label, of = (np.array([row[name] for row in rows]) for name in ("embedding_0", "label", "set"))
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     means = np.stack([x[(of == "train") & (label == name)].mean(axis=0) for name in ("ant", "bee")])
@@ -170,9 +170,9 @@ def test_the_auroc_is_that_of_scikit_learn():
 
 @pytest.fixture(scope="module")
 def clothes():
-    """Twelve pictures of Fashion-MNIST's classes, and a context that knows them."""
+    """Six pictures of each of Fashion-MNIST's classes, and a context that knows them."""
     ctx = Context(1, ModelTable("embedded"), lambda key, compute: compute())
-    source = FashionMnist(part="test", per_class=12)
+    source = FashionMnist(part="test", per_class=6)
     return list(source.read(0, source.size(ctx), ctx)), replace(ctx, classes=source.classes(ctx))
 
 
@@ -184,7 +184,7 @@ def test_classes_that_an_encoder_knows_are_refused_as_novel(clothes):
         list(TransferProbe(encoders=("gate_encoder",), novel=novel).measure(samples[:1], ctx))
     probe = TransferProbe(encoders=("gate_encoder",), novel=novel, seen=True, bootstrap=100, shots=(1,), draws=3)
     found = probe.figures(arrow(list(probe.measure(samples, ctx))), ctx)
-    assert found["seen"] == {"gate_encoder": ["shirt", "sneaker"]}
+    assert found["seen"] == ["'gate_encoder' was trained on shirt, sneaker"]
     one, floor = (found["encoders"][name]["original"]["linear"]["value"] for name in ("gate_encoder", "pixels"))
     assert one > floor > found["chance"]
     ants = replace(ctx, classes=tuple(ClassInfo(name, name) for name in ("n02206856", "n02219486", "bow", "x", "y")))

@@ -17,7 +17,7 @@ from variorum.kit.sets.pictures import Pictures
 from variorum.statistics import few_interval
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Floats, Ints, Singles
+    from variorum.arrays import Array, Bools, Floats, Singles
 
 PENALTY = 1.0
 """Inverse strength of the L2 penalty, for standardised features divided by the square root of their number."""
@@ -26,12 +26,7 @@ LEAST = 1e-6
 
 
 class Told(NamedTuple):
-    """What a head says of the pictures of a test set.
-
-    Attributes:
-        right: whether it is right, `[n]`.
-        loss: minus the logarithm of the probability that it gives to the label, at most that of `LEAST`, `[n]`.
-    """
+    """Of a test set, whether a head is right, `[n]`, and minus the log of the probability of the label, `[n]`."""
 
     right: Bools
     loss: Floats
@@ -46,25 +41,19 @@ def heads(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Told]:
 
     x = np.concatenate([directions(part.x) for part in train])
     y = np.concatenate([part.y for part in train])
-    if len(np.unique(y)) < 2:
-        return [told(np.ones((len(test), 1)), y[:1], test.y) for test in tests]
     every = np.concatenate([x, *(directions(test.x) for test in tests)])
     every = standardised(every, np.arange(len(every)) < len(x)) * np.float32(x.shape[1] ** -0.5)
-    ends = len(x) + np.cumsum([len(test) for test in tests])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # one or two pictures per class
-        head = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y)
-    blank = np.zeros((0, len(head.classes_)))
-    return [
-        told(head.predict_proba(every[end - len(test) : end]) if len(test) else blank, head.classes_, test.y)
-        for test, end in zip(tests, ends, strict=True)
-    ]
-
-
-def told(p: Array, classes: Ints, y: Ints) -> Told:
-    """From probabilities `[n, W]` of these classes `[W]`, and the labels `[n]`."""
-    own = np.where(classes == y[:, None], p, 0).sum(axis=1)
-    return Told(classes[p.argmax(axis=1)] == y, -np.log(np.maximum(own, LEAST)))
+    classes, p = np.unique(y), np.ones((len(every), 1))
+    if len(classes) > 1:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # one or two for each class
+            p = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y).predict_proba(every)
+    found: list[Told] = []
+    for test, end in zip(tests, len(x) + np.cumsum([len(test) for test in tests]), strict=True):
+        said = p[end - len(test) : end]
+        own = np.where(classes == test.y[:, None], said, 0).sum(axis=1)
+        found.append(Told(classes[said.argmax(axis=1)] == test.y, -np.log(np.maximum(own, LEAST))))
+    return found
 
 
 def directions(x: Array) -> Singles:
