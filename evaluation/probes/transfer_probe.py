@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -34,13 +34,12 @@ from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Floats, Ints
+    from variorum.arrays import Array, Floats, Ints
 
 SIDE = 28
 """Of the grey pictures whose pixels are the floor."""
 PIXELS = "pixels"
 FOLDS = 5
-
 FEW = f"fewer than two classes have {FOLDS} photographs"
 
 
@@ -91,13 +90,12 @@ class TransferProbe(Resampled):
             RecipeError: an encoder gives no embedding or was trained on a novel class; or `novel` has one class, or
                 one that the edition doesn't have.
         """
-        known = {one.id for one in ctx.classes}
-        why = ""
+        known, why = {one.id for one in ctx.classes}, ""
         if odd := [name for name in self.novel if name not in known]:
             why = f"{cut(repr(odd[0]))} is no class of the edition, such as {', '.join(sorted(known)[:5])}"
         elif self.novel and (len(self.novel) < 2 or len(known) < len(self.novel) + 2):
             why = "name two classes or more, and leave two others"
-        elif not self.seen and (taught := self._taught(ctx)):
+        elif taught := [] if self.seen else self._taught(ctx):
             why = f"{taught[0]}; name other classes or another encoder, or give `seen: true`, which the figures say"
         if why:
             raise RecipeError(f"transfer_probe.novel: {why}")
@@ -123,11 +121,11 @@ class TransferProbe(Resampled):
         for alias in self.encoders if self.novel else ():
             classes, data = ctx.models.trained_on(alias)
             own, imagenet = {text.casefold() for text in classes}, "imagenet" in data.casefold()
-            both = {one: (one, names.get(one, one)) for one in self.novel}
+            texts = {one: (one, names.get(one, one)) for one in self.novel}
             taught = [
                 one
-                for one, texts in both.items()
-                if any(text.casefold() in own or (imagenet and index_of(text) is not None) for text in texts)
+                for one in self.novel
+                if any(text.casefold() in own or (imagenet and index_of(text) is not None) for text in texts[one])
             ]
             found += [f"{cut(repr(alias))} was trained on {', '.join(taught)}"] if taught else []
         return found
@@ -148,21 +146,16 @@ class TransferProbe(Resampled):
             return common
         results = Results(self.resamples(len(probed.ids), ctx))
         floor = self._earned(probed, table, PIXELS, ctx)
-        encoders: dict[str, dict[str, Json]] = {}
-        for number, name in enumerate([*self.encoders, PIXELS]):
+        encoders: dict[str, Any] = {name: {one: {} for one in probed.variants} for name in (*self.encoders, PIXELS)}
+        for number, name in enumerate(encoders):
             earned = floor if name == PIXELS else self._earned(probed, table, f"embedding_{number}", ctx)
-            encoders[name] = {}
-            for place, variant in enumerate(probed.variants):
-                told: dict[str, Json] = {}
-                for probe, values in earned.items():
-                    there = (probed.variant == place) & np.isfinite(values)
-                    if there.any():
-                        bottom = probed.summed(there)
-                        told[probe] = results.told(probed.summed(there, values), bottom)
-                        if name != PIXELS:
-                            gain = probed.summed(there, values - floor[probe])
-                            told[f"{probe}_gain"] = results.told(gain, bottom, True)
-                encoders[name][variant] = told
+            for probe, values in earned.items():
+                (top, bottom), (gain, _) = probed.shares(values), probed.shares(values - floor[probe])
+                for place in np.flatnonzero(bottom.any(axis=0)).tolist():
+                    told, part = encoders[name][probed.variants[place]], np.s_[:, [place]]
+                    told[probe] = results.told(top[part], bottom[part])
+                    if name != PIXELS:
+                        told[f"{probe}_gain"] = results.told(gain[part], bottom[part], True)
         results.fill()
         return {
             **common,
@@ -172,7 +165,7 @@ class TransferProbe(Resampled):
             "left_out": probed.left_out,
             "copies": probed.copies,
             "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
-            "encoders": dict(encoders),
+            "encoders": encoders,
             "seen": list(self._taught(ctx)) if self.seen else [],
         }
 
@@ -186,18 +179,10 @@ class TransferProbe(Resampled):
         for number, name in enumerate(self.encoders):
             earned = self._earned(probed, table, f"embedding_{number}", ctx)
             for probe in self.offers:
-                columns = [(probed.variant == one) & np.isfinite(earned[probe]) for one in range(len(probed.variants))]
-                yield Answers(
-                    probe,
-                    name,
-                    probed.ids,
-                    np.hstack([probed.summed(one, earned[probe]) for one in columns]),
-                    np.hstack([probed.summed(one) for one in columns]),
-                    tuple(probed.variants),
-                    {"variant": tuple(probed.variants)},
-                    floor=1 / len(probed.classes),
-                    note=f"{len(probed.classes)} classes, pixels get {100 * np.nanmean(floor[probe]):.1f} %",
-                )
+                axes = {"variant": tuple(probed.variants)}
+                note = f"{len(probed.classes)} classes, pixels get {100 * np.nanmean(floor[probe]):.1f} %"
+                shares, chance = probed.shares(earned[probe]), 1 / len(probed.classes)
+                yield Answers(probe, name, probed.ids, *shares, axes["variant"], axes, floor=chance, note=note)
 
     def _earned(self, probed: Probed, table: Table, column: str, ctx: Context) -> dict[str, Floats]:
         """What each asked picture earned, `[m]`, by figure; NaN where the figure isn't about it."""
@@ -205,21 +190,19 @@ class TransferProbe(Resampled):
         asked, said, score = x[probed.asked], np.full(len(own), -1), np.zeros(len(own))
         novel = [probed.classes.index(one) for one in self.novel if one in probed.classes]
         known, is_novel = np.setdiff1d(np.arange(len(probed.classes)), novel).tolist(), np.isin(own, novel)
-        names = [f"{what}_{shot}" for shot in self.shots for what in ("among", "all")] if novel else []
-        found = {name: np.full(len(own), np.nan) for name in names}
+        shots = self.shots if novel and known else ()
+        found = {name: np.full(len(own), np.nan) for shot in shots for name in (f"among_{shot}", f"all_{shot}")}
         for learn, some in probed.splits:
-            if not len(some):
-                continue
-            said[some] = linear(x[learn], y[learn], asked[some])
+            if len(some):
+                said[some] = linear(x[learn], y[learn], asked[some])
+                score[some] = unlike(x[learn], y[learn], known, asked[some]) if shots else 0
             rows = some[is_novel[some]]
-            if novel and known:
-                score[some] = unlike(x[learn], y[learn], known, asked[some])
-            for shot in self.shots if novel and known and len(rows) else ():
+            for shot in shots:
                 rng, test = ctx.rng("transfer_probe", "", f"{shot}"), (asked[rows], own[rows])
                 shares = never_seen((x[learn], y[learn]), test, (known, novel), shot, self.draws, rng)
                 if shares is not None:
                     found[f"among_{shot}"][rows], found[f"all_{shot}"][rows] = shares
-        if novel:
+        if shots:
             found["known"] = np.full(len(own), np.nan)
             for place in range(len(probed.variants)):
                 high, low = (score[(probed.variant == place) & side] for side in (~is_novel, is_novel))
@@ -231,12 +214,8 @@ class TransferProbe(Resampled):
         return {"linear": (said == own).astype(np.float64), "precision": precision, "first": first, **found}
 
     def _probed(self, table: Table, ctx: Context) -> Probed | None:
-        """Who is asked and what is learnt from; None if fewer than two classes have enough pictures."""
-        if not len(table):
-            return None
-        apart = table["set"] == "train" if self.train else np.zeros(len(table), bool)
         rng = np.random.default_rng(derive_seed(ctx.seed, "transfer_probe"))
-        return Probed.of(table, apart, self.train is not None, rng)
+        return Probed.of(table, self.train is not None, rng) if len(table) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,18 +249,16 @@ class Probed:
     copies: int
 
     @classmethod
-    def of(cls, table: Table, apart: Bools, given: bool, rng: np.random.Generator) -> Probed | None:
-        """From a table whose rows `apart [N]` are to be learnt from, if they are `given`."""
+    def of(cls, table: Table, given: bool, rng: np.random.Generator) -> Probed | None:
+        """From a table, `given` whether it has pictures of `train`; None if fewer than two classes have enough."""
+        apart = table["set"] == "train" if given else np.zeros(len(table), bool)
         owners, label, variant = photographs(table), table["label"].astype(str), table["variant"].astype(str)
         group = fold_groups(np.unique(table["hash"].astype(str), return_inverse=True)[1].reshape(-1), owners.of_row)
         plain = variant == ORIGINAL if (variant[~apart] == ORIGINAL).any() else np.ones(len(table), bool)
         copied = apart & np.isin(group, group[~apart])
         learn = (apart & ~copied if given else plain) & (label != "")
-        names = [
-            str(name)
-            for name in np.unique(label[learn])
-            if len(np.unique(group[learn & (label == name)])) >= (INNER if given else FOLDS)
-        ]
+        least = INNER if given else FOLDS
+        names = [name for name in sorted(set(label[learn])) if len(set(group[learn & (label == name)])) >= least]
         if len(names) < 2:
             return None
         index = {name: number for number, name in enumerate(names)}
@@ -310,7 +287,9 @@ class Probed:
             int(copied.sum()),
         )
 
-    def summed(self, pictures: Bools, values: Array | None = None) -> Floats:
-        """Number, or sum of `values [m]`, of these asked pictures by photograph, `[n, 1]`."""
-        weights = None if values is None else np.where(pictures, values, 0)[pictures]
-        return np.bincount(self.owner[pictures], weights, len(self.ids)).astype(np.float64)[:, None]
+    def shares(self, values: Array) -> tuple[Floats, Floats]:
+        """Sums and numbers of the values `[m]` that aren't NaN, by photograph and variant, `[n, V]` both."""
+        there, shape = np.isfinite(values), (len(self.ids), len(self.variants))
+        cell = (self.owner * shape[1] + self.variant)[there]
+        top, bottom = (np.bincount(cell, part, shape[0] * shape[1]) for part in (values[there], None))
+        return top.reshape(shape).astype(np.float64), bottom.reshape(shape).astype(np.float64)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from variorum.evaluation.slices.attributes import SMALLEST, Attribute, distinctive
+from variorum.evaluation.slices.attributes import SMALLEST, distinctive
 from variorum.kit.labels.wordnet import kinds_of
 from variorum.kit.predicted.answers import predictions, said
 from variorum.kit.predicted.pairing import ORIGINAL, UNSCORED, photographs
@@ -72,14 +72,24 @@ class SliceDescription(Evaluation):
         """
         parts = list(self._parts(table)) if len(table) else []
         large = [one for one in parts if one.members.sum() >= SMALLEST]
-        found = distinctive([(one.members, one.words) for one in large], self.weight)
-        slices = [
-            {"slice": one.name, "variant": one.variant, "n": int(one.members.sum()), "of": len(one.members),
-             "attributes": [_told(word) for word in words if word.q < SURE][:MOST]}
-            for one, words in zip(large, found, strict=True)
-        ]  # fmt: skip
+        slices: list[dict[str, Json]] = []
+        for part, words in zip(large, distinctive([one[2:] for one in large], self.weight), strict=True):
+            size, total = int(part.members.sum()), len(part.members)
+            shown: list[Json] = [
+                {
+                    "words": one.words,
+                    "says": f"{one.inside} of {size} against {one.outside} of {total}",
+                    "score": round(one.score, 3),
+                    "q": float(f"{one.q:.2g}"),
+                }
+                for one in words
+                if one.q < SURE
+            ]
+            slices.append(
+                {"slice": part.name, "variant": part.variant, "n": size, "of": total, "attributes": shown[:MOST]}
+            )
         slices.sort(key=lambda one: not one["attributes"])
-        return {"weight": self.weight, "small": len(parts) - len(large), "slices": slices}
+        return {"weight": self.weight, "small": len(parts) - len(large), "slices": list(slices)}
 
     def _parts(self, table: Table) -> Iterator[Part]:
         """Every slice, large or small."""
@@ -91,8 +101,9 @@ class SliceDescription(Evaluation):
             for one in sorted(set(variant)):
                 rows = np.flatnonzero((classifier == name) & (variant == one) & scored)
                 if len(rows):
-                    units, shares = _shares(owners.of_row[rows], wrong[rows])
-                    yield Part(f"wrong by {name}", one, shares > 0.5, _words(words, rows, owners.of_row, units))
+                    units, place, number = np.unique(owners.of_row[rows], return_inverse=True, return_counts=True)
+                    members = np.bincount(place.reshape(-1), wrong[rows]) > number / 2
+                    yield Part(f"wrong by {name}", one, members, _words(words, rows, owners.of_row, units))
         rows = np.flatnonzero(first & (variant == ORIGINAL))
         units = np.unique(owners.of_row[rows])
         for one in sorted({one for one in variant if not is_baseline(one)} if len(rows) else ()):
@@ -121,12 +132,6 @@ def words_of(sample: Sample, names: Mapping[str, str]) -> list[str]:
     return sorted(found)
 
 
-def _shares(owner: Ints, wrong: Bools) -> tuple[Ints, np.ndarray]:
-    """Photographs, sorted, and the share of wrong answers on their pictures."""
-    units, place = np.unique(owner, return_inverse=True)
-    return units, np.bincount(place.reshape(-1), wrong) / np.bincount(place.reshape(-1))
-
-
 def _words(words: Sequence[Sequence[str]], rows: Ints, owner: Ints, units: Ints) -> dict[str, Bools]:
     """Of which photographs `units [n]` each word is said, `[n]`: of any of their pictures in these rows."""
     found: dict[str, Bools] = {}
@@ -134,13 +139,3 @@ def _words(words: Sequence[Sequence[str]], rows: Ints, owner: Ints, units: Ints)
         for word in words[row]:
             found.setdefault(word, np.zeros(len(units), bool))[unit] = True
     return found
-
-
-def _told(one: Attribute) -> dict[str, Json]:
-    return {
-        "words": one.words,
-        "says": f"{one.inside} of {one.size} against {one.outside} of {one.total}",
-        "score": round(one.score, 3),
-        "p": float(f"{one.p:.2g}"),
-        "q": float(f"{one.q:.2g}"),
-    }
