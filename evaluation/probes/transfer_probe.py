@@ -32,6 +32,7 @@ from variorum.schemas.lookup import NestedSource, cut
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
+from variorum.statistics import mean_ratio
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
@@ -180,7 +181,8 @@ class TransferProbe(Resampled):
             earned = self._earned(probed, table, f"embedding_{number}", ctx)
             for probe in self.offers:
                 axes = {"variant": tuple(probed.variants)}
-                note = f"{len(probed.classes)} classes, pixels get {100 * np.nanmean(floor[probe]):.1f} %"
+                pixels = 100 * mean_ratio(*(part.sum(axis=0) for part in probed.shares(floor[probe])))
+                note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(probed.variants)} variants"
                 shares, chance = probed.shares(earned[probe]), 1 / len(probed.classes)
                 yield Answers(probe, name, probed.ids, *shares, axes["variant"], axes, floor=chance, note=note)
 
