@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from variorum.arrays import Ints, Singles
 from variorum.evaluation.few_shot.few_shot_accuracy import FewShotAccuracy
-from variorum.evaluation.few_shot.scoring import METHODS, predictions, unit
+from variorum.kit.embeddings.episodes import METHODS, predictions, unit
 from variorum.generators.few_shot.drawing import Picture, draw, stock
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table

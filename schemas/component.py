@@ -65,6 +65,9 @@ class Models(Protocol):
     def licence(self, alias: str) -> str:
         """The licence of an alias's weights."""
 
+    def trained_on(self, alias: str) -> tuple[tuple[str, ...], str]:
+        """Classes and data that a model was trained on, as far as it or its table says."""
+
     def role(self, alias: str) -> str | None:
         """`classifier` or `encoder` for a model that is one, `""` for any other; None for one that a user brings."""
 

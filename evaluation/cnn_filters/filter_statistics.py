@@ -2,7 +2,8 @@
 
 The measures of CNN Filter DB (Gavrikov & Keuper, CVPR 2022, arXiv 2203.15331), from their formulas: the entropy of the
 filters' variance, the share of empty filters, how near a layer is to orthogonal, and how far the filters of two
-networks are apart. The paper ties them to over- and underfitted layers; they aren't a measure of robustness.
+networks are apart. The paper ties them to over- and underfitted layers; they aren't a measure of robustness. The
+smoothness of the first layer is one of the simplicity biases of Chen, Agarwal & Nguyen, arXiv 2006.09373.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pydantic import Field
 
 from variorum.evaluation.cnn_filters.layers import (
     FITTED,
+    high_frequencies,
     orthogonality,
     random_entropy,
     sparse_filters,
     variance_entropy,
+    variation,
 )
 from variorum.evaluation.cnn_filters.shift import bin_edges, directions, divergence, histograms, normalised
 from variorum.schemas.canonical import Json, derive_seed
@@ -45,15 +48,18 @@ MOST_CURVES = 8
 class FilterStatistics(Evaluation):
     """Entropy, sparsity and orthogonality by layer, principal directions by network, and divergences between networks.
 
-    It reads editions of the source `cnn_filters`: the member `filters.npy` and the metadata of each sample.
+    The first layer also has its smoothness. It reads editions of the source `cnn_filters`: the member `filters.npy` and
+    the metadata of each sample.
     """
+
+    revision = 2
 
     most: int = Field(default=4096, ge=64, le=65_536)
     """Filters of a layer that enter the network's directions and the divergences, drawn by the seed; all others enter
     the layer's own statistics alone."""
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
-        """One row per layer. `entropy`, `threshold` and `orthogonality` are NaN where they don't apply.
+        """One row per layer. Statistics are NaN where they don't apply.
 
         `drawn` has the bytes of up to `most` filters `[m, k²]` float32 that aren't sparse, each divided by its largest
         weight. Samples without `filters.npy` have no row.
@@ -69,6 +75,8 @@ class FilterStatistics(Evaluation):
             sparse = sparse_filters(filters)
             kept = filters[~sparse]
             entropy = variance_entropy(kept)
+            square = filters.reshape(-1, side, side)
+            varies, high = variation(square), high_frequencies(square)
             near = None if told["depthwise"] else orthogonality(filters.reshape(outputs, -1))
             chosen = kept
             if len(kept) > self.most:
@@ -84,6 +92,8 @@ class FilterStatistics(Evaluation):
                 "entropy": math.nan if entropy is None else entropy,
                 "threshold": random_entropy(len(kept)) if side == FITTED and len(kept) else math.nan,
                 "orthogonality": math.nan if near is None else near,
+                "variation": math.nan if varies is None else varies,
+                "high": math.nan if high is None else high,
                 "depthwise": bool(told["depthwise"]),
                 "quantised": bool(told["quantised"]),
                 "drawn": normalised(chosen).astype(np.float32).tobytes(),
@@ -94,7 +104,8 @@ class FilterStatistics(Evaluation):
 
         A network has `layers`, `filters`, `sparse` (share), `entropy` (mean over layers, with `entropy_low` and
         `entropy_high`), `orthogonality` (mean over layers that aren't depthwise) and `directions` (shares of the
-        variance along principal directions). `shift` has, for each pair of networks, the symmetric divergence in nats,
+        variance along principal directions); `variation` and `high` are the smoothness of its first layer, None if that
+        has filters of another side. `shift` has, for each pair of networks, the symmetric divergence in nats,
         and as `chance` that of two sets of the same sizes, drawn from the filters of both.
         """
         rows = table.arrow.to_pylist() if len(table) else []
@@ -158,6 +169,8 @@ def _network(rows: Sequence[Mapping[str, Any]], filters: Singles) -> dict[str, J
             "entropy": _number(row["entropy"]),
             "threshold": _number(row["threshold"]),
             "orthogonality": _number(row["orthogonality"]),
+            "variation": _number(row["variation"]),
+            "high": _number(row["high"]),
             "depthwise": row["depthwise"],
         }
         for row in rows
@@ -165,6 +178,7 @@ def _network(rows: Sequence[Mapping[str, Any]], filters: Singles) -> dict[str, J
     entropies = [row["entropy"] for row in rows if not math.isnan(row["entropy"])]
     near = [row["orthogonality"] for row in rows if not math.isnan(row["orthogonality"])]
     total = sum(row["filters"] for row in rows)
+    first = next((row for row in rows if row["depth"] == 0), {"variation": math.nan, "high": math.nan})
     return {
         "layers": len(rows),
         "filters": total,
@@ -174,6 +188,8 @@ def _network(rows: Sequence[Mapping[str, Any]], filters: Singles) -> dict[str, J
         "entropy_low": _number(min(entropies, default=math.nan)),
         "entropy_high": _number(max(entropies, default=math.nan)),
         "orthogonality": _number(float(np.mean(near))) if near else None,
+        "variation": _number(first["variation"]),
+        "high": _number(first["high"]),
         "directions": [round(share, 6) for share in directions(filters).shares.tolist()] if len(filters) > 1 else [],
         "by_layer": layers,
     }

@@ -1,4 +1,4 @@
-"""Measure the filters of one layer: variety, emptiness, orthogonality.
+"""Measure the filters of one layer: variety, emptiness, orthogonality, smoothness.
 
 The measures of CNN Filter DB (Gavrikov & Keuper, CVPR 2022, arXiv 2203.15331), from their formulas. The entropy
 is that of the filters that aren't sparse, a direction without variance adds nothing to it, and a measure that doesn't
@@ -19,6 +19,8 @@ SPARSE = 0.01
 """Filters whose weights are all below this share of the layer's largest one are sparse."""
 FITTED = 3
 """Side of the filters that the entropy of random ones is known for."""
+GRID = 32
+"""Side of the grid on which a filter's spectrum is computed, around it zeros."""
 
 
 def sparse_filters(filters: Singles) -> Bools:
@@ -66,3 +68,28 @@ def orthogonality(weights: Singles) -> float | None:
     products = np.abs(rows @ rows.T)
     np.fill_diagonal(products, 0)
     return float(1 - products.sum() / (len(rows) * (len(rows) - 1)))
+
+
+def variation(filters: Singles) -> float | None:
+    """Median total variation of filters `[n, k, k]`: Σ|Δw| between neighbours, across and down, by Σ|w|.
+
+    0 for equal weights; independent normal weights have about 1.9 for k = 3 and 2.3 for k = 5. Filters of zeros don't
+    count; None if all are.
+    """
+    sizes = np.abs(filters).sum(axis=(1, 2), dtype=np.float64)
+    down, across = (np.abs(np.diff(filters.astype(np.float64), axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
+    steps = down + across
+    there = sizes > 0
+    return float(np.median(steps[there] / sizes[there])) if there.any() else None
+
+
+def high_frequencies(filters: Singles) -> float | None:
+    """Median share of the energy of filters `[n, k, k]` above half the Nyquist frequency, 0.25 cycles per pixel.
+
+    Independent weights have 0.80, the share of all frequencies. Filters of zeros don't count; None if all are.
+    """
+    power = np.abs(np.fft.fft2(filters.astype(np.float64), (GRID, GRID))) ** 2
+    along = np.fft.fftfreq(GRID)
+    total, high = power.sum(axis=(1, 2)), power[:, np.hypot(along[:, None], along) > 0.25].sum(axis=1)
+    there = total > 0
+    return float(np.median(high[there] / total[there])) if there.any() else None

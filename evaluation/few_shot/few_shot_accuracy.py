@@ -16,8 +16,8 @@ from pydantic import Field
 
 from variorum.arrays import Bools, Floats, Ints
 from variorum.evaluation.few_shot.rows import few_shot_rows
-from variorum.evaluation.few_shot.scoring import METHODS, predictions, unit
 from variorum.evaluation.few_shot.tables import Episodes, read_episodes, shared
+from variorum.kit.embeddings.episodes import METHODS, predictions, unit
 from variorum.kit.predicted.resamples import Resamples
 from variorum.models.gives import embeddings
 from variorum.schemas.canonical import Json, derive_seed

@@ -16,7 +16,7 @@ from variorum.evaluation.imagenet_g.kernel import kernel_distance
 from variorum.evaluation.imagenet_g.manifold import manifold
 from variorum.evaluation.imagenet_g.robustness import FEWEST, Accuracies, effective_robustness
 from variorum.kit.sets import scaling
-from variorum.kit.sets.accuracy_score import difference, rights, share
+from variorum.kit.sets.accuracy_score import difference, heads, share
 from variorum.kit.sets.network_score import network_rights
 from variorum.kit.sets.pictures import Pictures, matched, part_of
 from variorum.schemas.canonical import Json, derive_seed
@@ -24,6 +24,8 @@ from variorum.schemas.canonical import Json, derive_seed
 HEADS, NETWORKS = "heads", "networks"
 """Kinds of classifiers: linear ones on embeddings, and small networks trained from scratch."""
 TRAINED_ON = ("real", "generated", "both", "twice")
+ERROR, LOSS = "error", "nll"
+"""What falls with the size of a training set: the share of wrong answers, and the mean loss of a head."""
 SAME_SIZE = 2
 """Most training sets of one size through which a line of effective robustness is drawn."""
 SHIFTED = "shifted_"
@@ -54,6 +56,23 @@ class Part(NamedTuple):
     name: str | None
     first: Ints
     last: Ints
+
+
+class Fitted(NamedTuple):
+    """Losses `[1 + R, S]` after training on so many pictures `[S]`; laws without and with a floor; the better one."""
+
+    sizes: Floats
+    loss: Floats
+    plain: scaling.Law
+    floored: scaling.Law
+    chosen: scaling.Law
+
+    @classmethod
+    def of(cls, losses: Mapping[int, Floats]) -> Fitted:
+        """Fit both laws to losses by size."""
+        sizes, loss = np.array(list(losses), float), np.stack(list(losses.values()), axis=1)
+        plain, floored = scaling.power_law(sizes, loss), scaling.with_floor(sizes, loss)
+        return cls(sizes, loss, plain, floored, floored if scaling.has_floor(plain, floored, len(sizes)) else plain)
 
 
 @dataclass
@@ -265,47 +284,50 @@ class Comparison:
         return [(fraction, part_of(whole, fraction)) for fraction in (*self.fractions, *twice)]
 
     def _power_laws(self, largest: Pictures) -> dict[str, Json]:
-        """By variant and for `real`, how a head's error falls with the size of its training set; see `scaling`.
+        """By variant and for `real`, how a head's error and its loss (`nll`) fall with its training set; see `scaling`.
 
         `crossing` is how many real pictures a generated one of the whole variant is worth; its interval ends where the
         measured range does.
         """
         found: dict[str, Json] = {}
-        real: tuple[scaling.Law, Floats, Floats] | None = None
+        real: dict[str, Fitted] = {}
         for name in (None, *self.generated):
             whole = self._both_have(largest if name is None else self.generated[name])
-            errors = {}
+            errors, losses = dict[int, Floats](), dict[int, Floats]()
             for _, numbers in self._sizes(name, whole):
-                told = self._told(HEADS, Part(name, 0 * numbers, numbers))["test"]
-                errors[int(numbers.sum())] = np.maximum(1 - self._resampled("test", told), 0.5 / len(told))
-            sizes, loss = np.array(list(errors), float), np.stack(list(errors.values()), axis=1)
-            if len(sizes) < scaling.FEWEST:
+                told, n = self._told(HEADS, Part(name, 0 * numbers, numbers)), int(numbers.sum())
+                errors[n] = np.maximum(1 - self._resampled("test", told["test"]), 0.5 / len(told["test"]))
+                losses[n] = self._resampled("test", told[LOSS])
+            if len(errors) < scaling.FEWEST:
                 continue
-            plain, floored = scaling.power_law(sizes, loss), scaling.with_floor(sizes, loss)
-            chosen = floored if scaling.has_floor(plain, floored, len(sizes)) else plain
-            half = (len(sizes) + 1) // 2
-            ends = [scaling.power_law(sizes[part], loss[:, part]) for part in (np.s_[:half], np.s_[-half:])]
-            row: dict[str, Json] = {
-                "sizes": list(errors),
-                "k": self._figure(plain.k),
-                "a": number(float(plain.a[0]), 4),
-                "r2": number(scaling.straightness(plain, loss), 4),
-                "bend": [number(float(law.k[0]), 4) for law in ends],
-                "with_floor": None,
-                "crossing": None,
-            }
-            if len(sizes) >= scaling.FEWEST_WITH_FLOOR:
-                floor = percent(float(floored.floor[0]))
-                row["with_floor"] = {"k": self._figure(floored.k), "floor": floor, "chosen": chosen is floored}
-            if name is None:
-                real = chosen, sizes, loss
-            elif real is not None:
-                worth = scaling.pictures_for(real[0], loss[:, -1])
-                low, high = real[1].min(), real[1].max()
-                within = low <= worth[0] <= high
-                row["crossing"] = self._figure(np.clip(worth, low, high) / sizes[-1]) if within else None
-            found["real" if name is None else name] = row
+            fits = {ERROR: Fitted.of(errors), LOSS: Fitted.of(losses)}
+            real = real or (fits if name is None else {})
+            laws = {what: self._law(what, fit, None if name is None else real.get(what)) for what, fit in fits.items()}
+            found["real" if name is None else name] = {**laws[ERROR], LOSS: laws[LOSS]}
         return found
+
+    def _law(self, what: str, fit: Fitted, real: Fitted | None) -> dict[str, Json]:
+        """The power law of an error, whose floor is in percent, or of a loss; `real` is that of real pictures."""
+        sizes, loss, half = fit.sizes, fit.loss, (len(fit.sizes) + 1) // 2
+        ends = [scaling.power_law(sizes[part], loss[:, part]) for part in (np.s_[:half], np.s_[-half:])]
+        row: dict[str, Json] = {
+            "sizes": [int(size) for size in sizes],
+            "k": self._figure(fit.plain.k),
+            "a": number(float(fit.plain.a[0]), 4),
+            "r2": number(scaling.straightness(fit.plain, loss), 4),
+            "bend": [number(float(law.k[0]), 4) for law in ends],
+            "with_floor": None,
+            "crossing": None,
+        }
+        if len(sizes) >= scaling.FEWEST_WITH_FLOOR:
+            floor = number((100 if what == ERROR else 1) * float(fit.floored.floor[0]), 4)
+            row["with_floor"] = {"k": self._figure(fit.floored.k), "floor": floor, "chosen": fit.chosen is fit.floored}
+        if real is not None:
+            worth = scaling.pictures_for(real.chosen, loss[:, -1])
+            low, high = real.sizes.min(), real.sizes.max()
+            within = low <= worth[0] <= high
+            row["crossing"] = self._figure(np.clip(worth, low, high) / sizes[-1]) if within else None
+        return row
 
     def _robustness(self, largest: Pictures, shift: str) -> dict[str, Json]:
         """By kind of classifier: accuracies and effective robustness, by variant and what it is trained on.
@@ -375,11 +397,12 @@ class Comparison:
             tests |= {GENERATED + name: pictures for name, pictures in self.generated.items()}
             told: Sequence[Array]
             if kind == HEADS:
-                told = rights(pools, list(tests.values()))
+                said = heads(pools, list(tests.values()))
+                told = [one.right for one in said] + [said[list(tests).index("test")].loss]
             else:
                 seed = derive_seed(self.seed, "generated_set", "network")
                 told = network_rights(pools, list(tests.values()), len(self.classes), self.steps, seed)
-            self._results[key] = dict(zip(tests, told, strict=True))
+            self._results[key] = dict(zip([*tests, LOSS], told, strict=False))  # networks have no loss
         return self._results[key]
 
     def _kinds(self) -> tuple[str, ...]:

@@ -17,7 +17,14 @@ from safetensors.torch import save_file
 
 from variorum.edition.editions import resolve
 from variorum.evaluation.cnn_filters.filter_statistics import FilterStatistics
-from variorum.evaluation.cnn_filters.layers import orthogonality, random_entropy, sparse_filters, variance_entropy
+from variorum.evaluation.cnn_filters.layers import (
+    high_frequencies,
+    orthogonality,
+    random_entropy,
+    sparse_filters,
+    variance_entropy,
+    variation,
+)
 from variorum.evaluation.cnn_filters.shift import bin_edges, directions, divergence, histograms, normalised
 from variorum.models.convolutions import read_convolutions
 from variorum.pipeline import Job, Threads, run
@@ -76,6 +83,18 @@ def test_orthogonality_of_known_rows():
     assert orthogonality(half) == pytest.approx(1 - math.sqrt(0.5), abs=1e-6)
     assert orthogonality(np.ones((1, 27), np.float32)) is None  # one output channel
     assert orthogonality(np.array([[1, 0], [0, 0]], np.float32)) is None
+
+
+def test_a_box_is_smoother_than_a_checkerboard():
+    box, board = np.ones((1, 5, 5), np.float32), (-1.0) ** np.add.outer(np.arange(5), np.arange(5))[None]
+    assert variation(box) == 0
+    assert variation(board.astype(np.float32)) == 80 / 25  # 40 pairs of neighbours, each 2 apart
+    assert high_frequencies(box) < 0.2 < 0.8 < high_frequencies(board.astype(np.float32))
+    random = RNG.standard_normal((4000, 5, 5)).astype(np.float32)
+    assert variation(random) == pytest.approx(2.26, abs=0.03)
+    assert high_frequencies(random) == pytest.approx(0.80, abs=0.02)
+    assert variation(random[:1] * 0) is high_frequencies(random[:1] * 0) is None
+    assert variation(np.concatenate([box, 0 * box])) == 0  # what is empty doesn't count
 
 
 def test_the_same_filters_are_not_apart_and_other_ones_are():

@@ -111,6 +111,12 @@ def test_a_category_is_decided_by_the_mean_of_its_classes():
     assert rows[0]["p_shape_category"] == pytest.approx(0.99 / 5, rel=1e-3)
 
 
+def test_the_bias_is_of_the_decisions_for_a_cue_and_the_cover_of_all():
+    samples = [sample(number, CAT, AIRLINER, photograph=number) for number in range(10)]
+    found = judged(samples, [CAT] * 3 + [AIRLINER] + [TENCH] * 6)[0]["conflicts"]["texture_fill"]["all"]
+    assert (found["bias"]["value"], found["cover"]["value"]) == (75, 40)
+
+
 def test_most_decisions_for_neither_are_few():
     answers = [CAT] * 11 + [TENCH] * 40
     samples = [sample(number, CAT, AIRLINER, photograph=number) for number in range(51)]

@@ -12,7 +12,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 
 from variorum.evaluation.few_shot.few_shot_accuracy import FewShotAccuracy
-from variorum.evaluation.few_shot.scoring import predictions, unit
+from variorum.kit.embeddings.episodes import predictions, unit
 from variorum.evaluation.few_shot.tables import MISSING, read_episodes, shared
 from variorum.generators.few_shot.drawing import Picture, draw, stock
 from variorum.pipeline import Job, Threads, build, evaluate

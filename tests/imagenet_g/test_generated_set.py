@@ -181,6 +181,8 @@ def test_the_error_falls_with_size_by_a_power_law():
         assert 0 < laws[name]["k"]["low"] < laws[name]["k"]["value"] < laws[name]["k"]["high"]
         assert laws[name]["with_floor"]["k"]["value"] >= laws[name]["k"]["value"]
         assert laws[name]["r2"] > 0.5
+        assert 0 < laws[name]["nll"]["k"]["low"] < laws[name]["nll"]["k"]["value"]
+        assert laws[name]["nll"]["k"] != laws[name]["k"]
     assert laws["fair"]["crossing"]["low"] < 1 < laws["fair"]["crossing"]["high"]
     assert laws["poor"]["crossing"] is None or laws["poor"]["crossing"]["high"] < 1
     check_tables(card_of(found, ["fair", "poor"]))
@@ -289,7 +291,7 @@ def card_of(found, order):
 def test_the_card_shows_all_figures_and_escapes_names():
     text = card_of(figures(references(), rows("", "a|b", 30, 11)), ["a|b"])
     check_tables(text)
-    assert text.count("| a&#124;b |") == 7  # a row in five tables, a column in two
+    assert text.count("| a&#124;b |") == 8  # a row in four tables, two of the power law's, a column in two
     assert "**Effective robustness: contrast.**" in text
     assert "| a&#124;b and real | 240 |" in text
     assert "left out" not in text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from variorum.evaluation.imagenet_g.robustness import Accuracies, effective_robustness, logit
-from variorum.kit.sets.accuracy_score import difference, rights, share
+from variorum.kit.sets.accuracy_score import difference, heads, share
 from variorum.kit.sets.network_score import network_rights
 from variorum.kit.sets.pictures import Pictures, matched, part_of, ranks
 from variorum.kit.sets.scaling import has_floor, pictures_for, power_law, straightness, with_floor
@@ -54,34 +54,34 @@ def test_a_head_learns_from_pictures_like_the_test_set_and_not_from_others():
     train, test = clusters(200, rng), clusters(400, rng)
     wrong = pictures(train.x, (train.y + 1) % 4)
     noise = pictures(rng.normal(size=(200, 8)), np.arange(200) % 4)
-    good, bad, random = (float(rights([part], [test])[0].mean()) for part in (train, wrong, noise))
+    good, bad, random = (float(heads([part], [test])[0].right.mean()) for part in (train, wrong, noise))
     assert good > 0.85
     assert bad < 0.1
     assert random < 0.6
-    assert float(rights([train, wrong], [test])[0].mean()) < good
+    assert float(heads([train, wrong], [test])[0].right.mean()) < good
 
 
 def test_more_pictures_teach_more():
     rng = np.random.default_rng(1)
     train, test = clusters(800, rng, noise=0.8), clusters(2000, rng, noise=0.8)
-    accuracies = [float(rights([train.first(np.full(4, n))], [test])[0].mean()) for n in (2, 20, 200)]
+    accuracies = [float(heads([train.first(np.full(4, n))], [test])[0].right.mean()) for n in (2, 20, 200)]
     assert accuracies == sorted(accuracies)
     assert accuracies[2] > accuracies[0] + 0.1
 
 
 def test_a_head_of_one_class_says_that_class():
     one, test = pictures(np.ones((3, 2)), np.ones(3, int)), pictures(np.eye(2), np.arange(2))
-    assert rights([one], [test])[0].tolist() == [False, True]
+    assert heads([one], [test])[0].right.tolist() == [False, True]
 
 
 def test_heads_with_two_classes_pictures_without_direction_and_empty_test_sets():
     rng = np.random.default_rng(2)
     train = clusters(40, rng, classes=2)
     blank = pictures(np.zeros((5, 8)), np.zeros(5, int))
-    told = rights([train], [clusters(40, rng, classes=2), blank, blank.where(np.zeros(5, bool))])
-    assert told[0].mean() > 0.8
-    assert len(set(told[1])) == 1
-    assert len(told[2]) == 0
+    told = heads([train], [clusters(40, rng, classes=2), blank, blank.where(np.zeros(5, bool))])
+    assert told[0].right.mean() > 0.8
+    assert len(set(told[1].right)) == 1
+    assert len(told[2].right) == len(told[2].loss) == 0
 
 
 def test_wilson_interval():

@@ -301,6 +301,14 @@ class ModelTable:
         """The licence of an alias's weights, `unknown` for a brought model. Raises RecipeError for no such alias."""
         return "unknown" if self._brought.knows(alias) else self.entry(alias).licence
 
+    def trained_on(self, alias: str) -> tuple[tuple[str, ...], str]:
+        """Classes and data that a model was trained on, as its table or the model itself says; empty where they don't."""
+        if self._brought.knows(alias):
+            model = self.get(alias)
+            return tuple(getattr(model, "classes", ())), str(getattr(model, "trained_on", ""))
+        entry = self.entry(alias)
+        return tuple(entry.options.get("classes", ())), entry.trained_on
+
     def check(self, aliases: Iterable[str]) -> None:
         """Check before work begins that all of these models can be loaded; loads none.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,14 +17,23 @@ from variorum.kit.sets.pictures import Pictures
 from variorum.statistics import few_interval
 
 if TYPE_CHECKING:
-    from variorum.arrays import Array, Bools, Singles
+    from variorum.arrays import Array, Bools, Floats, Singles
 
 PENALTY = 1.0
 """Inverse strength of the L2 penalty, for standardised features divided by the square root of their number."""
+LEAST = 1e-6
+"""Probability of a label that the loss counts, at least."""
 
 
-def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Bools]:
-    """For each test set, whether a head trained on all of `train` is right `[n]`.
+class Told(NamedTuple):
+    """Of a test set, whether a head is right, `[n]`, and minus the log of the probability of the label, `[n]`."""
+
+    right: Bools
+    loss: Floats
+
+
+def heads(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Told]:
+    """For each test set, what a head trained on all of `train` says.
 
     The head is a logistic regression on embeddings of length 1, standardised by the training set.
     """
@@ -32,18 +41,19 @@ def rights(train: Sequence[Pictures], tests: Sequence[Pictures]) -> list[Bools]:
 
     x = np.concatenate([directions(part.x) for part in train])
     y = np.concatenate([part.y for part in train])
-    if len(np.unique(y)) < 2:
-        return [test.y == y[0] for test in tests]
     every = np.concatenate([x, *(directions(test.x) for test in tests)])
     every = standardised(every, np.arange(len(every)) < len(x)) * np.float32(x.shape[1] ** -0.5)
-    ends = len(x) + np.cumsum([len(test) for test in tests])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # one or two pictures per class
-        head = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y)
-    return [
-        head.predict(every[end - len(test) : end]) == test.y if len(test) else test.y == -1
-        for test, end in zip(tests, ends, strict=True)
-    ]
+    classes, p = np.unique(y), np.ones((len(every), 1))
+    if len(classes) > 1:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # one or two for each class
+            p = LogisticRegression(C=PENALTY, max_iter=1000).fit(every[: len(x)], y).predict_proba(every)
+    found: list[Told] = []
+    for test, end in zip(tests, len(x) + np.cumsum([len(test) for test in tests]), strict=True):
+        said = p[end - len(test) : end]
+        own = np.where(classes == test.y[:, None], said, 0).sum(axis=1)
+        found.append(Told(classes[said.argmax(axis=1)] == test.y, -np.log(np.maximum(own, LEAST))))
+    return found
 
 
 def directions(x: Array) -> Singles:

@@ -49,16 +49,15 @@ def predictions(embeddings: Singles, supports: Ints, queries: Ints, penalty: flo
         asked = embeddings[queries[part]]
         given = embeddings[supports[part]]
         for method, (weights, offsets) in (
-            ("centroid", _centroids(given)),
+            ("centroid", nearest_mean(given.mean(axis=2))),
             ("ridge", _ridge(given, penalty)),
         ):
             found[method][part] = (asked @ weights + offsets[:, None]).argmax(axis=2)
     return found
 
 
-def _centroids(given: Singles) -> tuple[Singles, Singles]:
-    """Weights `[e, d, W]` and offsets `[e, W]`: the largest score is that of the nearest mean."""
-    means = given.mean(axis=2)
+def nearest_mean(means: Singles) -> tuple[Singles, Singles]:
+    """Weights `[e, d, W]` and offsets `[e, W]` for means `[e, W, d]`: the largest score is that of the nearest one."""
     return means.transpose(0, 2, 1), -np.einsum("ewd,ewd->ew", means, means) / 2
 
 

@@ -1,0 +1,3 @@
+"""Measure what can be learnt from frozen embeddings."""
+
+COMPONENTS = ("transfer_probe",)

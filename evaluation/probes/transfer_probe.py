@@ -1,0 +1,297 @@
+"""Measure what frozen embeddings carry over to an edition's classes: a linear probe, retrieval, and novel classes.
+
+The linear probe is that of off-the-shelf features (Razavian et al., CVPR Workshops 2014, arXiv 1403.6382). Everything
+is measured of the pictures' pixels too, in the same way: an encoder is worth what it gains over them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from variorum.evaluation.probes.probing import INNER, linear, never_seen, prepared, retrieval, unlike
+from variorum.kit.copies.grouping import fold_groups
+from variorum.kit.labels.folds import deal
+from variorum.kit.pictures.thumbnails import averaged, luma
+from variorum.kit.predicted.drops import Results
+from variorum.kit.predicted.fields import Resampled
+from variorum.kit.predicted.pairing import ORIGINAL, photographs
+from variorum.kit.predicted.resamples import percent
+from variorum.models.gives import embeddings
+from variorum.models.imagenet_classes import index_of
+from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.component import Context, Row, Source, Use
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.fields import each_once
+from variorum.schemas.lookup import NestedSource, cut
+from variorum.schemas.rows import Answers, Figure
+from variorum.schemas.sample import Sample
+from variorum.schemas.table import Table
+from variorum.statistics import mean_ratio
+
+if TYPE_CHECKING:
+    from variorum.arrays import Array, Floats, Ints
+
+SIDE = 28
+"""Of the grey pictures whose pixels are the floor."""
+PIXELS = "pixels"
+FOLDS = 5
+FEW = f"fewer than two classes have {FOLDS} photographs"
+
+
+class TransferProbe(Resampled):
+    """Accuracy of a linear probe, mean average precision and nearest picture by variant, and of classes never seen.
+
+    Probes learn from originals, and from no picture of a photograph that they are asked about.
+
+    Attributes:
+        encoders: aliases or names of models with embeddings, which are scaled to length 1.
+        novel: ids of classes that the nearest mean of a few pictures is to recognise; none by default.
+        shots: numbers of these pictures.
+    """
+
+    late: ClassVar[frozenset[str]] = frozenset({"train", "shots", "draws", "power", "bootstrap", "confidence"})
+    offers: ClassVar[Mapping[str, Figure]] = {
+        "linear": Figure("accuracy of a linear probe", needs=("embedding",)),
+        "precision": Figure("mean average precision of retrieval", needs=("embedding",)),
+        "first": Figure("nearest picture is of its class", needs=("embedding",)),
+    }
+
+    encoders: tuple[str, ...] = Field(default=("encoder",), min_length=1)
+    train: NestedSource | None = None
+    """Pictures to learn from, and to retrieve; null for those of the edition, in five folds by photograph."""
+    novel: tuple[str, ...] = ()
+    shots: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
+    draws: int = Field(default=50, ge=1, le=1000)
+    """Draws of the pictures of novel classes."""
+    power: bool = False
+    """Whether embeddings are replaced by their signed square roots before they are scaled."""
+    seen: bool = False
+    """Allows novel classes that an encoder was trained on; the figures say so."""
+
+    _each_once = field_validator("encoders", "novel", "shots")(each_once("must be there once each", bool))
+
+    def uses(self) -> list[Use]:
+        """Return the encoders."""
+        return [Use(alias, "embedding") for alias in self.encoders]
+
+    def references(self) -> Mapping[str, Source]:
+        """`train`, if it is given."""
+        return {} if self.train is None else {"train": self.train}
+
+    def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
+        """One row per picture: `embedding_0 [d]` and so on, `pixels [784]` in grey levels, `hash` of its pixels.
+
+        Raises:
+            RecipeError: an encoder gives no embedding or was trained on a novel class; or `novel` has one class, or
+                one that the edition doesn't have.
+        """
+        known, why = {one.id for one in ctx.classes}, ""
+        if odd := [name for name in self.novel if name not in known]:
+            why = f"{cut(repr(odd[0]))} is no class of the edition, such as {', '.join(sorted(known)[:5])}"
+        elif self.novel and (len(self.novel) < 2 or len(known) < len(self.novel) + 2):
+            why = "name two classes or more, and leave two others"
+        elif taught := [] if self.seen else self._taught(ctx):
+            why = f"{taught[0]}; name other classes or another encoder, or give `seen: true`, which the figures say"
+        if why:
+            raise RecipeError(f"transfer_probe.novel: {why}")
+        images = [sample.image for sample in samples]
+        found = [embeddings(alias, ctx.models.get(alias), images) for alias in self.encoders]
+        for place, sample in enumerate(samples):
+            image = sample.image
+            assert not isinstance(image, bytes)
+            yield {
+                "id": sample.id,
+                "parent": sample.parent,
+                "photograph": sample.photograph,
+                "variant": sample.variant,
+                "label": sample.labels[0] if len(sample.labels) == 1 else "",
+                "hash": hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
+                PIXELS: averaged(luma(image), SIDE).reshape(-1),
+                **{f"embedding_{number}": rows[place] for number, rows in enumerate(found)},
+            }
+
+    def _taught(self, ctx: Context) -> list[str]:
+        """A line for each encoder that was trained on novel classes, as far as that is known."""
+        names, found = {one.id: one.name for one in ctx.classes}, list[str]()
+        for alias in self.encoders if self.novel else ():
+            classes, data = ctx.models.trained_on(alias)
+            own, imagenet = {text.casefold() for text in classes}, "imagenet" in data.casefold()
+            texts = {one: (one, names.get(one, one)) for one in self.novel}
+            taught = [
+                one
+                for one in self.novel
+                if any(text.casefold() in own or (imagenet and index_of(text) is not None) for text in texts[one])
+            ]
+            found += [f"{cut(repr(alias))} was trained on {', '.join(taught)}"] if taught else []
+        return found
+
+    def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
+        """Shares in percent with intervals over photographs, by encoder and variant; `pixels` is the floor.
+
+        `linear` is the accuracy of the probe, `precision` the mean average precision, `first` how often the nearest
+        picture has the class. Of novel classes, `among_5` is the accuracy by five pictures of each among these classes,
+        `all_5` that among all classes, and `known` the AUROC of known against novel pictures by the score of the
+        nearest known mean. What ends in `_gain` is the difference to `pixels`, paired. `chance` is the share of the
+        commonest class, `left_out` counts pictures without one label or of classes with too few to learn from, `copies`
+        pictures of `train` that are in the edition, and `seen` says which novel classes an encoder was trained on.
+        """
+        common: dict[str, Json] = {"confidence": self.confidence, "power": self.power, "encoders": {}, "why_none": FEW}
+        probed = self._probed(table, ctx)
+        if probed is None:
+            return common
+        results = Results(self.resamples(len(probed.ids), ctx))
+        floor = self._earned(probed, table, PIXELS, ctx)
+        encoders: dict[str, Any] = {name: {one: {} for one in probed.variants} for name in (*self.encoders, PIXELS)}
+        for number, name in enumerate(encoders):
+            earned = floor if name == PIXELS else self._earned(probed, table, f"embedding_{number}", ctx)
+            for probe, values in earned.items():
+                (top, bottom), (gain, _) = probed.shares(values), probed.shares(values - floor[probe])
+                for place in np.flatnonzero(bottom.any(axis=0)).tolist():
+                    told, part = encoders[name][probed.variants[place]], np.s_[:, [place]]
+                    told[probe] = results.told(top[part], bottom[part])
+                    if name != PIXELS:
+                        told[f"{probe}_gain"] = results.told(gain[part], bottom[part], True)
+        results.fill()
+        return {
+            **common,
+            "why_none": "",
+            "learnt_from": "train" if self.train else f"the other {FOLDS - 1} of {FOLDS} folds",
+            "classes": len(probed.classes),
+            "left_out": probed.left_out,
+            "copies": probed.copies,
+            "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
+            "encoders": encoders,
+            "seen": list(self._taught(ctx)) if self.seen else [],
+        }
+
+    def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
+        """Yield each encoder's probes by variant; the note has what pixels get."""
+        probed = self._probed(table, ctx)
+        if probed is None:
+            yield from (Answers(probe, name, why_not=FEW) for name in self.encoders for probe in self.offers)
+            return
+        floor = self._earned(probed, table, PIXELS, ctx)
+        for number, name in enumerate(self.encoders):
+            earned = self._earned(probed, table, f"embedding_{number}", ctx)
+            for probe in self.offers:
+                axes = {"variant": tuple(probed.variants)}
+                pixels = 100 * mean_ratio(*(part.sum(axis=0) for part in probed.shares(floor[probe])))
+                note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(probed.variants)} variants"
+                shares, chance = probed.shares(earned[probe]), 1 / len(probed.classes)
+                yield Answers(probe, name, probed.ids, *shares, axes["variant"], axes, floor=chance, note=note)
+
+    def _earned(self, probed: Probed, table: Table, column: str, ctx: Context) -> dict[str, Floats]:
+        """What each asked picture earned, `[m]`, by figure; NaN where the figure isn't about it."""
+        x, y, own = prepared(table[column], self.power), probed.y, probed.y[probed.asked]
+        asked, said, score = x[probed.asked], np.full(len(own), -1), np.zeros(len(own))
+        novel = [probed.classes.index(one) for one in self.novel if one in probed.classes]
+        known, is_novel = np.setdiff1d(np.arange(len(probed.classes)), novel).tolist(), np.isin(own, novel)
+        shots = self.shots if novel and known else ()
+        found = {name: np.full(len(own), np.nan) for shot in shots for name in (f"among_{shot}", f"all_{shot}")}
+        for learn, some in probed.splits:
+            if len(some):
+                said[some] = linear(x[learn], y[learn], asked[some])
+                score[some] = unlike(x[learn], y[learn], known, asked[some]) if shots else 0
+            rows = some[is_novel[some]]
+            for shot in shots:
+                rng, test = ctx.rng("transfer_probe", "", f"{shot}"), (asked[rows], own[rows])
+                shares = never_seen((x[learn], y[learn]), test, (known, novel), shot, self.draws, rng)
+                if shares is not None:
+                    found[f"among_{shot}"][rows], found[f"all_{shot}"][rows] = shares
+        if shots:
+            found["known"] = np.full(len(own), np.nan)
+            for place in range(len(probed.variants)):
+                high, low = (score[(probed.variant == place) & side] for side in (~is_novel, is_novel))
+                more = (high > low[:, None]) + 0.5 * (high == low[:, None])
+                found["known"][(probed.variant == place) & is_novel] = more.mean(axis=1) if len(high) else np.nan
+        gallery = np.unique(np.concatenate([learn for learn, _ in probed.splits]))
+        groups = probed.group[probed.asked], probed.group[gallery]
+        precision, first = retrieval(asked, x[gallery], (own, y[gallery]), groups)
+        return {"linear": (said == own).astype(np.float64), "precision": precision, "first": first, **found}
+
+    def _probed(self, table: Table, ctx: Context) -> Probed | None:
+        rng = np.random.default_rng(derive_seed(ctx.seed, "transfer_probe"))
+        return Probed.of(table, self.train is not None, rng) if len(table) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """Pictures that are asked about, and what is learnt for each of them.
+
+    Attributes:
+        classes: ids of the classes that count.
+        y: class of each row of the table, -1 for one that doesn't count, `[N]`.
+        group: of each row; photographs and equal pictures share one, `[N]`.
+        asked: rows that are asked about, `[m]`.
+        variant: of each of these, index in `variants`, `[m]`.
+        variants: originals first.
+        owner: of each of these, index in `ids`, `[m]`.
+        ids: of their photographs, sorted.
+        splits: rows to learn from, and indices in `asked` of those that are asked then.
+        left_out: number of pictures of the edition that aren't asked about.
+        copies: number of pictures to learn from that are in the edition, and don't count.
+    """
+
+    classes: list[str]
+    y: Ints
+    group: Ints
+    asked: Ints
+    variant: Ints
+    variants: list[str]
+    owner: Ints
+    ids: list[str]
+    splits: list[tuple[Ints, Ints]]
+    left_out: int
+    copies: int
+
+    @classmethod
+    def of(cls, table: Table, given: bool, rng: np.random.Generator) -> Probed | None:
+        """From a table, `given` whether it has pictures of `train`; None if fewer than two classes have enough."""
+        apart = table["set"] == "train" if given else np.zeros(len(table), bool)
+        owners, label, variant = photographs(table), table["label"].astype(str), table["variant"].astype(str)
+        group = fold_groups(np.unique(table["hash"].astype(str), return_inverse=True)[1].reshape(-1), owners.of_row)
+        plain = variant == ORIGINAL if (variant[~apart] == ORIGINAL).any() else np.ones(len(table), bool)
+        copied = apart & np.isin(group, group[~apart])
+        learn = (apart & ~copied if given else plain) & (label != "")
+        least = INNER if given else FOLDS
+        names = [name for name in sorted(set(label[learn])) if len(set(group[learn & (label == name)])) >= least]
+        if len(names) < 2:
+            return None
+        index = {name: number for number, name in enumerate(names)}
+        y = np.array([index.get(name, -1) for name in label], np.int64)
+        order = np.argsort(table["id"].astype(str), kind="stable")
+        rows, asked = order[(learn & (y >= 0))[order]], order[(~apart & (y >= 0))[order]]
+        if given:
+            splits = [(rows, np.arange(len(asked)))]
+        else:
+            fold = dict(zip(group[rows].tolist(), deal(y[rows], group[rows], FOLDS, rng).tolist(), strict=True))
+            of = [np.array([fold.get(one, 0) for one in group[some].tolist()]) for some in (rows, asked)]
+            splits = [(rows[of[0] != one], np.flatnonzero(of[1] == one)) for one in range(FOLDS)]
+        variants = sorted(set(variant[asked]), key=lambda name: (name != ORIGINAL, name))
+        units, owner = np.unique(owners.of_row[asked], return_inverse=True)
+        return cls(
+            names,
+            y,
+            group,
+            asked,
+            np.array([variants.index(name) for name in variant[asked]], np.int64),
+            variants,
+            owner.reshape(-1),
+            [owners.ids[unit] for unit in units],
+            splits,
+            int((~apart).sum()) - len(asked),
+            int(copied.sum()),
+        )
+
+    def shares(self, values: Array) -> tuple[Floats, Floats]:
+        """Sums and numbers of the values `[m]` that aren't NaN, by photograph and variant, `[n, V]` both."""
+        there, shape = np.isfinite(values), (len(self.ids), len(self.variants))
+        cell = (self.owner * shape[1] + self.variant)[there]
+        top, bottom = (np.bincount(cell, part, shape[0] * shape[1]) for part in (values[there], None))
+        return top.reshape(shape).astype(np.float64), bottom.reshape(shape).astype(np.float64)
