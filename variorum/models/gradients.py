@@ -63,12 +63,44 @@ class Differentiable:
 
     def __call__(self, pictures: Any) -> Any:
         """Log probabilities `[N, K]` of `[N, 3, H, W]` in [0, 1]."""
+        scores = scores_in(self._network(self._input(pictures)))
+        return scores.float().clamp_min(1e-30).log() if _probable(scores) else scores.log_softmax(-1)
+
+    def mapped(self, pictures: Any) -> tuple[Any, Any, str]:
+        """Scores `[N, K]` of `[N, 3, H, W]` in [0, 1], and the last map `[N, C, h, w]` that a module gives on the way.
+
+        Scores are the network's logits, or the logarithms of its probabilities. A map has the shape of the network's
+        input, is larger than a pixel, and comes after at least half of the layers with weights: the patches of a
+        transformer come before, and say nothing of what it makes of them. The third value is the module's name; without
+        a map there is None, and `""`.
+        """
         import torch
 
-        scores = scores_in(self._network(self._input(pictures)))
-        with torch.no_grad():
-            probable = bool((scores >= 0).all() and (scores.sum(-1) - 1).abs().max() < 1e-3)  # as `BroughtModel` reads
-        return scores.float().clamp_min(1e-30).log() if probable else scores.log_softmax(-1)
+        own, last, before = threading.get_ident(), [], []
+        given = self._input(pictures)
+        wide = given.shape[-1] / given.shape[-2]
+
+        def noting(name: str) -> Callable[[Any, Any, Any], None]:
+            def note(_module: Any, _given: Any, gave: Any) -> None:
+                if threading.get_ident() != own:
+                    return
+                before.extend([name] if name in self._modules else [])
+                if not isinstance(gave, torch.Tensor) or gave.ndim != 4 or min(gave.shape[2:]) < 2:
+                    return
+                if 0.5 < gave.shape[3] / gave.shape[2] / wide < 2 and not (last and last[0] is gave):
+                    last[:] = gave, name, len(before)
+
+            return note
+
+        hooks = [one.register_forward_hook(noting(name)) for name, one in self._network.named_modules()]
+        try:
+            scores = scores_in(self._network(given))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        found, name, place = last or (None, "", 0)
+        scores = scores.float().clamp_min(1e-30).log() if _probable(scores) else scores
+        return (scores, found, name) if 2 * place >= len(before) else (scores, None, "")
 
     def features(self, pictures: Any, layer: str) -> Any:
         """What a layer gives for `[N, 3, H, W]` in [0, 1]: before the activation function that may follow it.
@@ -141,6 +173,14 @@ class Differentiable:
 
     def _input(self, pictures: Any) -> Any:
         return self._prepare(pictures.to(self.device)).to(self._dtype)
+
+
+def _probable(scores: Any) -> bool:
+    """Return whether these are probabilities, as `BroughtModel` reads them."""
+    import torch
+
+    with torch.no_grad():
+        return bool((scores >= 0).all() and (scores.sum(-1) - 1).abs().max() < 1e-3)
 
 
 def probabilities(network: Any, inputs: Any) -> Singles:
