@@ -11,6 +11,7 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import cv2
@@ -19,9 +20,19 @@ from pydantic import Field
 
 from variorum.annotations import box_of, region
 from variorum.evaluation.attribution import curves
-from variorum.evaluation.attribution.maps import FLOORS, GRADIENTS, RISE, Window, by_gradients, floors, rise
+from variorum.evaluation.attribution.maps import (
+    FLOORS,
+    GRADIENTS,
+    NO_GRADIENTS,
+    RISE,
+    by_gradients,
+    floors,
+    rise,
+    size_of,
+    window_of,
+)
 from variorum.evaluation.attribution.measured import NOT_A_NUMBER, Measured
-from variorum.kit.corrupt.frames import Unusable, framed
+from variorum.kit.corrupt.frames import Framed, Unusable, framed
 from variorum.kit.predicted.answers import answers
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Resampled
@@ -29,10 +40,9 @@ from variorum.kit.predicted.pairing import one_each
 from variorum.models.gradients import adversary
 from variorum.models.preprocessing import view_of
 from variorum.pixels import encode_png
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row, SealedEdition, Use
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -48,7 +58,8 @@ AT_ONCE = 32
 """Pictures that a classifier is asked about at a time."""
 TILE = 112
 """Side in pixels of a map that is kept."""
-NO_LABEL = "has a label that the classifier doesn't know"
+NO_LABEL = "the classifier knows no label of it"
+NO_OVERLAP = np.full(len(curves.THRESHOLDS), np.nan)
 
 
 class Attribution(Resampled):
@@ -105,18 +116,19 @@ class Attribution(Resampled):
         Raises:
             RecipeError: as `answers`.
         """
+        blank = {"map": "", "why": "", "layer": "", "points": -1, "overlap": NO_OVERLAP, "shown": None}
+        blank |= dict.fromkeys(("p", "p_insertion", "p_deletion", "insertion", "deletion"), np.nan)
         networks = {alias: _network(alias, ctx) for alias in self.classifiers}
         for sample in samples:
             keeps = 0 < ctx.chosen.get(sample.id, 0) <= self.keep_maps
             for alias in self.classifiers:
-                common = {**EMPTY, "photograph": sample.photograph or sample.id, "classifier": alias}
+                common = {"photograph": sample.photograph or sample.id, "classifier": alias, **blank}
                 try:
                     view = self._view(sample, alias, *networks[alias], ctx)
                 except Unusable as error:
-                    yield {**common, "why": error.reason if error.reason == NO_LABEL else str(error)}
-                    continue
-                for row in self._maps(view, ctx, keeps=keeps):
-                    yield {**common, **row}
+                    yield {**common, "why": str(error)}
+                else:
+                    yield from ({**common, **row} for row in self._maps(view, ctx, keeps=keeps))
 
     def _view(self, sample: Sample, alias: str, network: Any, lacks: str, ctx: Context) -> _View:
         """What a classifier is shown of a picture. Raises Unusable if that can't be."""
@@ -124,112 +136,82 @@ class Attribution(Resampled):
         found = framed(sample, min(SIDE, height, width), larger=1.0, least=1)
         (answer,) = answers([replace(sample, image=found.image, encoded=None)], [alias], ctx)
         if self.target == "label" and not answer.labels:
-            raise Unusable(NO_LABEL, "")
+            raise Unusable("no_label", NO_LABEL)
         target = answer.labels[0] if self.target == "label" else int(answer.probabilities.argmax())
         seen = _seen(network, str(getattr(answer.model, "preprocessing", "")), found.image.shape[0])
         return _View(sample, found.image, answer.model, target, network, lacks, seen, *_object(sample, found, seen))
 
     def _maps(self, view: _View, ctx: Context, *, keeps: bool) -> Iterator[Row]:
         """The rows of a picture and a classifier."""
-        window, name = Window.of(view.seen), self.component_name()
-        usual = self.substrate == "rise"
-        start = curves.hidden(view.image, view.seen, "blur" if usual else self.substrate)
-        end = curves.hidden(view.image, view.seen, "mean" if usual else self.substrate)
+        window, name = window_of(view.seen), self.component_name()
+        side, rng = min(size_of(window)), ctx.rng(name, view.sample.id, "maps")
+        how = ("blur", "mean") if self.substrate == "rise" else (self.substrate, self.substrate)
+        start, end = (curves.hidden(view.image, view.seen, one, side) for one in how)
         wanted = [one for one in self.maps if one in GRADIENTS]
-        found: dict[str, Floats] = {}
-        why_not, layer = dict.fromkeys(wanted, view.lacks), ""
+        found, why_not, layer = dict[str, "Floats"](), dict.fromkeys(wanted, view.lacks), ""
         if wanted and not view.lacks:
-            found, why_not, layer = by_gradients(view.network, view.image, end, view.target, wanted, window)  # type: ignore[assignment]
-        rng = ctx.rng(name, view.sample.id, "maps")
-        known = floors(view.seen.shape, window, rng)
+            found, why_not, layer = by_gradients(view.network, view.image, end, view.target, wanted, window)
+        found |= floors(view.seen.shape, window, rng)
         if RISE in self.maps:
-            known[RISE] = rise(view.ask, view.image, end, window, rng)
+            found[RISE] = rise(view.ask, view.image, end, window, rng)
         p, p_start, p_end = view.ask([view.image, start, end]).tolist()
         for map_name in (*self.maps, *FLOORS):
-            values = found.get(map_name, known.get(map_name))
-            why = why_not.get(map_name, "") if values is None else "" if np.isfinite(values).all() else NOT_A_NUMBER
-            row = {"map": map_name, "why": why, "layer": layer if map_name == "grad_cam" else ""}
-            if why or values is None:
-                yield row
+            values = found.get(map_name)
+            if values is None or not np.isfinite(values).all():
+                yield {"map": map_name, "why": why_not[map_name] if values is None else NOT_A_NUMBER}
                 continue
             order = curves.order_of(values, view.seen, ctx.rng(name, view.sample.id, "ties"))
             inserted = view.ask(curves.between(start, view.image, order, self.steps))
             deleted = view.ask(curves.between(view.image, end, order, self.steps))
+            row: dict[str, Any] = {"points": -1, "overlap": NO_OVERLAP}
+            if view.boxes:
+                row["points"] = int(curves.points_at(int(order[0]), view.what, side))
+                row["overlap"] = curves.overlaps(values, view.seen, view.boxes)
+            if keeps:
+                row["shown"] = _over(view.image[window], None if map_name == "random" else values[window])
             yield {
-                **row,
+                **{"map": map_name, "layer": layer if map_name == "grad_cam" else "", **row},
                 **{"p": p, "p_insertion": p_start, "p_deletion": p_end},
-                "insertion": curves.area(p_start, inserted, p),
-                "deletion": curves.area(p, deleted, p_end),
-                **_on_object(values, int(order[0]), view),
-                "shown": _over(view.image, None if map_name == "random" else values, window) if keeps else None,
+                "insertion": curves.area(p_start, inserted.tolist(), p),
+                "deletion": curves.area(p, deleted.tolist(), p_end),
             }
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Figures in percent by classifier and map, over `n` photographs; `why_not` by map for those without.
 
         `insertion` and `deletion` are mean areas below the curves. `insertion_gain` is how much larger an area is than
-        that of a random order, and `deletion_gain` how much smaller, as a share of what the pixels give, p less p of the
-        substrate. `over_centre` is the insertion less that of the blob in the middle. `points` is the share of the
+        that of a random order, and `deletion_gain` how much smaller, as a share of what the pixels give: p less p of
+        the substrate. `over_centre` is the insertion less that of the blob in the middle. `points` is the share of the
         `objects` that the largest value is on. `localised` is the share whose box is found, IoU 0.5 or more, at the
-        threshold that is best for the other half of the photographs; both are in `thresholds`.
+        threshold that is best for the other half of the photographs; `thresholds` has both.
         """
-        found: dict[str, Json] = {
-            **{"confidence": self.confidence, "steps": self.steps, "target": self.target, "substrate": self.substrate},
-            "names": list(self.classifiers),
-            "maps": [*self.maps, *FLOORS],
-            "classifiers": {},
-        }
-        if not len(table):
-            return found
-        data = Measured(table)
-        resamples = self.resamples(len(data.photographs), ctx)
-        halves = np.random.default_rng(derive_seed(ctx.seed, self.component_name(), "halves"))
-        first = halves.permutation(len(data.photographs)) % 2 == 0
-        results = Results(resamples)
-        found["classifiers"] = {
-            alias: data.of_classifier(alias, first, resamples, results) for alias in self.classifiers
-        }
-        results.fill()
+        found: dict[str, Json] = {name: getattr(self, name) for name in ("confidence", "steps", "target", "substrate")}
+        found |= {"names": list(self.classifiers), "maps": [*self.maps, *FLOORS], "classifiers": {}}
+        if len(table):
+            measured = [Measured(table, alias) for alias in self.classifiers]
+            n = len(measured[0].photographs)
+            first = ctx.rng(self.component_name(), "", "halves").permutation(n) % 2 == 0
+            resamples = self.resamples(n, ctx)
+            results = Results(resamples)
+            found["classifiers"] = {one.alias: one.figures(first, resamples, results) for one in measured}
+            results.fill()
         return found
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """The `gain` of each map by gradients, by `map`; the floor is that of a blob in the middle."""
-        data = Measured(table) if len(table) else None
         for alias in self.classifiers:
-            names = [] if data is None else [one for one in GRADIENTS if data.has(alias, one)]
-            if data is None or not names:
-                why = "" if data is None else next(iter(data.why_not(alias).values()), "")
-                yield Answers("gain", alias, why_not=why or "no picture can be used")
-                continue
-            yield data.gain(alias, names)
-
-    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """`insertion_gain` and `deletion_gain` by map and classifier."""
-        rows = tuple(name for name in figures["maps"] if name != "random")
-        found: dict[str, Plot] = {}
-        for key, title in (("insertion_gain", "Insertion"), ("deletion_gain", "Deletion")):
-            series = {
-                alias: tuple(point(one["maps"].get(name, {}).get(key)) for name in rows)
-                for alias, one in figures["classifiers"].items()
-            }
-            if any(any(points) for points in series.values()):
-                unit = "better than a random order, in percent of what the pixels give"
-                found[key] = IntervalPlot(f"{title}: gain by map", unit, rows, series)
-        return found
+            one = Measured(table, alias) if len(table) else None
+            if one and (names := [name for name in one.maps if name in GRADIENTS]):
+                yield one.gain(names)
+            else:
+                why = [*one.why_not.values()] if one else []
+                yield Answers("gain", alias, why_not=why[0] if why else "no picture can be used")
 
     def files(self, figures: Mapping[str, Any], edition: SealedEdition) -> dict[str, bytes]:
         """A sheet of maps for each classifier, `attribution/maps_1.png` and so on; none with a content warning."""
-        if edition.manifest.warning:
-            return {}
-        sheets = [one.get("sheet") for one in figures["classifiers"].values()]
-        return {f"attribution/maps_{n}.png": base64.b64decode(sheet) for n, sheet in enumerate(sheets, 1) if sheet}
-
-
-EMPTY: Row = {
-    **{"map": "", "why": "", "layer": "", "points": -1, "overlap": np.full(len(curves.THRESHOLDS), np.nan)},
-    **dict.fromkeys(("p", "p_insertion", "p_deletion", "insertion", "deletion"), np.nan),
-    "shown": None,
-}
+        sheets = enumerate([one["sheet"] for one in figures["classifiers"].values()], 1)
+        shown = not edition.manifest.warning
+        return {f"attribution/maps_{n}.png": base64.b64decode(sheet) for n, sheet in sheets if shown and sheet}
 
 
 class _View(NamedTuple):
@@ -247,14 +229,9 @@ class _View(NamedTuple):
 
     def ask(self, pictures: Iterable[Pixels]) -> Singles:
         """Probability of the class `[n]` on pictures of the square's size."""
-        found: list[Any] = [np.zeros(0, np.float32)]
-        batch: list[Pixels] = []
-        for picture in pictures:
-            batch.append(picture)
-            if len(batch) == AT_ONCE:
-                found.append(self.model(batch)[:, self.target])
-                batch = []
-        found += [self.model(batch)[:, self.target]] if batch else []
+        waiting, found = iter(pictures), [np.zeros(0, np.float32)]
+        while batch := list(islice(waiting, AT_ONCE)):
+            found.append(self.model(batch)[:, self.target])
         return np.concatenate(found)
 
 
@@ -265,10 +242,8 @@ def _network(alias: str, ctx: Context) -> tuple[Any, str]:
         name = models.steering(alias)
         return adversary(name, models.get(name)), ""
     except RecipeError as error:
-        return None, f"its {WAY} can't be differentiated" if WAY in str(error) else "gives no gradients"
-
-
-WAY = "preprocessing"
+        way = "preprocessing" in str(error).partition(";")[0]
+        return None, "its preprocessing can't be differentiated" if way else NO_GRADIENTS
 
 
 def _seen(network: Any, preprocessing: str, side: int) -> Bools:
@@ -276,35 +251,22 @@ def _seen(network: Any, preprocessing: str, side: int) -> Bools:
     if network is not None:
         return np.asarray(network.seen(side, side).cpu().numpy(), bool)
     view = view_of(preprocessing, side, side)
-    rim, found = 0 if view is None else int(view.hidden), np.zeros((side, side), bool)
-    found[rim : side - rim, rim : side - rim] = True
-    return found
+    rim = int(view.hidden) if view else 0
+    return np.pad(np.ones((side - 2 * rim, side - 2 * rim), bool), rim)
 
 
-def _object(sample: Sample, found: Any, seen: Bools) -> tuple[Bools, list[Box]]:
+def _object(sample: Sample, found: Framed, seen: Bools) -> tuple[Bools, list[Box]]:
     """Where the objects of the picture's class are, as far as they are seen, and the boxes around them."""
-    parts = [] if found.mask is None else [found.mask > 127]
-    if not parts:
-        every = [one for one in found.annotations.objects if not one.crowd]
-        own = [one for one in every if one.label in sample.labels] or every
-        parts = [region(one, *seen.shape) for one in own]
-    boxes = [box for part in parts if (box := box_of(part & seen))]
-    return np.any([np.zeros_like(seen), *parts], axis=0) & seen, boxes
+    every = [one for one in found.annotations.objects if not one.crowd]
+    own = [one for one in every if one.label in sample.labels] or every
+    parts = [region(one, *seen.shape) for one in own] if found.mask is None else [found.mask > 127]
+    what = np.any([np.zeros_like(seen), *parts], axis=0) & seen
+    return what, [box for part in parts if (box := box_of(part & seen))]
 
 
-def _on_object(values: Floats, first: int, view: _View) -> dict[str, Any]:
-    if not view.boxes:
-        return {}
-    return {
-        "points": int(curves.points_at(first, view.what, view.seen)),
-        "overlap": curves.overlaps(values, view.seen, view.boxes),
-    }
-
-
-def _over(image: Pixels, values: Floats | None, window: Window) -> bytes:
-    """PNG of what the classifier sees of the picture, brighter where the map is larger; whole for None."""
-    part = image[window.inside]
+def _over(part: Pixels, values: Floats | None) -> bytes:
+    """PNG of what the classifier sees of a picture, brighter where the map is larger; whole for None."""
     if values is not None:
-        share = values[window.inside].clip(0) / max(float(np.quantile(values[window.inside], 0.99)), 1e-12)
+        share = values / max(float(np.quantile(values, 0.99)), 1e-12)
         part = (part * (0.15 + 0.85 * share.clip(0, 1)[..., None])).astype(np.uint8)
     return encode_png(np.asarray(cv2.resize(part, (TILE, TILE), interpolation=cv2.INTER_AREA), np.uint8))

@@ -107,7 +107,9 @@ def integrated(network: Any, picture: Any, start: Any, target: int, steps: int =
     """
     import torch
 
-    nodes, shares = (torch.from_numpy(one).to(picture).view(-1, 1, 1, 1) for one in np.polynomial.legendre.leggauss(steps))
+    nodes, shares = (
+        torch.from_numpy(one).to(picture).view(-1, 1, 1, 1) for one in np.polynomial.legendre.leggauss(steps)
+    )
     on_the_way = (start + (picture - start) * (nodes + 1) / 2).requires_grad_()
     (slope,) = torch.autograd.grad(scored(network, on_the_way, target)[0].sum(), on_the_way)
     return (slope * shares / 2).sum(0, keepdim=True) * (picture - start)
