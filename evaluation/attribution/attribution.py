@@ -265,8 +265,8 @@ def _object(sample: Sample, found: Framed, seen: Bools) -> tuple[Bools, list[Box
 
 
 def _over(part: Pixels, values: Floats | None) -> bytes:
-    """PNG of what the classifier sees of a picture, brighter where the map is larger; whole for None."""
+    """PNG of what the classifier sees of a picture, under a map in red; the bare picture for None."""
     if values is not None:
         share = values / max(float(np.quantile(values, 0.99)), 1e-12)
-        part = (part * (0.15 + 0.85 * share.clip(0, 1)[..., None])).astype(np.uint8)
+        part = (0.35 * part + 0.65 * 255 * share.clip(0, 1)[..., None] * (1, 0.1, 0.1)).astype(np.uint8)
     return encode_png(np.asarray(cv2.resize(part, (TILE, TILE), interpolation=cv2.INTER_AREA), np.uint8))

@@ -107,12 +107,11 @@ def integrated(network: Any, picture: Any, start: Any, target: int, steps: int =
     """
     import torch
 
-    nodes, shares = (
-        torch.from_numpy(one).to(picture).view(-1, 1, 1, 1) for one in np.polynomial.legendre.leggauss(steps)
-    )
-    on_the_way = (start + (picture - start) * (nodes + 1) / 2).requires_grad_()
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    shares, at = (torch.from_numpy(one).to(picture).view(-1, 1, 1, 1) for one in (weights / 2, (nodes + 1) / 2))
+    on_the_way = (start + at * (picture - start)).requires_grad_()
     (slope,) = torch.autograd.grad(scored(network, on_the_way, target)[0].sum(), on_the_way)
-    return (slope * shares / 2).sum(0, keepdim=True) * (picture - start)
+    return (slope * shares).sum(0, keepdim=True) * (picture - start)
 
 
 def rise(
