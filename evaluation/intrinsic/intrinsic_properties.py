@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.evaluation.intrinsic.spaces import FEWEST, dimensions, sharpness
-from variorum.kit.predicted.pairing import ORIGINAL
+from variorum.kit.predicted.pairing import one_each
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Evaluation, Row, Use
 from variorum.schemas.sample import Sample
@@ -127,21 +127,6 @@ class IntrinsicProperties(Evaluation):
             scale = 1 / LEVELS
         unlike = sharpness(compared, [labels[row] for row in rows.tolist()], scale)
         return {**found, "left_out": len(points) - len(usable), "sharpness": unlike}
-
-
-def one_each(table: Table) -> Ints:
-    """A row of each photograph: its original, or else the first of its pictures."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    named = table.column("source").fill_null("")
-    if "photograph" in table:  # editions of format 3 lack it
-        photograph = table.column("photograph").fill_null("")
-        named = pc.if_else(pc.equal(photograph, ""), named, photograph)
-    codes = pa.chunked_array(named).dictionary_encode().combine_chunks().indices.to_numpy()
-    order = np.argsort(np.asarray(table["variant"] != ORIGINAL), kind="stable")
-    first = np.unique(codes[order], return_index=True)[1]
-    return np.sort(order[first]).astype(np.int64)
 
 
 def square(image: Pixels, side: int) -> Pixels:

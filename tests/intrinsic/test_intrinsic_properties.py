@@ -17,9 +17,9 @@ from variorum.evaluation.intrinsic.intrinsic_properties import (
     COUNTED,
     MEASURED,
     IntrinsicProperties,
-    one_each,
     square,
 )
+from variorum.kit.predicted.pairing import one_each
 from variorum.pipeline import Job, build, evaluate
 from variorum.reports.card import _render, render_card
 from variorum.schemas.component import Context

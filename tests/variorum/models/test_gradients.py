@@ -140,3 +140,13 @@ def test_lite_sees_the_middle_and_answers_as_the_classifier():
     assert np.abs(found.answers([CAT]) - models.get("classifier_gate")([CAT])).max() < 1e-4
     assert found.features(tensor(CAT), found.layers[0]).shape[1] == 32
     assert found.features(tensor(CAT)).shape == (1, 1280)
+
+
+def test_the_last_map_is_told_from_patches():
+    found = adversary("mine", from_function(bare(), name="mine", classes=("a", "b", "c"), preprocess=CHAIN))
+    scores, last, layer = found.mapped(tensor(CAT))
+    assert (layer, tuple(last.shape)) == ("2", (1, 4, 2, 2))
+    np.testing.assert_allclose(scores.log_softmax(-1).detach(), found(tensor(CAT)).detach(), atol=1e-6)
+    tokens = nn.Sequential(nn.Conv2d(3, 8, 16, 16), nn.Flatten(2), nn.Linear(9, 9), nn.Flatten(), nn.Linear(72, 3))
+    patches = from_function(tokens.eval(), name="mine", classes=("a", "b", "c"), preprocess=CHAIN)
+    assert adversary("mine", patches).mapped(tensor(CAT))[1:] == (None, "")

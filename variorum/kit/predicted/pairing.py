@@ -240,6 +240,21 @@ def _roots(nodes: Ints, parents: Ints, size: int, none: int) -> Ints:
     return up
 
 
+def one_each(table: Table) -> Ints:
+    """A row of each photograph: its original, or else the first of its pictures."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    named = table.column("source").fill_null("")
+    if "photograph" in table:  # editions of format 3 lack it
+        photograph = table.column("photograph").fill_null("")
+        named = pc.if_else(pc.equal(photograph, ""), named, photograph)
+    codes = pa.chunked_array(named).dictionary_encode().combine_chunks().indices.to_numpy()
+    order = np.argsort(np.asarray(table["variant"] != ORIGINAL), kind="stable")
+    first = np.unique(codes[order], return_index=True)[1]
+    return np.sort(order[first]).astype(np.int64)
+
+
 def order_of_making(row: Ints, source: Ints, variant: Ints, sources: int, variants: int) -> tuple[int, ...]:
     """Variants by the number of others that they come before, in most of the sources that have both.
 

@@ -1,0 +1,3 @@
+"""Maps of what classifiers look at, and what they are worth."""
+
+COMPONENTS = ("attribution",)
