@@ -1,0 +1,285 @@
+"""Loader `smoothed`: a classifier answers under Gaussian noise, many times, and what it says most often counts.
+
+Cohen et al., ICML 2019 (arXiv 1902.02918): such answers hold for all pictures within a radius, which the evaluation
+`certified_accuracy` computes. With a denoiser, one step of a diffusion model takes the noise away first (Salman et al.,
+arXiv 2003.01908; Carlini et al., arXiv 2206.10550). With `half`, two classifiers see one half of the pixels each, as on
+a checkerboard (after Xia et al., arXiv 2404.09586). What happens to a picture after the noise is part of the classifier,
+so clipping and rounding there void nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from variorum.models.defended import Combined, DefenceOptions, Part, called, parts_of
+from variorum.models.device import inference, one_thread
+from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.table_entries import Entry
+from variorum.schemas.errors import RecipeError
+from variorum.schemas.lookup import cut
+
+if TYPE_CHECKING:
+    from variorum.arrays import Floats, Ints, Pixels, Singles
+
+ANSWER = 100
+"""Votes of an answer where nobody asks for certificates."""
+BATCH, PIXELS = 64, 2**19
+"""Noisy pictures per call at most, and their pixels."""
+DRAWS = 8
+"""Fixed draws of the noise over which an attack's gradient is taken."""
+
+
+class SmoothedOptions(DefenceOptions):
+    """Options of `smoothed`."""
+
+    sigma: float = Field(default=0.25, ge=0.02, le=2)
+    """Standard deviation of the noise, in pictures with values in [0, 1]. In a grey picture the channels move alike."""
+    denoiser: str = ""
+    """A model that takes the noise away, such as `denoiser`, or `denoiser_small` for small grey pictures."""
+    half: str = ""
+    """A second classifier, for the other half of the pixels; the defended one then sees only its own half."""
+
+    def models(self) -> tuple[str, ...]:
+        """The denoiser and the second classifier."""
+        return tuple(filter(None, (self.denoiser, self.half)))
+
+
+def load_smoothed(_entry: Entry, _weights: None, options: SmoothedOptions, used: Mapping[str, Any]) -> Smoothed:
+    """The model under noise.
+
+    Raises:
+        RecipeError: the denoiser isn't one or doesn't know so much noise, there are a denoiser and halves, or the
+            second classifier has other classes.
+    """
+    sigma, told = options.sigma, f"Gaussian noise of σ = {options.sigma:g} in [0, 1], clipped and rounded"
+    classifiers = dict(used)
+    denoiser = None
+    if options.denoiser:
+        if options.half:
+            raise RecipeError("smoothed: a denoiser sees whole pictures; leave out denoiser or half")
+        name = list(used)[1]
+        denoiser = OneStep(classifiers.pop(name), sigma, name)
+        told = f"Gaussian noise of σ = {sigma:g} in [0, 1], which {called(name)} takes away at step {denoiser.step}"
+    if options.half:
+        told += f"; {' and '.join(map(called, used))} see one half of the pixels each"
+    parts = parts_of(classifiers, gradients=options.gradients)
+    sides: tuple[int | None, ...] = (0, 1) if options.half else (None,)
+    noisy = [Noisy(part, sigma, denoiser, side) for part, side in zip(parts, sides, strict=True)]
+    return Smoothed(noisy, f"{told}; the shares of {ANSWER} answers.", sigma, options.denoiser)
+
+
+class Smoothed(Combined):
+    """A `roles.Classifier` that answers with shares of votes, and says how many votes each class gets.
+
+    As an adversary it gives the gradient of its mean probability over a few fixed draws of the noise.
+
+    Attributes:
+        sigma: standard deviation of the noise in [0, 1].
+        denoiser: alias of the denoiser, `""` for none.
+    """
+
+    def __init__(self, noisy: Sequence[Noisy], told: str, sigma: float, denoiser: str) -> None:
+        super().__init__([one.part for one in noisy], _mean, told)
+        self._noisy, self.sigma, self.denoiser = noisy, sigma, denoiser
+
+    def votes(self, images: Sequence[Pixels], seeds: Sequence[int], n: int) -> Ints:
+        """How many of n votes each class gets from each classifier, `[N, 1 or 2, K]`; each picture has its own seed."""
+        return np.stack(
+            [
+                [one.votes(image, n, np.random.default_rng([seed, place])) for place, one in enumerate(self._noisy)]
+                for image, seed in zip(images, seeds, strict=True)
+            ]
+        )
+
+
+def _mean(said: Sequence[Any]) -> Any:
+    """The logarithm of the mean probability."""
+    import torch
+
+    return torch.stack(list(said)).exp().mean(0).clamp_min(1e-30).log()
+
+
+class Noisy:
+    """One classifier under noise.
+
+    Args:
+        part: the classifier.
+        sigma: standard deviation of the noise in [0, 1].
+        denoiser: that takes the noise away first; None for none.
+        side: which half of the pixels it sees, 0 or 1; None for all.
+
+    Attributes:
+        part: the same under noise: `ask` gives shares of votes.
+    """
+
+    def __init__(self, part: Part, sigma: float, denoiser: OneStep | None, side: int | None) -> None:
+        self._ask, self._sigma, self._denoiser, self._side = part.ask, sigma, denoiser, side
+        self._network = part.network
+        self.part = part._replace(ask=self.shares, network=self if part.network is not None else None)
+
+    def votes(self, image: Pixels, n: int, rng: np.random.Generator) -> Ints:
+        """How many of n votes each class gets, `[K]`."""
+        counts: Any = 0
+        batch = max(1, min(BATCH, PIXELS // (image.shape[0] * image.shape[1])))
+        for start in range(0, n, batch):
+            said = np.asarray(self._ask(list(self.drawn(image, min(batch, n - start), rng))))
+            counts = counts + np.bincount(said.argmax(1), minlength=said.shape[1])
+        return np.asarray(counts, np.int64)
+
+    def shares(self, images: Sequence[Pixels]) -> Floats:
+        """Shares `[N, K]` of votes whose noise follows from the picture's own bytes."""
+        found = []
+        for image in images:
+            own = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).digest()
+            found.append(self.votes(image, ANSWER, np.random.default_rng([*own[:16], self._side or 0])) / ANSWER)
+        return np.stack(found) if found else np.zeros((0, np.asarray(self._ask([])).shape[1]))
+
+    def drawn(self, image: Pixels, n: int, rng: np.random.Generator) -> Iterator[Pixels]:
+        """The picture under n draws of the noise, as the classifier gets it."""
+        channels = 1 if (image == image[..., :1]).all() else 3
+        noise = rng.standard_normal((n, channels, *image.shape[:2]), np.float32)
+        values = image[..., :channels].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+        noisy = values + np.float32(self._sigma) * noise
+        if self._denoiser is not None:
+            yield from self._denoiser(image, noisy)
+            return
+        if self._side is not None:
+            noisy = filled(noisy, self._side)
+        levels = (noisy.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+        yield from np.broadcast_to(levels, (*levels.shape[:3], 3)) if channels == 1 else levels
+
+    # as a network that is attacked
+
+    def __call__(self, pictures: Any) -> Any:
+        """Log of the mean probability `[N, K]` of tensors in [0, 1], over fixed draws; differentiable.
+
+        Rounding and the denoiser are passed straight through (BPDA: Athalye et al., arXiv 1802.00420).
+        """
+        import torch
+
+        noise = np.random.default_rng(0).standard_normal((DRAWS, 3, *pictures.shape[2:]), np.float32)
+        grey = (pictures == pictures[:, :1]).flatten(1).all(1)[:, None, None, None]
+        said = []
+        for one in torch.from_numpy(noise).to(pictures.device):
+            noisy = pictures + self._sigma * torch.where(grey, one[:1], one)
+            if self._denoiser is not None:
+                clean = [
+                    next(self._denoiser(levels, values[None, : 1 if alike else 3]))
+                    for levels, values, alike in zip(_levels(pictures), noisy.detach().cpu().numpy(), grey, strict=True)
+                ]
+                found = torch.from_numpy(np.stack(clean).transpose(0, 3, 1, 2) / np.float32(255)).to(noisy.device)
+                noisy = noisy + (found - noisy).detach()
+            elif self._side is not None:
+                noisy = filled(noisy, self._side)
+            said.append(self._network(noisy.clamp(0, 1)))
+        return _mean(said)
+
+    def seen(self, height: int, width: int) -> Any:
+        """Which pixels of a picture of this size it looks at: a tensor `[H, W]` of truth values."""
+        return self._network.seen(height, width)
+
+    @property
+    def device(self) -> Any:
+        """Where the network is."""
+        return self._network.device
+
+
+def _levels(pictures: Any) -> Pixels:
+    """Stored pictures `[N, H, W, 3]` of tensors in [0, 1]."""
+    values = pictures.detach().cpu().numpy().transpose(0, 2, 3, 1)
+    return np.asarray((values.clip(0, 1) * 255).round(), np.uint8)
+
+
+def filled(values: Any, side: int) -> Any:
+    """Pictures `[…, H, W]`, arrays or tensors, made of one half of their pixels, as on a checkerboard.
+
+    A pixel of the other half becomes the mean of its neighbours above, below, left and right, which are all of the half
+    that counts.
+    """
+    rows, columns = np.ogrid[: values.shape[-2], : values.shape[-1]]
+    half = (rows + columns) % 2 == side
+    own = half.astype(values.dtype) if isinstance(values, np.ndarray) else values.new_tensor(half)
+    number = _around(own)
+    return own * values + (1 - own) * _around(own * values) / (number + (number == 0))
+
+
+def _around(values: Any) -> Any:
+    """The sum of each pixel's four neighbours, as far as there are any."""
+    sums = values * 0
+    sums[..., 1:, :] += values[..., :-1, :]
+    sums[..., :-1, :] += values[..., 1:, :]
+    sums[..., :, 1:] += values[..., :, :-1]
+    sums[..., :, :-1] += values[..., :, 1:]
+    return sums
+
+
+class OneStep:
+    """One step of a diffusion model, which takes noise of a known strength away.
+
+    On values in [-1, 1] the noise is 2σ. The step is the first one whose noise, as a share of the signal, is at least
+    that: sound, and a little more noise than there is.
+
+    Args:
+        model: a `roles.Denoiser` of pixels.
+        sigma: standard deviation of the noise in [0, 1].
+        name: of the model, for messages.
+
+    Attributes:
+        step: of the model's training.
+
+    Raises:
+        RecipeError: the model isn't such a denoiser, or wasn't trained for so much noise.
+    """
+
+    def __init__(self, model: Any, sigma: float, name: str) -> None:
+        if getattr(model, "shrink", 0) != 1:
+            raise RecipeError(
+                f"smoothed: {cut(repr(name))} takes no noise from pixels in one step; name a denoiser of pixels: "
+                "denoiser, or denoiser_small for small grey pictures"
+            )
+        spread: Floats = np.sqrt(1 / model.signal - 1)[: model.known]
+        if spread.max() < 2 * sigma:
+            raise RecipeError(
+                f"smoothed: {cut(repr(name))} was trained for noise up to sigma={spread.max() / 2:.3g}, not "
+                f"{sigma:g}; take a smaller sigma or another denoiser"
+            )
+        self.step = int(np.argmax(spread >= 2 * sigma))
+        self._model, self._share = model.fixed or model, np.float32(model.signal[self.step] ** 0.5)
+
+    def __call__(self, image: Pixels, noisy: Singles) -> Iterator[Pixels]:
+        """The clean pictures of noisy ones `[n, 1 or 3, H, W]` about [0, 1], made of a stored picture."""
+        model = self._model
+        try:
+            channels = model.encode([image]).shape[1]
+        except ValueError as error:
+            raise RecipeError(f"smoothed: {error}") from None
+        (n, _, height, width), size = noisy.shape, model.multiple
+        state = np.broadcast_to(noisy, (n, channels, height, width)) * 2 - 1
+        state = np.pad(self._share * state, ((0, 0), (0, 0), (0, -height % size), (0, -width % size)), "symmetric")
+        with one_thread(), inference(model.tf32):
+            if model.device is not None:
+                import torch
+
+                found = model.decode(model.predict(torch.from_numpy(state).to(model.device), self.step).clean)
+            else:
+                found = model.decode(model.predict(state, self.step).clean)
+        yield from (one[:height, :width] for one in found)
+
+
+SMOOTHED = Loader(
+    revision=1,
+    make=load_smoothed,
+    options=SmoothedOptions,
+    packages=("torch",),
+    obstacle=no_obstacle,
+    has_weights=False,
+    role=lambda options: "adversary" if options.gradients else "classifier",
+    steers={"gradients": True},
+    defence="It answers under Gaussian noise, and its most frequent answer counts, certified within a radius (Cohen et "
+    "al., arXiv 1902.02918).",
+)
