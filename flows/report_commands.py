@@ -39,6 +39,7 @@ def _suite_names(incomplete: str) -> list[str]:
         "variorum report imagenet_e low_light@1.0.0 --model module:mine.py:load --to report.html",
         "variorum report --source photos --model module:new.py:load --model module:old.py:load "
         "--reference module:old.py:load --fail-below background=50 --fail-worse corruptions=3",
+        "variorum report --source photos --model module:mine.py:load --defence 'smoothed sigma=.25'",
     )
 )
 def report(
@@ -66,6 +67,14 @@ def report(
         ),
     ] = None,
     source: Photographs = None,
+    defences: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--defence",
+            metavar="WORDS",
+            help="Also ask each model behind this defence, such as 'crossmax with=classifier k=2'. May be repeated.",
+        ),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option("--reference", metavar="MODEL", help="Compare with this model; by default the first."),
@@ -129,6 +138,7 @@ def report(
             reference=reference,
             classes=classes,
             preprocess=preprocess,
+            defences=defences or (),
             store=store,
             profile=profile.value,
             workers=workers,

@@ -13,6 +13,7 @@ from variorum.api.arguments import path_of
 from variorum.models.brought import BroughtModel, find, from_function, is_brought
 from variorum.models.brought.module import prepared
 from variorum.models.brought.objects import is_model, no_model
+from variorum.models.loaders import JOINED, with_bare
 from variorum.reports.result_files import read_file
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import RecipeError, SourceError
@@ -112,6 +113,21 @@ def chosen_models(
     revisions = {called: brought[called].revision for called, one in pairs if not isinstance(one, str)}
     uncached = tuple(called for called, own in revisions.items() if not own)
     return ModelChoice(tuple(names), brought, uncached, revisions)
+
+
+def with_defences(choice: ModelChoice, defences: Sequence[str]) -> ModelChoice:
+    """The models, each followed by itself behind each defence; a defended model that was named follows its bare one.
+
+    Args:
+        choice: as it was given.
+        defences: in words, such as `crossmax with=judge_gate k=2`.
+    """
+    behind = [" ".join(words.split()) for words in defences]
+    names = with_bare(one for name in choice.names for one in (name, *(f"{name}{JOINED}{words}" for words in behind)))
+    uncached = tuple(
+        name for name in names if any(name == one or name.startswith(f"{one}{JOINED}") for one in choice.uncached)
+    )
+    return replace(choice, names=names, uncached=uncached)
 
 
 def with_classes(model: BroughtModel, classes: tuple[str, ...]) -> BroughtModel:

@@ -30,6 +30,7 @@ def report(
     reference: str | None = None,
     classes: Sequence[str] | str | PathLike[str] | None = None,
     preprocess: Any = None,
+    defences: Sequence[str] = (),
     store: Store | str | PathLike[str] = "store",
     profile: str = "embedded",
     workers: int = 1,
@@ -57,6 +58,7 @@ def report(
         reference: the model that the others are compared with; by default the first.
         classes: of the models' outputs, in their order, as for `va.evaluate`.
         preprocess: what becomes of a picture before a network gets it, as for `va.evaluate`.
+        defences: in words, such as `tempered t=2`; each model stands bare and behind each of them.
         store: folder or URL: of editions that are given by name, of those that are built, and of the report.
         profile: `embedded` or `hub`: which models the aliases stand for.
         workers: parts that are worked on at the same time.
@@ -98,6 +100,7 @@ def report(
         reference=reference,
         classes=classes,
         preprocess=preprocess,
+        defences=defences,
         store=store,
         profile=profile,
         workers=workers,

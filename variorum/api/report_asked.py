@@ -137,6 +137,7 @@ def asked(
     store: Any = "store",
     profile: str = "embedded",
     workers: int = 1,
+    defences: Sequence[str] = (),
     fail_below: Sequence[str] = (),
     fail_worse: Sequence[str] = (),
 ) -> Asked:
@@ -155,7 +156,7 @@ def asked(
     chosen = None if name is None else load_suite(str(name))
     if chosen and source is not None:
         read_guards(fail_below, fail_worse, [row.id for row in rows_of(chosen)], None)
-    under = under_test(models, classes, preprocess, profile)
+    under = under_test(models, classes, preprocess, profile, defences)
     return Asked(
         under=under,
         suite=chosen,

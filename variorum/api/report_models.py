@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from variorum.api.model_choice import ModelChoice, chosen_models, read_classes
+from variorum.api.model_choice import ModelChoice, chosen_models, read_classes, with_defences
 from variorum.evaluation.classifiers.evaluator import known_models
 from variorum.kit.labels.matching import IMAGENET
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.brought.function import OnCopies
 from variorum.models.brought.networks import state_digest
 from variorum.models.filters import CONTENT, UNAVAILABLE, contents_of, weights_of
+from variorum.models.loaders import JOINED, split
 from variorum.reports.profile.document import Model
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST = 10
 """Models of a report."""
+PLACE = re.compile(r"(?<=[=,:])[^=,:\s]*/")
+"""The folder of a file that a defence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class UnderTest:
             parameters=sum(one.numel() for one in network.parameters()) if network else None,
             outputs=getattr(model, "width", 0) or len(classes or ()) or (0 if classes is None else IMAGENET),
             preprocessing=f"{getattr(model, 'preprocessing', '')}{f' {note}' if note else ''}"[:1000],
+            defence=self.table.entry(name).source if split(name)[1] else "",
             trained_on=self.stated(name) or str(getattr(network, "trained_on", ""))[:200],
         )
 
@@ -107,8 +111,9 @@ def under_test(
     classes: Sequence[str] | str | PathLike[str] | None,
     preprocess: Any,
     profile: str,
+    defences: Sequence[str] = (),
 ) -> UnderTest:
-    """The models that a report was given, without loading those that have a name.
+    """The models that a report was given, each bare and behind each defence, without loading those that have a name.
 
     Raises:
         RecipeError: there are none or more than ten, one is unknown, or two are the same.
@@ -116,8 +121,10 @@ def under_test(
         ModelUnavailable: one isn't on this machine and can't be downloaded.
     """
     choice = chosen_models(models, classes=read_classes(classes), preprocess=preprocess, call="report")
+    choice = with_defences(choice, defences)
     if len(choice.names) > MOST:
-        raise RecipeError(f"report: {len(choice.names)} models are given; a report compares {MOST} at most")
+        behind = " with those behind defences" if defences else ""
+        raise RecipeError(f"report: {len(choice.names)} models are given{behind}; a report compares {MOST} at most")
     table = known_models(profile, choice.brought)
     table.fetch_missing(choice.names)
     pins = {name: table.pin(name) for name in choice.names}
@@ -128,8 +135,12 @@ def under_test(
 
 def _called(choice: ModelChoice, pins: Mapping[str, str]) -> dict[str, str]:
     """By name as given, the name without the folder of a file. Raises RecipeError if two would be the same."""
-    found = {}
+    found: dict[str, str] = {}
     for name in choice.names:
+        model, defence = split(name)
+        if defence:
+            found[name] = f"{found[model]}{JOINED}{PLACE.sub('', defence)}"
+            continue
         label = weights_of(pins[name]).rpartition("@")[0].removeprefix("function:") if is_brought(name) else name
         found[name] = label or name
     for name, label in found.items():
@@ -173,8 +184,8 @@ def network_of(model: Any) -> Any:
 
 
 def shortest(name: str, names: Iterable[str]) -> str:
-    """The shortest end of a name that no other one ends in; it begins behind a `:` or a `/`."""
+    """The shortest end of a name that no other one ends in; it begins behind a `:` or a `/` of the bare one's."""
     others = [other for other in names if other != name]
-    starts = [place.end() for place in re.finditer(r"[:/]", name)] or [0]
+    starts = [place.end() for place in re.finditer(r"[:/]", name.partition(JOINED)[0])] or [0]
     ends = [name[start:] for start in sorted({0, *starts}, reverse=True)]
     return next((end for end in ends if end and not any(other.endswith(end) for other in others)), name)

@@ -19,11 +19,13 @@ from variorum.models import download, weights
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import PREFIXES, meant
 from variorum.models.brought.pins import BroughtModels
+from variorum.models.defended import entry_of
 from variorum.models.diffusion.bounds import Bounds
 from variorum.models.fetching import Download, downloads
+from variorum.models.gradients import no_gradients
 from variorum.models.hub_files import consent
 from variorum.models.known_answers import answered
-from variorum.models.loaders import find_loader
+from variorum.models.loaders import find_loader, split
 from variorum.models.loaders.loader import Loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.pretrained import tensors_of
@@ -35,6 +37,8 @@ from variorum.schemas.errors import ModelUnavailable, RecipeError, UnknownName
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+MADE = "made"
+"""The origin of entries that no file has: those of defended models, and of models with gradients."""
 _LOADED: dict[tuple[str, str, Path], Any] = {}
 _LOCK = threading.RLock()
 
@@ -71,12 +75,64 @@ class ModelTable:
         if wrong := [name for name in models if not name.strip() or not name.isprintable()]:
             raise RecipeError(f"the name of a model must be a line of text, not {wrong[0]!r}")
         other = copy.copy(self)
+        other._table = {alias: one for alias, one in self._table.items() if one[1] != MADE}
+        other._pins = {alias: pin for alias, pin in self._pins.items() if alias in other._table}
+        other._keys = {alias: key for alias, key in self._keys.items() if alias in other._table}
         other._brought = BroughtModels({**self._brought.given, **models})
         return other
 
     def aliases(self) -> list[str]:
         """All aliases of this profile, sorted."""
-        return sorted(self._table)
+        return sorted(alias for alias, (_, origin) in self._table.items() if origin != MADE)
+
+    def _knows(self, alias: str) -> bool:
+        """Return whether a name is in the table, to which a defended model is added when it is first named.
+
+        Raises:
+            RecipeError: a defence isn't understood.
+        """
+        if alias not in self._table:
+            model, defence = split(alias)
+            if not defence:
+                return False
+            self._table[alias] = self.wrapped(model, defence), MADE
+        return True
+
+    def wrapped(self, alias: str, defence: str) -> Entry:
+        """The entry of a model behind a defence, as a table would have it.
+
+        Args:
+            alias: of the model, or the name of a brought one.
+            defence: in words, such as `crossmax with=judge_gate k=2`.
+
+        Raises:
+            RecipeError: no such model or defence.
+        """
+        found = entry_of(alias, defence, None if self._brought.knows(alias) else self.entry(alias))
+        for used in found.uses[1:]:
+            if not self._brought.knows(used):
+                self.entry(used)
+        return found
+
+    def steering(self, alias: str) -> str:
+        """Name of the same model with gradients: the alias itself, if it gives them, or one that is made for it.
+
+        `variorum.models.gradients.adversary` takes the model behind that name.
+
+        Raises:
+            RecipeError: no such alias, or its loader gives no gradients.
+        """
+        if self._brought.knows(alias) or self.role(alias) == "adversary":
+            return alias
+        entry = self.entry(alias)
+        steers = find_loader(entry.loader).steers
+        if steers is None:
+            raise no_gradients(alias)
+        name = f"{alias} with gradients"
+        steered = (self.steering(used) if self.role(used) in (None, "classifier") else used for used in entry.uses)
+        changed = {"options": {**entry.options, **steers}, "uses": tuple(steered)}
+        self._table.setdefault(name, (entry.model_copy(update=changed), MADE))
+        return name
 
     def entry(self, alias: str) -> Entry:
         """The table's entry for an alias.
@@ -84,7 +140,7 @@ class ModelTable:
         Raises:
             RecipeError: no such alias; a brought model has no entry either.
         """
-        if alias not in self._table:
+        if not self._knows(alias):
             raise UnknownName(
                 f"{self._no_alias(alias)}{meant(alias)}; there are: {', '.join(self.aliases())}; a model that you "
                 f"bring has a prefix: {', '.join(f'{way}:' for way in PREFIXES)}"
@@ -122,7 +178,8 @@ class ModelTable:
         pin = f"{entry.name}@{weights.content_pin(entry)}+{entry.loader}.{find_loader(entry.loader).revision}"
         if entry.options:
             pin += f";{canonical_json(entry.options).decode()}"
-        return pin + "".join(f";{used}={self.pin(used)}" for used in entry.uses)
+        named = ((used if not self._brought.knows(used) else "brought", self.pin(used)) for used in entry.uses)
+        return pin + "".join(f";{used}={own}" for used, own in named)
 
     def role(self, alias: str) -> str | None:
         """`classifier`, `encoder` or `adversary` for a model that is one, `""` for any other; None for a brought model.
@@ -141,7 +198,7 @@ class ModelTable:
 
         A model that isn't in the table takes any.
         """
-        if self._brought.knows(alias) or alias not in self._table:
+        if self._brought.knows(alias) or not self._knows(alias):
             return ""
         bounds = self._of_options(alias, lambda loader, options: loader.bounds(options), Bounds())
         found = bounds.unfit(guidance=guidance, steps=steps, negative=negative, image_guidance=image_guidance)
@@ -293,6 +350,8 @@ class ModelTable:
         """Entries of these aliases and of the models that they use: each model once, without the loaded ones."""
         found: dict[str, Entry] = {}
         for alias in aliases:
+            if self._brought.knows(alias):
+                continue
             entry = self.entry(alias)
             if self._key(alias) not in _LOADED and entry not in found.values():
                 found |= {alias: entry, **self._to_load(entry.uses)}
@@ -335,9 +394,9 @@ class ModelTable:
         """
         fetched = False
         for alias in dict.fromkeys(aliases):
-            if alias not in self._table or self.status(alias).state != "missing":
+            if self._brought.knows(alias) or not self._knows(alias) or self.status(alias).state != "missing":
                 continue
-            used = map(self.entry, self.with_used([alias]))
+            used = [self.entry(name) for name in self.with_used([alias]) if not self._brought.knows(name)]
             missing = [entry for entry in used if entry.has_weights and not self._here(entry)]
             if not all(entry.fetched_on_use for entry in missing):
                 continue
@@ -401,9 +460,9 @@ class ModelTable:
 
     def why_unavailable(self, alias: str) -> str:
         """Why a model can't be had here, in a line; `""` if it can. Loads and fetches nothing."""
-        if not self._brought.knows(alias) and alias not in self._table:
-            return self._no_alias(alias)
         try:
+            if not self._brought.knows(alias) and not self._knows(alias):
+                return self._no_alias(alias)
             found = self.status(alias)
         except RecipeError as error:
             return str(error).partition("\n")[0].partition("; ")[0]

@@ -162,12 +162,12 @@ def adversary(alias: str, model: Any) -> Adversary:
     if isinstance(model, BroughtModel):
         return _of_brought(alias, model)
     if not hasattr(model, "seen"):
-        raise _no_gradients(alias)
+        raise no_gradients(alias)
     found: Adversary = model
     return found
 
 
-def _no_gradients(alias: str) -> RecipeError:
+def no_gradients(alias: str) -> RecipeError:
     """The error for a model that can't steer pictures."""
     return RecipeError(
         f"the model {cut(repr(alias))} gives no gradients; take adversary, a network by timm:, torchvision: or "
@@ -178,7 +178,7 @@ def _no_gradients(alias: str) -> RecipeError:
 def _of_brought(alias: str, model: BroughtModel) -> Differentiable:
     """A user's network. Its own transform is taken apart into steps that can be differentiated."""
     if not isinstance(model.scores, NetworkScores):
-        raise _no_gradients(alias)
+        raise no_gradients(alias)
     steps = steps_from(model.scores.prepare)
     if steps is None:
         raise RecipeError(

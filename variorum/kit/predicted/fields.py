@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from variorum.kit.predicted.resamples import Resamples, Units
 from variorum.models.filters import contents_of
+from variorum.models.loaders import with_bare
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Evaluation, Use
 from variorum.schemas.errors import RecipeError
@@ -15,6 +16,9 @@ from variorum.schemas.lookup import cut
 
 if TYPE_CHECKING:
     from variorum.schemas.table import Table
+
+
+Classifiers = Annotated[tuple[str, ...], AfterValidator(with_bare)]
 
 
 class Resampled(Evaluation):
@@ -42,7 +46,7 @@ class OfClassifiers(Resampled):
 
     measured_as: ClassVar[str] = "answers"
 
-    classifiers: tuple[str, ...] = Field(default=("classifier_small", "classifier"), min_length=1)
+    classifiers: Classifiers = Field(default=("classifier_small", "classifier"), min_length=1)
 
     def uses(self) -> list[Use]:
         """Return the classifiers."""

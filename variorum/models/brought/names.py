@@ -11,6 +11,7 @@ from typing import Any
 
 from variorum.models.brought.found import Found
 from variorum.models.brought.model import BroughtModel
+from variorum.models.loaders import split
 from variorum.models.weights import untouched
 from variorum.schemas.errors import ModelUnavailable, RecipeError, UnknownName
 from variorum.schemas.lookup import cut
@@ -47,8 +48,8 @@ def meant(name: str) -> str:
 
 
 def is_brought(name: str) -> bool:
-    """Return whether a name is one of a brought model and not an alias, which never has a colon."""
-    return ":" in name
+    """Return whether a name is one of a brought model: it has a colon, as no alias has, and no defence."""
+    return ":" in name and not split(name)[1]
 
 
 def look_up(name: str, *, fetch: bool = True) -> Found:

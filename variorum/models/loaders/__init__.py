@@ -6,7 +6,7 @@ A name is part of the pin, so it never changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -16,15 +16,41 @@ from variorum.schemas.errors import ModelUnavailable
 PLATE = re.compile(r"^([A-Z0-9_]+) = _?[Ll]oader\(", re.M)
 
 
-def _found() -> dict[str, str]:
+JOINED = " + "
+"""Between a model and its defence."""
+DEFENCE = re.compile(r"^    defence=", re.M)
+"""In a module whose loaders are wrappers around models under test."""
+
+
+def _found() -> tuple[dict[str, str], tuple[str, ...]]:
     """Read the names in the modules' texts, so that a module is imported when a model needs its loader."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    named = {name.lower(): one.stem for one in files for name in PLATE.findall(one.read_text(encoding="utf-8"))}
-    return dict(sorted(named.items()))
+    texts = {one.stem: one.read_text(encoding="utf-8") for one in sorted(Path(__file__).parent.glob("*.py"))}
+    named = {name.lower(): stem for stem, text in texts.items() for name in PLATE.findall(text)}
+    return dict(sorted(named.items())), tuple(sorted(name for name in named if DEFENCE.search(texts[named[name]])))
 
 
-LOADERS: Mapping[str, str] = _found()
+LOADERS: Mapping[str, str]
 """By name, the module with the loader."""
+DEFENCES: tuple[str, ...]
+"""Names of the loaders that are wrappers around models under test."""
+LOADERS, DEFENCES = _found()
+
+
+def split(name: str) -> tuple[str, str]:
+    """The model and the defence in a name such as `judge + tempered t=2`; the defence is `""` without one."""
+    model, joined, words = name.rpartition(JOINED)
+    return (model, words) if joined and model and words.partition(" ")[0] in DEFENCES else (name, "")
+
+
+def with_bare(names: Iterable[str]) -> tuple[str, ...]:
+    """Models, each behind a defence after the one without it: what a defence costs is read beside the bare model."""
+    found = dict[str, None]()
+    for name in names:
+        row = [name]
+        while (one := split(row[0]))[1]:
+            row.insert(0, one[0])
+        found |= dict.fromkeys(row)
+    return tuple(found)
 
 
 def find_loader(name: str) -> Loader:

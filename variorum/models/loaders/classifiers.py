@@ -230,6 +230,7 @@ IMAGE_CLASSIFICATION = Loader(
     options=ImageClassificationOptions,
     packages=("transformers", "torch"),
     role=lambda options: "adversary" if options.gradients else "classifier",
+    steers={"gradients": True},
 )
 
 
@@ -381,4 +382,5 @@ GREY_CNN = Loader(
     packages=("safetensors", "torch"),
     obstacle=no_obstacle,
     role=lambda options: {"embedding": "encoder", "gradients": "adversary"}.get(options.output, "classifier"),
+    steers={"output": "gradients"},
 )

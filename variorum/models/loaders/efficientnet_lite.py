@@ -236,4 +236,5 @@ EFFICIENTNET_LITE = Loader(
     packages=("onnxruntime",),
     obstacle=no_obstacle,
     role=lambda options: {"logits": "classifier", "embedding": "encoder"}.get(options.output, "adversary"),
+    steers={"output": "gradients"},
 )

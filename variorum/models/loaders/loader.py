@@ -34,6 +34,9 @@ class Loader:
         has_weights: False for a method without weights.
         role: `classifier`, `encoder` or `adversary`, for a model with these options that is one; `""` for all others.
         bounds: settings that suit a diffusion model with these options.
+        steers: changes to options under which the same weights give gradients; None if they never do.
+        defence: of a wrapper around models under test, what it does, with the paper that broke it if one did, as
+            reports tell it; `""` for others.
     """
 
     revision: int
@@ -44,6 +47,8 @@ class Loader:
     has_weights: bool = True
     role: Callable[[Any], str] = lambda _: ""
     bounds: Callable[[Any], Bounds] = lambda _: Bounds()
+    steers: Mapping[str, Any] | None = None
+    defence: str = ""
 
     def problem(self, entry: Entry) -> str:
         """Why this entry can't run here, as a line; `""` if it can."""

@@ -56,6 +56,8 @@ class Model(Part):
     preprocessing: str
     trained_on: str = ""
     """As its authors say; `""` if they don't."""
+    defence: str = ""
+    """Of a defended model, what the defence does, and the paper that broke it if one did."""
     warning: str = ""
     """Such as that it seems to answer by chance on the originals."""
 

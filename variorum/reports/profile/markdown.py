@@ -69,7 +69,7 @@ def _parts(report: Report) -> Iterator[str]:
             (
                 model.name,
                 model.pin or "no revision: asked each time",
-                model.preprocessing,
+                " ".join(filter(None, (model.preprocessing, model.defence))),
                 model.trained_on or "not stated",
             )
             for model in report.models
