@@ -1,7 +1,7 @@
 """Radii around pictures within which a smoothed classifier's answer is certified, from votes under noise.
 
-A classifier's answer under Gaussian noise is a vote, and the class of most votes is the smoothed answer. A lower bound on its
-probability, from fresh draws, gives the radius.
+A classifier's answer under Gaussian noise is a vote, and the class of most votes is the smoothed answer. A lower bound
+on its probability, from fresh draws, gives the radius.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Cohen et al., ICML 2019 (arXiv 1902.02918): such answers hold for all pictures within a radius, which the evaluation
 `certified_accuracy` computes. With a denoiser, one step of a diffusion model takes the noise away first (Salman et al.,
-arXiv 2003.01908; Carlini et al., arXiv 2206.10550). With `half`, two classifiers see one half of the pixels each, as on
-a checkerboard (after Xia et al., arXiv 2404.09586). What happens to a picture after the noise is part of the classifier,
-so clipping and rounding there void nothing.
+arXiv 2003.01908; Carlini et al., arXiv 2206.10550). With `half`, two classifiers see one half of the pixels each, as
+on a checkerboard (after Xia et al., arXiv 2404.09586). Clipping and rounding come after the noise, so they are part of
+the classifier and void no certificate.
 """
 
 from __future__ import annotations
