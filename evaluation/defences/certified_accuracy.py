@@ -24,7 +24,6 @@ from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
-from variorum.schemas.plot import CurvePlot, CurvePoint, Plot
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats
 
 NO_CERTIFICATE = "has no certificate: add --defence 'smoothed sigma=.25'"
-HALVES = 2
 
 
 class CertifiedAccuracy(Resampled):
@@ -115,7 +113,7 @@ class CertifiedAccuracy(Resampled):
                     )
                 row: dict[str, Any] = {
                     "id": sample.id,
-                    "photograph": sample.photograph,
+                    "photograph": sample.photograph or sample.id,
                     "classifier": alias,
                     "label": labels[0] if labels else UNSCORED,
                     "sigma": float(model.sigma),
@@ -140,19 +138,17 @@ class CertifiedAccuracy(Resampled):
         share without any radius. `told` says under which terms, in a line. `unscored` pictures have no label that the
         model knows.
         """
-        names = set(table["classifier"]) if len(table) else set()
         found: dict[str, Json] = {}
-        for alias in (one for one in self.classifiers if one in names):
-            own = self._certified(table, alias)
+        for alias, own in self._held_of(table):
             if not len(own.radius):
                 found[alias] = {"n": 0, "unscored": own.unscored}
                 continue
             results = Results(self.resamples(len(own.photographs), ctx))
-            shares = {_text(r): results.told(_by(own, own.earned > r), _by(own)) for r in self.radii}
-            abstains = results.told(_by(own, own.radius == 0), _by(own))
-            mean = results.told(_by(own, own.earned / own.cap), _by(own))
+            shares = {_text(r): results.told(own.by(own.earned > r), own.by()) for r in self.radii}
+            abstains = results.told(own.by(own.radius == 0), own.by())
+            mean: dict[str, Any] = results.told(own.by(own.earned / own.cap), own.by())
             results.fill()
-            mean |= {end: round(float(mean[end]) * own.cap / 100, 4) for end in ("value", "low", "high")}  # type: ignore[arg-type]
+            mean |= {end: round(mean[end] * own.cap / 100, 4) for end in ("value", "low", "high")}
             found[alias] = {
                 "n": len(own.radius),
                 "unscored": own.unscored,
@@ -161,14 +157,14 @@ class CertifiedAccuracy(Resampled):
                 "acr": mean,
                 "abstains": abstains,
             }
-        without: list[Json] = [one for one in self.classifiers if one not in found] if len(table) else []
+        without: list[Json] = [one for one in self.classifiers if one not in found]
         return {"confidence": self.confidence, "radii": [*self.radii], "classifiers": found, "without": without}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """Each model's right and certified answers by `radius`; a bare model has none."""
-        names = set(table["classifier"]) if len(table) else set()
+        held = dict(self._held_of(table))
         for alias in self.classifiers:
-            own = self._certified(table, alias) if alias in names else None
+            own = held.get(alias)
             if own is None or not len(own.radius):
                 why = NO_CERTIFICATE if own is None else "no picture has a label that the model knows"
                 yield Answers("certified", alias, why_not=why)
@@ -177,73 +173,63 @@ class CertifiedAccuracy(Resampled):
                 "certified",
                 alias,
                 own.photographs,
-                np.concatenate([_by(own, own.earned > r) for r in self.radii], axis=1),
-                np.repeat(_by(own), len(self.radii), axis=1),
+                np.hstack([own.by(own.earned > r) for r in self.radii]),
+                np.repeat(own.by(), len(self.radii), axis=1),
                 tuple(map(_text, self.radii)),
                 {"radius": self.radii},
                 note=f"{alias}: {own.told}",
             )
 
-    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """`certified`: the share against the radius."""
-        curves = {
-            name: tuple(
-                CurvePoint(float(r), *(one["certified"][_text(r)][part] for part in ("value", "low", "high")))
-                for r in figures["radii"]
-            )
-            for name, one in figures["classifiers"].items()
-            if one["n"]
-        }
-        if not curves:
-            return {}
-        across = "radius: ℓ2 norm of a change, of values in [0, 1]"
-        return {"certified": CurvePlot("Right and certified", across, "percent", curves, full=100)}
+    def _held_of(self, table: Table) -> Iterator[tuple[str, Held]]:
+        """The certificates of each classifier that has some."""
+        import pyarrow.compute as pc
 
-    def _certified(self, table: Table, alias: str) -> Held:
-        """What a table holds of one classifier."""
-        mine = table["classifier"] == alias
-        unscored = int((mine & (table["label"] == UNSCORED)).sum())
-        mine &= table["label"] != UNSCORED
-        columns = {name: table[name][mine] for name in (*Held.COLUMNS, "photograph")}
-        return Held(columns, unscored, self.alpha)
+        for alias in self.classifiers if len(table) else ():
+            own = table.arrow.filter(pc.equal(table.column("classifier"), alias))
+            if len(own):
+                yield alias, Held(Table(own, table.step), self.alpha)
 
 
 class Held:
-    """Certificates of one classifier's pictures, `[m]` each.
+    """Certificates of one classifier's pictures.
 
     Attributes:
+        unscored: number of pictures without a label that it knows.
         photographs: their ids, sorted, `[n]`.
-        place: index of each picture's photograph.
-        radius: certified radii, 0 where it abstains.
-        earned: the same, and 0 for a wrong answer.
+        radius: certified radius of each scored picture, 0 where it abstains, `[m]`.
+        earned: the same, 0 for a wrong answer, `[m]`.
         cap: no radius is larger.
         told: under which terms, in a line.
-        unscored: pictures without a certificate, as no label is known.
     """
 
-    COLUMNS: ClassVar = ("right", "votes", "votes_half", "reach", "sigma", "n", "height", "width")
-
-    def __init__(self, columns: Mapping[str, Any], unscored: int, alpha: float) -> None:
-        right, votes, half, reach, sigmas, ns, heights, widths = (columns[name] for name in self.COLUMNS)
-        names, place = np.unique(columns["photograph"].astype(str), return_inverse=True)
-        self.photographs, self.place, self.unscored = names.tolist(), place.reshape(-1), unscored
+    def __init__(self, table: Table, alpha: float) -> None:
+        scored = table["label"] != UNSCORED
+        self.unscored = int((~scored).sum())
+        names, self._place = np.unique(table["photograph"][scored].astype(str), return_inverse=True)
+        self.photographs = names.tolist()
+        right, ends = table["right"][scored], table["reach"][scored]
+        votes = np.stack([table["votes"], table["votes_half"]], 1)[scored]
+        votes = votes[:, :1] if (votes[:, 1] < 0).any() else votes
         self.radius: Floats = np.zeros(0)
-        if not len(right):
+        if not len(votes):
             return
-        n, sigma = int(ns[0]), float(sigmas[0])
-        parts = HALVES if half[0] >= 0 else 1
-        self.radius = np.minimum(radii(np.stack([votes, half], 1)[:, :parts], n, alpha, sigma), reach)
-        self.earned = self.radius * right
+        n, sigma, parts = int(table["n"][0]), float(table["sigma"][0]), votes.shape[1]
+        self.radius = np.minimum(radii(votes, n, alpha, sigma), ends)
+        self.earned: Floats = self.radius * right
         self.cap = largest(n, alpha, sigma, parts)
-        coloured = np.isfinite(reach)
-        space = "grey and RGB" if coloured.any() and not coloured.all() else "RGB" if coloured.any() else "grey"
-        sides = sorted({f"{width} × {height}" for height, width in zip(heights, widths, strict=True)})
-        certificates = int((self.radius > 0).sum())
+        spaces = " and ".join(one for one, there in (("grey", np.isinf(ends)), ("RGB", ~np.isinf(ends))) if there.any())
+        sides = {*zip(table["width"][scored].tolist(), table["height"][scored].tolist(), strict=True)}
+        at = "{} × {}".format(*sides.pop()) if len(sides) == 1 else "the pictures’ own sizes"
+        given = int((self.radius > 0).sum())
+        halves = ", halves" if parts == 2 else ""
         self.told = (
-            f"ℓ2 radius in {space} [0, 1] at {sides[0] if len(sides) == 1 else 'the pictures’ own sizes'}, σ = "
-            f"{sigma:g}{', halves' if parts == HALVES else ''}, n = {n:,}, α = {alpha:g}, {len(right)} pictures; none "
-            f"is larger than {self.cap:.3f}; of {certificates} certificates {alpha * certificates:.2g} may be void"
+            f"ℓ2 radius in {spaces} [0, 1] at {at}, σ = {sigma:g}{halves}, n = {n:,}, α = {alpha:g}, {len(votes)} pictures; "
+            f"none is larger than {self.cap:.3f}; of {given} certificates {alpha * given:.2g} may be void"
         )
+
+    def by(self, values: Any = None) -> Floats:
+        """Sums of values `[m]` by photograph, `[n, 1]`; numbers of pictures without values."""
+        return np.bincount(self._place, values, len(self.photographs)).astype(np.float64)[:, None]
 
 
 def reach(image: Any) -> float:
@@ -252,11 +238,6 @@ def reach(image: Any) -> float:
         return float("inf")
     values = image.astype(np.float64) / 255
     return float(np.linalg.norm(values - values.mean(2, keepdims=True)))
-
-
-def _by(own: Held, values: Any = None) -> Floats:
-    """Sums by photograph, `[n, 1]`; numbers of pictures without values."""
-    return np.bincount(own.place, values, len(own.photographs)).astype(np.float64)[:, None]
 
 
 def _text(radius: float) -> str:

@@ -280,3 +280,61 @@ def test_the_denoiser_may_not_have_made_the_picture(ctx):
     sample = replace(picture(9), ops=(op,))
     with pytest.raises(RecipeError, match="'denoiser' made picture"):
         measured([sample], replace(ctx, classes=()), name)
+
+
+# ── attacks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+def test_no_attack_inside_of_a_certified_ball_wins():
+    """A thousand tries of PGD in ℓ2 on the mean probability, each judged as a stored picture by 300 fresh votes."""
+    import torch
+    from torch.nn import functional
+
+    from variorum.sources.fashion_mnist import FashionMnist
+
+    models = ModelTable("embedded")
+    name = "judge + smoothed sigma=.25"
+    model, steering = models.get(name), adversary(name, models.get(models.steering(name)))
+    ctx = Context(seed=1, models=models, memo=lambda key, compute: compute())
+    try:
+        samples = list(FashionMnist(part="test").read(0, 100, ctx))
+    except Exception as error:
+        pytest.skip(f"needs Debian's package dataset-fashion-mnist: {error}")
+    balls = []
+    for place, sample in enumerate(samples):
+        choice = int(model.votes([sample.image], [place], 100)[0, 0].argmax())
+        far = radii(model.votes([sample.image], [1000 + place], 1000)[0, :, choice], 1000, 0.001, 0.25)[0]
+        balls += [(sample.image, choice, far)] if far > 0.05 else []  # rounding alone moves a picture by .03
+    tried = [balls[place % len(balls)] for place in range(1000)]
+    fooled, moved = 0, []
+    for start in range(0, len(tried), 50):
+        part = tried[start : start + 50]
+        clean = torch.from_numpy(np.stack([image[..., 0] for image, _, _ in part]))[:, None].float() / 255
+        labels = torch.tensor([choice for _, choice, _ in part])
+        radius = torch.tensor([far for _, _, far in part]).float().view(-1, 1, 1, 1)
+
+        def unit(change):
+            return change / change.flatten(1).norm(dim=1).view(-1, 1, 1, 1).clamp_min(1e-12)
+
+        def inside(change, clean=clean, radius=radius):
+            change = (clean + change).clamp(0, 1) - clean
+            return torch.minimum(change.flatten(1).norm(dim=1).view(-1, 1, 1, 1), radius) * unit(change)
+
+        change = inside(radius * unit(torch.randn(clean.shape, generator=torch.Generator().manual_seed(start))))
+        for _ in range(10):
+            change.requires_grad_()
+            loss = functional.nll_loss(steering((clean + change).expand(-1, 3, -1, -1)), labels, reduction="sum")
+            change = inside((change + radius / 3 * unit(torch.autograd.grad(loss, change)[0])).detach())
+        for place, (image, choice, far) in enumerate(part):
+            for scale in np.arange(1, 0.2, -0.02):  # rounding may lead outside
+                levels = ((clean[place, 0] + scale * change[place, 0]) * 255).round().numpy().astype(np.uint8)
+                norm = np.linalg.norm((levels.astype(float) - image[..., 0]) / 255)
+                if norm < far:
+                    break
+            assert norm < far
+            moved.append(norm / far)
+            votes = model.votes([np.repeat(levels[..., None], 3, 2)], [10_000 + start + place], 300)[0, 0]
+            fooled += int(votes.argmax()) != choice
+    assert fooled == 0
+    assert np.median(moved) > 0.9

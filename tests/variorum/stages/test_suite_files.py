@@ -90,10 +90,10 @@ def test_what_is_wrong_is_said_in_a_line(written, changes, said):
 
 def test_an_unknown_suite_lists_those_that_there_are(tmp_path):
     with pytest.raises(
-        RecipeError, match=r"no suite 'robustnes'; did you mean robustness.*: quick, robustness; or give"
+        RecipeError, match=r"no suite 'robustnes'; did you mean robustness.*: certified, quick, robustness; or give"
     ):
         load_suite("robustnes")
-    with pytest.raises(RecipeError, match="no such file; suites that come with Variorum: quick, robustness"):
+    with pytest.raises(RecipeError, match="no such file; suites that come with Variorum: certified, quick, robustness"):
         load_suite(str(tmp_path / "missing.yaml"))
 
 

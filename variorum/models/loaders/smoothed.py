@@ -10,7 +10,7 @@ the classifier and void no certificate.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,21 +56,21 @@ def load_smoothed(_entry: Entry, _weights: None, options: SmoothedOptions, used:
         RecipeError: the denoiser isn't one or doesn't know so much noise, there are a denoiser and halves, or the
             second classifier has other classes.
     """
-    sigma, told = options.sigma, f"Gaussian noise of σ = {options.sigma:g} in [0, 1], clipped and rounded"
-    classifiers = dict(used)
-    denoiser = None
+    if options.denoiser and options.half:
+        raise RecipeError("smoothed: a denoiser sees whole pictures; leave out denoiser or half")
+    classifiers, denoiser, name = dict(used), None, ""
+    told = f"Gaussian noise of σ = {options.sigma:g} in [0, 1], "
     if options.denoiser:
-        if options.half:
-            raise RecipeError("smoothed: a denoiser sees whole pictures; leave out denoiser or half")
         name = list(used)[1]
-        denoiser = OneStep(classifiers.pop(name), sigma, name)
-        told = f"Gaussian noise of σ = {sigma:g} in [0, 1], which {called(name)} takes away at step {denoiser.step}"
+        denoiser = OneStep(classifiers.pop(name), options.sigma, name)
+        told += f"which {called(name)} takes away at step {denoiser.step}"
+    else:
+        told += "clipped and rounded"
     if options.half:
         told += f"; {' and '.join(map(called, used))} see one half of the pixels each"
     parts = parts_of(classifiers, gradients=options.gradients)
-    sides: tuple[int | None, ...] = (0, 1) if options.half else (None,)
-    noisy = [Noisy(part, sigma, denoiser, side) for part, side in zip(parts, sides, strict=True)]
-    return Smoothed(noisy, f"{told}; the shares of {ANSWER} answers.", sigma, options.denoiser)
+    noisy = [Noisy(one, options.sigma, denoiser, side if options.half else None) for side, one in enumerate(parts)]
+    return Smoothed(noisy, f"{told}; the shares of {ANSWER} answers.", options.sigma, name)
 
 
 class Smoothed(Combined):
@@ -98,7 +98,7 @@ class Smoothed(Combined):
 
 
 def _mean(said: Sequence[Any]) -> Any:
-    """The logarithm of the mean probability."""
+    """The logarithm of the mean of probabilities whose logarithms are given."""
     import torch
 
     return torch.stack(list(said)).exp().mean(0).clamp_min(1e-30).log()
@@ -114,12 +114,12 @@ class Noisy:
         side: which half of the pixels it sees, 0 or 1; None for all.
 
     Attributes:
-        part: the same under noise: `ask` gives shares of votes.
+        part: the same under noise.
     """
 
     def __init__(self, part: Part, sigma: float, denoiser: OneStep | None, side: int | None) -> None:
-        self._ask, self._sigma, self._denoiser, self._side = part.ask, sigma, denoiser, side
-        self._network = part.network
+        self._ask, self._network, self._sigma = part.ask, part.network, sigma
+        self._denoiser, self._side = denoiser, side
         self.part = part._replace(ask=self.shares, network=self if part.network is not None else None)
 
     def votes(self, image: Pixels, n: int, rng: np.random.Generator) -> Ints:
@@ -127,7 +127,7 @@ class Noisy:
         counts: Any = 0
         batch = max(1, min(BATCH, PIXELS // (image.shape[0] * image.shape[1])))
         for start in range(0, n, batch):
-            said = np.asarray(self._ask(list(self.drawn(image, min(batch, n - start), rng))))
+            said = np.asarray(self._ask(self.drawn(image, min(batch, n - start), rng)))
             counts = counts + np.bincount(said.argmax(1), minlength=said.shape[1])
         return np.asarray(counts, np.int64)
 
@@ -139,19 +139,16 @@ class Noisy:
             found.append(self.votes(image, ANSWER, np.random.default_rng([*own[:16], self._side or 0])) / ANSWER)
         return np.stack(found) if found else np.zeros((0, np.asarray(self._ask([])).shape[1]))
 
-    def drawn(self, image: Pixels, n: int, rng: np.random.Generator) -> Iterator[Pixels]:
+    def drawn(self, image: Pixels, n: int, rng: np.random.Generator) -> list[Pixels]:
         """The picture under n draws of the noise, as the classifier gets it."""
         channels = 1 if (image == image[..., :1]).all() else 3
         noise = rng.standard_normal((n, channels, *image.shape[:2]), np.float32)
-        values = image[..., :channels].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-        noisy = values + np.float32(self._sigma) * noise
+        noisy = image[..., :channels].transpose(2, 0, 1) / np.float32(255) + np.float32(self._sigma) * noise
         if self._denoiser is not None:
-            yield from self._denoiser(image, noisy)
-            return
-        if self._side is not None:
-            noisy = filled(noisy, self._side)
-        levels = (noisy.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
-        yield from np.broadcast_to(levels, (*levels.shape[:3], 3)) if channels == 1 else levels
+            return self._denoiser(noisy)
+        seen = noisy if self._side is None else filled(noisy, self._side)
+        levels = (seen.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+        return list(np.broadcast_to(levels, (*levels.shape[:3], 3)))
 
     # as a network that is attacked
 
@@ -162,22 +159,18 @@ class Noisy:
         """
         import torch
 
-        noise = np.random.default_rng(0).standard_normal((DRAWS, 3, *pictures.shape[2:]), np.float32)
-        grey = (pictures == pictures[:, :1]).flatten(1).all(1)[:, None, None, None]
+        noise = np.random.default_rng(0).standard_normal((DRAWS, *pictures.shape[1:]), np.float32)
         said = []
-        for one in torch.from_numpy(noise).to(pictures.device):
-            noisy = pictures + self._sigma * torch.where(grey, one[:1], one)
+        for picture in pictures:
+            channels = 1 if (picture == picture[:1]).all() else 3
+            noisy = picture[:channels] + self._sigma * torch.from_numpy(noise[:, :channels]).to(picture.device)
             if self._denoiser is not None:
-                clean = [
-                    next(self._denoiser(levels, values[None, : 1 if alike else 3]))
-                    for levels, values, alike in zip(_levels(pictures), noisy.detach().cpu().numpy(), grey, strict=True)
-                ]
-                found = torch.from_numpy(np.stack(clean).transpose(0, 3, 1, 2) / np.float32(255)).to(noisy.device)
-                noisy = noisy + (found - noisy).detach()
+                clean = np.stack(self._denoiser(noisy.detach().cpu().numpy())).transpose(0, 3, 1, 2) / np.float32(255)
+                noisy = noisy + (torch.from_numpy(clean).to(noisy.device) - noisy).detach()
             elif self._side is not None:
                 noisy = filled(noisy, self._side)
-            said.append(self._network(noisy.clamp(0, 1)))
-        return _mean(said)
+            said.append(_mean(list(self._network(noisy.clamp(0, 1).expand(-1, 3, -1, -1)))))
+        return torch.stack(said)
 
     def seen(self, height: int, width: int) -> Any:
         """Which pixels of a picture of this size it looks at: a tensor `[H, W]` of truth values."""
@@ -187,12 +180,6 @@ class Noisy:
     def device(self) -> Any:
         """Where the network is."""
         return self._network.device
-
-
-def _levels(pictures: Any) -> Pixels:
-    """Stored pictures `[N, H, W, 3]` of tensors in [0, 1]."""
-    values = pictures.detach().cpu().numpy().transpose(0, 2, 3, 1)
-    return np.asarray((values.clip(0, 1) * 255).round(), np.uint8)
 
 
 def filled(values: Any, side: int) -> Any:
@@ -222,7 +209,7 @@ class OneStep:
     """One step of a diffusion model, which takes noise of a known strength away.
 
     On values in [-1, 1] the noise is 2σ. The step is the first one whose noise, as a share of the signal, is at least
-    that: sound, and a little more noise than there is.
+    that.
 
     Args:
         model: a `roles.Denoiser` of pixels.
@@ -251,24 +238,24 @@ class OneStep:
         self.step = int(np.argmax(spread >= 2 * sigma))
         self._model, self._share = model.fixed or model, np.float32(model.signal[self.step] ** 0.5)
 
-    def __call__(self, image: Pixels, noisy: Singles) -> Iterator[Pixels]:
-        """The clean pictures of noisy ones `[n, 1 or 3, H, W]` about [0, 1], made of a stored picture."""
-        model = self._model
+    def __call__(self, noisy: Singles) -> list[Pixels]:
+        """Clean pictures of noisy ones `[n, 1 or 3, H, W]` about [0, 1]. Raises RecipeError if it knows no such."""
+        model, (n, given, height, width), size = self._model, noisy.shape, self._model.multiple
         try:
-            channels = model.encode([image]).shape[1]
+            channels = model.encode([np.zeros((height, width, 3), np.uint8)]).shape[1]
         except ValueError as error:
             raise RecipeError(f"smoothed: {error}") from None
-        (n, _, height, width), size = noisy.shape, model.multiple
-        state = np.broadcast_to(noisy, (n, channels, height, width)) * 2 - 1
-        state = np.pad(self._share * state, ((0, 0), (0, 0), (0, -height % size), (0, -width % size)), "symmetric")
+        if channels < given:
+            raise RecipeError("smoothed: the denoiser knows grey pictures, and this one has colours")
+        state: Any = self._share * (np.broadcast_to(noisy, (n, channels, height, width)) * 2 - 1)
+        state = np.pad(state, ((0, 0), (0, 0), (0, -height % size), (0, -width % size)), "symmetric")
         with one_thread(), inference(model.tf32):
             if model.device is not None:
                 import torch
 
-                found = model.decode(model.predict(torch.from_numpy(state).to(model.device), self.step).clean)
-            else:
-                found = model.decode(model.predict(state, self.step).clean)
-        yield from (one[:height, :width] for one in found)
+                state = torch.from_numpy(state).to(model.device)
+            found = model.decode(model.predict(state, self.step).clean)
+        return [one[:height, :width] for one in found]
 
 
 SMOOTHED = Loader(
