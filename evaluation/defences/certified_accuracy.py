@@ -223,8 +223,9 @@ class Held:
         given = int((self.radius > 0).sum())
         halves = ", halves" if parts == 2 else ""
         self.told = (
-            f"ℓ2 radius in {spaces} [0, 1] at {at}, σ = {sigma:g}{halves}, n = {n:,}, α = {alpha:g}, {len(votes)} pictures; "
-            f"none is larger than {self.cap:.3f}; of {given} certificates {alpha * given:.2g} may be void"
+            f"ℓ2 radius in {spaces} [0, 1] at {at}, σ = {sigma:g}{halves}, n = {n:,}, α = {alpha:g}, "
+            f"{len(votes)} pictures; none is larger than {self.cap:.3f}; of {given} certificates "
+            f"{alpha * given:.2g} may be void"
         )
 
     def by(self, values: Any = None) -> Floats:
