@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ SIGMA = 0.25
 
 def cost(pictures: int, number: int) -> dict[str, Any]:
     """CPU time of certificates with 1,100 votes each, and its ratio to that of the votes alone."""
-    ctx = Context(seed=1, models=ModelTable("embedded"), memo=lambda key, compute: compute())
     source: Any = build_component("source", {"name": "fashion_mnist", "part": "test"}, "source")
-    ctx = Context(seed=1, models=ctx.models, memo=ctx.memo, classes=source.classes(ctx))
+    ctx = Context(seed=1, models=ModelTable("embedded"), memo=lambda key, compute: compute())
+    ctx = replace(ctx, classes=source.classes(ctx))
     samples, judge = list(source.read(0, pictures, ctx)), ctx.models.get("judge")
     evaluation = CertifiedAccuracy(classifiers=(f"judge + smoothed sigma={SIGMA:g}",))
 

@@ -77,9 +77,10 @@ class CertifiedAccuracy(Resampled):
         rows = np.flatnonzero(original if original.any() else ~original)
         ids, label = table["id"], table["label"].astype(np.int64)
         drawn = sorted(rows.tolist(), key=lambda row: derive_seed(ctx.seed, self.component_name(), str(ids[row])))
-        turn, order = Counter[int](), []
+        turn = Counter[int]()
+        order: list[tuple[bool, int, int, int]] = []
         for row in drawn:
-            order.append((label[row] < 0, turn[int(label[row])], len(order), row))
+            order.append((bool(label[row] < 0), turn[int(label[row])], len(order), row))
             turn[int(label[row])] += 1
         number[[row for *_, row in sorted(order)[: self.most]]] = True
         return number
@@ -111,16 +112,9 @@ class CertifiedAccuracy(Resampled):
                         f"{self.component_name()}.classifiers: {cut(repr(model.denoiser))} made picture {sample.id}, "
                         "so it can't denoise it; name another denoiser"
                     )
-                row: dict[str, Any] = {
-                    "id": sample.id,
-                    "photograph": sample.photograph or sample.id,
-                    "classifier": alias,
-                    "label": labels[0] if labels else UNSCORED,
-                    "sigma": float(model.sigma),
-                    "n": self.n,
-                    "height": image.shape[0],
-                    "width": image.shape[1],
-                }
+                row = {"id": sample.id, "photograph": sample.photograph or sample.id, "classifier": alias,
+                       "label": labels[0] if labels else UNSCORED, "sigma": float(model.sigma), "n": self.n,
+                       "height": image.shape[0], "width": image.shape[1]}  # fmt: skip
                 if not labels:
                     yield {**row, "right": False, "votes": 0, "votes_half": -1, "reach": 0.0}
                     continue
@@ -149,14 +143,8 @@ class CertifiedAccuracy(Resampled):
             mean: dict[str, Any] = results.told(own.by(own.earned / own.cap), own.by())
             results.fill()
             mean |= {end: round(mean[end] * own.cap / 100, 4) for end in ("value", "low", "high")}
-            found[alias] = {
-                "n": len(own.radius),
-                "unscored": own.unscored,
-                "told": own.told,
-                "certified": {**shares},
-                "acr": mean,
-                "abstains": abstains,
-            }
+            found[alias] = {"n": len(own.radius), "unscored": own.unscored, "told": own.told,
+                            "certified": {**shares}, "acr": mean, "abstains": abstains}  # fmt: skip
         without: list[Json] = [one for one in self.classifiers if one not in found]
         return {"confidence": self.confidence, "radii": [*self.radii], "classifiers": found, "without": without}
 

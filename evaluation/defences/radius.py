@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 def lower(votes: ArrayLike, n: int, alpha: float) -> Floats:
-    """One-sided lower bounds on a probability (Clopper and Pearson), each true but for `alpha` of all draws.
-
-    Args:
-        votes: how many of n independent draws were for the class.
-        n: number of draws.
-        alpha: error in (0, 1).
-    """
+    """Lower bounds on a probability (Clopper and Pearson, one-sided) from votes of n, true but for `alpha` of draws."""
     from scipy.special import betaincinv
 
     k = np.asarray(votes, np.float64)

@@ -105,16 +105,10 @@ def _mean(said: Sequence[Any]) -> Any:
 
 
 class Noisy:
-    """One classifier under noise.
-
-    Args:
-        part: the classifier.
-        sigma: standard deviation of the noise in [0, 1].
-        denoiser: that takes the noise away first; None for none.
-        side: which half of the pixels it sees, 0 or 1; None for all.
+    """One classifier under noise, which a denoiser takes away, or of which it sees one half, 0 or 1.
 
     Attributes:
-        part: the same under noise.
+        part: the same under noise, for a defence.
     """
 
     def __init__(self, part: Part, sigma: float, denoiser: OneStep | None, side: int | None) -> None:
@@ -206,21 +200,10 @@ def _around(values: Any) -> Any:
 
 
 class OneStep:
-    """One step of a diffusion model, which takes noise of a known strength away.
+    """One step of a diffusion model of pixels, `step` of its training, which takes noise of a known strength away.
 
     On values in [-1, 1] the noise is 2σ. The step is the first one whose noise, as a share of the signal, is at least
-    that.
-
-    Args:
-        model: a `roles.Denoiser` of pixels.
-        sigma: standard deviation of the noise in [0, 1].
-        name: of the model, for messages.
-
-    Attributes:
-        step: of the model's training.
-
-    Raises:
-        RecipeError: the model isn't such a denoiser, or wasn't trained for so much noise.
+    that. Raises RecipeError if the model isn't a `roles.Denoiser` of pixels, or wasn't trained for so much noise.
     """
 
     def __init__(self, model: Any, sigma: float, name: str) -> None:
