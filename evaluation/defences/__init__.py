@@ -1,0 +1,3 @@
+"""Measure what defences hold: certificates of smoothed classifiers."""
+
+COMPONENTS = ("certified_accuracy",)
