@@ -1,0 +1,3 @@
+"""Measure what defences hold: accuracy under attacks on models as they are defended."""
+
+COMPONENTS = ("adaptive_accuracy",)
