@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -49,9 +49,9 @@ def load_patched(_entry: Entry, _weights: None, options: PatchedOptions, used: M
 
     parts_of(used, gradients=options.gradients)  # refuses other classes
     name, *others = used
+    _, *states = (_network(one, used[one]).state_dict() for one in used)
     made = copy.deepcopy(used[name])
     network = _network(name, made)
-    states = [_network(one, used[one]).state_dict() for one in others]
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     for other, state in zip(others, states, strict=True):
         if {key: tuple(value.shape) for key, value in state.items()} != shapes:
@@ -67,11 +67,11 @@ def load_patched(_entry: Entry, _weights: None, options: PatchedOptions, used: M
                     "batch_norm=patched, or take a strength between 0 and 1"
                 )
             value.copy_(moved)
-    told = f"{made.answers.preprocessing if hasattr(made, 'answers') else made.preprocessing} Behind it: weights moved "
-    told += f"by {options.strength:g} of the way to those of {called(others[0])}."
-    if isinstance(made, BroughtModel):
-        return dataclasses.replace(made, preprocessing=told)
-    (made.answers if hasattr(made, "answers") else made).preprocessing = told
+    told = f"Behind it: weights moved by {options.strength:g} of the way to those of {called(others[0])}."
+    shown = getattr(made, "answers", made)  # of one with gradients, what answers about stored pictures
+    if isinstance(shown, BroughtModel):
+        return dataclasses.replace(shown, preprocessing=f"{shown.preprocessing} {told}")
+    shown.preprocessing = f"{shown.preprocessing} {told}"
     return made
 
 
@@ -84,22 +84,21 @@ def signature(start: Any, corrupted: Any, clean: Any = None) -> Any:
     return way - (way * other).sum() / (other * other).sum().clamp_min(1e-30) * other
 
 
-def _moving(network: Any, options: PatchedOptions) -> list[tuple[str, Any]]:
+def _moving(network: Any, options: PatchedOptions) -> Iterator[tuple[str, Any]]:
     """Tensors that move, by name, in the network's order."""
-    found, stage = [], 0
+    stage = 0
     for prefix, module in network.named_modules():
         own = dict(module.named_parameters(recurse=False))
-        stage += bool("weight" in own and own["weight"].ndim > 1)
+        stage += "weight" in own and own["weight"].ndim > 1
         if options.batch_norm == "patched":
             own |= {key: one for key, one in module.named_buffers(recurse=False) if one.is_floating_point()}
         if not options.stages or stage <= options.stages:
-            found += [(f"{prefix}.{key}" if prefix else key, value) for key, value in own.items()]
-    return found
+            yield from ((f"{prefix}.{key}".lstrip("."), value) for key, value in own.items())
 
 
 def _network(name: str, model: Any) -> Any:
     """The module of PyTorch behind a model."""
-    found = getattr(getattr(model, "scores", None), "network", None)
+    found = getattr(getattr(model, "scores", None), "network", None)  # a user's
     for own in ("_network", "_module", "_model"):
         found = getattr(model, own, found)
     if not hasattr(found, "named_parameters"):
