@@ -268,9 +268,8 @@ def train(arguments: argparse.Namespace) -> None:
         model.load_state_dict(table.read_weights(start, lambda folder: load_file(folder / WEIGHTS)))
     teacher = table.get(table.steering(tricks["distil"])) if "distil" in tricks else None
     kept = model[:KEPT].requires_grad_("shared" not in tricks)
-    seen: list[torch.Tensor] = []
     if "tract" in tricks:
-        model[0].register_forward_pre_hook(lambda _layer, given: seen.__setitem__(slice(None), given))
+        model[0].register_forward_pre_hook(lambda layer, given: setattr(layer, "seen", given[0]))
     batches = len(targets) // BATCH
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=max(1, arguments.epochs * batches))
@@ -286,7 +285,7 @@ def train(arguments: argparse.Namespace) -> None:
             optimiser.zero_grad()
             loss.backward()
             if "tract" in tricks:
-                in_activations(model[0], seen[0], tricks["tract"])
+                in_activations(model[0], model[0].seen, tricks["tract"])
             optimiser.step()
             schedule.step()
         minutes = (time.process_time() - began) / 60

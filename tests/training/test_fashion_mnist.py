@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import math
 import struct
 
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from training import evaluate_fashion_mnist, fashion_mnist, fashion_mnist_diffusion, fashion_mnist_judge
+from variorum.models import ModelTable
 from variorum.models.loaders.class_conditional import unfolded
 
 WEIGHTS = "diffusion_pytorch_model.fp16.safetensors"
@@ -79,22 +81,131 @@ def test_a_shift_moves_a_picture_and_lets_black_in():
     assert float(moved.sum()) == float(batch.sum())
 
 
-def test_a_student_that_is_far_behind_its_teacher_is_not_saved(tmp_path, monkeypatch):
+def asked(out, *tricks, start=None, temperature=1.0):
+    told = [fashion_mnist_judge.told(trick) for trick in tricks]
+    common = {"seed": 0, "epochs": 1, "pictures": None, "data": fashion_mnist.DEBIAN, "out": out}
+    return argparse.Namespace(tricks=told, temperature=temperature, **common, **{"from": start})
+
+
+def few(monkeypatch):
     if not fashion_mnist.DEBIAN.exists():
         pytest.skip("Fashion-MNIST isn't here: make fashion")
     read = fashion_mnist.read
     monkeypatch.setattr(fashion_mnist_judge, "read", lambda *given: tuple(part[:256] for part in read(*given)))
+
+
+TRICKS = ["noise:.25", "half:1", "adversarial:.1", "consistency:.25", "mixup:1", "cosine:16", "tract:.1"]
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_each_trick_lowers_its_own_loss(trick):
+    torch.manual_seed(0)
+    name, value = fashion_mnist_judge.told(trick)
+    labels = torch.arange(30) % 10
+    batch = torch.rand(10, 1, 28, 28)[labels] * 2 - 1
+    model = fashion_mnist_judge.network(10)
+    model[0].register_forward_pre_hook(lambda layer, given: setattr(layer, "seen", given[0]))
+    optimiser = torch.optim.Adam(model.parameters(), 2e-3)
+
+    def loss():
+        return fashion_mnist_judge.loss_of(model, batch, labels, {name: value}, torch.Generator().manual_seed(0))
+
+    before = loss().item()
+    for _ in range(6):
+        optimiser.zero_grad()
+        loss().backward()
+        if name == "tract":
+            fashion_mnist_judge.in_activations(model[0], model[0].seen, value)
+        optimiser.step()
+    assert loss().item() < 0.85 * before
+
+
+def test_an_attack_stays_in_its_bound_and_raises_the_loss():
+    torch.manual_seed(0)
+    model = fashion_mnist_judge.network(10).eval()
+    batch, labels = torch.rand(20, 1, 28, 28) * 2 - 1, torch.arange(20) % 10
+    how = {"bound": 0.1, "steps": 2, "rate": 0.075}
+    found = fashion_mnist_judge.attacked(model, batch, labels, torch.Generator().manual_seed(0), **how)
+    assert float((found - batch).abs().max()) <= 0.2 + 1e-6
+    assert float(found.abs().max()) <= 1
+    loss = torch.nn.functional.cross_entropy
+    assert loss(model(found), labels) > loss(model(batch), labels)
+
+
+def test_a_half_shows_every_other_pixel():
+    batch = torch.ones(1, 1, 28, 28)
+    halves = [fashion_mnist_judge.shown(batch, half)[0, 0] for half in (0, 1)]
+    assert halves[0][0, :2].tolist() == [1, -1]
+    assert halves[0][1, :2].tolist() == [-1, 1]
+    assert torch.equal(halves[0] + halves[1], torch.zeros(28, 28))
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Linear(6, 4), torch.nn.Conv2d(2, 4, 3, stride=2, padding=1)])
+def test_tract_is_its_formula(layer):
+    torch.manual_seed(0)
+    seen = torch.randn(5, 6) if isinstance(layer, torch.nn.Linear) else torch.randn(5, 2, 7, 7)
+    rows = seen
+    if seen.ndim == 4:
+        padded = torch.nn.functional.pad(seen, (1, 1, 1, 1))
+        places = [(row, column) for row in (0, 2, 4, 6) for column in (0, 2, 4, 6)]
+        rows = torch.cat([padded[:, :, row : row + 3, column : column + 3].flatten(1) for row, column in places])
+    out = layer(seen)
+    slopes = torch.randn_like(out)
+    out.backward(slopes)
+    plain = layer.weight.grad.flatten(1).clone()
+    fashion_mnist_judge.in_activations(layer, seen, 0.1)
+    wanted = plain @ torch.linalg.inv(rows.T @ rows / len(rows) + 0.1 * torch.eye(rows.shape[1]))
+    torch.testing.assert_close(layer.weight.grad.flatten(1), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_shared_layers_stay_and_cosines_are_stored_as_scores(tmp_path, monkeypatch, capsys):
+    few(monkeypatch)
+    fashion_mnist_judge.train(asked(tmp_path, "shared:1", "noise:.25", "cosine:16", start="judge"))
+    found = load_file(tmp_path / fashion_mnist_judge.WEIGHTS)
+    start = ModelTable("embedded").read_weights("judge", lambda folder: load_file(folder / fashion_mnist_judge.WEIGHTS))
+    same = {name.partition(".")[0] for name in start if torch.equal(start[name], found[name])}
+    assert same == {"0", "1", "3", "4", "7", "8"}
+    assert not found["17.bias"].any()
+    torch.testing.assert_close(found["17.weight"].float().norm(dim=1), torch.full((10,), 16.0), rtol=1e-3, atol=0)
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 0.5 < printed["test_accuracy"] <= 1
+    assert 0.4 < printed["under_noise"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("trick", "why"),
+    [
+        ("blur:1", "no trick is named 'blur'; there are noise, half"),
+        ("noise:3", "noise needs a number from 0.01 to 2, not '3'"),
+        ("mixup", "mixup needs a number from 0.01 to 100, not ''"),
+        ("half:nan", "half needs a number"),
+        ("distil", "distil needs the alias of a teacher"),
+    ],
+)
+def test_a_trick_that_is_not_understood_is_refused(trick, why):
+    with pytest.raises(argparse.ArgumentTypeError, match=why):
+        fashion_mnist_judge.told(trick)
+
+
+def test_shared_layers_need_a_network_to_share_them_with():
+    with pytest.raises(SystemExit, match="name it with --from"):
+        fashion_mnist_judge.train(asked("nowhere", "shared:1"))
+
+
+def test_a_student_that_is_far_behind_its_teacher_is_not_saved(tmp_path, monkeypatch):
+    if not fashion_mnist.DEBIAN.exists():
+        pytest.skip("Fashion-MNIST isn't here: make fashion")
+    few(monkeypatch)
     place = tmp_path / "student"
-    asked = argparse.Namespace(seed=0, epochs=1, temperature=100.0, data=fashion_mnist.DEBIAN, out=place)
     with pytest.raises(SystemExit, match="more than 2 points behind its teacher"):
-        fashion_mnist_judge.train(asked)
+        fashion_mnist_judge.train(asked(place, "distil:judge", temperature=100.0))
     assert not place.exists()
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_temperature_that_would_train_no_student_is_refused(temperature):
     with pytest.raises(SystemExit, match="above 0 and finite"):
-        fashion_mnist_judge.train(argparse.Namespace(temperature=temperature))
+        fashion_mnist_judge.train(asked("nowhere", "distil:judge", temperature=temperature))
 
 
 def test_diversity_and_novelty_by_hand():
