@@ -29,7 +29,6 @@ from variorum.models.gradients import adversary
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.plot import IntervalPlot, Plot, point
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
 from variorum.schemas.table import Table
@@ -109,7 +108,8 @@ class AdaptiveAccuracy(Resampled):
                         yield row
                         continue
                     image: Any = sample.image
-                    away, clean = _among(right, len(answer.probabilities)), int(answer.probabilities.argmax()) in right
+                    away = np.isin(np.arange(len(answer.probabilities)), right)
+                    clean = bool(away[answer.probabilities.argmax()])
                     seen = network.seen(*image.shape[:2]).cpu()
                     noise = ctx.rng(name, sample.id, "control")
                     tried = {"": budget.random_signs(image, self.epsilon, noise, seen.numpy())}
@@ -183,22 +183,16 @@ class AdaptiveAccuracy(Resampled):
             right = {share: int(own.of(share).sum()) for share in SHARES}
             size = f"ε = {self.epsilon} of 255"
             told = (
-                f"PGD, ℓ∞, {size}, {self.steps} steps, along {_listed(own.routes)}; {called(alias)}: of {own.n} "
+                f"PGD, ℓ∞, {size}, {self.steps} steps, along {' and '.join(own.routes)}; {called(alias)}: of {own.n} "
                 f"pictures {right['clean']} right, {right['control']} after random signs, {right['withstood']} under "
                 "all attacks"
             )
             if blind := {*JOINED.join(own.of("flat")).split(JOINED)} - {""}:
-                told += f"; on some there is no gradient along {_listed(sorted(blind))}"
+                told += f"; on some there is no gradient along {' and '.join(sorted(blind))}"
             notes = {"clean": "", "control": f"random signs, {size}", "withstood": told}
             for share in SHARES:
                 earned = own.by(own.of(share))
                 yield Answers(share, alias, own.photographs, earned, own.by(), (share,), note=notes[share])
-
-    def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
-        """`attacks`: what each classifier is right about, as it is, after random signs, and under all attacks."""
-        series = {name: tuple(point(one[share]) for share in SHARES) for name, one in figures["classifiers"].items()}
-        labels = ("as they are", "random signs", "all attacks")
-        return {"attacks": IntervalPlot("Right under attacks", "percent", labels, series)} if series else {}
 
 
 def _network(alias: str, ctx: Context) -> tuple[Any, str]:
@@ -207,15 +201,6 @@ def _network(alias: str, ctx: Context) -> tuple[Any, str]:
         return adversary(alias, ctx.models.get(ctx.models.steering(alias))), ""
     except RecipeError as error:
         return None, str(error).partition("; ")[0]
-
-
-def _among(labels: Sequence[int], outputs: int) -> Bools:
-    """Which outputs are these, `[outputs]`."""
-    return np.isin(np.arange(outputs), labels)
-
-
-def _listed(routes: Sequence[str]) -> str:
-    return " and ".join(routes)
 
 
 class _Attacked:

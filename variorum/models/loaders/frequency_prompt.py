@@ -86,18 +86,16 @@ class Prompts:
 
     def ask(self, images: Sequence[Pixels]) -> Any:
         """Probabilities `[N, K]` of stored pictures with their prompts, again in whole levels."""
-        import torch
-
-        levels = [
-            (prompted(torch.from_numpy(image.transpose(2, 0, 1) / np.float32(255)), self.spectra[one]) * 255).round()
-            for image, one in zip(images, self.nearest(images) if len(images) else (), strict=True)
-        ]
-        return self._part.ask([one.numpy().astype(np.uint8).transpose(1, 2, 0) for one in levels])
+        made = []
+        for image, one in zip(images, self.nearest(images) if len(images) else (), strict=True):
+            values = prompted(self.spectra.real.new_tensor(image).permute(2, 0, 1) / 255, self.spectra[one])
+            made.append((values * 255).round().byte().permute(1, 2, 0).numpy())
+        return self._part.ask(made)
 
     def __call__(self, pictures: Any) -> Any:
         """Log probabilities of tensors; each prompt is chosen anew and is a constant of the gradient."""
-        values = (pictures.detach().cpu().numpy().transpose(0, 2, 3, 1).clip(0, 1) * 255).round().astype(np.uint8)
-        return self._part.network(prompted(pictures, self.spectra[self.nearest(list(values))]))
+        levels = (pictures.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        return self._part.network(prompted(pictures, self.spectra[self.nearest(list(levels))]))
 
     def over_all(self, pictures: Any) -> Any:
         """Logarithm of the mean probability over all prompts, whichever would be chosen."""
