@@ -71,6 +71,9 @@ class Models(Protocol):
     def role(self, alias: str) -> str | None:
         """`classifier` or `encoder` for a model that is one, `""` for any other; None for one that a user brings."""
 
+    def steering(self, alias: str) -> str:
+        """Name of the same model with gradients. Raises RecipeError if it gives none."""
+
     def unfit(
         self, alias: str, *, guidance: float, steps: int, negative: bool = False, image_guidance: float = 1
     ) -> str:

@@ -1,3 +1,3 @@
-"""Measure what defences hold: certificates of smoothed classifiers."""
+"""Measure what defences hold: certificates under noise, and accuracy under attacks on models as they are defended."""
 
-COMPONENTS = ("certified_accuracy",)
+COMPONENTS = ("adaptive_accuracy", "certified_accuracy")

@@ -208,7 +208,7 @@ def about(part: str, name: str) -> Any:
     judged = set(judged_models(usual))
     for field, value in usual:
         if isinstance(value, str) and value in judged:
-            return type(usual)(**{field: name})
+            return usual.model_copy(update={field: name})
         if isinstance(value, tuple) and value and set(value) <= judged:
-            return type(usual)(**{field: (name,)})
+            return usual.model_copy(update={field: (name,)})  # without the bare model before a defended one
     raise RecipeError(f"{part}: none of its fields names the models that it is about")
