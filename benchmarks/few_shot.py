@@ -23,8 +23,8 @@ from threadpoolctl import threadpool_limits
 
 from variorum.arrays import Ints, Singles
 from variorum.evaluation.few_shot.few_shot_accuracy import FewShotAccuracy
-from variorum.kit.embeddings.episodes import METHODS, predictions, unit
 from variorum.generators.few_shot.drawing import Picture, draw, stock
+from variorum.kit.embeddings.episodes import METHODS, predictions, unit
 from variorum.schemas.component import Context
 from variorum.schemas.table import Table
 

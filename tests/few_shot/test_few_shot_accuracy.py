@@ -12,9 +12,9 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 
 from variorum.evaluation.few_shot.few_shot_accuracy import FewShotAccuracy
-from variorum.kit.embeddings.episodes import predictions, unit
 from variorum.evaluation.few_shot.tables import MISSING, read_episodes, shared
 from variorum.generators.few_shot.drawing import Picture, draw, stock
+from variorum.kit.embeddings.episodes import predictions, unit
 from variorum.pipeline import Job, Threads, build, evaluate
 from variorum.reports.card import render_card
 from variorum.schemas.component import Context

@@ -91,11 +91,11 @@ def test_what_is_wrong_is_said_in_a_line(written, changes, said):
 def test_an_unknown_suite_lists_those_that_there_are(tmp_path):
     with pytest.raises(
         RecipeError,
-        match=r"no suite 'robustnes'; did you mean robustness.*: certified, clip_robustness, quick, robustness; or give",
+        match=r"no suite 'robustnes'; did you mean robustness.*: clip_robustness, defences, quick, robustness; or give",
     ):
         load_suite("robustnes")
     with pytest.raises(
-        RecipeError, match="no such file; suites that come with Variorum: certified, clip_robustness, quick, robustness"
+        RecipeError, match="no such file; suites that come with Variorum: clip_robustness, defences, quick, robustness"
     ):
         load_suite(str(tmp_path / "missing.yaml"))
 
