@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from variorum.evaluation.classifiers.group_gaps import changes, disparity, pairs, resampled, scored, soft_worst
+from variorum.evaluation.classifiers.group_gaps import changes, disparity, pairs, resampled, scored
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares, gathered
 from variorum.evaluation.classifiers.worst_group import worst_group
 from variorum.kit.predicted import drops
@@ -229,7 +229,6 @@ class GroupDisparity(OfClassifiers):
                 rates = scored(weighted, cells, correlations.by_group, level=self.confidence)
                 rng = np.random.default_rng(seed)
                 gaps[name] = disparity(weighted.right, weighted.weight, cells, rates=rates, rng=rng)
-                gaps[name]["soft_worst"] = soft_worst(rates.value)
         if (lost := _drops(data, number)) is not None:
             top, bottom = (gathered(part, cell, cells) for part in lost)
             if self._enough(bottom, cells):

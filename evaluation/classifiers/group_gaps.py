@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 DRAWS = 200
 """Of groups at random, for the gap that chance alone gives."""
-SHARPNESS = 10
-"""Of the soft worst rate: the larger, the nearer to the worst one."""
 ALPHA = 0.05
 """Level of the tests, over all pairs of groups of one key."""
 
@@ -128,11 +126,6 @@ def disparity(top: Floats, bottom: Floats, cells: Cells, *, rates: Rates, rng: n
 
 def _interval(value: float, low: float, high: float) -> dict[str, Json]:
     return {"value": percent(value), "low": percent(low), "high": percent(high)}
-
-
-def soft_worst(rates: Floats) -> float:
-    """A rate that the worst groups decide, 1 - log(mean(exp(10 (1 - rate)))) / 10, in percent."""
-    return percent(1 - np.log(np.exp(SHARPNESS * (1 - rates)).mean()) / SHARPNESS)
 
 
 def changes(tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples) -> dict[str, dict[str, Json]]:

@@ -127,7 +127,7 @@ def adaptive_calibration_error(p: Floats, label: Ints, seed: int, ranges: int = 
     return error(label), float(np.mean(chance))
 
 
-def whole_error(figure: str, asked: Asked, rows: Ints, confidence: Floats, seed: int) -> Answers:
+def whole_error(figure: str, asked: Asked, rows: Ints, confidence: Floats, seed: int, more: str = "") -> Answers:
     """A report's row: the expected error of the answers in these rows of the table, with its floor; both are `[m]`."""
     found = asked.sums(rows, asked.right[rows] - confidence, bin_of(confidence), BINS)
 
@@ -136,5 +136,5 @@ def whole_error(figure: str, asked: Asked, rows: Ints, confidence: Floats, seed:
         return float(np.abs(counts @ found.top).sum() / number.sum()) if number.any() else float("nan")
 
     floor = error_by_chance(confidence, seed)
-    note = f"{BINS} bins of confidence"
+    note = f"{BINS} bins of confidence{more}"
     return Answers(figure, asked.model, found.photographs, whole=error, floor=floor, note=note)
