@@ -34,12 +34,8 @@ from variorum.statistics import at_edge, best_temperature
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
 
-CLEAN = "clean_label"
-"""Key of the metadata with a label from before it was changed."""
-CLOSE = 1e-3
-"""How far from 1 the sum of a picture's probabilities may be, beside the rounding of float16."""
-LEAST = float(np.finfo(np.float32).tiny)
-"""A label's smaller probabilities count as this one."""
+CLEAN = "clean_label"  # key of the metadata
+CLOSE = 1e-3  # from 1, of the sum of a picture's probabilities, beside the rounding of float16
 
 
 class Calibration(OfClassifiers):
@@ -68,7 +64,7 @@ class Calibration(OfClassifiers):
     """Pictures of nothing that the classifiers know, to be told from the originals by the largest probability."""
 
     def references(self) -> Mapping[str, Source]:
-        """`outside`, if it is given."""
+        """`outside`, if given."""
         return {} if self.outside is None else {"outside": self.outside}
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
@@ -91,10 +87,9 @@ class Calibration(OfClassifiers):
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By classifier and variant; shares and errors in percent, likelihoods in nats, Brier scores in [0, 2].
 
-        A `floor` is the mean error if labels are drawn from the probabilities themselves. `tempered` is after scaling
-        by `temperatures`, those of the two halves, which are fitted on originals, if there are such; `edge` says that
-        one is an end of what is tried. `unscored` pictures have no label that the classifier knows, or several;
-        `dropped` ones have probabilities that don't add up to 1.
+        A `floor` is the error if labels are drawn from the probabilities themselves. `tempered` is after scaling by the
+        `temperatures` of the two halves, fitted on originals, if there are such; at an `edge` of what is tried they are
+        no fit. `unscored` pictures don't have one known label; probabilities of `dropped` ones don't add up to 1.
         """
         seed, classifiers = derive_seed(ctx.seed, "calibration"), dict[str, Json]()
         belongs = table["set"] if self.outside is not None and len(table) else np.full(len(table), "")
@@ -108,10 +103,7 @@ class Calibration(OfClassifiers):
         return {**common, "names": list(self.classifiers), "classifiers": classifiers}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
-        """Calibration error over originals and edits, as `ece` and after temperature scaling as `tempered`.
-
-        The temperatures are those of `figures`; draws of photographs don't change them.
-        """
+        """The expected error over originals and edits, before and after scaling; draws don't change temperatures."""
         seed = derive_seed(ctx.seed, "calibration")
         for asked in by_model(table):
             said = Said.of(asked)
@@ -189,13 +181,10 @@ class Calibration(OfClassifiers):
             "photographs": n,
             "confidence": percent(said.confidence.mean()),
             "accuracy": accuracy,
-            "bins": [
-                dict(zip(Bin._fields, one, strict=True)) for one in zip(*(part.tolist() for part in bins), strict=True)
-            ],
+            "bins": [Bin(*one)._asdict() for one in zip(*(part.tolist() for part in bins), strict=True)],
         }
 
     def _told_apart(self, asked: Asked, others: Asked, seed: int) -> dict[str, Json]:
-        """How well the largest probability tells originals from `outside`."""
         inside = np.flatnonzero(asked.original)
         near, far = asked.table["confidence"][inside], others.table["confidence"]
         of = [asked.photographs.of_row[inside], others.photographs.of_row + len(asked.photographs.ids)]
@@ -213,9 +202,9 @@ class Calibration(OfClassifiers):
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """One model's log probabilities of the label, `[m]`, and of the outputs that are kept, `[m, k]`, and its confidence.
+    """One model's confidence, and log probabilities of labels, `[m]`, and of the outputs that are kept, `[m, k]`.
 
-    They are of the rows of its table that count; `dropped` don't because their probabilities don't add up to 1.
+    They are of the `rows` that count; those that are `dropped` have probabilities that don't add up to 1.
     """
 
     asked: Asked
@@ -235,13 +224,12 @@ class Said:
         sums = np.abs(p.sum(axis=1) + np.exp(asked.table["log_rest"]) - 1) <= CLOSE + rounding
         counted = ((asked.original & asked.scored) | asked.edit) & (asked.table["labels"] == 1)
         rows = np.flatnonzero(counted & sums)
-        label = np.log(np.maximum(asked.table["p_label"][rows], LEAST))
+        label = np.log(np.maximum(asked.table["p_label"][rows], np.finfo(np.float32).tiny))
         return cls(asked, rows, asked.table["confidence"][rows], label, logp[rows], int((counted & ~sums).sum()))
 
     def only(self, mine: Bools) -> Said:
         """Those of some of the pictures."""
-        parts = ("rows", "confidence", "label", "logp")
-        return replace(self, **{name: getattr(self, name)[mine] for name in parts})
+        return replace(self, **{name: getattr(self, name)[mine] for name in ("rows", "confidence", "label", "logp")})
 
     def tempered(self, seed: int) -> tuple[list[float], Said | None]:
         """The temperatures of the two halves of the photographs, and the probabilities by that of the other half."""

@@ -94,6 +94,8 @@ class GroupDisparity(OfClassifiers):
                     f"{cut(repr(alias))} has {len(row)} outputs, so top5 is always right; set metric to top1"
                 )
             best = np.argsort(-row, kind="stable")[:first]
+            groups = [said(sample.metadata, key) for key in self.groups]
+            groups = groups if self.by == "attribute" else [called.get(one, one) for one in (*sample.labels, "")][:1]
             yield {
                 "id": sample.id,
                 "parent": sample.parent,
@@ -106,12 +108,7 @@ class GroupDisparity(OfClassifiers):
                 "confidence": float(row.max()),
                 "outputs": len(row),
                 "preprocessing": str(getattr(model, "preprocessing", "")),
-                "groups": json.dumps(
-                    [called.get(one, one) for one in (*sample.labels[:1], "")[:1]]
-                    if self.by == "label"
-                    else [said(sample.metadata, key) for key in self.groups],
-                    ensure_ascii=False,
-                ),
+                "groups": json.dumps(groups, ensure_ascii=False),
                 "household": said(sample.metadata, self.household) if self.household else sample.photograph,
             }
 
@@ -180,7 +177,7 @@ class GroupDisparity(OfClassifiers):
         return found
 
     def _ranked(self, there: Bools, sources: _Sources, place: int) -> tuple[list[int], list[int], Ints]:
-        """By group its households, the groups with enough of them, and each source's place among these or -1, `[S]`."""
+        """By group its households, the groups with enough of them, and each source's place among these or -1."""
         names, group = sources.names[place], np.where(there, sources.group[:, place], -1)
         both = np.unique(np.stack([group, sources.household])[:, group >= 0], axis=1)
         held = np.bincount(both[0], minlength=len(names)).tolist()

@@ -86,7 +86,7 @@ def resampled(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -
 
 
 def _drawn(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -> Floats:
-    """Rates in each resample, `[R, G]`; NaN where a group has no household. Arguments as of `resampled`."""
+    """Rates in each resample, `[R, G]`; NaN where a group has no household."""
     tops, bottoms, parts = cells.spread(top), cells.spread(bottom), []
     for weights in resamples.weights():
         drawn = weights.astype(np.float64)
@@ -129,10 +129,7 @@ def _interval(value: float, low: float, high: float) -> dict[str, Json]:
 
 
 def changes(tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples) -> dict[str, dict[str, Json]]:
-    """How far the first classifier's worst rate and gap are above the second's, in percentage points.
-
-    Both are over the same households; `tops` are those of either, and all arguments as of `resampled`.
-    """
+    """How far one classifier's worst rate and gap are above another's; `tops` are theirs, see `resampled`."""
     first, second = (
         (cells.by_group(top) / cells.by_group(bottom), _drawn(top, bottom, cells, resamples)) for top in tops
     )
