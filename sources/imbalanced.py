@@ -1,4 +1,4 @@
-"""Another source in which some classes have fewer pictures than they had."""
+"""Another source in which some classes have fewer pictures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Imbalanced(Derived):
     rare: tuple[str, ...] = Field(min_length=1)
     """Ids of the classes that lose pictures."""
     ratio: float = Field(default=10, ge=1, le=100)
-    """How many times fewer they have; the recipe's seed decides which are kept, at least one of each."""
+    """How many times fewer they have, at least one; the recipe's seed decides which are kept."""
 
     def pin(self, ctx: Context) -> str:
-        """Digest of the source's pin and of the positions that are kept."""
+        """Digest of the source's pin and of what is kept."""
         return digest([self.of.pin(ctx), self._kept(ctx).tolist()])
 
     def size(self, ctx: Context) -> int:
@@ -38,7 +38,7 @@ class Imbalanced(Derived):
             yield from self.of.read(low, high, ctx)
 
     def _kept(self, ctx: Context) -> Ints:
-        """Positions of what is kept. Raises SourceError for a class that the source doesn't have."""
+        """Positions. Raises SourceError for a class that the source doesn't have."""
         if unknown := set(self.rare) - {one.id for one in self.of.classes(ctx)}:
             raise SourceError(f"imbalanced.rare: the source has no class {cut(repr(min(unknown)))}")
 

@@ -20,9 +20,6 @@ from variorum.schemas.errors import SourceError
 from variorum.schemas.lookup import Derived
 from variorum.schemas.sample import Failure, Sample
 
-SIDE = 8
-"""Of the pictures whose means are compared, in pixels."""
-
 
 class LabelOverlap(Derived):
     """All pictures of the source, in its order. `clean_label` in their metadata is the label that they had."""
@@ -37,7 +34,7 @@ class LabelOverlap(Derived):
         return digest(["label_overlap", self.of.pin(ctx)])
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
-        """The source's samples, some of them with another label. Raises SourceError for fewer than two classes."""
+        """The source's samples, some with another label. Raises SourceError for fewer than two classes."""
         others = self._others(ctx)
         for item in self.of.read(start, stop, ctx):
             if isinstance(item, Sample) and item.labels:
@@ -51,19 +48,18 @@ class LabelOverlap(Derived):
         ids = [one.id for one in self.of.classes(ctx)]
         if len(ids) < 2:
             raise SourceError(f"label_overlap: it takes two classes, and {self.of.component_name()} has {len(ids)}")
-        if self.pairs == "uniform":
-            return {one: [other for other in ids if other != one] for one in ids}
-        if self.pairs == "fixed":
-            return dict(zip(ids, ([one] for one in ids[1:] + ids[:1]), strict=True))
+        if self.pairs != "confusable":
+            most = len(ids) if self.pairs == "uniform" else 2
+            return {one: (ids * 2)[place + 1 : place + most] for place, one in enumerate(ids)}
         key = digest(["label_overlap", "means", self.of.pin(ctx)])
         means = ctx.memo(key, lambda: {"means": self._means(ids, ctx)})["means"]
         apart = np.square(means[:, None] - means).sum(axis=2) + np.diag(np.full(len(ids), np.inf))
         return {one: [ids[place]] for one, place in zip(ids, apart.argmin(axis=1).tolist(), strict=True)}
 
     def _means(self, ids: Sequence[str], ctx: Context) -> Any:
-        """The mean picture of each class, `[K, d]`; a class without pictures is far from all."""
+        """The mean picture of each class in 8 x 8 pixels, `[K, 192]`; a class without pictures is far from all."""
         found: dict[str, list[Any]] = {one: [] for one in ids}
         for item in decoded(self.of.read(0, self.of.size(ctx), ctx)):
             if isinstance(item, Sample) and not isinstance(item.image, bytes) and item.labels:
-                found[item.labels[0]].append(cv2.resize(item.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).ravel())
-        return np.stack([np.mean(one, axis=0) if one else np.full(3 * SIDE**2, 1e6) for one in found.values()])
+                found[item.labels[0]].append(cv2.resize(item.image, (8, 8), interpolation=cv2.INTER_AREA).ravel())
+        return np.stack([np.mean(one, axis=0) if one else np.full(192, 1e6) for one in found.values()])

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 FEW = 10
 """With fewer photographs that tell, such as pairs that differ, intervals are exact."""
 TINY = 1e-9
-TEMPERATURES = 0.05, 50.0
-"""Between which the best one is looked for."""
+TEMPERATURES = 0.05, 50.0  # between which the best one is looked for
 
 
 def mean_ratio(tops: Floats, bottoms: Floats) -> Floats:
@@ -238,8 +237,7 @@ def widened(pull: Floats, weight: Floats, source: Ints, lender: Ints, confidence
 def best_temperature(logp: Floats, label: Floats) -> float:
     """The temperature t with the least negative log-likelihood of softmax(log p / t), by Brent's method on log t.
 
-    Guo et al., ICML 2017, arXiv 1706.04599. `logp [N, m]` are the log probabilities of at least one picture, and
-    `label [N]` those of the labels. An end of `TEMPERATURES` is no fit, see `at_edge`.
+    Guo et al., arXiv 1706.04599. `logp [N, m]` and `label [N]` are log probabilities of outputs and of labels.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp

@@ -34,13 +34,8 @@ from variorum.statistics import at_edge, best_temperature
 if TYPE_CHECKING:
     from variorum.arrays import Array, Bools, Floats, Ints
 
-CLEAN = "clean_label"
-"""Key of the metadata with a label from before it was changed."""
-CLOSE = 1e-3
-"""How far from 1 the sum of a picture's probabilities may be, beside the rounding of float16."""
-LEAST = float(np.finfo(np.float32).tiny)
-"""A label's smaller probabilities count as this one."""
-NOT_KEPT = "maximum logit and energy need logits, and models give probabilities"
+CLEAN = "clean_label"  # key of the metadata
+CLOSE = 1e-3  # from 1, of the sum of a picture's probabilities, beside the rounding of float16
 
 
 class Calibration(OfClassifiers):
@@ -69,39 +64,32 @@ class Calibration(OfClassifiers):
     """Pictures of nothing that the classifiers know, to be told from the originals by the largest probability."""
 
     def references(self) -> Mapping[str, Source]:
-        """`outside`, if it is given."""
+        """`outside`, if given."""
         return {} if self.outside is None else {"outside": self.outside}
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
-        """One row per picture and classifier: the columns of the answers that evaluations share in reports.
-
-        Raises:
-            RecipeError: as `accuracy_drop`, or a picture has no clean label where those count.
-        """
+        """One row per picture and classifier, with the columns of the answers that evaluations share in reports."""
         known = {one.id for one in ctx.classes}
-        judged = [replace(one, labels=tuple(self._labels(one, known))) for one in samples]
+        judged = [replace(one, labels=self._labels(one, known)) for one in samples]
         for row in SharedAnswers(classifiers=self.classifiers).measure(judged, ctx):
             wide = np.full(WHOLE, -np.inf, np.float16)  # models with few and with many outputs share a table
             wide[: len(row["logp"])] = row["logp"]
             yield {name: value for name, value in row.items() if name != "logp_of"} | {"logp": wide}
 
-    def _labels(self, sample: Sample, known: set[str]) -> Iterator[str]:
-        for label in (one for one in sample.labels if one in known):
-            clean = sample.metadata.get(CLEAN) if self.against == "clean" else label
-            if not isinstance(clean, str):
-                raise RecipeError(
-                    f"calibration.against: a picture has no {CLEAN} in its metadata; take the source label_overlap, "
-                    "which keeps it, or against: given"
-                )
-            yield clean
+    def _labels(self, sample: Sample, known: set[str]) -> tuple[str, ...]:
+        labels = tuple(one for one in sample.labels if one in known)
+        clean = sample.metadata.get(CLEAN)
+        if self.against == "clean" and labels and not isinstance(clean, str):
+            why = f"a picture has no {CLEAN} in its metadata; take the source label_overlap, or against: given"
+            raise RecipeError(f"calibration.against: {why}")
+        return (clean,) if self.against == "clean" and labels and isinstance(clean, str) else labels
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """By classifier and variant; shares and errors in percent, likelihoods in nats, Brier scores in [0, 2].
 
-        A `floor` is the mean error if labels are drawn from the probabilities themselves. `tempered` is after scaling
-        by `temperatures`, those of the two halves, which are fitted on originals, if there are such; `edge` says that
-        one is an end of what is tried. `unscored` pictures have no label that the classifier knows, or several;
-        `dropped` ones have probabilities that don't add up to 1.
+        A `floor` is the error if labels are drawn from the probabilities themselves. `tempered` is after scaling by the
+        `temperatures` of the two halves, fitted on originals, if there are such; at an `edge` of what is tried they are
+        no fit. `unscored` pictures don't have one known label; probabilities of `dropped` ones don't add up to 1.
         """
         seed, classifiers = derive_seed(ctx.seed, "calibration"), dict[str, Json]()
         belongs = table["set"] if self.outside is not None and len(table) else np.full(len(table), "")
@@ -115,23 +103,19 @@ class Calibration(OfClassifiers):
         return {**common, "names": list(self.classifiers), "classifiers": classifiers}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
-        """Calibration error over originals and edits, as `ece` and after temperature scaling as `tempered`.
-
-        The temperatures are those of `figures`; draws of photographs don't change them.
-        """
+        """The expected error over originals and edits, before and after scaling; draws don't change temperatures."""
         seed = derive_seed(ctx.seed, "calibration")
         for asked in by_model(table):
             said = Said.of(asked)
             temperatures, scaled = said.tempered(seed)
             why = "half of the photographs have no picture to fit a temperature on" if len(said.rows) else NO_ORIGINALS
-            for figure, one in (("ece", said if len(said.rows) else None), ("tempered", scaled)):
+            told = f", T {' and '.join(f'{t:.2f}' for t in temperatures)}"
+            told += f" from {LIKELIEST} of {asked.outputs} outputs" if asked.outputs > WHOLE else ""
+            for figure, one, more in (("ece", said if len(said.rows) else None, ""), ("tempered", scaled, told)):
                 if one is None:
                     yield Answers(figure, asked.model, why_not=why)
-                    continue
-                more = f", T {' and '.join(f'{t:.2f}' for t in temperatures)}" if figure == "tempered" else ""
-                more += f" from {LIKELIEST} of {asked.outputs} outputs" if more and asked.outputs > WHOLE else ""
-                found = kit.whole_error(figure, asked, one.rows, one.confidence, seed)
-                yield replace(found, note=found.note + more)
+                else:
+                    yield kit.whole_error(figure, asked, one.rows, one.confidence, seed, more)
 
     def plots(self, figures: Mapping[str, Any]) -> dict[str, Plot]:
         """`reliability`: accuracy against confidence on the originals, before and after scaling."""
@@ -154,7 +138,6 @@ class Calibration(OfClassifiers):
                 variants[name]["tempered"] = self._measured(scaled.only(mine), seed)
         return {
             "outputs": asked.outputs,
-            "preprocessing": str(asked.table["preprocessing"][0]),
             "unscored": int((asked.table["labels"] != 1).sum()),
             "dropped": said.dropped,
             "temperatures": [round(t, 4) for t in temperatures],
@@ -198,42 +181,30 @@ class Calibration(OfClassifiers):
             "photographs": n,
             "confidence": percent(said.confidence.mean()),
             "accuracy": accuracy,
-            "bins": [
-                dict(zip(Bin._fields, one, strict=True)) for one in zip(*(part.tolist() for part in bins), strict=True)
-            ],
+            "bins": [Bin(*one)._asdict() for one in zip(*(part.tolist() for part in bins), strict=True)],
         }
 
     def _told_apart(self, asked: Asked, others: Asked, seed: int) -> dict[str, Json]:
-        """How well the largest probability tells originals from `outside`."""
         inside = np.flatnonzero(asked.original)
         near, far = asked.table["confidence"][inside], others.table["confidence"]
-        both = np.concatenate(
-            [asked.photographs.of_row[inside], others.photographs.of_row + len(asked.photographs.ids)]
-        )
-        numbers, place = np.unique(both, return_inverse=True)
-        separation = Separation(near, far, *np.split(place.reshape(-1), [len(near)]))
+        of = [asked.photographs.of_row[inside], others.photographs.of_row + len(asked.photographs.ids)]
+        numbers, place = np.unique(np.concatenate(of), return_inverse=True)
         draws = Draws(len(numbers), self.bootstrap, self.confidence, seed)
-        auroc: dict[str, Any] = separation.resampled_auroc(draws)
+        places = np.split(place.reshape(-1), [len(near)])
+        auroc: dict[str, Any] = Separation(near, far, *places).resampled_auroc(draws)
         return {
             "n": len(near),
             "n_outside": len(far),
             "auroc": {key: percent(end) for key, end in auroc.items()},
             "fpr_at_95_tpr": percent((far >= np.quantile(near, 0.05, method="lower")).mean()),
-            "why_not": NOT_KEPT,
         }
 
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """One model's probabilities on the pictures that count, `[m]`.
+    """One model's confidence, and log probabilities of labels, `[m]`, and of the outputs that are kept, `[m, k]`.
 
-    Attributes:
-        asked: the model's answers.
-        rows: of its table.
-        confidence: largest probability.
-        label: log probability of the label.
-        logp: log probabilities of the outputs that are kept, `[m, k]`.
-        dropped: pictures that don't count because their probabilities don't add up to 1.
+    They are of the `rows` that count; those that are `dropped` have probabilities that don't add up to 1.
     """
 
     asked: Asked
@@ -245,7 +216,7 @@ class Said:
 
     @classmethod
     def of(cls, asked: Asked) -> Said:
-        """Those of one model, from a table with its log probabilities."""
+        """Those of one model."""
         kept = asked.outputs if asked.outputs <= WHOLE else LIKELIEST
         logp = asked.table["logp"][:, :kept].astype(np.float64)
         p = np.exp(logp)
@@ -253,13 +224,12 @@ class Said:
         sums = np.abs(p.sum(axis=1) + np.exp(asked.table["log_rest"]) - 1) <= CLOSE + rounding
         counted = ((asked.original & asked.scored) | asked.edit) & (asked.table["labels"] == 1)
         rows = np.flatnonzero(counted & sums)
-        label = np.log(np.maximum(asked.table["p_label"][rows], LEAST))
+        label = np.log(np.maximum(asked.table["p_label"][rows], np.finfo(np.float32).tiny))
         return cls(asked, rows, asked.table["confidence"][rows], label, logp[rows], int((counted & ~sums).sum()))
 
     def only(self, mine: Bools) -> Said:
         """Those of some of the pictures."""
-        parts = ("rows", "confidence", "label", "logp")
-        return replace(self, **{name: getattr(self, name)[mine] for name in parts})
+        return replace(self, **{name: getattr(self, name)[mine] for name in ("rows", "confidence", "label", "logp")})
 
     def tempered(self, seed: int) -> tuple[list[float], Said | None]:
         """The temperatures of the two halves of the photographs, and the probabilities by that of the other half."""

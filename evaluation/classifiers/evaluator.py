@@ -115,8 +115,7 @@ class Evaluator:
             whole: with the columns of `DISTRIBUTION`.
 
         Returns:
-            By model, its answers with the columns of `SharedAnswers.measure`; by name, the tables of evaluations that
-            have their own.
+            By model, its answers with the columns of `SharedAnswers.measure`; by name, the evaluations' own tables.
         """
         found, store = complete(self.stage, runner, progress), self.stage.job.store
         tables: dict[str, pa.Table] = {}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from variorum.evaluation.classifiers.group_gaps import changes, disparity, pairs, resampled, scored, soft_worst
+from variorum.evaluation.classifiers.group_gaps import changes, disparity, pairs, resampled, scored
 from variorum.evaluation.classifiers.groups import alike, answers_of, cells_of, equal_shares, gathered
 from variorum.evaluation.classifiers.worst_group import worst_group
 from variorum.kit.predicted import drops
@@ -94,6 +94,8 @@ class GroupDisparity(OfClassifiers):
                     f"{cut(repr(alias))} has {len(row)} outputs, so top5 is always right; set metric to top1"
                 )
             best = np.argsort(-row, kind="stable")[:first]
+            groups = [said(sample.metadata, key) for key in self.groups]
+            groups = groups if self.by == "attribute" else [called.get(one, one) for one in (*sample.labels, "")][:1]
             yield {
                 "id": sample.id,
                 "parent": sample.parent,
@@ -106,12 +108,7 @@ class GroupDisparity(OfClassifiers):
                 "confidence": float(row.max()),
                 "outputs": len(row),
                 "preprocessing": str(getattr(model, "preprocessing", "")),
-                "groups": json.dumps(
-                    [called.get(one, one) for one in (*sample.labels[:1], "")[:1]]
-                    if self.by == "label"
-                    else [said(sample.metadata, key) for key in self.groups],
-                    ensure_ascii=False,
-                ),
+                "groups": json.dumps(groups, ensure_ascii=False),
                 "household": said(sample.metadata, self.household) if self.household else sample.photograph,
             }
 
@@ -180,7 +177,7 @@ class GroupDisparity(OfClassifiers):
         return found
 
     def _ranked(self, there: Bools, sources: _Sources, place: int) -> tuple[list[int], list[int], Ints]:
-        """By group its households, the groups with enough of them, and each source's place among these or -1, `[S]`."""
+        """By group its households, the groups with enough of them, and each source's place among these or -1."""
         names, group = sources.names[place], np.where(there, sources.group[:, place], -1)
         both = np.unique(np.stack([group, sources.household])[:, group >= 0], axis=1)
         held = np.bincount(both[0], minlength=len(names)).tolist()
@@ -229,7 +226,6 @@ class GroupDisparity(OfClassifiers):
                 rates = scored(weighted, cells, correlations.by_group, level=self.confidence)
                 rng = np.random.default_rng(seed)
                 gaps[name] = disparity(weighted.right, weighted.weight, cells, rates=rates, rng=rng)
-                gaps[name]["soft_worst"] = soft_worst(rates.value)
         if (lost := _drops(data, number)) is not None:
             top, bottom = (gathered(part, cell, cells) for part in lost)
             if self._enough(bottom, cells):

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 DRAWS = 200
 """Of groups at random, for the gap that chance alone gives."""
-SHARPNESS = 10
-"""Of the soft worst rate: the larger, the nearer to the worst one."""
 ALPHA = 0.05
 """Level of the tests, over all pairs of groups of one key."""
 
@@ -88,7 +86,7 @@ def resampled(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -
 
 
 def _drawn(top: Floats, bottom: Floats, cells: Cells, resamples: Resamples) -> Floats:
-    """Rates in each resample, `[R, G]`; NaN where a group has no household. Arguments as of `resampled`."""
+    """Rates in each resample, `[R, G]`; NaN where a group has no household."""
     tops, bottoms, parts = cells.spread(top), cells.spread(bottom), []
     for weights in resamples.weights():
         drawn = weights.astype(np.float64)
@@ -130,16 +128,8 @@ def _interval(value: float, low: float, high: float) -> dict[str, Json]:
     return {"value": percent(value), "low": percent(low), "high": percent(high)}
 
 
-def soft_worst(rates: Floats) -> float:
-    """A rate that the worst groups decide, 1 - log(mean(exp(10 (1 - rate)))) / 10, in percent."""
-    return percent(1 - np.log(np.exp(SHARPNESS * (1 - rates)).mean()) / SHARPNESS)
-
-
 def changes(tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples) -> dict[str, dict[str, Json]]:
-    """How far the first classifier's worst rate and gap are above the second's, in percentage points.
-
-    Both are over the same households; `tops` are those of either, and all arguments as of `resampled`.
-    """
+    """How far one classifier's worst rate and gap are above another's; `tops` are theirs, see `resampled`."""
     first, second = (
         (cells.by_group(top) / cells.by_group(bottom), _drawn(top, bottom, cells, resamples)) for top in tops
     )

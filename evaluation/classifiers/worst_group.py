@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,10 +72,10 @@ def worst_group(
         note=f"{len(names)} groups by {by}" if by != "class" else f"{len(names)} classes",
     )
 
+    told: Any = worst
+
     def spread(counts: Floats) -> float:
-        assert worst.top is not None
-        assert worst.bottom is not None
-        top, bottom = counts @ worst.top, counts @ worst.bottom
+        top, bottom = counts @ told.top, counts @ told.bottom
         return float(np.ptp(top[bottom > 0] / bottom[bottom > 0])) if bottom.any() else float("nan")
 
     apart = Answers("spread", asked.model, worst.photographs, whole=spread, floor=floors[1], note=worst.note)

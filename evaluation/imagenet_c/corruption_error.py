@@ -75,7 +75,7 @@ class CorruptionError(OfFamilies):
         `relative_ce`; `families` the mean error of their kinds; `mean_error` that of ImageNet-C's 15 kinds, as far as
         they are there, and `relative_error` what it is above the `clean_error`. A CE or mCE that can't be compared with
         AlexNet's errors is None; `why_no_ce` and `why_no_mce` say why. If `norm` is a classifier, an mCE is over the
-        kinds that are there, and None if that classifier makes no error in one of them.
+        kinds that are there.
         """
         names = self.named(table)
         common: dict[str, Json] = {"confidence": self.confidence, "norm": self.norm, "names": list(names)}

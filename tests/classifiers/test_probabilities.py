@@ -154,7 +154,7 @@ def test_other_pictures_are_told_apart_by_the_largest_probability():
     assert apart["outside"]["auroc"]["value"] == pytest.approx(100 - turned["outside"]["auroc"]["value"], abs=0.01)
     assert same["outside"]["auroc"]["value"] == pytest.approx(50, abs=3 * 100 * (1 / 12 * 2 / 200) ** 0.5)
     assert same["outside"]["fpr_at_95_tpr"] == pytest.approx(95, abs=1)
-    assert "maximum logit and energy need logits" in text
+    assert "Maximum logit and energy need logits" in text
     assert "outside" not in figures(p, labels)[0]
 
 

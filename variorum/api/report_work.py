@@ -43,11 +43,6 @@ def of_answers(of: str) -> bool:
     return getattr(component_class("evaluate", of.partition(".")[0]), "measured_as", "") == "answers"
 
 
-def reads_whole_answers(of: str) -> bool:
-    """Return whether a row needs all of a model's log probabilities that are kept."""
-    return bool(getattr(component_class("evaluate", of.partition(".")[0]), "whole_answers", False))
-
-
 def needs_of(of: str) -> tuple[str, ...]:
     """What a row needs of a model."""
     return figure_of(of).needs or (CLASSES,)
@@ -170,8 +165,10 @@ class Asking:
     def ask(self, runner: Runner, progress: Progress) -> Iterator[tuple[RowSpec, dict[str, Answers]]]:
         """Ask the models, and yield every row with the answers by model, as it is called in the report."""
         tables: dict[str, pa.Table] = {}
+        parts = {row.of.partition(".")[0] for row in self.rows}
+        whole = any(getattr(component_class("evaluate", part), "whole_answers", False) for part in parts)
         for group in self._groups:
-            tables |= group.ask(runner, progress, whole=any(reads_whole_answers(row.of) for row in self.rows))
+            tables |= group.ask(runner, progress, whole=whole)
         self.answers = {name: tables[name] for name in self.under.names if name in self.names}
         ctx = replace(self.job.judging, listings=read_listings(self.manifest, self.held.store))
         found: dict[tuple[str, str], Answers] = {}

@@ -69,9 +69,6 @@ def name_of(wnid: str) -> str:
 
 @lru_cache(maxsize=1)
 def clip_templates() -> tuple[dict[str, str], ...]:
-    """CLIP's eighty templates for these classes in their published order: `id`, `group`, and `template` with `{name}`.
-
-    They are openai/CLIP's, MIT (Radford et al., ICML 2021, arXiv 2103.00020).
-    """
+    """CLIP's eighty templates, with `{name}`, as published (openai/CLIP, MIT; Radford et al., ICML 2021)."""
     with Path(__file__).with_name("clip_templates.csv").open(encoding="utf-8", newline="") as file:
         return tuple({name: row[name] for name in ("id", "group", "template")} for row in csv.DictReader(file))

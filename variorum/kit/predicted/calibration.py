@@ -21,8 +21,6 @@ DRAWS = 200
 """Of outcomes, for the error that chance alone gives."""
 AT_ONCE = 4_000_000
 """Outcomes drawn at a time."""
-LABEL_DRAWS = 50
-"""Of labels, for the same of the adaptive error."""
 
 
 class Bins(NamedTuple):
@@ -72,10 +70,7 @@ def expected_calibration_error(found: Bins) -> float:
 
 
 def average_calibration_error(found: Bins) -> float:
-    """Mean of |accuracy_b - confidence_b| over the bins that aren't empty, in [0, 1]; NaN without predictions.
-
-    A bin of two pictures counts as much as one of thousands. netcal calls it ACE, as many call the adaptive error.
-    """
+    """Mean of |accuracy_b - confidence_b| over the bins that aren't empty, however few they hold; netcal's ACE."""
     return float(np.abs(found.accuracy - found.confidence).mean()) if len(found.n) else float("nan")
 
 
@@ -123,11 +118,11 @@ def adaptive_calibration_error(p: Floats, label: Ints, seed: int, ranges: int = 
         return float((np.abs(hits - sure) / size).mean())
 
     rng, below = np.random.default_rng(seed), np.cumsum(p, axis=1)[:, :-1] / p.sum(axis=1, keepdims=True)
-    chance = [error((rng.random((number, 1)) >= below).sum(axis=1)) for _ in range(LABEL_DRAWS)]
+    chance = [error((rng.random((number, 1)) >= below).sum(axis=1)) for _ in range(DRAWS // 4)]
     return error(label), float(np.mean(chance))
 
 
-def whole_error(figure: str, asked: Asked, rows: Ints, confidence: Floats, seed: int) -> Answers:
+def whole_error(figure: str, asked: Asked, rows: Ints, confidence: Floats, seed: int, more: str = "") -> Answers:
     """A report's row: the expected error of the answers in these rows of the table, with its floor; both are `[m]`."""
     found = asked.sums(rows, asked.right[rows] - confidence, bin_of(confidence), BINS)
 
@@ -136,5 +131,5 @@ def whole_error(figure: str, asked: Asked, rows: Ints, confidence: Floats, seed:
         return float(np.abs(counts @ found.top).sum() / number.sum()) if number.any() else float("nan")
 
     floor = error_by_chance(confidence, seed)
-    note = f"{BINS} bins of confidence"
+    note = f"{BINS} bins of confidence{more}"
     return Answers(figure, asked.model, found.photographs, whole=error, floor=floor, note=note)

@@ -93,7 +93,9 @@ def errors(
     held = [kind for kind in cells.kinds if asked.columns([kind])]
     kinds: dict[str, Json] = {kind: asked.kind(kind, why_not) for kind in held}
     families = list(dict.fromkeys(family_of(kind) for kind in held))
-    why_not = why_not or (asked.missing() if norm is None else asked.without_error(held))
+    exact = [kind for kind in held if asked.norm and not asked.norm.wrong[:, asked.columns([kind])].any()]
+    norms = f"the norm makes no error in {', '.join(exact)}" if exact else ""
+    why_not = why_not or (asked.missing() if norm is None else norms)
     return {
         "n": int(there.sum()),
         "clean_error": _clean(there, right, results),
@@ -204,11 +206,6 @@ class Asked:
         if short:
             return f"mCE takes all five severities; {', '.join(short)} {'have' if len(short) > 1 else 'has'} fewer"
         return ""
-
-    def without_error(self, kinds: Sequence[str]) -> str:
-        """Name the kinds on which the norm makes no error, so that nothing can be divided by it; `""` for none."""
-        exact = [kind for kind in kinds if self.norm and not self.norm.wrong[:, self.columns([kind])].any()]
-        return f"the norm makes no error in {', '.join(exact)}" if exact else ""
 
     def _relative_to(self, top: Floats, bottom: Floats, kinds: Sequence[str]) -> dict[str, Json] | None:
         """Mean over kinds of their mean errors' ratios; None if one is divided by 0 or less."""

@@ -1,7 +1,6 @@
-"""Loader `tempered`: a classifier whose probabilities are softened or sharpened by one temperature.
+"""Loader `tempered`: a classifier whose log probabilities are divided by one temperature, so that no answer changes.
 
-Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599. No answer changes, only how
-sure it is.
+Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599.
 """
 
 from __future__ import annotations
@@ -32,11 +31,7 @@ class TemperedOptions(DefenceOptions):
 
 
 def load_tempered(entry: Entry, folder: Path | None, options: TemperedOptions, used: Mapping[str, Any]) -> Combined:
-    """The model at a temperature.
-
-    Raises:
-        RecipeError: not one of `t` and `from` is given, a subfolder is no class, a file no picture, or there are none.
-    """
+    """The model at a temperature. Raises RecipeError for what can't be fitted, and unless one way is given."""
     parts, t = parts_of(used, gradients=options.gradients), options.t
     if (t is None) == (folder is None):
         raise RecipeError(f"{entry.name}: give one of t=NUMBER and from=FOLDER, {TemperedOptions.reads}")

@@ -35,10 +35,9 @@ SEVEN = (
 def _texts(chosen: Any) -> Any:
     """The texts that a number of templates stands for."""
     eighty = tuple(row["template"].replace("{name}", "{}") for row in clip_templates())
-    sets = {1: ("a photo of a {}.",), 7: SEVEN, 80: eighty}
-    if isinstance(chosen, int) and chosen not in sets:
+    if isinstance(chosen, int) and chosen not in (1, 7, 80):
         raise ValueError("templates is 1, 7 or 80, or a list of texts")
-    return sets[chosen] if isinstance(chosen, int) else chosen
+    return {1: ("a photo of a {}.",), 7: SEVEN, 80: eighty}[chosen] if isinstance(chosen, int) else chosen
 
 
 def _with_place(texts: tuple[str, ...]) -> tuple[str, ...]:
