@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -19,7 +20,7 @@ import numpy as np
 import skimage.data
 import torch
 
-from variorum.evaluation.attribution.maps import GRADIENTS, STEPS, by_gradients, size_of, window_of
+from variorum.evaluation.attribution.maps import AT_ONCE, GRADIENTS, STEPS, by_gradients, size_of, window_of
 from variorum.models import ModelTable
 from variorum.models.device import float32, one_thread
 
@@ -41,7 +42,9 @@ def captums(name: str, network: Any, layer: str) -> Callable[..., Any]:
         )[0, 0]
     if name == "integrated_gradients":
         way = attr.IntegratedGradients(score)
-        return lambda x, start, target: way.attribute(x, start, target, n_steps=STEPS)[0].sum(0)
+        return lambda x, start, target: way.attribute(x, start, target, n_steps=STEPS, internal_batch_size=AT_ONCE)[
+            0
+        ].sum(0)
     slope = attr.Saliency(score)
     if name == "gradient":
         return lambda x, _, target: slope.attribute(x.requires_grad_(), target)[0].amax(0)

@@ -25,8 +25,8 @@ GRADIENTS = ("gradient", "input_x_gradient", "integrated_gradients", "grad_cam")
 RISE, MASKS, CELLS, KEPT = "rise", 500, 8, 0.1
 """Its masks, their cells in each direction, and the share of cells that are kept."""
 FLOORS = ("random", "centre")
-STEPS = 16
-"""Of integrated gradients: pictures, in one pass."""
+STEPS, AT_ONCE = 16, 4
+"""Of integrated gradients: pictures on the way, and how many of them are in memory with their gradients."""
 NO_GRADIENTS = "gives no gradients"
 NO_MAP = "has no layer near its end that gives a map"
 
@@ -109,9 +109,12 @@ def integrated(network: Any, picture: Any, start: Any, target: int, steps: int =
 
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     shares, at = (torch.from_numpy(one).to(picture).view(-1, 1, 1, 1) for one in (weights / 2, (nodes + 1) / 2))
-    on_the_way = (start + at * (picture - start)).requires_grad_()
-    (slope,) = torch.autograd.grad(scored(network, on_the_way, target)[0].sum(), on_the_way)
-    return (slope * shares).sum(0, keepdim=True) * (picture - start)
+    total = torch.zeros_like(picture)
+    for first in range(0, steps, AT_ONCE):
+        part = (start + at[first : first + AT_ONCE] * (picture - start)).requires_grad_()
+        (slope,) = torch.autograd.grad(scored(network, part, target)[0].sum(), part)
+        total += (slope * shares[first : first + AT_ONCE]).sum(0, keepdim=True)
+    return total * (picture - start)
 
 
 def rise(
