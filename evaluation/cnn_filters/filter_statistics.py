@@ -76,7 +76,6 @@ class FilterStatistics(Evaluation):
             kept = filters[~sparse]
             entropy = variance_entropy(kept)
             square = filters.reshape(-1, side, side)
-            varies, high = variation(square), high_frequencies(square)
             near = None if told["depthwise"] else orthogonality(filters.reshape(outputs, -1))
             chosen = kept
             if len(kept) > self.most:
@@ -92,8 +91,8 @@ class FilterStatistics(Evaluation):
                 "entropy": math.nan if entropy is None else entropy,
                 "threshold": random_entropy(len(kept)) if side == FITTED and len(kept) else math.nan,
                 "orthogonality": math.nan if near is None else near,
-                "variation": math.nan if varies is None else varies,
-                "high": math.nan if high is None else high,
+                "variation": variation(square),
+                "high": high_frequencies(square),
                 "depthwise": bool(told["depthwise"]),
                 "quantised": bool(told["quantised"]),
                 "drawn": normalised(chosen).astype(np.float32).tobytes(),
@@ -169,8 +168,6 @@ def _network(rows: Sequence[Mapping[str, Any]], filters: Singles) -> dict[str, J
             "entropy": _number(row["entropy"]),
             "threshold": _number(row["threshold"]),
             "orthogonality": _number(row["orthogonality"]),
-            "variation": _number(row["variation"]),
-            "high": _number(row["high"]),
             "depthwise": row["depthwise"],
         }
         for row in rows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from variorum.arrays import Bools, Singles
+    from variorum.arrays import Bools, Floats, Singles
 
 SPARSE = 0.01
 """Filters whose weights are all below this share of the layer's largest one are sparse."""
@@ -70,26 +70,25 @@ def orthogonality(weights: Singles) -> float | None:
     return float(1 - products.sum() / (len(rows) * (len(rows) - 1)))
 
 
-def variation(filters: Singles) -> float | None:
+def variation(filters: Singles) -> float:
     """Median total variation of filters `[n, k, k]`: Σ|Δw| between neighbours, across and down, by Σ|w|.
 
     0 for equal weights; independent normal weights have about 1.9 for k = 3 and 2.3 for k = 5. Filters of zeros don't
-    count; None if all are.
+    count; NaN if all are.
     """
-    sizes = np.abs(filters).sum(axis=(1, 2), dtype=np.float64)
     down, across = (np.abs(np.diff(filters.astype(np.float64), axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
-    steps = down + across
-    there = sizes > 0
-    return float(np.median(steps[there] / sizes[there])) if there.any() else None
+    return _median(down + across, np.abs(filters).sum(axis=(1, 2), dtype=np.float64))
 
 
-def high_frequencies(filters: Singles) -> float | None:
+def high_frequencies(filters: Singles) -> float:
     """Median share of the energy of filters `[n, k, k]` above half the Nyquist frequency, 0.25 cycles per pixel.
 
-    Independent weights have 0.80, the share of all frequencies. Filters of zeros don't count; None if all are.
+    Independent weights have 0.80, the share of all frequencies. Filters of zeros don't count; NaN if all are.
     """
     power = np.abs(np.fft.fft2(filters.astype(np.float64), (GRID, GRID))) ** 2
     along = np.fft.fftfreq(GRID)
-    total, high = power.sum(axis=(1, 2)), power[:, np.hypot(along[:, None], along) > 0.25].sum(axis=1)
-    there = total > 0
-    return float(np.median(high[there] / total[there])) if there.any() else None
+    return _median(power[:, np.hypot(along[:, None], along) > 0.25].sum(axis=1), power.sum(axis=(1, 2)))
+
+
+def _median(parts: Floats, wholes: Floats) -> float:
+    return float(np.median(parts[wholes > 0] / wholes[wholes > 0])) if wholes.any() else math.nan

@@ -42,15 +42,9 @@ def linear(x: Singles, y: Ints, asked: Singles) -> Ints:
 def retrieval(
     asked: Singles, gallery: Singles, y: tuple[Ints, Ints], groups: tuple[Ints, Ints]
 ) -> tuple[Floats, Floats]:
-    """Average precision by cosine, and whether the nearest picture has the class, `[m]` both.
+    """Average precision by cosine, and whether the nearest picture has the class, `[m]` both, by classes `y` of both.
 
     Pictures of the gallery in the asked one's group don't count. Both are NaN without another of the class.
-
-    Args:
-        asked: `[m, d]`.
-        gallery: `[n, d]`.
-        y: classes of both.
-        groups: photographs of both.
     """
     precision, first = (np.full(len(asked), np.nan) for _ in range(2))
     for start in range(0, len(asked), AT_ONCE):
@@ -78,18 +72,10 @@ def never_seen(
     draws: int,
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats] | None:
-    """How often pictures of novel classes go to the mean of `shots` pictures that is theirs, `[m]` both, over draws.
+    """How often pictures of novel classes go to the mean of `shots` drawn pictures that is theirs, `[m]` both.
 
     First among the means of the novel classes, then among those and the means of all pictures of the known ones. None
-    if a class has too few pictures.
-
-    Args:
-        train: embeddings and classes to learn from.
-        test: embeddings `[m, d]` and classes of pictures of novel classes.
-        classes: the known and the novel ones.
-        shots: pictures of a novel class.
-        draws: of these pictures.
-        rng: draws.
+    if a class has too few pictures. `classes` are the known and the novel ones.
     """
     (x, y), (asked, truth), (known, novel) = train, test, classes
     own = [np.flatnonzero(y == one) for one in novel]

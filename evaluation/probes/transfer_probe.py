@@ -23,7 +23,7 @@ from variorum.kit.predicted.fields import Resampled
 from variorum.kit.predicted.pairing import ORIGINAL, photographs
 from variorum.kit.predicted.resamples import percent
 from variorum.models.gives import embeddings
-from variorum.models.imagenet_classes import index_of
+from variorum.models.imagenet_classes import table as imagenet
 from variorum.schemas.canonical import Json, derive_seed
 from variorum.schemas.component import Context, Row, Source, Use
 from variorum.schemas.errors import RecipeError
@@ -41,25 +41,25 @@ SIDE = 28
 """Of the grey pictures whose pixels are the floor."""
 PIXELS = "pixels"
 FOLDS = 5
+PROBES = {
+    "linear": "accuracy of a linear probe",
+    "precision": "mean average precision of retrieval",
+    "first": "nearest picture is of its class",
+}
+_IMAGENET = tuple(text for one in imagenet() for text in (one.wnid, one.name))
 FEW = f"fewer than two classes have {FOLDS} photographs"
 
 
 class TransferProbe(Resampled):
     """Accuracy of a linear probe, mean average precision and nearest picture by variant, and of classes never seen.
 
-    Probes learn from originals, and from no picture of a photograph that they are asked about.
-
-    Attributes:
-        encoders: aliases or names of models with embeddings, which are scaled to length 1.
-        novel: ids of classes that the nearest mean of a few pictures is to recognise; none by default.
-        shots: numbers of these pictures.
+    Probes learn from originals, and from no picture of a photograph that they are asked about. `encoders` are aliases
+    or names of models with embeddings, `novel` ids of classes that the nearest mean of `shots` pictures recognises.
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"train", "shots", "draws", "power", "bootstrap", "confidence"})
     offers: ClassVar[Mapping[str, Figure]] = {
-        "linear": Figure("accuracy of a linear probe", needs=("embedding",)),
-        "precision": Figure("mean average precision of retrieval", needs=("embedding",)),
-        "first": Figure("nearest picture is of its class", needs=("embedding",)),
+        name: Figure(measure, needs=("embedding",)) for name, measure in PROBES.items()
     }
 
     encoders: tuple[str, ...] = Field(default=("encoder",), min_length=1)
@@ -88,8 +88,7 @@ class TransferProbe(Resampled):
         """One row per picture: `embedding_0 [d]` and so on, `pixels [784]` in grey levels, `hash` of its pixels.
 
         Raises:
-            RecipeError: an encoder gives no embedding or was trained on a novel class; or `novel` has one class, or
-                one that the edition doesn't have.
+            RecipeError: an encoder gives no embedding, or `novel` can't be.
         """
         known, why = {one.id for one in ctx.classes}, ""
         if odd := [name for name in self.novel if name not in known]:
@@ -103,8 +102,7 @@ class TransferProbe(Resampled):
         images = [sample.image for sample in samples]
         found = [embeddings(alias, ctx.models.get(alias), images) for alias in self.encoders]
         for place, sample in enumerate(samples):
-            image = sample.image
-            assert not isinstance(image, bytes)
+            image: Any = sample.image
             yield {
                 "id": sample.id,
                 "parent": sample.parent,
@@ -121,30 +119,23 @@ class TransferProbe(Resampled):
         names, found = {one.id: one.name for one in ctx.classes}, list[str]()
         for alias in self.encoders if self.novel else ():
             classes, data = ctx.models.trained_on(alias)
-            own, imagenet = {text.casefold() for text in classes}, "imagenet" in data.casefold()
-            texts = {one: (one, names.get(one, one)) for one in self.novel}
-            taught = [
-                one
-                for one in self.novel
-                if any(text.casefold() in own or (imagenet and index_of(text) is not None) for text in texts[one])
-            ]
+            own = {text.casefold() for text in (*classes, *(_IMAGENET if "imagenet" in data.casefold() else ()))}
+            taught = [one for one in self.novel if {one.casefold(), names.get(one, one).casefold()} & own]
             found += [f"{cut(repr(alias))} was trained on {', '.join(taught)}"] if taught else []
         return found
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Shares in percent with intervals over photographs, by encoder and variant; `pixels` is the floor.
 
-        `linear` is the accuracy of the probe, `precision` the mean average precision, `first` how often the nearest
-        picture has the class. Of novel classes, `among_5` is the accuracy by five pictures of each among these classes,
-        `all_5` that among all classes, and `known` the AUROC of known against novel pictures by the score of the
-        nearest known mean. What ends in `_gain` is the difference to `pixels`, paired. `chance` is the share of the
-        commonest class, `left_out` counts pictures without one label or of classes with too few to learn from, `copies`
-        pictures of `train` that are in the edition, and `seen` says which novel classes an encoder was trained on.
+        `linear`, `precision` (mean average) and `first` (nearest picture) are the probes. Of novel classes, `among_5`
+        is the accuracy by five pictures of each among these classes, `all_5` that among all, and `known` the AUROC of
+        known against novel pictures by the nearest known mean. `…_gain` is the difference to `pixels`, paired.
+        `left_out` counts pictures without one label or of classes with too few to learn from, `chance` is the share of
+        the commonest class, and `seen` says which novel classes an encoder was trained on.
         """
-        common: dict[str, Json] = {"confidence": self.confidence, "power": self.power, "encoders": {}, "why_none": FEW}
-        probed = self._probed(table, ctx)
+        probed = Probed.of(table, self.train is not None, ctx.seed)
         if probed is None:
-            return common
+            return {"encoders": {}, "why_none": FEW}
         results = Results(self.resamples(len(probed.ids), ctx))
         floor = self._earned(probed, table, PIXELS, ctx)
         encoders: dict[str, Any] = {name: {one: {} for one in probed.variants} for name in (*self.encoders, PIXELS)}
@@ -159,12 +150,10 @@ class TransferProbe(Resampled):
                         told[f"{probe}_gain"] = results.told(gain[part], bottom[part], True)
         results.fill()
         return {
-            **common,
-            "why_none": "",
+            "confidence": self.confidence,
             "learnt_from": "train" if self.train else f"the other {FOLDS - 1} of {FOLDS} folds",
             "classes": len(probed.classes),
             "left_out": probed.left_out,
-            "copies": probed.copies,
             "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
             "encoders": encoders,
             "seen": list(self._taught(ctx)) if self.seen else [],
@@ -172,7 +161,7 @@ class TransferProbe(Resampled):
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """Yield each encoder's probes by variant; the note has what pixels get."""
-        probed = self._probed(table, ctx)
+        probed = Probed.of(table, self.train is not None, ctx.seed)
         if probed is None:
             yield from (Answers(probe, name, why_not=FEW) for name in self.encoders for probe in self.offers)
             return
@@ -180,11 +169,12 @@ class TransferProbe(Resampled):
         for number, name in enumerate(self.encoders):
             earned = self._earned(probed, table, f"embedding_{number}", ctx)
             for probe in self.offers:
-                axes = {"variant": tuple(probed.variants)}
+                variants = tuple(probed.variants)
                 pixels = 100 * mean_ratio(*(part.sum(axis=0) for part in probed.shares(floor[probe])))
-                note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(probed.variants)} variants"
-                shares, chance = probed.shares(earned[probe]), 1 / len(probed.classes)
-                yield Answers(probe, name, probed.ids, *shares, axes["variant"], axes, floor=chance, note=note)
+                note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(variants)} variants"
+                axes, chance = {"variant": variants}, 1 / len(probed.classes)
+                shares = probed.shares(earned[probe])
+                yield Answers(probe, name, probed.ids, *shares, variants, axes, floor=chance, note=note)
 
     def _earned(self, probed: Probed, table: Table, column: str, ctx: Context) -> dict[str, Floats]:
         """What each asked picture earned, `[m]`, by figure; NaN where the figure isn't about it."""
@@ -215,27 +205,14 @@ class TransferProbe(Resampled):
         precision, first = retrieval(asked, x[gallery], (own, y[gallery]), groups)
         return {"linear": (said == own).astype(np.float64), "precision": precision, "first": first, **found}
 
-    def _probed(self, table: Table, ctx: Context) -> Probed | None:
-        rng = np.random.default_rng(derive_seed(ctx.seed, "transfer_probe"))
-        return Probed.of(table, self.train is not None, rng) if len(table) else None
-
 
 @dataclass(frozen=True, eq=False)
 class Probed:
     """Pictures that are asked about, and what is learnt for each of them.
 
-    Attributes:
-        classes: ids of the classes that count.
-        y: class of each row of the table, -1 for one that doesn't count, `[N]`.
-        group: of each row; photographs and equal pictures share one, `[N]`.
-        asked: rows that are asked about, `[m]`.
-        variant: of each of these, index in `variants`, `[m]`.
-        variants: originals first.
-        owner: of each of these, index in `ids`, `[m]`.
-        ids: of their photographs, sorted.
-        splits: rows to learn from, and indices in `asked` of those that are asked then.
-        left_out: number of pictures of the edition that aren't asked about.
-        copies: number of pictures to learn from that are in the edition, and don't count.
+    By row of the table: the class `y`, -1 for one that doesn't count, and the `group`, which photographs and equal
+    pictures share, `[N]`. By picture that is `asked`: `variant` and `owner`, indices in `variants` and `ids`, `[m]`.
+    `splits` has rows to learn from, and indices in `asked` of those that are asked then.
     """
 
     classes: list[str]
@@ -248,46 +225,36 @@ class Probed:
     ids: list[str]
     splits: list[tuple[Ints, Ints]]
     left_out: int
-    copies: int
 
     @classmethod
-    def of(cls, table: Table, given: bool, rng: np.random.Generator) -> Probed | None:
+    def of(cls, table: Table, given: bool, seed: int) -> Probed | None:
         """From a table, `given` whether it has pictures of `train`; None if fewer than two classes have enough."""
+        if not len(table):
+            return None
         apart = table["set"] == "train" if given else np.zeros(len(table), bool)
         owners, label, variant = photographs(table), table["label"].astype(str), table["variant"].astype(str)
         group = fold_groups(np.unique(table["hash"].astype(str), return_inverse=True)[1].reshape(-1), owners.of_row)
         plain = variant == ORIGINAL if (variant[~apart] == ORIGINAL).any() else np.ones(len(table), bool)
-        copied = apart & np.isin(group, group[~apart])
-        learn = (apart & ~copied if given else plain) & (label != "")
+        learn = (apart & ~np.isin(group, group[~apart]) if given else plain) & (label != "")
         least = INNER if given else FOLDS
         names = [name for name in sorted(set(label[learn])) if len(set(group[learn & (label == name)])) >= least]
         if len(names) < 2:
             return None
-        index = {name: number for number, name in enumerate(names)}
-        y = np.array([index.get(name, -1) for name in label], np.int64)
+        y = np.where(np.isin(label, names), np.searchsorted(names, label), -1)
         order = np.argsort(table["id"].astype(str), kind="stable")
         rows, asked = order[(learn & (y >= 0))[order]], order[(~apart & (y >= 0))[order]]
         if given:
             splits = [(rows, np.arange(len(asked)))]
         else:
+            rng = np.random.default_rng(derive_seed(seed, "transfer_probe"))
             fold = dict(zip(group[rows].tolist(), deal(y[rows], group[rows], FOLDS, rng).tolist(), strict=True))
             of = [np.array([fold.get(one, 0) for one in group[some].tolist()]) for some in (rows, asked)]
             splits = [(rows[of[0] != one], np.flatnonzero(of[1] == one)) for one in range(FOLDS)]
         variants = sorted(set(variant[asked]), key=lambda name: (name != ORIGINAL, name))
         units, owner = np.unique(owners.of_row[asked], return_inverse=True)
-        return cls(
-            names,
-            y,
-            group,
-            asked,
-            np.array([variants.index(name) for name in variant[asked]], np.int64),
-            variants,
-            owner.reshape(-1),
-            [owners.ids[unit] for unit in units],
-            splits,
-            int((~apart).sum()) - len(asked),
-            int(copied.sum()),
-        )
+        place = np.array([variants.index(name) for name in variant[asked]], np.int64)
+        ids, left_out = [owners.ids[unit] for unit in units], int((~apart).sum()) - len(asked)
+        return cls(names, y, group, asked, place, variants, owner.reshape(-1), ids, splits, left_out)
 
     def shares(self, values: Array) -> tuple[Floats, Floats]:
         """Sums and numbers of the values `[m]` that aren't NaN, by photograph and variant, `[n, V]` both."""

@@ -1,7 +1,7 @@
 """Describe the photographs on which models are wrong, and those of which no edit was accepted, by distinctive words.
 
-After MILAN (Hernandez et al., ICLR 2022, arXiv 2201.11114), with words that are given instead of a captioner: what the
-photographs show by their labels, and what their data says of them.
+MILAN (Hernandez et al., ICLR 2022, arXiv 2201.11114) describes a unit by the text with the largest pointwise mutual
+information with it. Here words are given, and each is tested: of many words one always stands out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from variorum.evaluation.slices.attributes import SMALLEST, distinctive
 from variorum.kit.labels.wordnet import kinds_of
 from variorum.kit.predicted.answers import predictions, said
 from variorum.kit.predicted.pairing import ORIGINAL, UNSCORED, photographs
@@ -26,6 +25,8 @@ from variorum.schemas.table import Table
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Ints
 
+SMALLEST, SUPPORT = 10, 5
+"""Photographs of a slice that is described, and those of them with a word, at least."""
 SURE = 0.05
 """Share of false words among those that are shown, on average, at most."""
 MOST = 5
@@ -36,9 +37,8 @@ TEXT = re.compile(r"[^\W\d_]{3,}")
 class SliceDescription(Evaluation):
     """Distinctive attributes of slices: wrong answers by classifier and variant, and variants that weren't accepted.
 
-    A photograph counts once in each slice, however many pictures of it there are; it is in one of wrong answers if most
-    of them are wrong. Words are the labels' names and what WordNet says they are kinds of, words of captions, texts of
-    the metadata, and what the last operation was asked for.
+    A photograph counts once in a slice; it is in one of wrong answers if most are wrong. Words are the labels' names
+    and what WordNet says they are kinds of, words of captions, texts of the metadata, and what edits were asked for.
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"weight"})
@@ -67,32 +67,27 @@ class SliceDescription(Evaluation):
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """`slices`, those with distinctive attributes first; `small` counts slices of fewer than ten photographs.
 
-        A slice has `n` photographs `of` so many, and up to five `attributes` whose `q` is below 0.05, the best score
-        first; each `says` how often it is there, such as `9 of 12 against 15 of 200`.
+        A slice has `n` photographs, and up to five `attributes` whose `q` is below 0.05, the best score first; each
+        `says` how often it is there, such as `9 of 12 against 15 of 200`.
         """
         parts = list(self._parts(table)) if len(table) else []
-        large = [one for one in parts if one.members.sum() >= SMALLEST]
-        slices: list[dict[str, Json]] = []
-        for part, words in zip(large, distinctive([one[2:] for one in large], self.weight), strict=True):
-            size, total = int(part.members.sum()), len(part.members)
+        large, slices = [one for one in parts if one[2].sum() >= SMALLEST], list[dict[str, Json]]()
+        for (name, variant, members, _), words in zip(
+            large, distinctive([one[2:] for one in large], self.weight), strict=True
+        ):
+            size, total = int(members.sum()), len(members)
+            says = [f"{one.inside} of {size} against {one.outside} of {total}" for one in words]
             shown: list[Json] = [
-                {
-                    "words": one.words,
-                    "says": f"{one.inside} of {size} against {one.outside} of {total}",
-                    "score": round(one.score, 3),
-                    "q": float(f"{one.q:.2g}"),
-                }
-                for one in words
+                {"words": one.words, "says": said, "q": float(f"{one.q:.2g}")}
+                for one, said in zip(words, says, strict=True)
                 if one.q < SURE
             ]
-            slices.append(
-                {"slice": part.name, "variant": part.variant, "n": size, "of": total, "attributes": shown[:MOST]}
-            )
+            slices.append({"slice": name, "variant": variant, "n": size, "attributes": shown[:MOST]})
         slices.sort(key=lambda one: not one["attributes"])
-        return {"weight": self.weight, "small": len(parts) - len(large), "slices": list(slices)}
+        return {"small": len(parts) - len(large), "slices": list(slices)}
 
-    def _parts(self, table: Table) -> Iterator[Part]:
-        """Every slice, large or small."""
+    def _parts(self, table: Table) -> Iterator[tuple[str, str, Bools, Mapping[str, Bools]]]:
+        """Every slice: its name and variant, which photographs belong to it, and of which each word is said, `[n]`."""
         owners, variant, classifier = photographs(table), table["variant"].astype(str), table["classifier"].astype(str)
         words = [json.loads(text) for text in table["words"]]
         wrong, scored = ~table["correct"].astype(bool), table["label"] != UNSCORED
@@ -103,21 +98,27 @@ class SliceDescription(Evaluation):
                 if len(rows):
                     units, place, number = np.unique(owners.of_row[rows], return_inverse=True, return_counts=True)
                     members = np.bincount(place.reshape(-1), wrong[rows]) > number / 2
-                    yield Part(f"wrong by {name}", one, members, _words(words, rows, owners.of_row, units))
+                    yield f"wrong by {name}", one, members, _words(words, rows, owners.of_row, units)
         rows = np.flatnonzero(first & (variant == ORIGINAL))
         units = np.unique(owners.of_row[rows])
         for one in sorted({one for one in variant if not is_baseline(one)} if len(rows) else ()):
             there = np.isin(units, owners.of_row[first & (variant == one)])
-            yield Part("no accepted picture", one, ~there, _words(words, rows, owners.of_row, units))
+            yield "no accepted picture", one, ~there, _words(words, rows, owners.of_row, units)
 
 
-class Part(NamedTuple):
-    """A slice: which photographs with pictures of a variant belong to it, and of which each word is said."""
+class Attribute(NamedTuple):
+    """Words that are said of the same photographs, divided by commas.
 
-    name: str
-    variant: str
-    members: Bools
-    words: Mapping[str, Bools]
+    `inside` counts those in the slice, `outside` all of them; `p` is how often a random slice has as many, `q` the same
+    corrected for all words of all slices.
+    """
+
+    words: str
+    inside: int
+    outside: int
+    score: float
+    p: float
+    q: float = 1.0
 
 
 def words_of(sample: Sample, names: Mapping[str, str]) -> list[str]:
@@ -139,3 +140,38 @@ def _words(words: Sequence[Sequence[str]], rows: Ints, owner: Ints, units: Ints)
         for word in words[row]:
             found.setdefault(word, np.zeros(len(units), bool))[unit] = True
     return found
+
+
+def distinctive(slices: Sequence[tuple[Bools, Mapping[str, Bools]]], weight: float) -> list[list[Attribute]]:
+    """The words of each slice that at least `SUPPORT` of its photographs have, best score first.
+
+    The score is log p(word | slice) - weight · log p(word), with half a photograph added to each count. p is
+    hypergeometric, and q that of Benjamini and Hochberg (1995) over all words that could have had the support. Words
+    that are said of all photographs are left out, and slices of fewer than `SMALLEST` have none. A slice says which
+    photographs belong to it, and of which each word is said, `[n]`.
+    """
+    from scipy.stats import false_discovery_control
+
+    tested = [_tested(*one, weight) for one in slices]
+    p = [one.p for part in tested for one in part]
+    q = iter(false_discovery_control(p).tolist() if p else ())
+    found = [[one._replace(q=next(q)) for one in part] for part in tested]
+    return [sorted((one for one in part if one.inside >= SUPPORT), key=lambda one: -one.score) for part in found]
+
+
+def _tested(members: Bools, words: Mapping[str, Bools], weight: float) -> list[Attribute]:
+    from scipy.stats import hypergeom
+
+    size, total = int(members.sum()), len(members)
+    alike: dict[bytes, list[str]] = {}
+    for word in sorted(words):
+        if SUPPORT <= words[word].sum() < total:
+            alike.setdefault(words[word].tobytes(), []).append(word)
+    if size < SMALLEST or not alike:
+        return []
+    said = np.stack([words[same[0]] for same in alike.values()])
+    inside, outside = (said & members).sum(axis=1), said.sum(axis=1)
+    scores = np.log((inside + 0.5) / (size + 1)) - weight * np.log((outside + 0.5) / (total + 1))
+    chances = hypergeom.sf(inside - 1, total, outside, size)
+    columns = (values.tolist() for values in (inside, outside, scores, chances))
+    return [Attribute(", ".join(same), *counted) for same, *counted in zip(alike.values(), *columns, strict=True)]

@@ -31,12 +31,9 @@ def walk(starts: Iterable[str], following: Callable[[str], Iterable[str]]) -> se
 
 def kinds_of(label: str) -> tuple[str, ...]:
     """Names of what a class of ImageNet, by wnid or name, is a kind of; empty for other classes."""
-    index = index_of(label)
-    wnid = "" if index is None else table()[index].wnid
-    if wnid not in tree():
-        return ()
-    above = walk([wnid], lambda one: tree()[one].above) - {wnid}
-    return tuple(sorted({tree()[one].names[0] for one in above}))
+    index, known = index_of(label), tree()
+    own = {table()[index].wnid} & known.keys() if index is not None else set()
+    return tuple(sorted({known[one].names[0] for one in walk(own, lambda one: known[one].above) - own}))
 
 
 @lru_cache(maxsize=1)
