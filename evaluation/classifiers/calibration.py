@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -162,10 +162,9 @@ class Calibration(OfClassifiers):
         ece, average = kit.expected_calibration_error(bins), kit.average_calibration_error(bins)
         low, high = interval("whole", ece, drawn, max(n, 2))
         brier = np.exp(2 * said.logp).sum(axis=1) - 2 * np.exp(said.label) + 1
-        accuracy, *scores = resamples.means_of_ratios(
-            [Ratio(summed(one), number) for one in (right, -said.label, brier)]
-        )
-        of_p: list[dict[str, Json]] = [{key: round(one[key] / 100, 4) for key in one} for one in scores]  # type: ignore[operator,misc,arg-type]
+        ratios = [Ratio(summed(one), number) for one in (right, -said.label, brier)]
+        accuracy, *scores = cast("list[Any]", resamples.means_of_ratios(ratios))
+        of_p = [{key: round(end / 100, 4) for key, end in one.items()} for one in scores]
         errors: dict[str, dict[str, float]] = {
             "expected": {"value": ece, "low": max(low, 0.0), "high": min(high, 1.0), "floor": floors[0]},
             "average": {"value": average, "floor": floors[1]},

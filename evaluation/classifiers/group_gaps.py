@@ -130,17 +130,15 @@ def _interval(value: float, low: float, high: float) -> dict[str, Json]:
 
 def changes(tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples) -> dict[str, dict[str, Json]]:
     """How far one classifier's worst rate and gap are above another's; `tops` are theirs, see `resampled`."""
-    first, second = (
-        (cells.by_group(top) / cells.by_group(bottom), _drawn(top, bottom, cells, resamples)) for top in tops
-    )
-    found: dict[str, dict[str, Json]] = {}
-    for name, of in (
-        ("worst", np.nanmin),
-        ("gap", lambda rates, axis: np.nanmax(rates, axis) - np.nanmin(rates, axis)),
-    ):
-        value, drawn = (of(one, axis=-1) - of(other, axis=-1) for one, other in zip(first, second, strict=True))
-        found[name] = _interval(value, *interval("least", float(value), drawn, cells.households))
-    return found
+    value = [cells.by_group(top) / cells.by_group(bottom) for top in tops]
+    rates = [np.vstack([one, _drawn(top, bottom, cells, resamples)]) for one, top in zip(value, tops, strict=True)]
+    moved = _worst_and_gap(rates[0]) - _worst_and_gap(rates[1])
+    ends = [interval("least", float(one[0]), one[1:], cells.households) for one in moved]
+    return {name: _interval(moved[one, 0], *ends[one]) for one, name in enumerate(("worst", "gap"))}
+
+
+def _worst_and_gap(rates: Floats) -> Floats:
+    return np.stack([np.nanmin(rates, axis=-1), np.nanmax(rates, axis=-1) - np.nanmin(rates, axis=-1)])
 
 
 def _gap_by_chance(top: Floats, bottom: Floats, cells: Cells, rng: np.random.Generator) -> float:
