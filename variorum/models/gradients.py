@@ -87,7 +87,7 @@ class Differentiable:
         import torch
 
         if (height, width) not in self._last:
-            own, maps, layers = threading.get_ident(), [], []
+            own, maps, layers = threading.get_ident(), list[Any](), list[str]()
             given = self._input(torch.zeros(1, 3, height, width))
             wide = given.shape[-1] / given.shape[-2]
 
