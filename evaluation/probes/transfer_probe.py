@@ -46,7 +46,6 @@ PROBES = {
     "precision": "mean average precision of retrieval",
     "first": "nearest picture is of its class",
 }
-_IMAGENET = tuple(text for one in imagenet() for text in (one.wnid, one.name))
 FEW = f"fewer than two classes have {FOLDS} photographs"
 
 
@@ -119,7 +118,10 @@ class TransferProbe(Resampled):
         names, found = {one.id: one.name for one in ctx.classes}, list[str]()
         for alias in self.encoders if self.novel else ():
             classes, data = ctx.models.trained_on(alias)
-            own = {text.casefold() for text in (*classes, *(_IMAGENET if "imagenet" in data.casefold() else ()))}
+            known = (
+                [text for one in imagenet() for text in (one.wnid, one.name)] if "imagenet" in data.casefold() else []
+            )
+            own = {text.casefold() for text in (*classes, *known)}
             taught = [one for one in self.novel if {one.casefold(), names.get(one, one).casefold()} & own]
             found += [f"{cut(repr(alias))} was trained on {', '.join(taught)}"] if taught else []
         return found
@@ -151,7 +153,6 @@ class TransferProbe(Resampled):
         results.fill()
         return {
             "confidence": self.confidence,
-            "learnt_from": "train" if self.train else f"the other {FOLDS - 1} of {FOLDS} folds",
             "classes": len(probed.classes),
             "left_out": probed.left_out,
             "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
@@ -208,11 +209,10 @@ class TransferProbe(Resampled):
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """Pictures that are asked about, and what is learnt for each of them.
+    """By row of the table `[N]` the class `y`, -1 for none, and the `group`, which photographs and equal pictures share.
 
-    By row of the table: the class `y`, -1 for one that doesn't count, and the `group`, which photographs and equal
-    pictures share, `[N]`. By picture that is `asked`: `variant` and `owner`, indices in `variants` and `ids`, `[m]`.
-    `splits` has rows to learn from, and indices in `asked` of those that are asked then.
+    By picture that is `asked` `[m]`, `variant` and `owner`, indices in `variants` and `ids`. `splits` has rows to learn
+    from, and indices in `asked` of those that are asked then.
     """
 
     classes: list[str]
