@@ -37,16 +37,8 @@ from variorum.statistics import mean_ratio
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
 
-SIDE = 28
-"""Of the grey pictures whose pixels are the floor."""
-PIXELS = "pixels"
-FOLDS = 5
-PROBES = {
-    "linear": "accuracy of a linear probe",
-    "precision": "mean average precision of retrieval",
-    "first": "nearest picture is of its class",
-}
-FEW = f"fewer than two classes have {FOLDS} photographs"
+PIXELS, SIDE, FOLDS = "pixels", 28, 5
+FEW = f"fewer than two classes have {FOLDS} photographs, or {INNER} in `train`"
 
 
 class TransferProbe(Resampled):
@@ -58,7 +50,9 @@ class TransferProbe(Resampled):
 
     late: ClassVar[frozenset[str]] = frozenset({"train", "shots", "draws", "power", "bootstrap", "confidence"})
     offers: ClassVar[Mapping[str, Figure]] = {
-        name: Figure(measure, needs=("embedding",)) for name, measure in PROBES.items()
+        "linear": Figure("accuracy of a linear probe", needs=("embedding",)),
+        "precision": Figure("mean average precision of retrieval", needs=("embedding",)),
+        "first": Figure("nearest picture is of its class", needs=("embedding",)),
     }
 
     encoders: tuple[str, ...] = Field(default=("encoder",), min_length=1)
@@ -118,10 +112,8 @@ class TransferProbe(Resampled):
         names, found = {one.id: one.name for one in ctx.classes}, list[str]()
         for alias in self.encoders if self.novel else ():
             classes, data = ctx.models.trained_on(alias)
-            known = (
-                [text for one in imagenet() for text in (one.wnid, one.name)] if "imagenet" in data.casefold() else []
-            )
-            own = {text.casefold() for text in (*classes, *known)}
+            more = imagenet() if "imagenet" in data.casefold() else ()
+            own = {text.casefold() for text in (*classes, *(text for one in more for text in (one.wnid, one.name)))}
             taught = [one for one in self.novel if {one.casefold(), names.get(one, one).casefold()} & own]
             found += [f"{cut(repr(alias))} was trained on {', '.join(taught)}"] if taught else []
         return found
@@ -209,7 +201,7 @@ class TransferProbe(Resampled):
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """By row of the table `[N]` the class `y`, -1 for none, and the `group`, which photographs and equal pictures share.
+    """By row of the table `[N]` the class `y`, -1 for none, and the `group` that photographs and equal pictures share.
 
     By picture that is `asked` `[m]`, `variant` and `owner`, indices in `variants` and `ids`. `splits` has rows to learn
     from, and indices in `asked` of those that are asked then.
