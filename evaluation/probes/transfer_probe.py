@@ -149,7 +149,7 @@ class TransferProbe(Resampled):
             "left_out": probed.left_out,
             "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
             "encoders": encoders,
-            "seen": list(self._taught(ctx)) if self.seen else [],
+            "seen": list(self._taught(ctx) if self.seen else []),
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:

@@ -116,8 +116,7 @@ def words_of(sample: Sample, names: Mapping[str, str]) -> list[str]:
     labels = {names.get(one, one) for one in sample.labels}
     found = labels | {f"a kind of {kind}" for one in sample.labels for kind in kinds_of(one)}
     found |= {f"{key}: {text}" for key in sample.metadata if (text := said(sample.metadata, key))}
-    caption = sample.annotations.caption()
-    found |= {f"caption: {word}" for word in TEXT.findall(caption.casefold())}
+    found |= {f"caption: {word}" for word in TEXT.findall(sample.annotations.caption().casefold())}
     asked = sample.ops[-1]["requested"] if sample.ops else {}
     found |= {f"asked for {key}: {text}" for key in asked if (text := said(asked, key))}
     return sorted(found)
