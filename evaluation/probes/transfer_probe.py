@@ -165,9 +165,10 @@ class TransferProbe(Resampled):
                 variants = tuple(probed.variants)
                 pixels = 100 * mean_ratio(*(part.sum(axis=0) for part in probed.shares(floor[probe])))
                 note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(variants)} variants"
-                axes, chance = {"variant": variants}, 1 / len(probed.classes)
-                shares = probed.shares(earned[probe])
-                yield Answers(probe, name, probed.ids, *shares, variants, axes, floor=chance, note=note)
+                shares, chance = probed.shares(earned[probe]), 1 / len(probed.classes)
+                yield Answers(
+                    probe, name, probed.ids, *shares, variants, {"variant": variants}, floor=chance, note=note
+                )
 
     def _earned(self, probed: Probed, table: Table, column: str, ctx: Context) -> dict[str, Floats]:
         """What each asked picture earned, `[m]`, by figure; NaN where the figure isn't about it."""
