@@ -71,20 +71,16 @@ def orthogonality(weights: Singles) -> float | None:
 
 
 def variation(filters: Singles) -> float:
-    """Median total variation of filters `[n, k, k]`: Σ|Δw| between neighbours, across and down, by Σ|w|.
+    """Median total variation of filters `[n, k, k]` that aren't zero: Σ|Δw| between neighbours by Σ|w|, NaN for none.
 
-    0 for equal weights; independent normal weights have about 1.9 for k = 3 and 2.3 for k = 5. Filters of zeros don't
-    count; NaN if all are.
+    0 for equal weights; independent normal weights have about 1.9 for k = 3 and 2.3 for k = 5.
     """
     down, across = (np.abs(np.diff(filters.astype(np.float64), axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
     return _median(down + across, np.abs(filters).sum(axis=(1, 2), dtype=np.float64))
 
 
 def high_frequencies(filters: Singles) -> float:
-    """Median share of the energy of filters `[n, k, k]` above half the Nyquist frequency, 0.25 cycles per pixel.
-
-    Independent weights have 0.80, the share of all frequencies. Filters of zeros don't count; NaN if all are.
-    """
+    """Median share of the energy of filters `[n, k, k]` above half the Nyquist frequency; 0.80 for random weights."""
     power = np.abs(np.fft.fft2(filters.astype(np.float64), (GRID, GRID))) ** 2
     along = np.fft.fftfreq(GRID)
     return _median(power[:, np.hypot(along[:, None], along) > 0.25].sum(axis=1), power.sum(axis=(1, 2)))

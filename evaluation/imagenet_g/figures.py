@@ -58,21 +58,11 @@ class Part(NamedTuple):
     last: Ints
 
 
-class Fitted(NamedTuple):
-    """Losses `[1 + R, S]` after training on so many pictures `[S]`; laws without and with a floor; the better one."""
-
-    sizes: Floats
-    loss: Floats
-    plain: scaling.Law
-    floored: scaling.Law
-    chosen: scaling.Law
-
-    @classmethod
-    def of(cls, losses: Mapping[int, Floats]) -> Fitted:
-        """Fit both laws to losses by size."""
-        sizes, loss = np.array(list(losses), float), np.stack(list(losses.values()), axis=1)
-        plain, floored = scaling.power_law(sizes, loss), scaling.with_floor(sizes, loss)
-        return cls(sizes, loss, plain, floored, floored if scaling.has_floor(plain, floored, len(sizes)) else plain)
+def fitted(losses: Mapping[int, Floats]) -> tuple[Floats, Floats, tuple[scaling.Law, scaling.Law], bool]:
+    """Sizes `[S]`, losses `[1 + R, S]`, laws through them without and with a floor, and whether that is better."""
+    sizes, loss = np.array(list(losses), float), np.stack(list(losses.values()), axis=1)
+    laws = scaling.power_law(sizes, loss), scaling.with_floor(sizes, loss)
+    return sizes, loss, laws, scaling.has_floor(*laws, len(sizes))
 
 
 @dataclass
@@ -290,7 +280,7 @@ class Comparison:
         measured range does.
         """
         found: dict[str, Json] = {}
-        real: dict[str, Fitted] = {}
+        real: dict[str, Mapping[int, Floats]] = {}
         for name in (None, *self.generated):
             whole = self._both_have(largest if name is None else self.generated[name])
             errors, losses = dict[int, Floats](), dict[int, Floats]()
@@ -300,31 +290,31 @@ class Comparison:
                 losses[n] = self._resampled("test", told[LOSS])
             if len(errors) < scaling.FEWEST:
                 continue
-            fits = {ERROR: Fitted.of(errors), LOSS: Fitted.of(losses)}
-            real = real or (fits if name is None else {})
-            laws = {what: self._law(what, fit, None if name is None else real.get(what)) for what, fit in fits.items()}
-            found["real" if name is None else name] = {**laws[ERROR], LOSS: laws[LOSS]}
+            rows = [self._law(what, of, real.get(what)) for what, of in ((ERROR, errors), (LOSS, losses))]
+            real = {ERROR: errors, LOSS: losses} if name is None else real
+            found["real" if name is None else name] = {**rows[0], LOSS: rows[1]}
         return found
 
-    def _law(self, what: str, fit: Fitted, real: Fitted | None) -> dict[str, Json]:
-        """The power law of an error, whose floor is in percent, or of a loss; `real` is that of real pictures."""
-        sizes, loss, half = fit.sizes, fit.loss, (len(fit.sizes) + 1) // 2
+    def _law(self, what: str, losses: Mapping[int, Floats], real: Mapping[int, Floats] | None) -> dict[str, Json]:
+        """The power law of an error, whose floor is in percent, or of a loss; `real` are those of real pictures."""
+        sizes, loss, (plain, floored), has_floor = fitted(losses)
+        half = (len(sizes) + 1) // 2
         ends = [scaling.power_law(sizes[part], loss[:, part]) for part in (np.s_[:half], np.s_[-half:])]
         row: dict[str, Json] = {
             "sizes": [int(size) for size in sizes],
-            "k": self._figure(fit.plain.k),
-            "a": number(float(fit.plain.a[0]), 4),
-            "r2": number(scaling.straightness(fit.plain, loss), 4),
+            "k": self._figure(plain.k),
+            "a": number(float(plain.a[0]), 4),
+            "r2": number(scaling.straightness(plain, loss), 4),
             "bend": [number(float(law.k[0]), 4) for law in ends],
             "with_floor": None,
             "crossing": None,
         }
         if len(sizes) >= scaling.FEWEST_WITH_FLOOR:
-            floor = number((100 if what == ERROR else 1) * float(fit.floored.floor[0]), 4)
-            row["with_floor"] = {"k": self._figure(fit.floored.k), "floor": floor, "chosen": fit.chosen is fit.floored}
+            floor = number((100 if what == ERROR else 1) * float(floored.floor[0]), 4)
+            row["with_floor"] = {"k": self._figure(floored.k), "floor": floor, "chosen": has_floor}
         if real is not None:
-            worth = scaling.pictures_for(real.chosen, loss[:, -1])
-            low, high = real.sizes.min(), real.sizes.max()
+            known, _, laws, floor_of_real = fitted(real)
+            worth, low, high = scaling.pictures_for(laws[floor_of_real], loss[:, -1]), known.min(), known.max()
             within = low <= worth[0] <= high
             row["crossing"] = self._figure(np.clip(worth, low, high) / sizes[-1]) if within else None
         return row

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 COSTS = (0.1, 1.0, 10.0)
 """Values of C of the linear probe, chosen among by cross-validation."""
-INNER = 3
-"""Folds of that cross-validation, and the fewest pictures of a class to learn from."""
-AT_ONCE = 256
-"""Pictures whose neighbours are sorted at a time."""
+INNER, AT_ONCE = 3, 256
+"""Folds of that, and the fewest pictures of a class to learn from; pictures whose neighbours are sorted at a time."""
 
 
 def prepared(embeddings: Array, power: bool) -> Singles:

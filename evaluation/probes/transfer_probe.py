@@ -37,17 +37,8 @@ from variorum.statistics import mean_ratio
 if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
 
-SIDE = 28
-"""Of the grey pictures whose pixels are the floor."""
-PIXELS = "pixels"
-FOLDS = 5
-PROBES = {
-    "linear": "accuracy of a linear probe",
-    "precision": "mean average precision of retrieval",
-    "first": "nearest picture is of its class",
-}
-_IMAGENET = tuple(text for one in imagenet() for text in (one.wnid, one.name))
-FEW = f"fewer than two classes have {FOLDS} photographs"
+PIXELS, SIDE, FOLDS = "pixels", 28, 5
+FEW = f"fewer than two classes have {FOLDS} photographs, or {INNER} in `train`"
 
 
 class TransferProbe(Resampled):
@@ -59,7 +50,9 @@ class TransferProbe(Resampled):
 
     late: ClassVar[frozenset[str]] = frozenset({"train", "shots", "draws", "power", "bootstrap", "confidence"})
     offers: ClassVar[Mapping[str, Figure]] = {
-        name: Figure(measure, needs=("embedding",)) for name, measure in PROBES.items()
+        "linear": Figure("accuracy of a linear probe", needs=("embedding",)),
+        "precision": Figure("mean average precision of retrieval", needs=("embedding",)),
+        "first": Figure("nearest picture is of its class", needs=("embedding",)),
     }
 
     encoders: tuple[str, ...] = Field(default=("encoder",), min_length=1)
@@ -119,7 +112,8 @@ class TransferProbe(Resampled):
         names, found = {one.id: one.name for one in ctx.classes}, list[str]()
         for alias in self.encoders if self.novel else ():
             classes, data = ctx.models.trained_on(alias)
-            own = {text.casefold() for text in (*classes, *(_IMAGENET if "imagenet" in data.casefold() else ()))}
+            more = imagenet() if "imagenet" in data.casefold() else ()
+            own = {text.casefold() for text in (*classes, *(text for one in more for text in (one.wnid, one.name)))}
             taught = [one for one in self.novel if {one.casefold(), names.get(one, one).casefold()} & own]
             found += [f"{cut(repr(alias))} was trained on {', '.join(taught)}"] if taught else []
         return found
@@ -151,12 +145,11 @@ class TransferProbe(Resampled):
         results.fill()
         return {
             "confidence": self.confidence,
-            "learnt_from": "train" if self.train else f"the other {FOLDS - 1} of {FOLDS} folds",
             "classes": len(probed.classes),
             "left_out": probed.left_out,
             "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
             "encoders": encoders,
-            "seen": list(self._taught(ctx)) if self.seen else [],
+            "seen": list(self._taught(ctx) if self.seen else []),
         }
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
@@ -172,9 +165,10 @@ class TransferProbe(Resampled):
                 variants = tuple(probed.variants)
                 pixels = 100 * mean_ratio(*(part.sum(axis=0) for part in probed.shares(floor[probe])))
                 note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(variants)} variants"
-                axes, chance = {"variant": variants}, 1 / len(probed.classes)
-                shares = probed.shares(earned[probe])
-                yield Answers(probe, name, probed.ids, *shares, variants, axes, floor=chance, note=note)
+                shares, chance = probed.shares(earned[probe]), 1 / len(probed.classes)
+                yield Answers(
+                    probe, name, probed.ids, *shares, variants, {"variant": variants}, floor=chance, note=note
+                )
 
     def _earned(self, probed: Probed, table: Table, column: str, ctx: Context) -> dict[str, Floats]:
         """What each asked picture earned, `[m]`, by figure; NaN where the figure isn't about it."""
@@ -208,11 +202,10 @@ class TransferProbe(Resampled):
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """Pictures that are asked about, and what is learnt for each of them.
+    """By row of the table `[N]` the class `y`, -1 for none, and the `group` that photographs and equal pictures share.
 
-    By row of the table: the class `y`, -1 for one that doesn't count, and the `group`, which photographs and equal
-    pictures share, `[N]`. By picture that is `asked`: `variant` and `owner`, indices in `variants` and `ids`, `[m]`.
-    `splits` has rows to learn from, and indices in `asked` of those that are asked then.
+    By picture that is `asked` `[m]`, `variant` and `owner`, indices in `variants` and `ids`. `splits` has rows to learn
+    from, and indices in `asked` of those that are asked then.
     """
 
     classes: list[str]

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 SMALLEST, SUPPORT = 10, 5
 """Photographs of a slice that is described, and those of them with a word, at least."""
-SURE = 0.05
-"""Share of false words among those that are shown, on average, at most."""
-MOST = 5
-"""Words of a slice that are shown."""
+SURE, MOST = 0.05, 5
+"""Share of false words among those that are shown, on average; and words of a slice that are shown; at most."""
 TEXT = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -53,11 +51,7 @@ class SliceDescription(Evaluation):
         return [Use(alias, "classifier") for alias in self.classifiers]
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
-        """One row per picture and classifier, as `accuracy_drop`'s, with the `photograph` and the `words`, a JSON list.
-
-        Raises:
-            RecipeError: a picture's class is no output of a classifier that says what its outputs are.
-        """
+        """One row per picture and classifier, as `accuracy_drop`'s, with the `photograph` and the `words`, as JSON."""
         names = {one.id: one.name for one in ctx.classes}
         facts = {one.id: (one.photograph, json.dumps(words_of(one, names), ensure_ascii=False)) for one in samples}
         for row in predictions(samples, self.classifiers, ctx):
@@ -107,11 +101,7 @@ class SliceDescription(Evaluation):
 
 
 class Attribute(NamedTuple):
-    """Words that are said of the same photographs, divided by commas.
-
-    `inside` counts those in the slice, `outside` all of them; `p` is how often a random slice has as many, `q` the same
-    corrected for all words of all slices.
-    """
+    """Words of the same photographs, how many of the slice and of all they are; p, and q, corrected for all words."""
 
     words: str
     inside: int
@@ -126,8 +116,7 @@ def words_of(sample: Sample, names: Mapping[str, str]) -> list[str]:
     labels = {names.get(one, one) for one in sample.labels}
     found = labels | {f"a kind of {kind}" for one in sample.labels for kind in kinds_of(one)}
     found |= {f"{key}: {text}" for key in sample.metadata if (text := said(sample.metadata, key))}
-    caption = sample.annotations.caption()
-    found |= {f"caption: {word}" for word in TEXT.findall(caption.casefold())}
+    found |= {f"caption: {word}" for word in TEXT.findall(sample.annotations.caption().casefold())}
     asked = sample.ops[-1]["requested"] if sample.ops else {}
     found |= {f"asked for {key}: {text}" for key in asked if (text := said(asked, key))}
     return sorted(found)

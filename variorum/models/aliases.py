@@ -302,10 +302,9 @@ class ModelTable:
         return "unknown" if self._brought.knows(alias) else self.entry(alias).licence
 
     def trained_on(self, alias: str) -> tuple[tuple[str, ...], str]:
-        """Classes and data that a model was trained on, as its table or the model itself says; empty where they don't."""
+        """Classes and data that a model was trained on, as far as its table or, for a brought one, its classes say."""
         if self._brought.knows(alias):
-            model = self.get(alias)
-            return tuple(getattr(model, "classes", ())), str(getattr(model, "trained_on", ""))
+            return tuple(getattr(self.get(alias), "classes", ())), ""
         entry = self.entry(alias)
         return tuple(entry.options.get("classes", ())), entry.trained_on
 
