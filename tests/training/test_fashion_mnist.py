@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import gzip
 import json
 import math
@@ -156,6 +157,19 @@ def test_tract_is_its_formula(layer):
     fashion_mnist_judge.in_activations(layer, seen, 0.1)
     wanted = plain @ torch.linalg.inv(rows.T @ rows / len(rows) + 0.1 * torch.eye(rows.shape[1]))
     torch.testing.assert_close(layer.weight.grad.flatten(1), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Linear(49, 4), torch.nn.Conv2d(1, 4, 3, stride=2, padding=1)])
+def test_tract_is_what_its_authors_package_does(layer):
+    oracle = pytest.importorskip("torch_tract")
+    torch.manual_seed(0)
+    seen = torch.randn(5, 1, 7, 7) if isinstance(layer, torch.nn.Conv2d) else torch.randn(5, 49)
+    theirs = oracle.TrAct(copy.deepcopy(layer), l=0.1)
+    slopes = torch.randn_like(layer(seen))
+    layer(seen).backward(slopes)
+    theirs(seen).backward(slopes)
+    fashion_mnist_judge.in_activations(layer, seen, 0.1)
+    torch.testing.assert_close(layer.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-4)
 
 
 def test_shared_layers_stay_and_cosines_are_stored_as_scores(tmp_path, monkeypatch, capsys):
