@@ -206,6 +206,20 @@ def test_shared_layers_need_a_network_to_share_them_with():
         fashion_mnist_judge.train(asked("nowhere", "shared:1"))
 
 
+def test_the_packaged_networks_hold_what_they_were_trained_for(monkeypatch):
+    few(monkeypatch)
+    images, labels = (part[:100] for part in fashion_mnist_judge.read("t10k"))
+    found = {}
+    for alias in ("judge", "judge_noise", "judge_adversarial"):
+        model = fashion_mnist_judge.network(10)
+        table = ModelTable("embedded")
+        model.load_state_dict(table.read_weights(alias, lambda folder: load_file(folder / fashion_mnist_judge.WEIGHTS)))
+        found[alias] = fashion_mnist_judge.measured(model, images, torch.from_numpy(labels), {})
+    assert found["judge"]["test_accuracy"] > found["judge_noise"]["test_accuracy"] > 0.7
+    assert found["judge_noise"]["under_noise"] > found["judge"]["under_noise"] + 0.3
+    assert found["judge_adversarial"]["under_attack"] > found["judge"]["under_attack"] + 0.4
+
+
 def test_a_student_that_is_far_behind_its_teacher_is_not_saved(tmp_path, monkeypatch):
     if not fashion_mnist.DEBIAN.exists():
         pytest.skip("Fashion-MNIST isn't here: make fashion")
