@@ -159,6 +159,26 @@ def _models() -> Iterator[str]:
             if table == profile
         ]
         yield f"## Profile {profile}\n\n" + table_of("alias|weights|licence|MB|from|described in", rows)
+    yield from _defences()
+
+
+def _defences() -> Iterator[str]:
+    from variorum.models.loaders import DEFENCES, find_loader
+
+    yield (
+        "## Defences\n\n`variorum report --defence 'NAME WORD=VALUE …'` puts each model behind a defence; `MODEL + NAME "
+        "WORD=VALUE …` is the name of such a model, in recipes too."
+    )
+    for name in DEFENCES:
+        loader: Any = find_loader(name)
+        texts = descriptions(loader.options)
+        rows = [
+            (f"`{field.alias or key}`", kind_of(field), default_of(field), prose(texts.get(key, "")))
+            for key, field in loader.options.model_fields.items()
+            if key != "gradients"
+        ]
+        rows += [("`from`", "path", "", loader.options.reads)] if loader.options.reads else []
+        yield f"### {name}\n\n{loader.defence}\n\n" + table_of("word|type|default|what it is", rows)
 
 
 def _where(one: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -13,7 +13,8 @@ from variorum.api.arguments import path_of
 from variorum.models.brought import BroughtModel, find, from_function, is_brought
 from variorum.models.brought.module import prepared
 from variorum.models.brought.objects import is_model, no_model
-from variorum.models.loaders import JOINED, with_bare
+from variorum.models.defended import entry_of
+from variorum.models.loaders import JOINED, split, with_bare
 from variorum.reports.result_files import read_file
 from variorum.schemas.canonical import digest
 from variorum.schemas.errors import RecipeError, SourceError
@@ -51,6 +52,7 @@ def chosen_models(
     revision: str = "",
     preprocessing: str = "",
     preprocess: Any = None,
+    defences: Sequence[str] = (),
     call: str = "evaluate",
 ) -> ModelChoice:
     """The models that a call was given.
@@ -64,6 +66,7 @@ def chosen_models(
         preprocess: what becomes of a picture before the model gets it, in words or as a function, see
             `variorum.models.brought.objects.adapted`; by default each model's own. Beside networks, functions and
             `module:` names, models of other kinds keep theirs.
+        defences: in words, such as `crossmax with=judge_gate k=2`: each model stands bare and behind each of them.
         call: what begins an error: the function that was called.
 
     Raises:
@@ -85,6 +88,9 @@ def chosen_models(
             f"{call}: model {cut(twice)!r} is given twice; give functions of the same name as a mapping from "
             f"name to function"
         )
+    names, inside = _behind(names, defences)
+    given = dict(pairs)
+    pairs = [(name, given.get(name, name)) for name in dict.fromkeys([*names, *inside]) if not split(name)[1]]
     brought: dict[str, BroughtModel] = {}
     adapts = any(not isinstance(one, str) or one.startswith("module:") for _, one in pairs)
     named = any(not isinstance(one, str) or is_brought(one) for _, one in pairs)
@@ -111,23 +117,29 @@ def chosen_models(
             model = prepared(one, preprocess) if prepare else find(one)
             brought[called] = with_classes(model, classes) if classes else model
     revisions = {called: brought[called].revision for called, one in pairs if not isinstance(one, str)}
-    uncached = tuple(called for called, own in revisions.items() if not own)
+    unknown = {called for called, own in revisions.items() if not own}
+    uncached = tuple(name for name in names if not unknown.isdisjoint([name, *_used(name)]))
     return ModelChoice(tuple(names), brought, uncached, revisions)
 
 
-def with_defences(choice: ModelChoice, defences: Sequence[str]) -> ModelChoice:
-    """The models, each followed by itself behind each defence; a defended model that was named follows its bare one.
+def _behind(names: Sequence[str], defences: Sequence[str]) -> tuple[list[str], list[str]]:
+    """All models of a call, bare ones before defended ones; and those that defences use.
 
-    Args:
-        choice: as it was given.
-        defences: in words, such as `crossmax with=judge_gate k=2`.
+    A model isn't put behind a defence that uses it.
     """
-    behind = [" ".join(words.split()) for words in defences]
-    names = with_bare(one for name in choice.names for one in (name, *(f"{name}{JOINED}{words}" for words in behind)))
-    uncached = tuple(
-        name for name in names if any(name == one or name.startswith(f"{one}{JOINED}") for one in choice.uncached)
-    )
-    return replace(choice, names=names, uncached=uncached)
+    words = (" ".join(one.split()) for one in defences)
+    inside = {one: entry_of("", one, None).uses for one in words}  # which says what isn't understood
+    behind = {name: [f"{name}{JOINED}{one}" for one, used in inside.items() if name not in used] for name in names}
+    every = list(with_bare(one for name in names for one in (name, *behind[name])))
+    return every, [used for name in every for used in _used(name)]
+
+
+def _used(name: str) -> Iterator[str]:
+    """The models that a defended model uses, and those that they use."""
+    model, words = split(name)
+    for used in entry_of(model, words, None).uses if words else ():
+        yield used
+        yield from _used(used)
 
 
 def with_classes(model: BroughtModel, classes: tuple[str, ...]) -> BroughtModel:

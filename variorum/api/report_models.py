@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from variorum.api.model_choice import ModelChoice, chosen_models, read_classes, with_defences
+from variorum.api.model_choice import ModelChoice, chosen_models, read_classes
 from variorum.evaluation.classifiers.evaluator import known_models
 from variorum.kit.labels.matching import IMAGENET
 from variorum.models.brought import BroughtModel, is_brought
@@ -120,8 +120,8 @@ def under_test(
         SourceError: the file of classes can't be read.
         ModelUnavailable: one isn't on this machine and can't be downloaded.
     """
-    choice = chosen_models(models, classes=read_classes(classes), preprocess=preprocess, call="report")
-    choice = with_defences(choice, defences)
+    known = read_classes(classes)
+    choice = chosen_models(models, classes=known, preprocess=preprocess, defences=defences, call="report")
     if len(choice.names) > MOST:
         behind = " with those behind defences" if defences else ""
         raise RecipeError(f"report: {len(choice.names)} models are given{behind}; a report compares {MOST} at most")

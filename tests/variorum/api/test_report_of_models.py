@@ -328,6 +328,31 @@ def test_one_network_with_two_preprocessings_is_two_models(place):
         asked(["module:nets.py:whole", "module:nets.py:again"])
 
 
+def test_a_defence_stands_beside_the_bare_model(place):
+    defence = f"mixed  with={BOTH[1]} alpha=.75"
+    report = asked([BOTH[0]], defences=[defence])
+    name = f"{BOTH[0]} + mixed with={BOTH[1]} alpha=.75"
+    bare, defended = report.content.models
+    assert (report.models, defended.short) == (
+        (BOTH[0], name),
+        "channels + mixed with=module:models.py:spread alpha=.75",
+    )
+    assert (bare.defence, defended.preprocessing.rpartition(": ")[2]) == (
+        "",
+        "0.25 of its probabilities and 0.75 of those of module:models.py:spread.",
+    )
+    assert "arXiv 2301.12554" in defended.defence
+    assert all(defended.defence in Path(report.path).with_suffix(end).read_text() for end in (".html", ".md"))
+    before = seen(place)
+    assert asked([name]).key == report.key  # the bare model is always a row
+    assert seen(place) == before
+    with pytest.raises(RecipeError, match="no defence is named 'lock'; there are: "):
+        asked([BOTH[0]], defences=["lock x=1"])
+    with pytest.raises(RecipeError, match="11 models are given with those behind defences"):
+        asked([BOTH[0]], defences=[f"{defence} scale={one}" for one in range(1, 11)])
+    assert [one.name for one in asked(BOTH, defences=[defence], plan=True).models] == [BOTH[0], name, BOTH[1]]
+
+
 def test_models_that_share_weights_with_a_filter_are_filtered():
     filters = ["gate@sha256:aa+head.1;encoder=net@sha256:bb+loader.1", "unavailable"]
     pins = {"encoder": "other@sha256:bb+embed.2", "mine": "mine@sha256:cc+loader.1", "gone": "unavailable"}
