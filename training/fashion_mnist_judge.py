@@ -161,7 +161,7 @@ def loss_of(
         batch, target = share * batch + (1 - share) * batch[other], share * target + (1 - share) * target[other]
     if "adversarial" in tricks:
         bound = tricks["adversarial"]
-        how = {"bound": bound, "steps": 2, "rate": 0.75 * bound, "scale": tricks.get("cosine")}
+        how: dict[str, Any] = {"bound": bound, "steps": 2, "rate": 0.75 * bound, "scale": tricks.get("cosine")}
         batch = attacked(model, batch, target, rng, **how)
     if "consistency" in tricks:
         batch, target = batch.repeat(2, 1, 1, 1), torch.cat([target, target])

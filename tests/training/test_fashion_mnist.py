@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import gzip
 import json
 import math
@@ -158,6 +159,19 @@ def test_tract_is_its_formula(layer):
     torch.testing.assert_close(layer.weight.grad.flatten(1), wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("layer", [torch.nn.Linear(49, 4), torch.nn.Conv2d(1, 4, 3, stride=2, padding=1)])
+def test_tract_is_what_its_authors_package_does(layer):
+    oracle = pytest.importorskip("torch_tract")
+    torch.manual_seed(0)
+    seen = torch.randn(5, 1, 7, 7) if isinstance(layer, torch.nn.Conv2d) else torch.randn(5, 49)
+    theirs = oracle.TrAct(copy.deepcopy(layer), l=0.1)
+    slopes = torch.randn_like(layer(seen))
+    layer(seen).backward(slopes)
+    theirs(seen).backward(slopes)
+    fashion_mnist_judge.in_activations(layer, seen, 0.1)
+    torch.testing.assert_close(layer.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-4)
+
+
 def test_shared_layers_stay_and_cosines_are_stored_as_scores(tmp_path, monkeypatch, capsys):
     few(monkeypatch)
     fashion_mnist_judge.train(asked(tmp_path, "shared:1", "noise:.25", "cosine:16", start="judge"))
@@ -190,6 +204,20 @@ def test_a_trick_that_is_not_understood_is_refused(trick, why):
 def test_shared_layers_need_a_network_to_share_them_with():
     with pytest.raises(SystemExit, match="name it with --from"):
         fashion_mnist_judge.train(asked("nowhere", "shared:1"))
+
+
+def test_the_packaged_networks_hold_what_they_were_trained_for(monkeypatch):
+    few(monkeypatch)
+    images, labels = (part[:100] for part in fashion_mnist_judge.read("t10k"))
+    found = {}
+    for alias in ("judge", "judge_noise", "judge_adversarial"):
+        model = fashion_mnist_judge.network(10)
+        table = ModelTable("embedded")
+        model.load_state_dict(table.read_weights(alias, lambda folder: load_file(folder / fashion_mnist_judge.WEIGHTS)))
+        found[alias] = fashion_mnist_judge.measured(model, images, torch.from_numpy(labels), {})
+    assert found["judge"]["test_accuracy"] > found["judge_noise"]["test_accuracy"] > 0.7
+    assert found["judge_noise"]["under_noise"] > found["judge"]["under_noise"] + 0.3
+    assert found["judge_adversarial"]["under_attack"] > found["judge"]["under_attack"] + 0.4
 
 
 def test_a_student_that_is_far_behind_its_teacher_is_not_saved(tmp_path, monkeypatch):
