@@ -88,14 +88,9 @@ class CertifiedAccuracy(Resampled):
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and smoothed classifier.
 
-        `right` says whether the class that the first votes chose is right, `votes` how many of `n` fresh votes it got,
-        and `votes_half` those of a second classifier that sees the other half, -1 without one. `reach` is the distance
-        to the nearest grey picture, infinite for a grey one. A picture whose label the model doesn't know is
-        `unscored`, and costs no vote.
-
-        Raises:
-            RecipeError: a picture was made with the weights of the denoiser, or its class is no output of a classifier
-                that says what its outputs are.
+        Of the class that the first votes chose: whether it is `right`, and the fresh `votes` for it; `votes_half` are
+        those of a second classifier, -1 without one. `reach` is the distance to the nearest grey picture. A picture
+        whose label the model doesn't know costs no vote. Raises RecipeError if the denoiser made a picture.
         """
         occurring = {label for sample in samples for label in sample.labels}
         for alias in self.classifiers:
@@ -125,12 +120,11 @@ class CertifiedAccuracy(Resampled):
                        "reach": reach(image)}  # fmt: skip
 
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
-        """By classifier what holds, with intervals over photographs; `without` names those that have no certificate.
+        """By classifier, with intervals over photographs; `without` names those that have no certificate.
 
         `certified` has for each radius, as text, the share of the `n` pictures with a right answer and a larger radius,
-        in percent; `acr` is the mean radius, where wrong answers count 0 (average certified radius); `abstains` the
-        share without any radius. `told` says under which terms, in a line. `unscored` pictures have no label that the
-        model knows.
+        in percent; `acr` the mean radius, where wrong answers count 0; `abstains` the share without any radius; `told`
+        the terms, in a line. `unscored` pictures have no label that the model knows.
         """
         found: dict[str, Json] = {}
         for alias, own in self._held_of(table):
@@ -179,15 +173,9 @@ class CertifiedAccuracy(Resampled):
 
 
 class Held:
-    """Certificates of one classifier's pictures.
+    """One classifier's certificates.
 
-    Attributes:
-        unscored: number of pictures without a label that it knows.
-        photographs: their ids, sorted, `[n]`.
-        radius: certified radius of each scored picture, 0 where it abstains, `[m]`.
-        earned: the same, 0 for a wrong answer, `[m]`.
-        cap: no radius is larger.
-        told: under which terms, in a line.
+    `radius` is 0 where it abstains, `earned` also for a wrong answer; none is above the `cap`; `told` are the terms.
     """
 
     def __init__(self, table: Table, alpha: float) -> None:

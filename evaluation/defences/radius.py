@@ -36,13 +36,10 @@ def radii(votes: ArrayLike, n: int, alpha: float, sigma: float) -> Floats:
     below ½.
 
     Args:
-        votes: for the class that is certified, of draws that didn't choose it, `[N]` or `[N, 1]`, or `[N, 2]`.
-        n: number of draws, of each half.
+        votes: for the class that is certified, of draws that didn't choose it, `[N]`, `[N, 1]` or `[N, 2]`.
+        n: number of draws, of each half; ValueError if even n votes of n certify nothing.
         alpha: error of each certificate.
         sigma: standard deviation of the noise.
-
-    Raises:
-        ValueError: even n votes of n certify nothing.
     """
     from scipy.special import ndtri
 

@@ -50,12 +50,7 @@ class SmoothedOptions(DefenceOptions):
 
 
 def load_smoothed(_entry: Entry, _weights: None, options: SmoothedOptions, used: Mapping[str, Any]) -> Smoothed:
-    """The model under noise.
-
-    Raises:
-        RecipeError: the denoiser isn't one or doesn't know so much noise, there are a denoiser and halves, or the
-            second classifier has other classes.
-    """
+    """The model under noise. Raises RecipeError for a denoiser or a second classifier that doesn't fit."""
     if options.denoiser and options.half:
         raise RecipeError("smoothed: a denoiser sees whole pictures; leave out denoiser or half")
     classifiers, denoiser, name = dict(used), None, ""
@@ -64,8 +59,7 @@ def load_smoothed(_entry: Entry, _weights: None, options: SmoothedOptions, used:
         name = list(used)[1]
         denoiser = OneStep(classifiers.pop(name), options.sigma, name)
         told += f"which {called(name)} takes away at step {denoiser.step}"
-    else:
-        told += "clipped and rounded"
+    told += "" if denoiser else "clipped and rounded"
     if options.half:
         told += f"; {' and '.join(map(called, used))} see one half of the pixels each"
     parts = parts_of(classifiers, gradients=options.gradients)
@@ -76,11 +70,8 @@ def load_smoothed(_entry: Entry, _weights: None, options: SmoothedOptions, used:
 class Smoothed(Combined):
     """A `roles.Classifier` that answers with shares of votes, and says how many votes each class gets.
 
-    As an adversary it gives the gradient of its mean probability over a few fixed draws of the noise.
-
-    Attributes:
-        sigma: standard deviation of the noise in [0, 1].
-        denoiser: alias of the denoiser, `""` for none.
+    As an adversary it gives the gradient of its mean probability over a few fixed draws of the noise. `sigma` is that
+    of the noise in [0, 1], `denoiser` the alias of a denoiser, `""` for none.
     """
 
     def __init__(self, noisy: Sequence[Noisy], told: str, sigma: float, denoiser: str) -> None:
@@ -98,22 +89,19 @@ class Smoothed(Combined):
 
 
 def _mean(said: Sequence[Any]) -> Any:
-    """The logarithm of the mean of probabilities whose logarithms are given."""
+    """Log of the mean of probabilities whose logarithms are given."""
     import torch
 
     return torch.stack(list(said)).exp().mean(0).clamp_min(1e-30).log()
 
 
 class Noisy:
-    """One classifier under noise, which a denoiser takes away, or of which it sees one half, 0 or 1.
-
-    Attributes:
-        part: the same under noise, for a defence.
-    """
+    """One classifier under noise, which a denoiser takes away, or of which it sees one half, 0 or 1."""
 
     def __init__(self, part: Part, sigma: float, denoiser: OneStep | None, side: int | None) -> None:
         self._ask, self._network, self._sigma = part.ask, part.network, sigma
         self._denoiser, self._side = denoiser, side
+        self.device = getattr(part.network, "device", None)
         self.part = part._replace(ask=self.shares, network=self if part.network is not None else None)
 
     def votes(self, image: Pixels, n: int, rng: np.random.Generator) -> Ints:
@@ -142,9 +130,7 @@ class Noisy:
             return self._denoiser(noisy)
         seen = noisy if self._side is None else filled(noisy, self._side)
         levels = (seen.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
-        return list(np.broadcast_to(levels, (*levels.shape[:3], 3)))
-
-    # as a network that is attacked
+        return list(np.ascontiguousarray(np.broadcast_to(levels, (*levels.shape[:3], 3))))
 
     def __call__(self, pictures: Any) -> Any:
         """Log of the mean probability `[N, K]` of tensors in [0, 1], over fixed draws; differentiable.
@@ -170,17 +156,11 @@ class Noisy:
         """Which pixels of a picture of this size it looks at: a tensor `[H, W]` of truth values."""
         return self._network.seen(height, width)
 
-    @property
-    def device(self) -> Any:
-        """Where the network is."""
-        return self._network.device
-
 
 def filled(values: Any, side: int) -> Any:
     """Pictures `[…, H, W]`, arrays or tensors, made of one half of their pixels, as on a checkerboard.
 
-    A pixel of the other half becomes the mean of its neighbours above, below, left and right, which are all of the half
-    that counts.
+    A pixel of the other half becomes the mean of its four neighbours, which are all of the half that counts.
     """
     rows, columns = np.ogrid[: values.shape[-2], : values.shape[-1]]
     half = (rows + columns) % 2 == side
