@@ -39,9 +39,7 @@ def load_frequency_prompt(
     with state_of(file, "a file with prompts and centres"):
         tensors = load_file(file)
         prompts = Prompts(part, tensors["prompts"], tensors["centres"])
-    told = (
-        f"one of {len(prompts.centres)} patterns of middle and high frequencies is added, by the nearest centre."
-    )
+    told = f"one of {len(prompts.centres)} patterns of middle and high frequencies is added, by the nearest centre."
     behind = part._replace(ask=prompts.ask, network=prompts if part.network is not None else None)
     made = Combined([behind], lambda said: said[0], told)
     made.routes["the mean over all prompts"] = prompts.over_all
