@@ -88,17 +88,9 @@ class AdaptiveAccuracy(Resampled):
             network, why_not = _network(alias, ctx)
             routes: Mapping[str, Any] = getattr(network, "routes", {OWN: network})
             for sample in samples:
-                row: dict[str, Any] = {
-                    "id": sample.id,
-                    "photograph": sample.photograph,
-                    "classifier": alias,
-                    "label": UNSCORED,
-                    **dict.fromkeys(SHARES, False),
-                    "routes": JOINED.join(routes),
-                    "fooled": "",
-                    "flat": "",
-                    "why_not": why_not,
-                }
+                row: dict[str, Any] = {"id": sample.id, "photograph": sample.photograph, "classifier": alias}
+                row |= {"label": UNSCORED, **dict.fromkeys(SHARES, False), "routes": JOINED.join(routes)}
+                row |= {"fooled": "", "flat": "", "why_not": why_not}
                 if why_not:
                     yield row
                     continue
@@ -166,12 +158,10 @@ class AdaptiveAccuracy(Resampled):
                 for route in own.routes
             }
             results.fill()
-            flat: dict[str, Json] = {
-                route: number for route in own.routes if (number := int(own.among("flat", route).sum()))
-            }
+            flat: dict[str, Json] = {route: int(own.among("flat", route).sum()) for route in own.routes}
             found[alias] = {"n": own.n, "unscored": own.unscored, **told, "flat": flat}
-        terms: dict[str, Json] = {"epsilon": self.epsilon, "steps": self.steps}
-        return {"confidence": self.confidence, **terms, "classifiers": found, "why_not": why_not}
+        terms: dict[str, Json] = {"confidence": self.confidence, "epsilon": self.epsilon, "steps": self.steps}
+        return {**terms, "classifiers": found, "why_not": why_not}
 
     def rows(self, table: Table, ctx: Context) -> Iterator[Answers]:
         """What each model is right about `clean`, after the `control`, and under all attacks (`withstood`)."""
@@ -204,14 +194,9 @@ def _network(alias: str, ctx: Context) -> tuple[Any, str]:
 
 
 class _Attacked:
-    """What a table holds of one classifier's scored pictures.
+    """What a table holds of one classifier's `n` scored pictures, of `photographs` in the order of their ids.
 
-    Attributes:
-        photographs: their ids, sorted, `[P]`.
-        n: number of pictures.
-        unscored: of those without a label that it knows.
-        routes: along which it was attacked.
-        why_not: why there is nothing.
+    `unscored` is how many have no label that it knows, `why_not` why there is nothing.
     """
 
     def __init__(self, table: Table, alias: str) -> None:

@@ -1,8 +1,7 @@
 """Loader `frequency_prompt`: a fixed pattern of middle and high frequencies is added to each picture.
 
 After Huang et al., Improving Adversarial Robustness of Masked Autoencoders via Test-time Frequency-domain Prompting,
-ICCV 2023, arXiv 2308.10315. There is a pattern for each cluster of the training pictures, and a picture gets that of
-the nearest centre. `training/frequency_prompt.py` finds both.
+ICCV 2023, arXiv 2308.10315: one for each cluster of training pictures, from `training/frequency_prompt.py`.
 """
 
 from __future__ import annotations
@@ -33,23 +32,16 @@ class FrequencyPromptOptions(DefenceOptions):
 def load_frequency_prompt(
     entry: Entry, file: Path, options: FrequencyPromptOptions, used: Mapping[str, Any]
 ) -> Combined:
-    """The model behind the prompts of a file.
-
-    Raises:
-        ModelUnavailable: the file has no prompts.
-        RecipeError: the model gives no embedding, or one of another width than the centres.
-    """
+    """The model behind the prompts of a file. Raises ModelUnavailable if it has none."""
     from safetensors.torch import load_file
 
     (part,) = parts_of(used, gradients=options.gradients)
     with state_of(file, "a file with prompts and centres"):
         tensors = load_file(file)
         prompts = Prompts(part, tensors["prompts"], tensors["centres"])
-    made = Combined(
-        [part._replace(ask=prompts.ask, network=prompts if part.network is not None else None)],
-        lambda said: said[0],
-        f"one of {len(prompts.centres)} patterns of middle and high frequencies is added, that of the nearest centre.",
-    )
+    told = f"one of {len(prompts.centres)} patterns of middle and high frequencies is added, by the nearest centre."
+    behind = part._replace(ask=prompts.ask, network=prompts if part.network is not None else None)
+    made = Combined([behind], lambda said: said[0], told)
     made.routes["the mean over all prompts"] = prompts.over_all
     return made
 
@@ -57,10 +49,8 @@ def load_frequency_prompt(
 class Prompts:
     """A model whose pictures get prompts first.
 
-    Args:
-        part: the model.
-        spectra: real and imaginary parts of the prompts, `[C, 1 or 3, side, side // 2 + 1, 2]`.
-        centres: of the clusters, in the model's embedding, `[C, d]`.
+    Spectra are the real and imaginary parts of prompts, `[C, 1 or 3, H, W // 2 + 1, 2]`; centres are those of the
+    clusters in the model's embedding, `[C, d]`. Raises RecipeError if the model gives no embedding.
     """
 
     def __init__(self, part: Part, spectra: Any, centres: Any) -> None:

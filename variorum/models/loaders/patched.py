@@ -40,11 +40,7 @@ class PatchedOptions(DefenceOptions):
 
 
 def load_patched(_entry: Entry, _weights: None, options: PatchedOptions, used: Mapping[str, Any]) -> Any:
-    """A copy of the model with moved weights.
-
-    Raises:
-        RecipeError: a model has no weights in PyTorch, or others in number or shape, or a variance would turn negative.
-    """
+    """A copy of the model with moved weights. Raises RecipeError if they don't fit, or a variance turns negative."""
     import torch
 
     parts_of(used, gradients=options.gradients)  # refuses other classes
