@@ -162,13 +162,11 @@ class TransferProbe(Resampled):
         for number, name in enumerate(self.encoders):
             earned = self._earned(probed, table, f"embedding_{number}", ctx)
             for probe in self.offers:
-                variants = tuple(probed.variants)
+                by, chance = tuple(probed.variants), 1 / len(probed.classes)
                 pixels = 100 * mean_ratio(*(part.sum(axis=0) for part in probed.shares(floor[probe])))
-                note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(variants)} variants"
-                shares, chance = probed.shares(earned[probe]), 1 / len(probed.classes)
-                yield Answers(
-                    probe, name, probed.ids, *shares, variants, {"variant": variants}, floor=chance, note=note
-                )
+                note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(by)} variants"
+                shares = probed.shares(earned[probe])
+                yield Answers(probe, name, probed.ids, *shares, by, {"variant": by}, floor=chance, note=note)
 
     def _earned(self, probed: Probed, table: Table, column: str, ctx: Context) -> dict[str, Floats]:
         """What each asked picture earned, `[m]`, by figure; NaN where the figure isn't about it."""
