@@ -166,8 +166,8 @@ def _defences() -> Iterator[str]:
     from variorum.models.loaders import DEFENCES, find_loader
 
     yield (
-        "## Defences\n\n`variorum report --defence 'NAME WORD=VALUE …'` puts each model behind a defence; `MODEL + NAME "
-        "WORD=VALUE …` is the name of such a model, in recipes too."
+        "## Defences\n\n`variorum report --defence 'NAME WORD=VALUE …'` puts each model behind a defence; `MODEL + "
+        "NAME WORD=VALUE …` is the name of such a model, in recipes too."
     )
     for name in DEFENCES:
         loader: Any = find_loader(name)

@@ -20,7 +20,7 @@ from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.machine.progress import Progress
 from variorum.models import ModelTable
-from variorum.models.brought import BroughtModel
+from variorum.models.defended import is_own
 from variorum.schemas.component import Context, Evaluation
 from variorum.schemas.errors import RecipeError, StoreError
 from variorum.schemas.lookup import cut
@@ -154,7 +154,7 @@ def check_model(name: str, job: Job, classes: Container[str], picture: Callable[
         ModelFailed: it raised, or gave something else than scores.
     """
     model = job.ctx.models.get(name)
-    if isinstance(model, BroughtModel):
+    if is_own(model):
         if not model.width:
             model.ask(picture())
     elif not classifies(model):

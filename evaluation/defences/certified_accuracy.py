@@ -7,20 +7,20 @@ Each certificate may be void with probability α. It is about a classifier with 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from variorum.evaluation.defences.drawn import originals
 from variorum.evaluation.defences.radius import largest, radii
 from variorum.kit.predicted.answers import known, label_indices, outputs_of
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Resampled
-from variorum.kit.predicted.pairing import ORIGINAL, UNSCORED
+from variorum.kit.predicted.pairing import UNSCORED
 from variorum.models.filters import contents_of
-from variorum.schemas.canonical import Json, derive_seed
+from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -72,18 +72,7 @@ class CertifiedAccuracy(Resampled):
 
     def chosen(self, table: Table, ctx: Context) -> Bools:
         """`most` pictures drawn by the seed, as many of each class; those without a label last."""
-        number = np.zeros(len(table), bool)
-        original = table["variant"] == ORIGINAL
-        rows = np.flatnonzero(original if original.any() else ~original)
-        ids, label = table["id"], table["label"].astype(np.int64)
-        drawn = sorted(rows.tolist(), key=lambda row: derive_seed(ctx.seed, self.component_name(), str(ids[row])))
-        turn = Counter[int]()
-        order: list[tuple[bool, int, int, int]] = []
-        for row in drawn:
-            order.append((bool(label[row] < 0), turn[int(label[row])], len(order), row))
-            turn[int(label[row])] += 1
-        number[[row for *_, row in sorted(order)[: self.most]]] = True
-        return number
+        return originals(table, ctx, self.component_name(), self.most)
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per picture and smoothed classifier.

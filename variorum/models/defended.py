@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import BeforeValidator, ValidationError
 
+from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import is_brought
 from variorum.models.gradients import adversary
 from variorum.models.loaders import DEFENCES, find_loader
@@ -124,6 +125,7 @@ class Part(NamedTuple):
         classes: of its outputs; empty for ImageNet's order.
         preprocessing: a sentence for cards.
         network: log probabilities of tensors, as `roles.Adversary`; None where no gradients are wanted.
+        brought: whether it is a user's, whose outputs without classes aren't ImageNet's.
     """
 
     name: str
@@ -131,6 +133,12 @@ class Part(NamedTuple):
     classes: tuple[str, ...]
     preprocessing: str
     network: Any
+    brought: bool = False
+
+
+def is_own(model: Any) -> bool:
+    """Return whether a model is one that a user brings, perhaps behind a defence."""
+    return isinstance(model, BroughtModel) or getattr(model, "brought", False)
 
 
 def parts_of(used: Mapping[str, Any], *, gradients: bool) -> list[Part]:
@@ -146,7 +154,7 @@ def parts_of(used: Mapping[str, Any], *, gradients: bool) -> list[Part]:
         network = adversary(name, model) if gradients else None
         ask = network.answers if network is not None else model
         said = getattr(ask, "preprocessing", getattr(model, "preprocessing", ""))
-        found.append(Part(name, ask, tuple(model.classes), said, network))
+        found.append(Part(name, ask, tuple(model.classes), said, network, is_own(model)))
     for other in found[1:]:
         if other.classes != found[0].classes:
             raise RecipeError(
@@ -174,7 +182,8 @@ class Combined:
         routes: Mapping[str, Callable[[Sequence[Any]], Any]] | None = None,
     ) -> None:
         self._parts, self._combine = parts, combine
-        self.classes = parts[0].classes
+        self.classes, self.brought = parts[0].classes, parts[0].brought
+        self.width = len(self.classes)
         self.preprocessing = f"{parts[0].preprocessing} Behind it: {told}"
         self.layers: tuple[str, ...] = ()
         self.routes = {"its own gradient": self, **{name: self._by(one) for name, one in (routes or {}).items()}}
@@ -184,6 +193,11 @@ class Combined:
     def __call__(self, pictures: Any) -> Any:
         """Probabilities `[N, K]` of stored pictures; as an adversary, log probabilities of tensors in [0, 1]."""
         return self.answers(pictures) if self._parts[0].network is None else self._by(self._combine)(pictures)
+
+    def ask(self, image: Any) -> None:
+        """Ask about one picture if nothing says how many outputs there are, as `BroughtModel` does."""
+        if not self.width:
+            self.width = self.answers([image]).shape[1]
 
     def answers(self, images: Sequence[Pixels]) -> Singles:
         """Probabilities `[N, K]` of stored pictures."""

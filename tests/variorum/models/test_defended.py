@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
+from variorum.kit.predicted.answers import answers
 from variorum.models import ModelTable
 from variorum.models.brought import from_function, is_brought
 from variorum.models.filters import refuse_filters
 from variorum.models.gradients import adversary
 from variorum.models.loaders import DEFENCES, split, with_bare
 from variorum.models.loaders.crossmax import cross_max
+from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
+from variorum.schemas.sample import Sample
 
 CROSSED = "judge + crossmax with=judge_gate k=2"
 
@@ -99,6 +102,14 @@ def test_cross_max_is_as_defined():
 
     logits = [torch.tensor([row], dtype=torch.float64) for row in ([5, 1, 0], [0, 4, 1], [9, 2, 1])]
     assert cross_max(logits, 2).tolist() == [[0, -4, -2]]
+
+
+def test_the_outputs_of_a_defended_model_of_ones_own_are_its_own(table, pictures):
+    nets = {one: from_function(lambda images: [[1, 0]] * len(images), name=one, revision=one) for one in "ab"}
+    classes = (ClassInfo("cat", "cat"), ClassInfo("dog", "dog"))
+    ctx = Context(0, table.with_models(nets), lambda key, compute: compute(), classes=classes)
+    (said,) = answers([Sample(id="x", image=pictures[0], labels=("dog",))], ["a + mixed with=b"], ctx)
+    assert said.labels == (1,)  # and not none, as of ImageNet's classes
 
 
 def test_a_network_of_ones_own_is_defended_and_gives_gradients(table, pictures):

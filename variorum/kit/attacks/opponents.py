@@ -14,7 +14,7 @@ import numpy as np
 
 from variorum.kit.attacks.losses import Victim
 from variorum.kit.predicted.answers import classes_of_outputs, known, label_indices, outputs_of
-from variorum.models.brought.model import BroughtModel
+from variorum.models.defended import is_own
 from variorum.models.device import one_thread
 from variorum.models.gradients import adversary
 from variorum.schemas.errors import RecipeError
@@ -111,7 +111,7 @@ def opponent(alias: str, ctx: Context, where: str, *, gradients: bool) -> Oppone
         network = adversary(alias, model) if gradients or hasattr(model, "seen") else None
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
-    if network is None and not isinstance(model, BroughtModel):  # it runs without PyTorch
+    if network is None and not is_own(model):  # it runs without PyTorch
         return Opponent(None, model, alias, ctx.models.pin(alias))
     ask = model if network is None else network.answers
 
@@ -125,7 +125,7 @@ def opponent(alias: str, ctx: Context, where: str, *, gradients: bool) -> Oppone
 def with_outputs(one: Opponent, image: Pixels, ctx: Context) -> Opponent:
     """The same, with how its outputs are read; a model that a user brings is asked about a picture to find out."""
     own = ctx.models.get(one.alias)
-    if isinstance(own, BroughtModel):
+    if is_own(own):
         own.ask(image)
     outputs = one.answers([image]).shape[1]
     names = [known_id or name for known_id, name in classes_of_outputs(own, ctx, outputs)]

@@ -12,7 +12,7 @@ import numpy as np
 from variorum.kit.labels.matching import IMAGENET, columns, in_order, shortened
 from variorum.kit.predicted.pairing import UNSCORED
 from variorum.kit.predicted.two_cues import NO_CUES, by_category, cues_of, decision
-from variorum.models.brought import BroughtModel
+from variorum.models.defended import is_own
 from variorum.models.filters import contents_of
 from variorum.models.imagenet_classes import index_of, is_wnid, name_of
 from variorum.models.imagenet_classes import table as imagenet
@@ -231,7 +231,7 @@ def answers(samples: Sequence[Sample], classifiers: Sequence[str], ctx: Context)
         model = ctx.models.get(alias)
         if hasattr(model, "knows"):
             raise RecipeError(f"{cut(repr(alias))} is a detector; name a classifier, such as classifier_small")
-        if images and isinstance(model, BroughtModel):
+        if images and is_own(model):
             model.ask(images[0])
         outputs_of(alias, model, ctx, occurring)  # refused before it sees all pictures
         probabilities = model(images)
@@ -259,7 +259,7 @@ def outputs_of(
         RecipeError: a class that occurs is none of the model's outputs.
     """
     classes = getattr(model, "classes", ())
-    if not classes and not isinstance(model, BroughtModel):
+    if not classes and not is_own(model):
         return None
     outputs = outputs or getattr(model, "width", 0) or None
     try:
@@ -271,7 +271,7 @@ def outputs_of(
 
 def in_order_of(model: Any, ctx: Context) -> str:
     """Say that a model's outputs are taken for the edition's classes in the order of their ids; `""` if they aren't."""
-    if not isinstance(model, BroughtModel) or model.classes:
+    if not is_own(model) or model.classes:
         return ""
     ids = in_order([one.id for one in ctx.classes], model.width)
     return (

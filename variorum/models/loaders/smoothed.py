@@ -26,8 +26,6 @@ from variorum.schemas.lookup import cut
 if TYPE_CHECKING:
     from variorum.arrays import Floats, Ints, Pixels, Singles
 
-ANSWER = 100
-"""Votes of an answer where nobody asks for certificates."""
 BATCH, PIXELS = 64, 2**19
 """Noisy pictures per call at most, and their pixels."""
 DRAWS = 8
@@ -41,6 +39,8 @@ class SmoothedOptions(DefenceOptions):
     """Standard deviation of the noise, in pictures with values in [0, 1]. In a grey picture the channels move alike."""
     denoiser: str = ""
     """A model that takes the noise away, such as `denoiser`, or `denoiser_small` for small grey pictures."""
+    votes: int = Field(default=100, ge=10, le=10_000)
+    """Votes of an answer; `certified_accuracy` takes its own number."""
     half: str = ""
     """A second classifier, for the other half of the pixels; the defended one then sees only its own half."""
 
@@ -63,8 +63,8 @@ def load_smoothed(_entry: Entry, _weights: None, options: SmoothedOptions, used:
     if options.half:
         told += f"; {' and '.join(map(called, used))} see one half of the pixels each"
     parts = parts_of(classifiers, gradients=options.gradients)
-    noisy = [Noisy(one, options.sigma, denoiser, side if options.half else None) for side, one in enumerate(parts)]
-    return Smoothed(noisy, f"{told}; the shares of {ANSWER} answers.", options.sigma, name)
+    noisy = [Noisy(one, options, denoiser, side if options.half else None) for side, one in enumerate(parts)]
+    return Smoothed(noisy, f"{told}; the shares of {options.votes} answers.", options.sigma, name)
 
 
 class Smoothed(Combined):
@@ -98,8 +98,8 @@ def _mean(said: Sequence[Any]) -> Any:
 class Noisy:
     """One classifier under noise, which a denoiser takes away, or of which it sees one half, 0 or 1."""
 
-    def __init__(self, part: Part, sigma: float, denoiser: OneStep | None, side: int | None) -> None:
-        self._ask, self._network, self._sigma = part.ask, part.network, sigma
+    def __init__(self, part: Part, options: SmoothedOptions, denoiser: OneStep | None, side: int | None) -> None:
+        self._ask, self._network, self._sigma, self._votes = part.ask, part.network, options.sigma, options.votes
         self._denoiser, self._side = denoiser, side
         self.device = getattr(part.network, "device", None)
         self.part = part._replace(ask=self.shares, network=self if part.network is not None else None)
@@ -118,7 +118,8 @@ class Noisy:
         found = []
         for image in images:
             own = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).digest()
-            found.append(self.votes(image, ANSWER, np.random.default_rng([*own[:16], self._side or 0])) / ANSWER)
+            votes = self.votes(image, self._votes, np.random.default_rng([*own[:16], self._side or 0]))
+            found.append(votes / self._votes)
         return np.stack(found) if found else np.zeros((0, np.asarray(self._ask([])).shape[1]))
 
     def drawn(self, image: Pixels, n: int, rng: np.random.Generator) -> list[Pixels]:
