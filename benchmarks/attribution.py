@@ -1,20 +1,12 @@
-"""Maps beside captum's, of the same network on the same pictures: the largest difference, and how long each takes.
+"""Maps beside captum's on one network and picture: the largest difference, and the least CPU milliseconds of each.
 
-A map must be equal to 1e-5 of its largest value, and at least as fast. captum has no RISE, and without captum only our
-own times are measured: install it with `pip install --no-deps captum` into a folder that PYTHONPATH names.
+Without captum (`pip install --no-deps captum`, into a folder that PYTHONPATH names) only our own times are measured.
 """
 
-from __future__ import annotations
-
-import argparse
 import importlib.util
 import json
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
-import cv2
 import numpy as np
 import skimage.data
 import torch
@@ -23,76 +15,44 @@ from variorum.evaluation.attribution.maps import AT_ONCE, GRADIENTS, STEPS, by_g
 from variorum.models import ModelTable
 from variorum.models.device import float32, one_thread
 
-SIDE = 256
+MODELS, IMAGE = ModelTable("embedded"), np.ascontiguousarray(skimage.data.chelsea()[:256, :256])
+GROUND = np.full_like(IMAGE, 128)
+NETWORK = MODELS.get(MODELS.steering("classifier_gate"))
+TARGET, WINDOW = int(NETWORK.answers([IMAGE]).argmax()), window_of(NETWORK.seen(256, 256).numpy())
 
 
-def captums(name: str, network: Any, layer: str) -> Callable[..., Any]:
-    """How captum makes a map, from the picture, the start and the target to `[H, W]`, or what is seen of it."""
+def captums(name):
     from captum import attr
 
-    def score(pictures: Any) -> Any:
-        return network._network(network._input(pictures))[0]
-
+    x = torch.from_numpy(IMAGE.transpose(2, 0, 1)[None].astype(np.float32) / 255).requires_grad_()
+    start, score = torch.full_like(x, np.float32(128) / 255), lambda x: NETWORK._network(NETWORK._input(x))[0]
     if name == "grad_cam":
-        ours = attr.LayerGradCam(score, network._network.get_submodule(layer))
-        size = size_of(window_of(network.seen(SIDE, SIDE).numpy()))
-        return lambda x, _, target: attr.LayerAttribution.interpolate(
-            ours.attribute(x.requires_grad_(), target, relu_attributions=True), size, "bilinear"
-        )[0, 0]
+        way = attr.LayerGradCam(score, NETWORK._network.get_submodule(NETWORK.mapped(x)[2]))
+        small = way.attribute(x, TARGET, relu_attributions=True)
+        return attr.LayerAttribution.interpolate(small, size_of(WINDOW), "bilinear")[0, 0]
     if name == "integrated_gradients":
-        way = partial(attr.IntegratedGradients(score).attribute, n_steps=STEPS, internal_batch_size=AT_ONCE)
-        return lambda x, start, target: way(x, start, target)[0].sum(0)
-    slope = attr.Saliency(score)
-    if name == "gradient":
-        return lambda x, _, target: slope.attribute(x.requires_grad_(), target)[0].amax(0)
-    return lambda x, start, target: (slope.attribute(x.requires_grad_(), target, abs=False) * (x - start))[0].sum(0)
+        way = attr.IntegratedGradients(score)
+        return way.attribute(x, start, TARGET, n_steps=STEPS, internal_batch_size=AT_ONCE)[0].sum(0)
+    slope = attr.Saliency(score).attribute(x, TARGET, abs=name == "gradient")
+    return slope[0].amax(0) if name == "gradient" else (slope * (x - start))[0].sum(0)
 
 
-def timed(work: Callable[..., Any], *given: Any) -> tuple[Any, float]:
-    """What comes of it, and CPU milliseconds, whose least is told: others may share the processor."""
-    began = time.process_time()
-    return work(*given), 1000 * (time.process_time() - began)
+def least(make, name, times=7):
+    spent = []
+    for _ in range(times):
+        began = time.process_time()
+        found = make(name)
+        spent.append(round(1000 * (time.process_time() - began), 1))
+    return found, min(spent)
 
 
-def main() -> None:
-    """Print the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--alias", default="classifier_gate")
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    models = ModelTable("embedded")
-    network: Any = models.get(models.steering(options.alias))
-    images = [getattr(skimage.data, name)() for name in ("chelsea", "astronaut", "coffee")]
-    images = [cv2.resize(one[:300, :300], (SIDE, SIDE), interpolation=cv2.INTER_AREA) for one in images]
-    window, peer = window_of(network.seen(SIDE, SIDE).numpy()), importlib.util.find_spec("captum") is not None
-    found: dict[str, Any] = {"alias": options.alias, "pictures": len(images), "captum": peer}
-
-    def own(image: Any, ground: Any, target: int, name: str) -> Any:
-        return by_gradients(network, image, ground, target, [name], window)[0][name]
-
-    def others(image: Any, ground: Any, target: int, make: Any) -> Any:
-        x, start = (torch.from_numpy(one.transpose(2, 0, 1)[None].astype(np.float32) / 255) for one in (image, ground))
-        return make(x, start, target).detach().numpy().astype(np.float64)
-
-    with one_thread(), float32():
-        layer = network.last_map(SIDE, SIDE)
-        for name in GRADIENTS:
-            make = captums(name, network, layer) if peer else None
-            ms, captum_ms, apart = (list[float]() for _ in range(3))
-            for image in images * options.rounds:
-                given = image, np.full_like(image, 128), int(network.answers([image]).argmax())
-                ours, spent = timed(own, *given, name)
-                ms.append(spent)
-                if make:
-                    theirs, spent = timed(others, *given, make)
-                    captum_ms.append(spent)
-                    ours = ours if theirs.shape == ours.shape else ours[window]
-                    apart.append(float(np.abs(ours - theirs).max() / np.abs(theirs).max()))
-            found[name] = {"ms": round(min(ms), 1)}
-            if make:
-                found[name] |= {"captum_ms": round(min(captum_ms), 1), "difference": max(apart)}
-    print(json.dumps(found, indent=2))
-
-
-if __name__ == "__main__":
-    main()
+with one_thread(), float32():
+    told = {}
+    for one in GRADIENTS:
+        ours, ms = least(lambda name: by_gradients(NETWORK, IMAGE, GROUND, TARGET, [name], WINDOW)[0][name], one)
+        told[one] = {"ms": ms}
+        if importlib.util.find_spec("captum"):
+            theirs, told[one]["captum_ms"] = least(captums, one)
+            theirs, ours = theirs.detach().numpy(), ours[WINDOW] if one == "grad_cam" else ours
+            told[one]["difference"] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    print(json.dumps(told))

@@ -1,20 +1,17 @@
 """Measure what maps of a classifier's attention are worth, each beside maps that know nothing.
 
-The measures of Petsiuk et al. (BMVC 2018, arXiv 1806.07421) and of weakly supervised localisation. How high their
-curves are follows the classifier's confidence, so maps of one classifier are compared, never classifiers. A blob in the
-middle of the picture does well too, since objects are there.
+Curves follow the classifier's confidence, so maps of one classifier are compared, never classifiers (Nourelahi et al.,
+arXiv 2205.13042). A blob in the middle of the picture does well too, since objects are there.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-import cv2
 import numpy as np
 from pydantic import Field
 
@@ -39,9 +36,8 @@ from variorum.kit.predicted.fields import Resampled
 from variorum.kit.predicted.pairing import one_each
 from variorum.models.gradients import adversary
 from variorum.models.preprocessing import view_of
-from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json
-from variorum.schemas.component import Context, Row, SealedEdition, Use
+from variorum.schemas.component import Context, Row, Use
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.rows import Answers, Figure
 from variorum.schemas.sample import Sample
@@ -56,8 +52,6 @@ SIDE = 256
 """Largest side in pixels of the square that a classifier is shown."""
 AT_ONCE = 32
 """Pictures that a classifier is asked about at a time."""
-TILE = 112
-"""Side in pixels of a map that is kept."""
 NO_LABEL = "the classifier knows no label of it"
 NO_OVERLAP = np.full(len(curves.THRESHOLDS), np.nan)
 
@@ -65,8 +59,8 @@ NO_OVERLAP = np.full(len(curves.THRESHOLDS), np.nan)
 class Attribution(Resampled):
     """Insertion, deletion, pointing game and localisation by map and classifier, with intervals over photographs.
 
-    Of each photograph one picture is looked at, its original if there is one: its central square, reduced to 256
-    pixels. A classifier without gradients has the map `rise` alone, and the floors, which are always there.
+    Of each photograph one picture is looked at, its original if there is one: the central square, at most 256 pixels.
+    A classifier without gradients has the map `rise` alone, and the floors, which are always there.
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"bootstrap", "confidence"})
@@ -91,36 +85,32 @@ class Attribution(Resampled):
     substrate: Literal["rise", "blur", "mean", "black"] = "rise"
     """What hidden pixels look like: `blur` (a Gaussian), the `mean` colour of the picture, or `black`. `rise` is blur
     for insertion and the mean colour for deletion and RISE's masks, as its authors have it."""
-    keep_maps: int = Field(default=0, ge=0, le=12)
-    """Photographs whose maps are drawn in a file beside the card."""
 
     def uses(self) -> list[Use]:
         """Return the classifiers."""
         return [Use(alias, "classifier", batch=AT_ONCE) for alias in self.classifiers]
 
     def chosen(self, table: Table, ctx: Context) -> Ints:
-        """One picture of each photograph, numbered in the order in which they are drawn."""
+        """One picture of each photograph."""
         rows, ids, numbers = one_each(table), table["id"], np.zeros(len(table), np.int64)
         drawn = sorted(rows.tolist(), key=lambda row: sha256(str(ids[row]).encode()).digest())[: self.most]
-        numbers[drawn] = np.arange(1, len(drawn) + 1)
+        numbers[drawn] = 1
         return numbers
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:
         """One row per classifier, picture and map; `why` says why it has no values, `""` if it has.
 
-        `insertion` and `deletion` are areas in [0, 1], `p` the probability of the class on the picture, `p_insertion`
-        and `p_deletion` on what the curves begin and end with. `points` is 1 or 0, and -1 without an object; `overlap
-        [19]` has the IoU by threshold, NaN without. `shown` is the map over the picture as PNG, for the first
-        `keep_maps` photographs. A picture that can't be used has one row, without a map.
+        `insertion` and `deletion` are areas, `p…` the probability of the class on the picture and where curves begin
+        and end. `points` is -1 without an object, and `overlap [19]`, IoU by threshold, NaN. A picture that can't be
+        used has one row, without a map.
 
         Raises:
             RecipeError: as `answers`.
         """
-        blank = {"map": "", "why": "", "layer": "", "points": -1, "overlap": NO_OVERLAP, "shown": None}
+        blank = {"map": "", "why": "", "layer": "", "points": -1, "overlap": NO_OVERLAP}
         blank |= dict.fromkeys(("p", "p_insertion", "p_deletion", "insertion", "deletion"), np.nan)
         networks = {alias: _network(alias, ctx) for alias in self.classifiers}
         for sample in samples:
-            keeps = 0 < ctx.chosen.get(sample.id, 0) <= self.keep_maps
             for alias in self.classifiers:
                 common = {"photograph": sample.photograph or sample.id, "classifier": alias, **blank}
                 try:
@@ -128,20 +118,19 @@ class Attribution(Resampled):
                 except Unusable as error:
                     yield {**common, "why": str(error)}
                 else:
-                    yield from ({**common, **row} for row in self._maps(view, ctx, keeps=keeps))
+                    yield from ({**common, **row} for row in self._maps(view, ctx))
 
     def _view(self, sample: Sample, alias: str, network: Any, lacks: str, ctx: Context) -> _View:
         """What a classifier is shown of a picture. Raises Unusable if that can't be."""
-        height, width = np.shape(sample.image)[:2]
-        found = framed(sample, min(SIDE, height, width), larger=1.0, least=1)
+        found = framed(sample, min(SIDE, *np.shape(sample.image)[:2]), larger=1.0, least=1)
         (answer,) = answers([replace(sample, image=found.image, encoded=None)], [alias], ctx)
         if self.target == "label" and not answer.labels:
             raise Unusable("no_label", NO_LABEL)
         target = answer.labels[0] if self.target == "label" else int(answer.probabilities.argmax())
-        seen = _seen(network, str(getattr(answer.model, "preprocessing", "")), found.image.shape[0])
+        seen = _seen(network, str(getattr(answer.model, "preprocessing", "")), len(found.image))
         return _View(sample, found.image, answer.model, target, network, lacks, seen, *_object(sample, found, seen))
 
-    def _maps(self, view: _View, ctx: Context, *, keeps: bool) -> Iterator[Row]:
+    def _maps(self, view: _View, ctx: Context) -> Iterator[Row]:
         """The rows of a picture and a classifier."""
         window, name = window_of(view.seen), self.component_name()
         side, rng = min(size_of(window)), ctx.rng(name, view.sample.id, "maps")
@@ -167,8 +156,6 @@ class Attribution(Resampled):
             if view.boxes:
                 row["points"] = int(curves.points_at(int(order[0]), view.what, side))
                 row["overlap"] = curves.overlaps(values, view.seen, view.boxes)
-            if keeps:
-                row["shown"] = _over(view.image[window], None if map_name == "random" else values[window])
             yield {
                 **{"map": map_name, "layer": layer if map_name == "grad_cam" else "", **row},
                 **{"p": p, "p_insertion": p_start, "p_deletion": p_end},
@@ -179,11 +166,9 @@ class Attribution(Resampled):
     def figures(self, table: Table, ctx: Context) -> dict[str, Json]:
         """Figures in percent by classifier and map, over `n` photographs; `why_not` by map for those without.
 
-        `insertion` and `deletion` are mean areas below the curves. `insertion_gain` is how much larger an area is than
-        that of a random order, and `deletion_gain` how much smaller, as a share of what the pixels give: p less p of
-        the substrate. `over_centre` is the insertion less that of the blob in the middle. `points` is the share of the
-        `objects` that the largest value is on. `localised` is the share whose box is found, IoU 0.5 or more, at the
-        threshold that is best for the other half of the photographs; `thresholds` has both.
+        A `…_gain` is how much better an area is than that of a random order, as a share of what the pixels give: p less
+        p of the substrate. `over_centre` is the insertion less that of the blob in the middle. `points` is the share of
+        the `objects` that the largest value is on, `localised` the share whose box is found, IoU 0.5 or more.
         """
         found: dict[str, Json] = {name: getattr(self, name) for name in ("confidence", "steps", "target", "substrate")}
         found |= {"names": list(self.classifiers), "maps": [*self.maps, *FLOORS], "classifiers": {}}
@@ -206,12 +191,6 @@ class Attribution(Resampled):
             else:
                 why = [*one.why_not.values()] if one else []
                 yield Answers("gain", alias, why_not=why[0] if why else "no picture can be used")
-
-    def files(self, figures: Mapping[str, Any], edition: SealedEdition) -> dict[str, bytes]:
-        """A sheet of maps for each classifier, `attribution/maps_1.png` and so on; none with a content warning."""
-        sheets = enumerate([one["sheet"] for one in figures["classifiers"].values()], 1)
-        shown = not edition.manifest.warning
-        return {f"attribution/maps_{n}.png": base64.b64decode(sheet) for n, sheet in sheets if shown and sheet}
 
 
 class _View(NamedTuple):
@@ -262,11 +241,3 @@ def _object(sample: Sample, found: Framed, seen: Bools) -> tuple[Bools, list[Box
     parts = [region(one, *seen.shape) for one in own] if found.mask is None else [found.mask > 127]
     what = np.any([np.zeros_like(seen), *parts], axis=0) & seen
     return what, [box for part in parts if (box := box_of(part & seen))]
-
-
-def _over(part: Pixels, values: Floats | None) -> bytes:
-    """PNG of what the classifier sees of a picture, under a map in red; the bare picture for None."""
-    if values is not None:
-        share = values / max(float(np.quantile(values, 0.99)), 1e-12)
-        part = (0.35 * part + 0.65 * 255 * share.clip(0, 1)[..., None] * (1, 0.1, 0.1)).astype(np.uint8)
-    return encode_png(np.asarray(cv2.resize(part, (TILE, TILE), interpolation=cv2.INTER_AREA), np.uint8))

@@ -48,19 +48,10 @@ def size_of(window: Window) -> tuple[int, int]:
 def by_gradients(
     network: Any, image: Pixels, ground: Pixels, target: int, wanted: Collection[str], window: Window
 ) -> tuple[dict[str, Floats], dict[str, str], str]:
-    """Those of `GRADIENTS` that are wanted, of the score of one class.
+    """Those of `GRADIENTS` that are wanted, of the score of one class; why others can't be made; Grad-CAM's layer.
 
-    Args:
-        network: a `roles.Adversary`. With a method `mapped` the score is its logit; without, as of several networks
-            together, the log probability, and there is no `grad_cam`.
-        image: RGB `[H, W, 3]` uint8.
-        ground: the same without anything to recognise.
-        target: number of the class among the network's outputs.
-        wanted: names of maps.
-        window: what the network sees; `grad_cam` is stretched over it, and 0 elsewhere.
-
-    Returns:
-        The maps; by name, why others can't be made; and the layer of `grad_cam`, `""` without one.
+    `network` is a `roles.Adversary`; without a method `mapped`, as of several networks together, the score is the log
+    probability, and there is no `grad_cam`. `ground` is the picture without anything to recognise.
     """
     import torch
 
@@ -101,10 +92,7 @@ def scored(network: Any, pictures: Any, target: int) -> tuple[Any, Any, str]:
 
 
 def integrated(network: Any, picture: Any, start: Any, target: int, steps: int = STEPS) -> Any:
-    """Integrated gradients on the way from `start`, `[1, 3, H, W]`: they add up to the difference of the two scores.
-
-    The mean slope is taken at the nodes of Gauss and Legendre, which are the more exact for the same number of steps.
-    """
+    """Integrated gradients on the way from `start`, `[1, 3, H, W]`, at the nodes of Gauss and Legendre."""
     import torch
 
     nodes, weights = np.polynomial.legendre.leggauss(steps)
@@ -123,22 +111,15 @@ def rise(
     ground: Pixels,
     window: Window,
     rng: np.random.Generator,
-    masks: int = MASKS,
 ) -> Floats:
-    """The mean of random masks, each weighted by the answer to the picture behind it, divided by the share kept.
+    """The mean of random masks over the window, each weighted by the probability `[n]` that `ask` gives the picture.
 
-    Args:
-        ask: from pictures to the probability `[n]` of the class.
-        image: RGB `[H, W, 3]` uint8.
-        ground: what is shown where a mask is 0.
-        window: the part of the picture that masks cover.
-        rng: draws the masks.
-        masks: how many.
+    Where a mask is 0, the picture is as `ground`. The mean is divided by the share of cells that are kept.
     """
     height, width = size_of(window)
     cells = -(-height // CELLS), -(-width // CELLS)
-    grids = (rng.random((masks, CELLS, CELLS)) < KEPT).astype(np.float32)
-    shifts = rng.integers(0, cells, (masks, 2))
+    grids = (rng.random((MASKS, CELLS, CELLS)) < KEPT).astype(np.float32)
+    shifts = rng.integers(0, cells, (MASKS, 2))
     part, below = (one[window].astype(np.float32) for one in (image, ground))
 
     def mask(number: int) -> Singles:
@@ -151,9 +132,9 @@ def rise(
         return found
 
     total = np.zeros(image.shape[:2])
-    for number, said in enumerate(ask(map(behind, range(masks))).tolist()):
+    for number, said in enumerate(ask(map(behind, range(MASKS))).tolist()):
         total[window] += said * mask(number)
-    return total / (masks * KEPT)
+    return total / (MASKS * KEPT)
 
 
 def floors(shape: tuple[int, ...], window: Window, rng: np.random.Generator) -> dict[str, Floats]:

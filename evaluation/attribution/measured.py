@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from variorum.evaluation.attribution.curves import THRESHOLDS
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.resamples import Resamples, percent
-from variorum.pixels import decode, encode_png
 from variorum.schemas.canonical import Json
 from variorum.schemas.rows import Answers
 from variorum.schemas.table import Table
@@ -22,20 +20,12 @@ if TYPE_CHECKING:
 
 NOT_A_NUMBER = "isn't a number everywhere"
 NO_OBJECT = "no picture has a mask.png, or an object, that the classifier sees"
-FITS = 0.5
-"""IoU from which a box counts as found."""
-LEAST = 2
-"""Objects of each half, below which no threshold is chosen."""
+FITS, LEAST = 0.5, 2
+"""IoU from which a box counts as found, and objects of each half, below which no threshold is chosen."""
 
 
 class Measured:
-    """One classifier's values of each photograph by map.
-
-    Attributes:
-        photographs: their ids, sorted, `[n]`.
-        maps: names of those with values.
-        why_not: by name, why the others have none.
-    """
+    """One classifier's values of each photograph by map: names of maps with values, and why others have none."""
 
     def __init__(self, table: Table, alias: str) -> None:
         self.alias, self._table = alias, table
@@ -58,7 +48,7 @@ class Measured:
         return found
 
     def gained(self, name: str, curve: str = "insertion") -> Floats:
-        """How much better than a random order a curve is, and how much the pixels give, `[n, 2]`; 0 without."""
+        """How much better than a random order a curve is, and what the pixels give, `[n, 2]`; 0 without."""
         more = self.values(name, curve) - self.values("random", curve)
         both = np.stack([more, self.values(name, "p") - self.values(name, f"p_{curve}")], axis=1)
         return np.nan_to_num(both * ((1, 1) if curve == "insertion" else (-1, 1)))
@@ -81,13 +71,7 @@ class Measured:
         )
 
     def figures(self, first: Bools, resamples: Resamples, results: Results) -> dict[str, Json]:
-        """Its figures, of which `results` completes most.
-
-        Args:
-            first: which photographs are of the first half, `[n]`; the threshold of each half is chosen on the other.
-            resamples: of the photographs.
-            results: takes the figures whose intervals are computed together.
-        """
+        """Its figures, which `results` completes. Each half, the `first` and the rest, has the other's threshold."""
 
         def share(values: Floats, *, signed: bool = False) -> dict[str, Json] | None:
             there = np.isfinite(values)
@@ -117,7 +101,6 @@ class Measured:
             "left_out": dict[str, Json](Counter(self._why[self._mine & (self._map == "")].tolist())),
             "why_not": dict[str, Json](self.why_not),
             "maps": found,
-            "sheet": self._sheet(),
         }
 
     def _localised(self, name: str, first: Bools) -> tuple[Floats, list[Json]]:
@@ -132,16 +115,6 @@ class Measured:
                 found[half] = overlap[half, best] >= FITS
                 chosen.append(round(float(THRESHOLDS[best]), 2))
         return found, chosen
-
-    def _sheet(self) -> str:
-        """The kept maps as one PNG in base64, a row for each photograph, the picture first; `""` for none."""
-        kept: dict[int, dict[str, Any]] = {}
-        for row in np.flatnonzero(self._mine):
-            if shown := self._table["shown"][row]:
-                kept.setdefault(int(self._place[row]), {})[str(self._map[row])] = decode(shown)
-        order = ["random", *(name for name in self.maps if name != "random")]
-        lines = [np.hstack([one.get(name, np.zeros_like(one["random"])) for name in order]) for one in kept.values()]
-        return base64.b64encode(encode_png(np.vstack(lines))).decode() if lines else ""
 
 
 def _ratio(sums: Floats) -> Floats:

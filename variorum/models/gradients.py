@@ -60,7 +60,6 @@ class Differentiable:
         self.layers = tuple(self._modules)
         self._seen: dict[tuple[int, int], Any] = {}
         self._hidden: dict[tuple[int, int], tuple[str, ...]] = {}
-        self._last: dict[tuple[int, int], str] = {}
 
     def __call__(self, pictures: Any) -> Any:
         """Log probabilities `[N, K]` of `[N, 3, H, W]` in [0, 1]."""
@@ -68,51 +67,35 @@ class Differentiable:
         return scores.float().clamp_min(1e-30).log() if _probable(scores) else scores.log_softmax(-1)
 
     def mapped(self, pictures: Any) -> tuple[Any, Any, str]:
-        """Scores `[N, K]` of `[N, 3, H, W]` in [0, 1], and the last map `[N, C, h, w]` that a module gives on the way.
+        """Scores `[N, K]` of `[N, 3, H, W]` in [0, 1], the last map `[N, C, h, w]` on the way, and its module's name.
 
-        Scores are the network's logits, or the logarithms of its probabilities. The third value is the name of the
-        module, see `last_map`; without one there is no map but None.
+        Scores are logits, or the logarithms of probabilities. A map has the shape of the network's input, is larger
+        than a pixel, and comes after at least half of the layers with weights: the patches of a transformer don't.
+        Without one there is None, and `""`.
         """
-        layer = self.last_map(*pictures.shape[2:])
-        scores, gave = self._watched(layer, pictures)
+        given = self._input(pictures)
+        own, wide = threading.get_ident(), given.shape[-1] / given.shape[-2]
+        last, before = list[Any](), list[str]()
+
+        def noting(name: str) -> Callable[[Any, Any, Any], None]:
+            def note(_module: Any, _given: Any, gave: Any) -> None:
+                if threading.get_ident() == own and getattr(gave, "ndim", 0):
+                    before.extend([name] if name in self._modules else [])
+                    new = gave.ndim == 4 and min(gave.shape[2:]) > 1 and not (last and last[0] is gave)
+                    if new and 0.5 < gave.shape[3] / gave.shape[2] / wide < 2:
+                        last[:] = gave, name, len(before)
+
+            return note
+
+        hooks = [one.register_forward_hook(noting(name)) for name, one in self._network.named_modules()]
+        try:
+            scores = scores_in(self._network(given))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        found, name, place = last or (None, "", 0)
         scores = scores.float().clamp_min(1e-30).log() if _probable(scores) else scores
-        return scores, [one for one in gave if one.ndim == 4][-1] if layer else None, layer
-
-    def last_map(self, height: int, width: int) -> str:
-        """Name of the last module that gives a map for a picture of this size; `""` without one.
-
-        A map has the shape of the network's input, is larger than a pixel, and comes after at least half of the layers
-        with weights: the patches of a transformer come before, and say nothing of what it makes of them.
-        """
-        import torch
-
-        if (height, width) not in self._last:
-            own, maps, layers = threading.get_ident(), list[Any](), list[str]()
-            given = self._input(torch.zeros(1, 3, height, width))
-            wide = given.shape[-1] / given.shape[-2]
-
-            def noting(name: str) -> Callable[[Any, Any, Any], None]:
-                def note(_module: Any, _given: Any, gave: Any) -> None:
-                    layers.extend([name] if name in self._modules and threading.get_ident() == own else [])
-                    is_map = isinstance(gave, torch.Tensor) and gave.ndim == 4 and min(gave.shape[2:]) > 1
-                    if is_map and 0.5 < gave.shape[3] / gave.shape[2] / wide < 2 and threading.get_ident() == own:
-                        maps.append((name, len(layers), gave))
-
-                return note
-
-            hooks = [one.register_forward_hook(noting(name)) for name, one in self._network.named_modules() if name]
-            try:
-                with torch.no_grad():
-                    self._network(given)
-            finally:
-                for hook in hooks:
-                    hook.remove()
-            inner = [
-                one for one, before in zip(maps, [None, *maps], strict=False) if not before or one[2] is not before[2]
-            ]
-            name, place = inner[-1][:2] if inner else ("", 0)
-            self._last[height, width] = name if 2 * place >= len(layers) else ""
-        return self._last[height, width]
+        return (scores, found, name) if 2 * place >= len(before) else (scores, None, "")
 
     def features(self, pictures: Any, layer: str) -> Any:
         """What a layer gives for `[N, 3, H, W]` in [0, 1]: before the activation function that may follow it.
@@ -125,28 +108,21 @@ class Differentiable:
             raise RecipeError(
                 f"no layer with weights is named {cut(layer)!r}; there are {len(self.layers)}: {first}, …"
             )
-        found = self._watched(layer, pictures, lambda gave: gave.clone())[1]  # an activation may write into it
-        if not found:
-            raise RecipeError(f"the layer {layer!r} isn't used when the network is called")
-        return found[-1]
-
-    def _watched(
-        self, layer: str, pictures: Any, keep: Callable[[Any], Any] = lambda gave: gave
-    ) -> tuple[Any, list[Any]]:
-        """The network's scores of pictures, and what a module gives each time that it is used; nothing for `""`."""
         found: list[Any] = []
         own = threading.get_ident()
 
         def see(_module: Any, _given: Any, gave: Any) -> None:
             if threading.get_ident() == own:
-                found.append(keep(gave))
+                found.append(gave.clone())  # an activation may write into it
 
-        hooks = [self._network.get_submodule(layer).register_forward_hook(see)] if layer else []
+        hook = self._modules[layer].register_forward_hook(see)
         try:
-            return scores_in(self._network(self._input(pictures))), found
+            self._network(self._input(pictures))
         finally:
-            for hook in hooks:
-                hook.remove()
+            hook.remove()
+        if not found:
+            raise RecipeError(f"the layer {layer!r} isn't used when the network is called")
+        return found[-1]
 
     def hidden(self, height: int, width: int) -> tuple[str, ...]:
         """Those of `layers` that give one tensor for a picture of this size, in the order of their use, but the last.
