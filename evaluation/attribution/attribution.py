@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import Field
@@ -74,7 +74,7 @@ class Attribution(Resampled):
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small",), min_length=1)
     """Aliases of classifiers, or names of models that a user brings."""
-    maps: tuple[Name, ...] = Field(default=(*GRADIENTS, RISE), min_length=1)
+    maps: tuple[Name, ...] = Field(default=get_args(Name), min_length=1)
     """The maps, besides the floors `random` and `centre`. `rise` takes 500 answers a picture, the others few."""
     steps: int = Field(default=20, ge=5, le=224)
     """Of the curves of insertion and deletion. RISE's code takes 224 pixels a step, 224 steps at 224 x 224."""
@@ -137,7 +137,7 @@ class Attribution(Resampled):
         how = ("blur", "mean") if self.substrate == "rise" else (self.substrate, self.substrate)
         start, end = (curves.hidden(view.image, view.seen, one, side) for one in how)
         wanted = [one for one in self.maps if one in GRADIENTS]
-        found, why_not, layer = dict[str, "Floats"](), dict.fromkeys(wanted, view.lacks), ""
+        found, why_not, layer = dict[str, "Floats"](), dict[str, str](dict.fromkeys(wanted, view.lacks)), ""
         if wanted and not view.lacks:
             found, why_not, layer = by_gradients(view.network, view.image, end, view.target, wanted, window)
         found |= floors(view.seen.shape, window, rng)

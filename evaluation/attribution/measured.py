@@ -94,7 +94,7 @@ class Measured:
         p = {of: self.values("random", of) for of in ("p", "p_insertion", "p_deletion")}
         return {
             "n": int(np.isfinite(p["p"]).sum()),
-            **{of: percent(np.nanmean(one)) if np.isfinite(one).any() else None for of, one in p.items()},
+            **{of: percent(float(np.nanmean(one))) if np.isfinite(one).any() else None for of, one in p.items()},
             "objects": objects,
             "why_no_objects": "" if objects else NO_OBJECT,
             "layers": sorted({*self._table["layer"][self._mine].tolist()} - {""}),
@@ -119,7 +119,8 @@ class Measured:
 
 def _ratio(sums: Floats) -> Floats:
     """The first of the last axis over the second; NaN where that isn't positive."""
-    return np.divide(sums[..., 0], sums[..., 1], out=np.full(sums.shape[:-1], np.nan), where=sums[..., 1] > 0)
+    empty: Floats = np.full(sums.shape[:-1], np.nan)
+    return np.divide(sums[..., 0], sums[..., 1], out=empty, where=sums[..., 1] > 0)
 
 
 def _interval(parts: Floats, resamples: Resamples) -> dict[str, Json] | None:

@@ -59,7 +59,7 @@ def retrieval(
 
 def unlike(x: Singles, y: Ints, known: Sequence[int], asked: Singles) -> Floats:
     """The score of the nearest mean of the known classes, `[m]`: the lower, the less `asked [m, d]` are like any."""
-    return _scores(np.stack([x[y == one].mean(axis=0) for one in known]), asked).max(axis=1)
+    return np.asarray(_scores(np.stack([x[y == one].mean(axis=0) for one in known]), asked).max(axis=1))
 
 
 def never_seen(

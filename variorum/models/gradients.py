@@ -73,13 +73,15 @@ class Differentiable:
         than a pixel, and comes after at least half of the layers with weights: the patches of a transformer don't.
         Without one there is None, and `""`.
         """
+        import torch
+
         given = self._input(pictures)
         own, wide = threading.get_ident(), given.shape[-1] / given.shape[-2]
         last, before = list[Any](), list[str]()
 
         def noting(name: str) -> Callable[[Any, Any, Any], None]:
             def note(_module: Any, _given: Any, gave: Any) -> None:
-                if threading.get_ident() == own and getattr(gave, "ndim", 0):
+                if threading.get_ident() == own and isinstance(gave, torch.Tensor):
                     before.extend([name] if name in self._modules else [])
                     new = gave.ndim == 4 and min(gave.shape[2:]) > 1 and not (last and last[0] is gave)
                     if new and 0.5 < gave.shape[3] / gave.shape[2] / wide < 2:

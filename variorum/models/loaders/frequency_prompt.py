@@ -66,6 +66,7 @@ class Prompts:
 
     def nearest(self, images: Sequence[Pixels]) -> Ints:
         """Number of the centre nearest to each picture, `[N]`."""
+        assert self._embed is not None
         found = np.asarray(self._embed(images))
         if found.shape[1:] != self.centres.shape[1:]:
             raise RecipeError(

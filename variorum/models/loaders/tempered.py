@@ -32,10 +32,10 @@ class TemperedOptions(DefenceOptions):
 
 def load_tempered(entry: Entry, folder: Path | None, options: TemperedOptions, used: Mapping[str, Any]) -> Combined:
     """The model at a temperature. Raises RecipeError for what can't be fitted, and unless one way is given."""
-    parts, t = parts_of(used, gradients=options.gradients), options.t
-    if (t is None) == (folder is None):
+    parts = parts_of(used, gradients=options.gradients)
+    if (options.t is None) == (folder is None):
         raise RecipeError(f"{entry.name}: give one of t=NUMBER and from=FOLDER, {TemperedOptions.reads}")
-    t = t if folder is None else _fitted(parts[0], folder)
+    t: Any = options.t if folder is None else _fitted(parts[0], folder)
     said = "" if folder is None else f" fitted on {folder.name}" + ", an end of what is tried, so no fit" * at_edge(t)
     return Combined(parts, lambda logp: (logp[0] / t).log_softmax(-1), f"temperature {t:.4g}{said}.")
 
