@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,7 +96,8 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
     more = {"split": "split"} if len(manifest.splits()) > 1 else {}
     if len(manifest.configs()) > 1 and manifest.recipe.get("configs") not in ("variant", "licence"):
         more["configuration"] = "config"
-    groups: dict[str, dict[str, Group]] = {kind: {} for kind in ("class", "variant", "source", "licence", *more)}
+    kinds = ("class", "variant", "source", "licence", *more)
+    groups: dict[str, defaultdict[str, Group]] = {kind: defaultdict(Group) for kind in kinds}
     tried = made = judged = kept = 0
     folders = False
     for batch in rows.select([name for name in COLUMNS if name in rows.column_names]).to_batches():
@@ -122,7 +123,7 @@ def funnel(manifest: Manifest, rows: Any) -> Funnel:
                 **{kind: row[column] or "none" for kind, column in more.items()},
             }
             for kind, place in places.items():
-                group = groups[kind].setdefault(place, Group())
+                group = groups[kind][place]
                 group.actions[action if action in ACTIONS else "kept"] += 1
                 if action in TOUCHED:
                     group.reasons[action, row["why"]] += 1
