@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -263,14 +264,25 @@ def refusals():
     }
 
 
+@pytest.fixture(scope="module")
+def untouched(workplace, tmp_path_factory) -> Path:
+    """A copy of the folder for tests that write nothing but what their models see."""
+    folder = shutil.copytree(workplace, tmp_path_factory.mktemp("untouched") / "here")
+    (folder / "models.py").write_text(MODELS)
+    return folder
+
+
 @pytest.mark.parametrize("what", refusals())
-def test_what_cannot_work_is_refused_before_the_models_see_the_pictures(place, what):
+def test_what_cannot_work_is_refused_before_the_models_see_the_pictures(untouched, workplace, monkeypatch, what):
+    monkeypatch.chdir(untouched)
+    monkeypatch.setenv("VARIORUM_CACHE", str(workplace / "cache"))
+    (untouched / "seen.txt").unlink(missing_ok=True)
     more, error, said = refusals()[what]
     with pytest.raises(error, match=said) as caught:
         asked(**{**{"models": BOTH, "editions": "mine@1.0.0"}, **more})
     assert "\n" not in str(caught.value)
-    assert len(seen(place)) <= 2
-    assert not list(place.glob("store/reports/*"))
+    assert len(seen(untouched)) <= 2
+    assert not list(untouched.glob("store/reports/*"))
 
 
 def test_too_few_photographs_are_refused(place):
