@@ -160,7 +160,7 @@ class Calibration(OfClassifiers):
         parts = [weights.astype(np.float64) for weights in resamples.weights()]
         drawn = np.concatenate([np.abs(part @ gaps).sum(axis=1) / (part @ number)[:, 0] for part in parts])
         ece, average = kit.expected_calibration_error(bins), kit.average_calibration_error(bins)
-        low, high = interval("whole", ece, drawn, max(n, 2))
+        low, high = interval("whole", ece, drawn, max(n, 2), self.confidence)
         brier = np.exp(2 * said.logp).sum(axis=1) - 2 * np.exp(said.label) + 1
         ratios = [Ratio(summed(one), number) for one in (right, -said.label, brier)]
         accuracy, *scores = cast("list[Any]", resamples.means_of_ratios(ratios))

@@ -99,6 +99,9 @@ def test_calibrated_answers_are_at_the_floor_and_sharper_ones_above_it():
         assert after[name]["value"] < before[name]["value"]
         assert after[name]["value"] == pytest.approx(one["variants"]["original"]["tempered"][name]["value"], abs=2e-3)
         assert after[name]["low"] < after[name]["value"] < after[name]["high"]
+    half = figures(softmax(2 * z), drawn(p), confidence=0.5)[0]["variants"]["original"]
+    ends, narrow = (one["expected_calibration_error"] for one in (before, half))
+    assert ends["low"] < narrow["low"] < ends["value"] < narrow["high"] < ends["high"]
     assert (one["edge"], one["dropped"], one["unscored"]) == (False, 0, 0)
     assert "| m, original | 600 | 600 |" in text
 
