@@ -187,7 +187,7 @@ def few_interval(
     return max(min(low for low, _ in ends), least), min(max(high for _, high in ends), largest)
 
 
-def scale_of(top: Floats, bottom: Floats, signed: bool) -> tuple[float, float]:
+def scale_of(top: Floats, bottom: Floats, signed: bool | None) -> tuple[float, float]:
     """The least and the largest value that a mean of ratios can have; arguments as of `few_interval`."""
     if signed:
         return -1.0, 1.0
