@@ -132,6 +132,14 @@ def test_of_many_outputs_twenty_are_kept():
     np.testing.assert_allclose(two["temperatures"], 2 * np.array(one["temperatures"]), rtol=0.01)
     errors = [found["variants"]["original"]["tempered"]["expected_calibration_error"] for found in (one, two)]
     assert errors[0]["value"] == pytest.approx(errors[1]["value"], abs=0.2)
+    wide = softmax(logits(300) + 6 * np.eye(300)[np.arange(N) % 300])  # much of what is right is in no row
+    found, _ = figures(wide, drawn(wide))
+    assert np.mean(found["temperatures"]) == pytest.approx(1, abs=0.15)
+    bare, tempered = (
+        one["negative_log_likelihood"]
+        for one in (found["variants"]["original"], found["variants"]["original"]["tempered"])
+    )
+    assert tempered["value"] == pytest.approx(bare["value"], rel=0.05)
 
 
 def test_labels_may_be_those_from_before_they_changed():
