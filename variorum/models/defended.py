@@ -188,7 +188,7 @@ class Combined:
         self.layers: tuple[str, ...] = ()
         self.routes = {"its own gradient": self, **{name: self._by(one) for name, one in (routes or {}).items()}}
         if parts[0].network is not None:
-            self.device = parts[0].network.device
+            self.device, self.seen = parts[0].network.device, self._seen  # by which an adversary is known
 
     def __call__(self, pictures: Any) -> Any:
         """Probabilities `[N, K]` of stored pictures; as an adversary, log probabilities of tensors in [0, 1]."""
@@ -221,7 +221,7 @@ class Combined:
         """No layers."""
         return ()
 
-    def seen(self, height: int, width: int) -> Any:
+    def _seen(self, height: int, width: int) -> Any:
         """Which pixels of a picture of this size one of the parts looks at: a tensor `[H, W]` of truth values."""
         found = self._parts[0].network.seen(height, width)
         for one in self._parts[1:]:
