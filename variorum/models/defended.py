@@ -63,7 +63,7 @@ def entry_of(model: str, words: str, own: Entry | None) -> Entry:
     """
     where = f"defence {cut(repr(words))}"
     try:
-        kind, *given = shlex.split(words)
+        kind, *given = shlex.split(words) or [""]
     except ValueError as error:
         raise RecipeError(f"{where}: {error}") from None
     if kind not in DEFENCES:
