@@ -30,6 +30,8 @@ FROM = "from"
 LEAST = 1e-30
 """Smaller probabilities count as this one, before their logarithm is taken."""
 NAMES = re.compile(r"\s*,\s*")
+FOLDER = re.compile(r"(?<=[=,:])(['\"]?)[^=,:]*/")
+"""The folder of a file that a name has."""
 
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda text: NAMES.split(text) if isinstance(text, str) and text else text)
@@ -111,9 +113,8 @@ def _without_paths(options: Any) -> Any:
 
 
 def called(name: str) -> str:
-    """A model's name without the folder of a file."""
-    way, colon, rest = name.partition(":")
-    return f"{way}:{rest.rpartition('/')[2]}" if colon else name
+    """A model's name, or a defence, without the folders of files."""
+    return FOLDER.sub(r"\1", name)
 
 
 class Part(NamedTuple):
@@ -151,7 +152,7 @@ def parts_of(used: Mapping[str, Any], *, gradients: bool) -> list[Part]:
     for name, model in used.items():
         if not gradients and (hasattr(model, "knows") or not hasattr(model, "classes")):
             raise RecipeError(f"a defence takes classifiers, and {cut(repr(name))} isn't one")
-        network = adversary(name, model) if gradients else None
+        network = adversary(called(name), model) if gradients else None
         ask = network.answers if network is not None else model
         said = getattr(ask, "preprocessing", getattr(model, "preprocessing", ""))
         found.append(Part(name, ask, tuple(model.classes), said, network, is_own(model)))
