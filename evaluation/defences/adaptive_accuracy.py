@@ -188,7 +188,7 @@ class AdaptiveAccuracy(Resampled):
 def _network(alias: str, ctx: Context) -> tuple[Any, str]:
     """The model with gradients, or why there is none."""
     try:
-        return adversary(alias, ctx.models.get(ctx.models.steering(alias))), ""
+        return adversary(called(alias), ctx.models.get(ctx.models.steering(alias))), ""
     except RecipeError as error:
         return None, str(error).partition("; ")[0]
 

@@ -19,6 +19,7 @@ from variorum.kit.predicted.answers import known, label_indices, outputs_of
 from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Resampled
 from variorum.kit.predicted.pairing import UNSCORED
+from variorum.models.defended import called
 from variorum.models.filters import contents_of
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Context, Row, Use
@@ -148,7 +149,7 @@ class CertifiedAccuracy(Resampled):
                 np.repeat(own.by(), len(self.radii), axis=1),
                 tuple(map(_text, self.radii)),
                 {"radius": self.radii},
-                note=f"{alias}: {own.told}",
+                note=f"{called(alias)}: {own.told}",
             )
 
     def _held_of(self, table: Table) -> Iterator[tuple[str, Held]]:

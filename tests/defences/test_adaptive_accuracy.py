@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from variorum.api.report_work import about
 from variorum.evaluation.defences.adaptive_accuracy import SHARES, AdaptiveAccuracy
+from variorum.evaluation.defences.certified_accuracy import CertifiedAccuracy
 from variorum.models import ModelTable
 from variorum.models.brought import from_function
 from variorum.reports.card import _render
@@ -79,6 +80,18 @@ def test_what_cannot_be_attacked_is_told_and_not_measured(ctx):
     assert found["function", "withstood"].why_not == "the model 'function' gives no gradients"
     assert found["near", "withstood"].top.tolist() == [[0]]
     assert list(asked.figures(table, ctx)["why_not"]) == ["function"]
+
+
+def test_reports_name_no_folder(ctx):
+    place = "module:/home/somebody/mine.py:load"
+    asks = from_function(lambda images: [[1.0, 0.0]] * len(images), name=place, classes=CLASSES, revision="1")
+    own = replace(ctx, models=ctx.models.with_models({place: asks}))
+    smoothed = f"{place} + smoothed votes=10"
+    asked, table = measured(own, (place, smoothed), [picture()])
+    assert {one.why_not for one in asked.rows(table, own)} == {"the model 'module:mine.py:load' gives no gradients"}
+    certified = CertifiedAccuracy(classifiers=(smoothed,), n0=10, n=100)
+    rows = Table(pa.Table.from_pylist(list(certified.measure([picture()], own))))
+    assert list(certified.rows(rows, own))[-1].note.startswith("module:mine.py:load + smoothed votes=10: ")
 
 
 def test_a_picture_without_a_known_label_is_unscored(ctx):

@@ -14,6 +14,7 @@ from variorum.kit.labels.matching import IMAGENET
 from variorum.models.brought import BroughtModel, is_brought
 from variorum.models.brought.function import OnCopies
 from variorum.models.brought.networks import state_digest
+from variorum.models.defended import called
 from variorum.models.filters import CONTENT, UNAVAILABLE, contents_of, weights_of
 from variorum.models.loaders import JOINED, split
 from variorum.reports.profile.document import Model
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 MOST = 10
 """Models of a report."""
-PLACE = re.compile(r"(?<=[=,:])[^=,:\s]*/")
-"""The folder of a file that a defence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ def _called(choice: ModelChoice, pins: Mapping[str, str]) -> dict[str, str]:
     for name in choice.names:
         model, defence = split(name)
         if defence:
-            found[name] = f"{found[model]}{JOINED}{PLACE.sub('', defence)}"
+            found[name] = f"{found[model]}{JOINED}{called(defence)}"
             continue
         label = weights_of(pins[name]).rpartition("@")[0].removeprefix("function:") if is_brought(name) else name
         found[name] = label or name

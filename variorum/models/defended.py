@@ -30,6 +30,8 @@ FROM = "from"
 LEAST = 1e-30
 """Smaller probabilities count as this one, before their logarithm is taken."""
 NAMES = re.compile(r"\s*,\s*")
+FOLDER = re.compile(r"(?<=[=,:])(['\"]?)[^=,:]*/")
+"""The folder of a file that a name has."""
 
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda text: NAMES.split(text) if isinstance(text, str) and text else text)
@@ -63,7 +65,7 @@ def entry_of(model: str, words: str, own: Entry | None) -> Entry:
     """
     where = f"defence {cut(repr(words))}"
     try:
-        kind, *given = shlex.split(words)
+        kind, *given = shlex.split(words) or [""]
     except ValueError as error:
         raise RecipeError(f"{where}: {error}") from None
     if kind not in DEFENCES:
@@ -111,9 +113,8 @@ def _without_paths(options: Any) -> Any:
 
 
 def called(name: str) -> str:
-    """A model's name without the folder of a file."""
-    way, colon, rest = name.partition(":")
-    return f"{way}:{rest.rpartition('/')[2]}" if colon else name
+    """A model's name, or a defence, without the folders of files."""
+    return FOLDER.sub(r"\1", name)
 
 
 class Part(NamedTuple):
@@ -151,7 +152,7 @@ def parts_of(used: Mapping[str, Any], *, gradients: bool) -> list[Part]:
     for name, model in used.items():
         if not gradients and (hasattr(model, "knows") or not hasattr(model, "classes")):
             raise RecipeError(f"a defence takes classifiers, and {cut(repr(name))} isn't one")
-        network = adversary(name, model) if gradients else None
+        network = adversary(called(name), model) if gradients else None
         ask = network.answers if network is not None else model
         said = getattr(ask, "preprocessing", getattr(model, "preprocessing", ""))
         found.append(Part(name, ask, tuple(model.classes), said, network, is_own(model)))
@@ -188,7 +189,7 @@ class Combined:
         self.layers: tuple[str, ...] = ()
         self.routes = {"its own gradient": self, **{name: self._by(one) for name, one in (routes or {}).items()}}
         if parts[0].network is not None:
-            self.device = parts[0].network.device
+            self.device, self.seen = parts[0].network.device, self._seen  # by which an adversary is known
 
     def __call__(self, pictures: Any) -> Any:
         """Probabilities `[N, K]` of stored pictures; as an adversary, log probabilities of tensors in [0, 1]."""
@@ -221,7 +222,7 @@ class Combined:
         """No layers."""
         return ()
 
-    def seen(self, height: int, width: int) -> Any:
+    def _seen(self, height: int, width: int) -> Any:
         """Which pixels of a picture of this size one of the parts looks at: a tensor `[H, W]` of truth values."""
         found = self._parts[0].network.seen(height, width)
         for one in self._parts[1:]:

@@ -25,8 +25,8 @@ def content_of(pin: str) -> str:
 
 
 def contents_of(pin: str) -> frozenset[str]:
-    """Contents of a pin's weights and of all models that it uses, which its pin holds."""
-    return frozenset({content_of(pin), *CONTENT.findall(pin)})
+    """Contents of a pin's weights and of all models that it uses; of a method without any, what it is called."""
+    return frozenset(CONTENT.findall(pin) or [content_of(pin)])
 
 
 def refuse_filters(judges: Mapping[str, str], filters: Iterable[str]) -> None:

@@ -358,8 +358,9 @@ def test_a_defence_stands_beside_the_bare_model(place):
     before = seen(place)
     assert asked([name]).key == report.key  # the bare model is always a row
     assert seen(place) == before
-    with pytest.raises(RecipeError, match="no defence is named 'lock'; there are: "):
-        asked([BOTH[0]], defences=["lock x=1"])
+    for words, kind in (("lock x=1", "lock"), (" ", "")):
+        with pytest.raises(RecipeError, match=f"no defence is named '{kind}'; there are: "):
+            asked([BOTH[0]], defences=[words])
     with pytest.raises(RecipeError, match="11 models are given with those behind defences"):
         asked([BOTH[0]], defences=[f"{defence} scale={one}" for one in range(1, 11)])
     assert [one.name for one in asked(BOTH, defences=[defence], plan=True).models] == [BOTH[0], name, BOTH[1]]

@@ -137,6 +137,12 @@ def test_prompts_of_another_model_or_size_are_refused(table, pictures, tmp_path,
         table.get(file_of(tmp_path, **fields))(pictures)
 
 
+def test_prompts_are_chosen_by_an_embedding(table, pictures, tmp_path):
+    bare, _, words = file_of(tmp_path).partition(" + ")
+    with pytest.raises(RecipeError, match=r"'judge \+ tempered t=2' gives no embedding"):
+        table.get(f"{bare} + tempered t=2 + {words}")(pictures)
+
+
 def test_a_file_without_prompts_is_told(table, tmp_path):
     import torch
     from safetensors.torch import save_file

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from variorum.evaluation.classifiers.accuracy_drop import AccuracyDrop
+from variorum.kit.attacks.opponents import opponent
 from variorum.kit.predicted.answers import answers
 from variorum.models import ModelTable
 from variorum.models.brought import from_function, is_brought
+from variorum.models.defended import called
 from variorum.models.filters import refuse_filters
 from variorum.models.gradients import adversary
 from variorum.models.loaders import DEFENCES, split, with_bare
@@ -62,6 +64,8 @@ def test_a_filter_inside_a_wrapper_is_refused(table):
     for name in (CROSSED, f"judge + mixed with={'judge_distilled'} + crossmax with=judge_gate"):
         with pytest.raises(RecipeError, match="can't judge the result"):
             refuse_filters({name: table.pin(name)}, [table.pin("judge_gate")])
+    other = "judge_noise + mixed with=judge_adversarial"  # the same wrapper around other weights
+    refuse_filters({other: table.pin(other)}, [table.pin("judge + mixed with=judge_distilled")])
     refuse_filters(
         {"judge + mixed with=judge_distilled": table.pin("judge + mixed with=judge_distilled")},
         [table.pin("judge_gate")],
@@ -74,6 +78,30 @@ def test_of_a_brought_model_the_pin_has_no_path(table):
     name = "judge + crossmax with=mine"
     assert mine.pin(name) != other.pin(name)
     assert mine.pin("mine + mixed with=judge").count("function:mine@1") == 1
+
+
+def test_no_name_or_pin_has_a_folder(table, tmp_path):
+    nets = [from_function(lambda images: [[1, 0]] * len(images), name=f"net{n}", revision="1") for n in range(2)]
+    pins = set()
+    for folder in (tmp_path / "a b", tmp_path / "c"):
+        first, second = names = [f"module:{folder}/{one}.py:load" for one in "xy"]
+        own = table.with_models(dict(zip(names, nets, strict=True)))
+        name = f"{first} + tempered t=2 + mixed with='{second}' alpha=.5"
+        assert called(name) == "module:x.py:load + tempered t=2 + mixed with='module:y.py:load' alpha=.5"
+        told = own.get(f"{second} + mixed with='{first}'").preprocessing
+        assert str(tmp_path) not in own.pin(name) + own.pin(first) + told
+        pins.add(own.pin(name))
+    assert len(pins) == 1
+    assert called("judge + tempered from='/home/a b/fit'") == "judge + tempered from='fit'"
+
+
+def test_what_has_no_gradients_is_no_adversary(table, pictures):
+    ctx = Context(0, table, lambda key, compute: compute())
+    asked = opponent(CROSSED, ctx, "attack.adversaries", gradients=False)
+    assert asked.network is None
+    np.testing.assert_array_equal(asked.answers(pictures), table.get(CROSSED)(pictures))
+    with pytest.raises(RecipeError, match="gives no gradients"):
+        opponent(CROSSED, ctx, "attack.adversaries", gradients=True)
 
 
 @pytest.mark.parametrize("name", [CROSSED, "judge + mixed with=judge_gate alpha=.6 scale=2"])

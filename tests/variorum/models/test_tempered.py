@@ -1,10 +1,13 @@
 """A model at a temperature: one in words, or one fitted on a folder."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from variorum.models import ModelTable
+from variorum.models.brought import from_function
 from variorum.models.gradients import adversary
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
@@ -52,6 +55,16 @@ def test_a_temperature_is_fitted_on_a_folder_whose_content_is_part_of_the_pin(cl
     assert str(folder) not in pin
 
 
+def test_outputs_without_classes_are_not_taken_for_imagenets(folder):
+    (folder / "ankle_boot").rename(folder / "n02123045")
+    net = from_function(lambda images: [[0.1] * 10] * len(images), name="net", revision="1")
+    for one in folder.iterdir():
+        if one.name != "n02123045":
+            shutil.rmtree(one)
+    with pytest.raises(RecipeError, match="folder 'n02123045' is no class of net"):
+        ModelTable("embedded").with_models({"net": net}).get(f"net + tempered from={folder}")
+
+
 def test_what_cannot_be_fitted_is_an_error(folder, tmp_path):
     def load(words):
         return ModelTable("embedded").get(f"judge + tempered {words}".strip())
@@ -68,6 +81,6 @@ def test_what_cannot_be_fitted_is_an_error(folder, tmp_path):
     with pytest.raises(RecipeError, match="a file in 'bag' is no picture"):
         load(f"from={folder}")
     (folder / "a_sofa").mkdir()
-    (folder / "a_sofa" / "x.png").write_bytes(b"")
+    (folder / "a_sofa" / "x.png").write_bytes(next(folder.glob("bag/*.png")).read_bytes())
     with pytest.raises(RecipeError, match="folder 'a_sofa' is no class of judge"):
         load(f"from={folder}")

@@ -10,6 +10,7 @@ from typing import TypeVar
 from variorum.models.brought.found import Found, NotFetched, pin_of
 from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import is_brought, load, look_up
+from variorum.models.defended import called
 from variorum.models.memory import running_out
 from variorum.models.status import State, Status
 from variorum.models.weights import untouched
@@ -52,7 +53,7 @@ class BroughtModels:
 
     def _pin(self, name: str) -> str:
         if name in self.given:
-            return pin_of(f"function:{name}", self.given[name].version)
+            return pin_of(f"function:{called(name)}", self.given[name].version)
         return self._look_up(name).pin
 
     def _look_up(self, name: str) -> Found:

@@ -57,17 +57,15 @@ class Prompts:
         import torch
 
         self._part, self.centres = part, centres.numpy()
-        self._embed = getattr(part.ask, "features", None)
-        if self._embed is None:
-            raise RecipeError(
-                f"frequency_prompt: {cut(repr(part.name))} gives no embedding, by which prompts are chosen"
-            )
         self.spectra = torch.view_as_complex(spectra.float().contiguous())
 
     def nearest(self, images: Sequence[Pixels]) -> Ints:
         """Number of the centre nearest to each picture, `[N]`."""
-        assert self._embed is not None
-        found = np.asarray(self._embed(images))
+        embed = getattr(self._part.ask, "features", None)
+        if embed is None or (found := embed(images)) is None:
+            raise RecipeError(
+                f"frequency_prompt: {cut(repr(self._part.name))} gives no embedding, by which prompts are chosen"
+            )
         if found.shape[1:] != self.centres.shape[1:]:
             raise RecipeError(
                 f"frequency_prompt: the centres have {self.centres.shape[1]} values and the embedding of "

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from variorum.models.defended import LEAST, Combined, DefenceOptions, Part, parts_of
-from variorum.models.imagenet_classes import index_of
+from variorum.models.imagenet_classes import index_of, table
 from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.table_entries import Entry
 from variorum.pixels import UndecodableImage, decode
@@ -45,13 +45,13 @@ def _fitted(part: Part, folder: Path) -> float:
     for file in sorted(one for one in folder.glob("*/*") if one.is_file()):
         kind = file.parent.name
         output = known.get(kind) if known else index_of(kind)
-        if output is None:
-            raise RecipeError(f"tempered: folder {cut(repr(kind))} is no class of {cut(part.name)}")
         try:
             image = decode(file.read_bytes())
         except UndecodableImage as error:
             raise RecipeError(f"tempered: a file in {cut(repr(kind))} is no picture: {error}") from None
         logp.append(np.log(np.maximum(np.asarray(part.ask([image]), np.float64), LEAST))[0])
+        if output is None or (not known and len(logp[-1]) != len(table())):
+            raise RecipeError(f"tempered: folder {cut(repr(kind))} is no class of {cut(part.name)}")
         label.append(logp[-1][output])
     if not logp:
         raise RecipeError(f"tempered: from={folder.name} has no pictures; it needs {TemperedOptions.reads}")
