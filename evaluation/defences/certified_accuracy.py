@@ -2,7 +2,7 @@
 
 Randomized smoothing (Cohen et al., ICML 2019, arXiv 1902.02918): first votes under noise choose a class, fresh votes
 bound its probability, and no change of the picture with a smaller ℓ2 norm than the radius changes the smoothed answer.
-Each certificate may be void with probability α. It is about a classifier with infinitely many votes.
+Each certificate is void with probability α at most. It is about a classifier with infinitely many votes.
 """
 
 from __future__ import annotations
