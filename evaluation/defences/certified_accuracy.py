@@ -58,7 +58,7 @@ class CertifiedAccuracy(Resampled):
     n: int = Field(default=1000, ge=100, le=1_000_000)
     """Fresh votes that bound its probability, and with it the largest radius."""
     alpha: float = Field(default=0.001, ge=1e-6, le=0.1)
-    """Probability that a picture's certificate is void."""
+    """Probability, at most, that a picture's certificate is void."""
 
     @model_validator(mode="after")
     def _fresh_votes(self) -> CertifiedAccuracy:
@@ -190,7 +190,7 @@ class Held:
         self.told = (
             f"ℓ2 radius in {spaces} [0, 1] at {at}, σ = {sigma:g}{halves}, n = {n:,}, α = {alpha:g}, "
             f"{len(votes)} pictures; none is larger than {self.cap:.3f}; of {given} certificates "
-            f"{alpha * given:.2g} may be void"
+            f"{alpha * given:.2g} are void on average, at most"
         )
 
     def by(self, values: Any = None) -> Floats:
