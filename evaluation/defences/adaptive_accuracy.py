@@ -60,7 +60,7 @@ class AdaptiveAccuracy(Resampled):
     epsilon: int = Field(default=4, ge=1, le=64)
     """Most that a value of a picture may change, in grey levels of 255."""
     steps: int = Field(default=10, ge=2, le=1000)
-    """Of each attack. A single step is no measure of robustness."""
+    """Steps of each attack. A single step is no measure of robustness."""
     most: int = Field(default=100, ge=10, le=100_000)
     """Pictures, as many of each class: originals, or others where there are none."""
 

@@ -296,5 +296,5 @@ def test_the_norm_may_be_another_model_whose_own_mce_is_100():
         [{**one, "correct": True} if (one["kind"], one["classifier"]) == ("fog", "n") else one for one in found]
     )
     assert (exact["c"]["mce"], exact["c"]["why_no_mce"]) == (None, "the norm makes no error in fog")
-    with pytest.raises(RecipeError, match="norm is alexnet, none, or one of the classifiers, and 'alex' is neither"):
+    with pytest.raises(RecipeError, match="norm is alexnet, none, or one of the classifiers, not 'alex'"):
         build_component("evaluate", {"name": "corruption_error", "norm": "alex"}, "here")
