@@ -170,15 +170,10 @@ class AdaptiveAccuracy(Resampled):
             if own.why_not:
                 yield from (Answers(share, alias, why_not=own.why_not) for share in SHARES)
                 continue
-            right = {share: int(own.of(share).sum()) for share in SHARES}
             size = f"ε = {self.epsilon} of 255"
-            told = (
-                f"PGD, ℓ∞, {size}, {self.steps} steps, along {' and '.join(own.routes)}; {called(alias)}: of {own.n} "
-                f"pictures {right['clean']} right, {right['control']} after random signs, {right['withstood']} under "
-                "all attacks"
-            )
+            told = f"PGD, ℓ∞, {size}, {self.steps} steps, along every route of a model"
             if blind := {*JOINED.join(own.of("flat")).split(JOINED)} - {""}:
-                told += f"; on some there is no gradient along {' and '.join(sorted(blind))}"
+                told += f"; {called(alias)}: on some pictures there is no gradient along {' and '.join(sorted(blind))}"
             notes = {"clean": "", "control": f"random signs, {size}", "withstood": told}
             for share in SHARES:
                 earned = own.by(own.of(share))
