@@ -347,7 +347,7 @@ def test_a_defence_stands_beside_the_bare_model(place):
     bare, defended = report.content.models
     assert (report.models, defended.short) == (
         (BOTH[0], name),
-        "channels + mixed with=module:models.py:spread alpha=.75",
+        "+ mixed with=module:models.py:spread alpha=.75",
     )
     assert (bare.defence, defended.preprocessing.rpartition(": ")[2]) == (
         "",
