@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
 
 PIXELS, SIDE, FOLDS = "pixels", 28, 5
-FEW = f"fewer than two classes have {FOLDS} photographs, or {INNER} in `train`"
+FEW = f"no picture is of a class to learn, or fewer than two classes have {FOLDS} photographs, or {INNER} in `train`"
 
 
 class TransferProbe(Resampled):
@@ -232,7 +232,7 @@ class Probed:
 
     @classmethod
     def of(cls, table: Table, given: bool, seed: int) -> Probed | None:
-        """From a table, `given` whether it has pictures of `train`; None if fewer than two classes have enough."""
+        """From a table, `given` whether it has pictures of `train`; None as `FEW` says."""
         if not len(table):
             return None
         apart = table["set"] == "train" if given else np.zeros(len(table), bool)
@@ -242,7 +242,7 @@ class Probed:
         learn = (apart & ~np.isin(group, group[~apart]) if given else plain) & (label != "")
         least = INNER if given else FOLDS
         names = [name for name in sorted(set(label[learn])) if len(set(group[learn & (label == name)])) >= least]
-        if len(names) < 2:
+        if len(names) < 2 or not (np.isin(label, names) & ~apart).any():
             return None
         y = np.where(np.isin(label, names), np.searchsorted(names, label), -1)
         order = np.argsort(table["id"].astype(str), kind="stable")

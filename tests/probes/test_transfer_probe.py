@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from variorum.evaluation.probes.probing import never_seen, prepared, retrieval
-from variorum.evaluation.probes.transfer_probe import TransferProbe
+from variorum.evaluation.probes.transfer_probe import FEW, TransferProbe
 from variorum.kit.resampling.separation import Draws, Separation
 from variorum.models import ModelTable
 from variorum.reports.card import _render
@@ -116,7 +116,9 @@ def test_classes_with_too_few_photographs_are_left_out_and_told():
     assert "5 photographs" in figures(table(per_class=4))["why_none"]
     assert TransferProbe(encoders=("e",)).figures(Table(pa.table({})), CTX)["encoders"] == {}
     answers = list(TransferProbe(encoders=("e",)).rows(arrow(table(per_class=4)), CTX))
-    assert {one.why_not for one in answers} == {"fewer than two classes have 5 photographs, or 3 in `train`"}
+    assert {one.why_not for one in answers} == {FEW}
+    alone = table(belongs="train")  # and no accepted picture
+    assert figures(alone, train=TRAIN)["why_none"] == FEW
 
 
 def test_rows_of_a_report_are_the_figures():
