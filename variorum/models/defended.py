@@ -188,6 +188,9 @@ class Combined:
         self.preprocessing = f"{parts[0].preprocessing} Behind it: {told}"
         self.layers: tuple[str, ...] = ()
         self.routes = {"its own gradient": self, **{name: self._by(one) for name, one in (routes or {}).items()}}
+        for one in parts:  # a wrapper around a defence hides none of its routes
+            inner = getattr(one.network, "routes", {}).items()
+            self.routes |= {f"{name} inside": way for name, way in inner if way is not one.network}
         if parts[0].network is not None:
             self.device, self.seen = parts[0].network.device, self._seen  # by which an adversary is known
 

@@ -104,6 +104,13 @@ def test_what_has_no_gradients_is_no_adversary(table, pictures):
         opponent(CROSSED, ctx, "attack.adversaries", gradients=True)
 
 
+@pytest.mark.parametrize("outer", ["tempered t=1", "mixed with=judge_noise", "smoothed votes=10"])
+def test_a_wrapper_around_a_defence_hides_none_of_its_routes(table, pictures, outer):
+    inner, whole = (adversary(one, table.get(table.steering(one))).routes for one in (CROSSED, f"{CROSSED} + {outer}"))
+    shown, route = tensors(pictures), "the mean of the logits"
+    np.testing.assert_array_equal(whole[f"{route} inside"](shown).detach(), inner[route](shown).detach())
+
+
 @pytest.mark.parametrize("name", [CROSSED, "judge + mixed with=judge_gate alpha=.6 scale=2"])
 def test_a_defence_answers_and_has_gradients_as_what_it_uses(table, pictures, name):
     import torch

@@ -101,7 +101,7 @@ class Noisy:
     def __init__(self, part: Part, options: SmoothedOptions, denoiser: OneStep | None, side: int | None) -> None:
         self._ask, self._network, self._sigma, self._votes = part.ask, part.network, options.sigma, options.votes
         self._denoiser, self._side = denoiser, side
-        self.device = getattr(part.network, "device", None)
+        self.device, self.routes = getattr(part.network, "device", None), getattr(part.network, "routes", {})
         self.part = part._replace(ask=self.shares, network=self if part.network is not None else None)
 
     def votes(self, image: Pixels, n: int, rng: np.random.Generator) -> Ints:
