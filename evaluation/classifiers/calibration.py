@@ -107,10 +107,9 @@ class Calibration(OfClassifiers):
         seed = derive_seed(ctx.seed, "calibration")
         for asked in by_model(table):
             said = Said.of(asked)
-            temperatures, scaled = said.tempered(seed)
+            _, scaled = said.tempered(seed)
             why = "half of the photographs have no picture to fit a temperature on" if len(said.rows) else NO_ORIGINALS
-            told = f", T {' and '.join(f'{t:.2f}' for t in temperatures)}"
-            told += f" from {LIKELIEST} of {asked.outputs} outputs" if asked.outputs > WHOLE else ""
+            told = f", the temperature from {LIKELIEST} of {asked.outputs} outputs" if asked.outputs > WHOLE else ""
             for figure, one, more in (("ece", said if len(said.rows) else None, ""), ("tempered", scaled, told)):
                 if one is None:
                     yield Answers(figure, asked.model, why_not=why)

@@ -23,7 +23,6 @@ from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Classifiers, Resampled
 from variorum.kit.predicted.offered import NO_ORIGINALS
 from variorum.kit.predicted.pairing import UNSCORED
-from variorum.models.defended import called
 from variorum.models.device import float32, one_thread
 from variorum.models.gradients import adversary
 from variorum.schemas.canonical import Json
@@ -170,13 +169,8 @@ class AdaptiveAccuracy(Resampled):
             if own.why_not:
                 yield from (Answers(share, alias, why_not=own.why_not) for share in SHARES)
                 continue
-            right = {share: int(own.of(share).sum()) for share in SHARES}
             size = f"ε = {self.epsilon} of 255"
-            told = (
-                f"PGD, ℓ∞, {size}, {self.steps} steps, along {' and '.join(own.routes)}; {called(alias)}: of {own.n} "
-                f"pictures {right['clean']} right, {right['control']} after random signs, {right['withstood']} under "
-                "all attacks"
-            )
+            told = f"PGD, ℓ∞, {size}, {self.steps} steps, along {' and '.join(own.routes)}"
             if blind := {*JOINED.join(own.of("flat")).split(JOINED)} - {""}:
                 told += f"; on some there is no gradient along {' and '.join(sorted(blind))}"
             notes = {"clean": "", "control": f"random signs, {size}", "withstood": told}
