@@ -109,9 +109,8 @@ class Calibration(OfClassifiers):
             said = Said.of(asked)
             temperatures, scaled = said.tempered(seed)
             why = "half of the photographs have no picture to fit a temperature on" if len(said.rows) else NO_ORIGINALS
-            told = f", T {' and '.join(f'{t:.2f}' for t in temperatures)}"
-            told += f" from the {LIKELIEST} largest of {asked.outputs} outputs" if asked.outputs > WHOLE else ""
-            told += ", an end of what is tried" if any(map(at_edge, temperatures)) else ""
+            told = f", from the {LIKELIEST} largest of {asked.outputs} outputs" if asked.outputs > WHOLE else ""
+            told += f", {asked.model}: T at an end of what is tried" if any(map(at_edge, temperatures)) else ""
             for figure, one, more in (("ece", said if len(said.rows) else None, ""), ("tempered", scaled, told)):
                 if one is None:
                     yield Answers(figure, asked.model, why_not=why)

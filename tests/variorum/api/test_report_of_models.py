@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,10 +21,12 @@ from edition_to_pull import lay_out
 import variorum as va
 from variorum.api.model_choice import ModelChoice
 from variorum.api.report_models import UnderTest, shortest
+from variorum.api.report_work import Asking
 from variorum.edition.records import parse
 from variorum.hub.pull import edition_at
 from variorum.reports.profile.document import Report as Content
 from variorum.schemas.errors import GuardFailed, ModelFailed, RecipeError, SourceError, StoreError
+from variorum.schemas.rows import Answers
 
 pytestmark = pytest.mark.usefixtures("a_dozen_will_do")
 
@@ -436,3 +439,12 @@ def test_a_report_that_is_killed_ten_times_goes_on_and_has_the_same_bytes(place,
     (place / "store" / "reports").rename(tmp_path / "reports")
     (place / "store" / "measures").rename(tmp_path / "measures")
     assert files(asked(editions="many@1.0.0")) == wrote
+
+
+def test_notes_and_reasons_name_models_without_folders():
+    names = {"judge": "judge", "judge + tempered from=/home/me/fit": "judge + tempered from=fit"}
+    work = object.__new__(Asking)
+    work.under = SimpleNamespace(called=names)
+    for name, called in names.items():
+        found = work._named(name, "a.b", Answers("b", name, note=f"{name}: σ = 1", why_not=f"'{name}' has no gradient"))
+        assert (found.model, found.note, found.why_not) == (called, f"{called}: σ = 1", f"'{called}' has no gradient")

@@ -232,5 +232,5 @@ SMOOTHED = Loader(
     role=lambda options: "adversary" if options.gradients else "classifier",
     steers={"gradients": True},
     defence="It answers under Gaussian noise, and its most frequent answer counts (Cohen et al., arXiv 1902.02918). "
-    "`certified_accuracy` measures within which radius no change of the picture changes that answer.",
+    "The evaluation certified_accuracy measures within which radius no change of the picture changes that answer.",
 )
