@@ -23,6 +23,7 @@ from variorum.kit.predicted.drops import Results
 from variorum.kit.predicted.fields import Classifiers, Resampled
 from variorum.kit.predicted.offered import NO_ORIGINALS
 from variorum.kit.predicted.pairing import UNSCORED
+from variorum.models.defended import called
 from variorum.models.device import float32, one_thread
 from variorum.models.gradients import adversary
 from variorum.schemas.canonical import Json
