@@ -39,7 +39,7 @@ class Results:
         self._figures.append(dict(more))
         return self._figures[-1]
 
-    def told(self, top: Floats, bottom: Floats, signed: bool = False, /, **more: Json) -> dict[str, Json]:
+    def told(self, top: Floats, bottom: Floats, signed: bool | None = False, /, **more: Json) -> dict[str, Json]:
         """The same with the number of `photographs` of the variant that has the fewest."""
         return self.of(top, bottom, signed, photographs=self._resamples.fewest(bottom), **more)
 
