@@ -178,8 +178,8 @@ class ModelTable:
         pin = f"{entry.name}@{weights.content_pin(entry)}+{entry.loader}.{find_loader(entry.loader).revision}"
         if entry.options:
             pin += f";{canonical_json(entry.options).decode()}"
-        tables = self.aliases()  # other names may have paths, and pins are published
-        return pin + "".join(f";{used if used in tables else 'brought'}={self.pin(used)}" for used in entry.uses)
+        hidden = {one for one in entry.uses if self._brought.knows(one) or split(one)[1]}  # a name may have a path
+        return pin + "".join(f";{'brought' if used in hidden else used}={self.pin(used)}" for used in entry.uses)
 
     def role(self, alias: str) -> str | None:
         """`classifier`, `encoder` or `adversary` for a model that is one, `""` for any other; None for a brought model.
