@@ -142,7 +142,7 @@ def cleaned_error(error: BaseException, seen: frozenset[int] = frozenset()) -> B
 def holds_secret(value: object) -> bool:
     """Return whether a text of a JSON value holds a secret: by its look, after `password=`, or of the environment."""
     if isinstance(value, str):
-        known = any(len(secret) >= LEAST and secret in value for secret in _environment())
+        known = len(value) >= LEAST and any(len(secret) >= LEAST and secret in value for secret in _environment())
         return known or looks_secret(value) or any(sign.search(value) for sign in (ASSIGNED, BEARER))
     if isinstance(value, Mapping):
         return any(map(holds_secret, (*value, *value.values())))

@@ -30,8 +30,8 @@ class LabelOverlap(Derived):
     """What it changes to: the next class, the one whose mean picture is nearest, or any other."""
 
     def pin(self, ctx: Context) -> str:
-        """Digest of the source's pin."""
-        return digest(["label_overlap", self.of.pin(ctx)])
+        """Digest of the source's pin and of the recipe's seed, which decides what labels change."""
+        return digest(["label_overlap", self.of.pin(ctx), ctx.seed])
 
     def read(self, start: int, stop: int, ctx: Context) -> Iterator[Sample | Failure]:
         """The source's samples, some with another label. Raises SourceError for fewer than two classes."""
@@ -51,7 +51,7 @@ class LabelOverlap(Derived):
         if self.pairs != "confusable":
             most = len(ids) if self.pairs == "uniform" else 2
             return {one: (ids * 2)[place + 1 : place + most] for place, one in enumerate(ids)}
-        key = digest(["label_overlap", "means", self.of.pin(ctx)])
+        key = digest(["label_overlap", "means", self.of.fingerprint(), self.of.pin(ctx)])
         means = ctx.memo(key, lambda: {"means": self._means(ids, ctx)})["means"]
         apart = np.square(means[:, None] - means).sum(axis=2) + np.diag(np.full(len(ids), np.inf))
         return {one: [ids[place]] for one, place in zip(ids, apart.argmin(axis=1).tolist(), strict=True)}

@@ -187,7 +187,7 @@ def few_interval(
     return max(min(low for low, _ in ends), least), min(max(high for _, high in ends), largest)
 
 
-def scale_of(top: Floats, bottom: Floats, signed: bool) -> tuple[float, float]:
+def scale_of(top: Floats, bottom: Floats, signed: bool | None) -> tuple[float, float]:
     """The least and the largest value that a mean of ratios can have; arguments as of `few_interval`."""
     if signed:
         return -1.0, 1.0
@@ -234,16 +234,17 @@ def widened(pull: Floats, weight: Floats, source: Ints, lender: Ints, confidence
     return max(1.0, float(np.sqrt(equal / (equal - 1) * (sources + clusters - both) / sources)) * student)
 
 
-def best_temperature(logp: Floats, label: Floats) -> float:
+def best_temperature(logp: Floats, label: Floats, more: ArrayLike = 0.0) -> float:
     """The temperature t with the least negative log-likelihood of softmax(log p / t), by Brent's method on log t.
 
-    Guo et al., arXiv 1706.04599. `logp [N, m]` and `label [N]` are log probabilities of outputs and of labels.
+    Guo et al., arXiv 1706.04599. `logp [N, m]` and `label [N]` are log probabilities of outputs and of labels,
+    and `more [m]` the log of how many outputs a column stands for.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
     def loss(power: float) -> float:
-        return float((logsumexp(logp / np.exp(power), axis=1) - label / np.exp(power)).mean())
+        return float((logsumexp(logp / np.exp(power) + more, axis=1) - label / np.exp(power)).mean())
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))

@@ -67,7 +67,7 @@ class Measured:
             {"map": tuple(names)},
             whole_by=lambda counts: np.array([np.clip(_ratio(counts @ part), 0, 1) for part in parts]),
             floor=None if np.isnan(centre) else min(max(centre, 0.0), 1.0),
-            note="the floor is a blob in the middle",
+            note="less than a random order counts as 0, the floor is a blob in the middle",
         )
 
     def figures(self, first: Bools, resamples: Resamples, results: Results) -> dict[str, Json]:

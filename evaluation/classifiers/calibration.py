@@ -43,8 +43,8 @@ class Calibration(OfClassifiers):
 
     A picture counts if it has one label and the classifier knows it. Of a model with more than 100 outputs the 20
     largest probabilities are kept. Accuracy, confidence, the expected and the average error and the likelihood are
-    exact all the same. The Brier score and all that follows a temperature leave out the other outputs, and there is no
-    adaptive error.
+    exact all the same. The Brier score and all that follows a temperature take the others as equally likely, and there
+    is no adaptive error.
     """
 
     whole_answers: ClassVar[bool] = True
@@ -109,8 +109,8 @@ class Calibration(OfClassifiers):
             said = Said.of(asked)
             temperatures, scaled = said.tempered(seed)
             why = "half of the photographs have no picture to fit a temperature on" if len(said.rows) else NO_ORIGINALS
-            told = f", T {' and '.join(f'{t:.2f}' for t in temperatures)}"
-            told += f" from {LIKELIEST} of {asked.outputs} outputs" if asked.outputs > WHOLE else ""
+            told = f", from the {LIKELIEST} largest of {asked.outputs} outputs" if asked.outputs > WHOLE else ""
+            told += f", {asked.model}: T at an end of what is tried" if any(map(at_edge, temperatures)) else ""
             for figure, one, more in (("ece", said if len(said.rows) else None, ""), ("tempered", scaled, told)):
                 if one is None:
                     yield Answers(figure, asked.model, why_not=why)
@@ -160,8 +160,8 @@ class Calibration(OfClassifiers):
         parts = [weights.astype(np.float64) for weights in resamples.weights()]
         drawn = np.concatenate([np.abs(part @ gaps).sum(axis=1) / (part @ number)[:, 0] for part in parts])
         ece, average = kit.expected_calibration_error(bins), kit.average_calibration_error(bins)
-        low, high = interval("whole", ece, drawn, max(n, 2))
-        brier = np.exp(2 * said.logp).sum(axis=1) - 2 * np.exp(said.label) + 1
+        low, high = interval("whole", ece, drawn, max(n, 2), self.confidence)
+        brier = np.exp(2 * said.logp + said.more).sum(axis=1) - 2 * np.exp(said.label) + 1
         ratios = [Ratio(summed(one), number) for one in (right, -said.label, brier)]
         accuracy, *scores = cast("list[Any]", resamples.means_of_ratios(ratios))
         of_p = [{key: round(end / 100, 4) for key, end in one.items()} for one in scores]
@@ -201,9 +201,10 @@ class Calibration(OfClassifiers):
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """One model's confidence, and log probabilities of labels, `[m]`, and of the outputs that are kept, `[m, k]`.
+    """One model's confidence, and log probabilities of labels, `[m]`, and of outputs, `[m, k]`.
 
-    They are of the `rows` that count; those that are `dropped` have probabilities that don't add up to 1.
+    They are of the `rows` that count; those that are `dropped` have probabilities that don't add up to 1. `more [k]` is
+    the log of how many outputs a column stands for: the last one for all that aren't kept one by one.
     """
 
     asked: Asked
@@ -211,20 +212,25 @@ class Said:
     confidence: Floats
     label: Floats
     logp: Floats
+    more: Floats
     dropped: int
 
     @classmethod
     def of(cls, asked: Asked) -> Said:
         """Those of one model."""
         kept = asked.outputs if asked.outputs <= WHOLE else LIKELIEST
-        logp = asked.table["logp"][:, :kept].astype(np.float64)
+        logp, rest = asked.table["logp"][:, :kept].astype(np.float64), asked.table["log_rest"]
         p = np.exp(logp)
         rounding = -(p * np.maximum(logp, -1e3)).sum(axis=1) * 2.0**-11
-        sums = np.abs(p.sum(axis=1) + np.exp(asked.table["log_rest"]) - 1) <= CLOSE + rounding
+        sums = np.abs(p.sum(axis=1) + np.exp(rest) - 1) <= CLOSE + rounding
         counted = ((asked.original & asked.scored) | asked.edit) & (asked.table["labels"] == 1)
         rows = np.flatnonzero(counted & sums)
         label = np.log(np.maximum(asked.table["p_label"][rows], np.finfo(np.float32).tiny))
-        return cls(asked, rows, asked.table["confidence"][rows], label, logp[rows], int((counted & ~sums).sum()))
+        others, more = asked.outputs - kept, np.zeros(kept)
+        if others:
+            more = np.append(more, np.log(others))
+            logp = np.column_stack([logp, rest - more[-1]])
+        return cls(asked, rows, asked.table["confidence"][rows], label, logp[rows], more, int((counted & ~sums).sum()))
 
     def only(self, mine: Bools) -> Said:
         """Those of some of the pictures."""
@@ -238,9 +244,9 @@ class Said:
         fits = [self.only((half == one) & (original | ~original.any())) for one in (0, 1)]
         if not all(len(one.rows) for one in fits):
             return [], None
-        temperatures = [best_temperature(one.logp, one.label) for one in fits]
+        temperatures = [best_temperature(one.logp, one.label, self.more) for one in fits]
         t = np.array(temperatures)[1 - half]
         raised = self.logp / t[:, None]
-        total = np.logaddexp.reduce(raised, axis=1)
+        total = np.logaddexp.reduce(raised + self.more, axis=1)
         logp, label = raised - total[:, None], self.label / t - total
         return temperatures, replace(self, confidence=np.exp(logp.max(axis=1)).clip(max=1), label=label, logp=logp)

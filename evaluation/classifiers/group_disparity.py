@@ -198,7 +198,7 @@ class GroupDisparity(OfClassifiers):
         cells, cell = cells_of(sources.household, group, [sources.names[place][number] for number in ranked])
         tops = [gathered(right.astype(np.float64), cell, cells) for right in (first, second)]
         resamples = Resamples(cells.households, self.bootstrap, self.confidence, seed)
-        return changes(tops, gathered(there.astype(np.float64), cell, cells), cells, resamples)
+        return changes(tops, gathered(there.astype(np.float64), cell, cells), cells, resamples, self.confidence)
 
     def _compared(self, data: Paired, number: int, sources: _Sources, place: int, seed: int) -> dict[str, Json]:
         """The figures of one classifier and key."""

@@ -128,12 +128,14 @@ def _interval(value: float, low: float, high: float) -> dict[str, Json]:
     return {"value": percent(value), "low": percent(low), "high": percent(high)}
 
 
-def changes(tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples) -> dict[str, dict[str, Json]]:
+def changes(
+    tops: Sequence[Floats], bottom: Floats, cells: Cells, resamples: Resamples, confidence: float
+) -> dict[str, dict[str, Json]]:
     """How far one classifier's worst rate and gap are above another's; `tops` are theirs, see `resampled`."""
     value = [cells.by_group(top) / cells.by_group(bottom) for top in tops]
     rates = [np.vstack([one, _drawn(top, bottom, cells, resamples)]) for one, top in zip(value, tops, strict=True)]
     moved = _worst_and_gap(rates[0]) - _worst_and_gap(rates[1])
-    ends = [interval("least", float(one[0]), one[1:], cells.households) for one in moved]
+    ends = [interval("least", float(one[0]), one[1:], cells.households, confidence) for one in moved]
     return {name: _interval(moved[one, 0], *ends[one]) for one, name in enumerate(("worst", "gap"))}
 
 

@@ -60,7 +60,7 @@ class AdaptiveAccuracy(Resampled):
     epsilon: int = Field(default=4, ge=1, le=64)
     """Most that a value of a picture may change, in grey levels of 255."""
     steps: int = Field(default=10, ge=2, le=1000)
-    """Of each attack. A single step is no measure of robustness."""
+    """Steps of each attack. A single step is no measure of robustness."""
     most: int = Field(default=100, ge=10, le=100_000)
     """Pictures, as many of each class: originals, or others where there are none."""
 
@@ -170,15 +170,10 @@ class AdaptiveAccuracy(Resampled):
             if own.why_not:
                 yield from (Answers(share, alias, why_not=own.why_not) for share in SHARES)
                 continue
-            right = {share: int(own.of(share).sum()) for share in SHARES}
             size = f"ε = {self.epsilon} of 255"
-            told = (
-                f"PGD, ℓ∞, {size}, {self.steps} steps, along {' and '.join(own.routes)}; {called(alias)}: of {own.n} "
-                f"pictures {right['clean']} right, {right['control']} after random signs, {right['withstood']} under "
-                "all attacks"
-            )
+            told = f"PGD, ℓ∞, {size}, {self.steps} steps, along every route of a model"
             if blind := {*JOINED.join(own.of("flat")).split(JOINED)} - {""}:
-                told += f"; on some there is no gradient along {' and '.join(sorted(blind))}"
+                told += f"; {called(alias)}: on some pictures there is no gradient along {' and '.join(sorted(blind))}"
             notes = {"clean": "", "control": f"random signs, {size}", "withstood": told}
             for share in SHARES:
                 earned = own.by(own.of(share))

@@ -2,7 +2,7 @@
 
 Randomized smoothing (Cohen et al., ICML 2019, arXiv 1902.02918): first votes under noise choose a class, fresh votes
 bound its probability, and no change of the picture with a smaller ℓ2 norm than the radius changes the smoothed answer.
-Each certificate may be void with probability α. It is about a classifier with infinitely many votes.
+Each certificate is void with probability α at most. It is about a classifier with infinitely many votes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CertifiedAccuracy(Resampled):
     n: int = Field(default=1000, ge=100, le=1_000_000)
     """Fresh votes that bound its probability, and with it the largest radius."""
     alpha: float = Field(default=0.001, ge=1e-6, le=0.1)
-    """Probability that a picture's certificate is void."""
+    """Probability, at most, that a picture's certificate is void."""
 
     @model_validator(mode="after")
     def _fresh_votes(self) -> CertifiedAccuracy:
@@ -191,7 +191,7 @@ class Held:
         self.told = (
             f"ℓ2 radius in {spaces} [0, 1] at {at}, σ = {sigma:g}{halves}, n = {n:,}, α = {alpha:g}, "
             f"{len(votes)} pictures; none is larger than {self.cap:.3f}; of {given} certificates "
-            f"{alpha * given:.2g} may be void"
+            f"{alpha * given:.2g} are void on average, at most"
         )
 
     def by(self, values: Any = None) -> Floats:

@@ -52,7 +52,7 @@ class CorruptionError(OfFamilies):
     @model_validator(mode="after")
     def _known_norm(self) -> Self:
         if self.norm not in ("alexnet", "none", *self.classifiers):
-            raise ValueError(f"norm is alexnet, none, or one of the classifiers, and {cut(repr(self.norm))} is neither")
+            raise ValueError(f"norm is alexnet, none, or one of the classifiers, not {cut(repr(self.norm))}")
         return self
 
     def measure(self, samples: Sequence[Sample], ctx: Context) -> Iterator[Row]:

@@ -38,14 +38,13 @@ if TYPE_CHECKING:
     from variorum.arrays import Array, Floats, Ints
 
 PIXELS, SIDE, FOLDS = "pixels", 28, 5
-FEW = f"fewer than two classes have {FOLDS} photographs, or {INNER} in `train`"
+FEW = f"no picture is of a class to learn, or fewer than two classes have {FOLDS} photographs, or {INNER} in `train`"
 
 
 class TransferProbe(Resampled):
     """Accuracy of a linear probe, mean average precision and nearest picture by variant, and of classes never seen.
 
-    Probes learn from originals, and from no picture of a photograph that they are asked about. `encoders` are aliases
-    or names of models with embeddings, `novel` ids of classes that the nearest mean of `shots` pictures recognises.
+    Probes learn from originals, and from no picture of a photograph that they are asked about.
     """
 
     late: ClassVar[frozenset[str]] = frozenset({"train", "shots", "draws", "power", "bootstrap", "confidence"})
@@ -56,10 +55,13 @@ class TransferProbe(Resampled):
     }
 
     encoders: tuple[str, ...] = Field(default=("encoder",), min_length=1)
+    """Aliases or names of models with embeddings."""
     train: NestedSource | None = None
     """Pictures to learn from, and to retrieve; null for those of the edition, in five folds by photograph."""
     novel: tuple[str, ...] = ()
+    """Ids of two or more classes that the nearest mean of a few pictures recognises."""
     shots: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
+    """How many pictures of a novel class, each number by itself."""
     draws: int = Field(default=50, ge=1, le=1000)
     """Draws of the pictures of novel classes."""
     power: bool = False
@@ -124,8 +126,9 @@ class TransferProbe(Resampled):
         `linear`, `precision` (mean average) and `first` (nearest picture) are the probes. Of novel classes, `among_5`
         is the accuracy by five pictures of each among these classes, `all_5` that among all, and `known` the AUROC of
         known against novel pictures by the nearest known mean. `…_gain` is the difference to `pixels`, paired.
-        `left_out` counts pictures without one label or of classes with too few to learn from, `chance` is the share of
-        the commonest class, and `seen` says which novel classes an encoder was trained on.
+        Novel classes have no figures if one has too few pictures. `left_out` counts pictures without one label or of
+        classes with too few to learn from, `chance` is the share of the commonest class, and `seen` says which novel
+        classes an encoder was trained on.
         """
         probed = Probed.of(table, self.train is not None, ctx.seed)
         if probed is None:
@@ -143,11 +146,13 @@ class TransferProbe(Resampled):
                     if name != PIXELS:
                         told[f"{probe}_gain"] = results.told(gain[part], bottom[part], True)
         results.fill()
+        for told in (told for one in encoders.values() for told in one.values() if "known" in told):
+            told["known"]["high"] = min(told["known"]["high"], 100.0)  # drawn sums may go beyond
         return {
             "confidence": self.confidence,
             "classes": len(probed.classes),
             "left_out": probed.left_out,
-            "chance": percent(np.bincount(probed.y[probed.asked]).max() / len(probed.asked)),
+            "chance": percent(probed.chance),
             "encoders": encoders,
             "seen": list(self._taught(ctx) if self.seen else []),
         }
@@ -162,11 +167,11 @@ class TransferProbe(Resampled):
         for number, name in enumerate(self.encoders):
             earned = self._earned(probed, table, f"embedding_{number}", ctx)
             for probe in self.offers:
-                by, chance = tuple(probed.variants), 1 / len(probed.classes)
+                by = tuple(probed.variants)
                 pixels = 100 * mean_ratio(*(part.sum(axis=0) for part in probed.shares(floor[probe])))
                 note = f"{len(probed.classes)} classes, pixels get {pixels:.1f} % over {len(by)} variants"
                 shares = probed.shares(earned[probe])
-                yield Answers(probe, name, probed.ids, *shares, by, {"variant": by}, floor=chance, note=note)
+                yield Answers(probe, name, probed.ids, *shares, by, {"variant": by}, floor=probed.chance, note=note)
 
     def _earned(self, probed: Probed, table: Table, column: str, ctx: Context) -> dict[str, Floats]:
         """What each asked picture earned, `[m]`, by figure; NaN where the figure isn't about it."""
@@ -174,7 +179,7 @@ class TransferProbe(Resampled):
         asked, said, score = x[probed.asked], np.full(len(own), -1), np.zeros(len(own))
         novel = [probed.classes.index(one) for one in self.novel if one in probed.classes]
         known, is_novel = np.setdiff1d(np.arange(len(probed.classes)), novel).tolist(), np.isin(own, novel)
-        shots = self.shots if novel and known else ()
+        shots = self.shots if novel and known and len(novel) == len(self.novel) else ()
         found = {name: np.full(len(own), np.nan) for shot in shots for name in (f"among_{shot}", f"all_{shot}")}
         for learn, some in probed.splits:
             if len(some):
@@ -189,9 +194,12 @@ class TransferProbe(Resampled):
         if shots:
             found["known"] = np.full(len(own), np.nan)
             for place in range(len(probed.variants)):
-                high, low = (score[(probed.variant == place) & side] for side in (~is_novel, is_novel))
-                more = (high > low[:, None]) + 0.5 * (high == low[:, None])
-                found["known"][(probed.variant == place) & is_novel] = more.mean(axis=1) if len(high) else np.nan
+                sides = [np.flatnonzero((probed.variant == place) & side) for side in (is_novel, ~is_novel)]
+                more = score[sides[1]] - score[sides[0]][:, None]
+                won = (more > 0) + 0.5 * (more == 0)
+                for axis, rows in enumerate(sides if won.size else ()):  # their mean varies as the AUROC does
+                    apart = (won.mean(axis=1 - axis) - won.mean()) * sum(map(len, sides)) / len(rows)
+                    found["known"][rows] = won.mean() + apart
         gallery = np.unique(np.concatenate([learn for learn, _ in probed.splits]))
         groups = probed.group[probed.asked], probed.group[gallery]
         precision, first = retrieval(asked, x[gallery], (own, y[gallery]), groups)
@@ -217,9 +225,14 @@ class Probed:
     splits: list[tuple[Ints, Ints]]
     left_out: int
 
+    @property
+    def chance(self) -> float:
+        """The share of the commonest class in what is asked."""
+        return float(np.bincount(self.y[self.asked]).max() / len(self.asked))
+
     @classmethod
     def of(cls, table: Table, given: bool, seed: int) -> Probed | None:
-        """From a table, `given` whether it has pictures of `train`; None if fewer than two classes have enough."""
+        """From a table, `given` whether it has pictures of `train`; None as `FEW` says."""
         if not len(table):
             return None
         apart = table["set"] == "train" if given else np.zeros(len(table), bool)
@@ -229,7 +242,7 @@ class Probed:
         learn = (apart & ~np.isin(group, group[~apart]) if given else plain) & (label != "")
         least = INNER if given else FOLDS
         names = [name for name in sorted(set(label[learn])) if len(set(group[learn & (label == name)])) >= least]
-        if len(names) < 2:
+        if len(names) < 2 or not (np.isin(label, names) & ~apart).any():
             return None
         y = np.where(np.isin(label, names), np.searchsorted(names, label), -1)
         order = np.argsort(table["id"].astype(str), kind="stable")

@@ -1,4 +1,4 @@
-"""Describe the photographs on which models are wrong, and those of which no edit was accepted, by distinctive words.
+"""Describe the photographs on which models are wrong, and those that lack a variant, by distinctive words.
 
 MILAN (Hernandez et al., ICLR 2022, arXiv 2201.11114) describes a unit by the text with the largest pointwise mutual
 information with it. Here words are given, and each is tested: of many words one always stands out.
@@ -33,7 +33,7 @@ TEXT = re.compile(r"[^\W\d_]{3,}")
 
 
 class SliceDescription(Evaluation):
-    """Distinctive attributes of slices: wrong answers by classifier and variant, and variants that weren't accepted.
+    """Distinctive attributes of slices: wrong answers by classifier and variant, and photographs without a variant.
 
     A photograph counts once in a slice; it is in one of wrong answers if most are wrong. Words are the labels' names
     and what WordNet says they are kinds of, words of captions, texts of the metadata, and what edits were asked for.
@@ -97,7 +97,7 @@ class SliceDescription(Evaluation):
         units = np.unique(owners.of_row[rows])
         for one in sorted({one for one in variant if not is_baseline(one)} if len(rows) else ()):
             there = np.isin(units, owners.of_row[first & (variant == one)])
-            yield "no accepted picture", one, ~there, _words(words, rows, owners.of_row, units)
+            yield "no picture", one, ~there, _words(words, rows, owners.of_row, units)
 
 
 class Attribute(NamedTuple):

@@ -39,8 +39,7 @@ def sample(image, photograph, variant, truth):
     )
 
 
-@pytest.fixture(scope="module")
-def rows():
+def samples_of_arms():
     """Photographs, blurred ones, and enlarged ones in place of generated ones, whose spectrum also shows the grid."""
     samples = []
     for place, image in enumerate(crops(PHOTOGRAPHS)):
@@ -49,8 +48,13 @@ def rows():
         blurred = cv2.GaussianBlur(image, (0, 0), 0.8)
         samples += [sample(image, str(place), ORIGINAL, "real"), sample(made, str(place), "made", "generated")]
         samples += [sample(blurred, str(place), "blurred", "real")]
-    detection = AiImageDetection(probes=("encoder",), fit=("made",), bootstrap=100, network_steps=16)
-    return detection, list(detection.measure(samples, CTX))
+    return samples
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """What is measured without a model."""
+    return list(AiImageDetection(rigid=None, probes=(), fit=("made",), network_steps=0).measure(samples_of_arms(), CTX))
 
 
 def table(rows):
@@ -58,8 +62,9 @@ def table(rows):
 
 
 @pytest.mark.slow
-def test_figures(rows):
-    detection, measured = rows
+def test_figures():
+    detection = AiImageDetection(probes=("encoder",), fit=("made",), bootstrap=100, network_steps=16)
+    measured = list(detection.measure(samples_of_arms(), CTX))
     found = detection.figures(table(measured), CTX)
     assert found["order"] == list(found["arms"]) == [ORIGINAL, "made", "blurred"]
     assert found["arms"]["made"]["truth"] == "generated"
@@ -79,16 +84,15 @@ def test_figures(rows):
     assert detection.figures(table(measured), CTX) == found
 
 
-def test_nothing_is_judged_that_was_fitted(rows):
-    _, measured = rows
-    parts = parts_of(table(measured), ("made",))
+def test_nothing_is_judged_that_was_fitted(plain):
+    parts = parts_of(table(plain), ("made",))
     assert not (parts.judged & parts.training).any()
     assert (parts.fitted <= parts.training).all()
     assert not (parts.fitted & parts.set_aside).any()
     assert (parts.set_aside & parts.real).any()
     for photograph in np.unique(parts.photograph):
         assert len(set(parts.training[parts.photograph == photograph].tolist())) == 1
-    by_hash = parts_of(table([{**row, "split": ""} for row in measured]), ("made",))
+    by_hash = parts_of(table([{**row, "split": ""} for row in plain]), ("made",))
     assert 8 <= by_hash.photographs_fitted <= 24
     assert by_hash.photographs_fitted + by_hash.photographs_judged == PHOTOGRAPHS
 
@@ -122,16 +126,16 @@ def test_a_threshold_leaves_its_share_of_real_pictures():
     assert (scores > limits.by_sharpness)[judged].mean() == pytest.approx(0.05, abs=0.015)
 
 
-def test_too_few_photographs_have_no_threshold(rows):
-    parts = parts_of(table(rows[1]), ("made",))
+def test_too_few_photographs_have_no_threshold(plain):
+    parts = parts_of(table(plain), ("made",))
     found = thresholds(np.arange(3.0 * PHOTOGRAPHS), parts, 0.05, None, was_fitted=True)
     assert (found.pooled, found.by_sharpness) == (None, None)
     assert found.photographs < 19
     assert thresholds(np.arange(3.0 * PHOTOGRAPHS), parts, 0.1, None, was_fitted=True).pooled is not None
 
 
-def test_intervals_are_over_photographs(rows):
-    parts = parts_of(table(rows[1]), ("made",))
+def test_intervals_are_over_photographs(plain):
+    parts = parts_of(table(plain), ("made",))
     scores = np.where(parts.generated, 1.0, 0.0)
     figures = Judging(parts, 100, 0.95, 1).of(scores, np.full(len(scores), 0.5))["arms"]
     assert figures["made"] == {

@@ -270,13 +270,17 @@ def test_deviation_and_paired_differences():
         for group, right in by.items()
         for n in range(40)
     ]
-    evaluation = GroupDisparity(groups=("region",), classifiers=("c", "d"))
-    figures = evaluation.figures(Table(pa.Table.from_pylist(found), "group_disparity"), context())
+    table = Table(pa.Table.from_pylist(found), "group_disparity")
+    half, figures = (
+        GroupDisparity(groups=("region",), classifiers=("c", "d"), confidence=level).figures(table, context())
+        for level in (0.5, 0.95)
+    )
     gap = figures["classifiers"]["c"]["by"]["region"]["gaps"]["rate"]
     assert (gap["gap"]["value"], gap["deviation"]) == (20, 10)
     (pair,) = figures["differences"]
     assert (pair["of"], pair["worst"]["value"], pair["gap"]["value"]) == (["c", "d"], 10, 10)
-    assert pair["worst"]["low"] < 10 < pair["worst"]["high"]
+    (sure,) = half["differences"]
+    assert pair["worst"]["low"] < sure["worst"]["low"] < 10 < sure["worst"]["high"] < pair["worst"]["high"]
     assert "| region | c − d | 10.0 [" in card(figures)
 
 

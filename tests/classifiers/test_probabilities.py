@@ -99,6 +99,9 @@ def test_calibrated_answers_are_at_the_floor_and_sharper_ones_above_it():
         assert after[name]["value"] < before[name]["value"]
         assert after[name]["value"] == pytest.approx(one["variants"]["original"]["tempered"][name]["value"], abs=2e-3)
         assert after[name]["low"] < after[name]["value"] < after[name]["high"]
+    half = figures(softmax(2 * z), drawn(p), confidence=0.5)[0]["variants"]["original"]
+    ends, narrow = (one["expected_calibration_error"] for one in (before, half))
+    assert ends["low"] < narrow["low"] < ends["value"] < narrow["high"] < ends["high"]
     assert (one["edge"], one["dropped"], one["unscored"]) == (False, 0, 0)
     assert "| m, original | 600 | 600 |" in text
 
@@ -129,6 +132,14 @@ def test_of_many_outputs_twenty_are_kept():
     np.testing.assert_allclose(two["temperatures"], 2 * np.array(one["temperatures"]), rtol=0.01)
     errors = [found["variants"]["original"]["tempered"]["expected_calibration_error"] for found in (one, two)]
     assert errors[0]["value"] == pytest.approx(errors[1]["value"], abs=0.2)
+    wide = softmax(logits(300) + 6 * np.eye(300)[np.arange(N) % 300])  # much of what is right is in no row
+    found, _ = figures(wide, drawn(wide))
+    assert np.mean(found["temperatures"]) == pytest.approx(1, abs=0.15)
+    bare, tempered = (
+        one["negative_log_likelihood"]
+        for one in (found["variants"]["original"], found["variants"]["original"]["tempered"])
+    )
+    assert tempered["value"] == pytest.approx(bare["value"], rel=0.05)
 
 
 def test_labels_may_be_those_from_before_they_changed():
@@ -186,7 +197,7 @@ def test_the_rows_of_a_report_are_the_errors_before_and_after():
     assert 100 * ece.whole(every) == pytest.approx(of["expected_calibration_error"]["value"], abs=0.01)
     assert 100 * tempered.whole(every) == pytest.approx(of["tempered"]["expected_calibration_error"]["value"], abs=0.01)
     assert tempered.whole(every) < ece.whole(every)
-    assert tempered.note == "15 bins of confidence, T " + " and ".join(f"{t:.2f}" for t in found["temperatures"])
+    assert tempered.note == ece.note == "15 bins of confidence"  # the same of all models, so it stands once
     (_, alone) = Calibration().rows(Table(table.arrow.slice(0, 1), "calibration"), ctx)
     assert alone.why_not == "half of the photographs have no picture to fit a temperature on"
 

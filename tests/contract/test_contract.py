@@ -4,6 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
@@ -76,6 +77,7 @@ OF_A_RELEASE = {"major_errors"}
 """Recipes whose source is a release that people have reviewed; test_major_errors makes one and runs them."""
 
 
+@cache
 def example(part, name) -> Component:
     return build_component(part, {"name": name, **EXAMPLES.get(name, {})}, "here")
 

@@ -35,6 +35,7 @@ CUTTING = {"translation"}
 KEEPING = [name for name in component_names("generate") if component_class("generate", name).keeps_objects]
 GENERATORS = [name for name in KEEPING if name not in PAINTED | CUTTING]
 FIELDS: dict[str, dict[str, Any]] = {
+    "adversarial_example": {"frame": 128},
     "attribute_edit": {
         "frame": 128,
         "classifier": None,
@@ -50,6 +51,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         "frame": None,
     },
     "cue_conflict": {"stimuli": ["low_pass", "object"], "low_pass": [0.4], "segmenter": None},
+    "feature_distillation": {"steps": 2},
     "few_shot_episodes": {"frame": 128, "difficulties": ["clean", "small"], "sizes": [0.05]},
     "low_light": {"exposures": [0.5], "enhancers": [], "enhanced": [], "frame": None},
     "natural_transformation": {"strengths": [0.33], "classifier": None},

@@ -114,7 +114,7 @@ def test_a_defence_that_hides_its_gradient_falls_along_another_route():
     alone = list(asked.measure(samples[5:6], ctx))
     assert [row for row in table.arrow.to_pylist() if row["id"] == samples[5].id] == alone
     note = list(asked.rows(table, ctx))[-1].note
-    assert "ε = 25 of 255, 5 steps, along its own gradient and the mean of the logits" in note
+    assert note == "PGD, ℓ∞, ε = 25 of 255, 5 steps, along every route of a model"
 
 
 def test_a_report_asks_about_a_defended_model_alone():

@@ -190,7 +190,7 @@ def test_figures_say_what_holds_and_under_which_terms(ctx):
     assert one["acr"]["value"] == pytest.approx(cap / 2, abs=1e-3)
     assert one["told"] == (
         "ℓ2 radius in grey [0, 1] at 6 × 6, σ = 0.1, n = 200, α = 0.001, 4 pictures; none is larger than "
-        f"{cap:.3f}; of 3 certificates 0.003 may be void"
+        f"{cap:.3f}; of 3 certificates 0.003 are void on average, at most"
     )
 
 

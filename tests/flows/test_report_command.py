@@ -120,7 +120,7 @@ def test_the_plan_alone_sees_one_picture_of_each_model_and_writes_nothing(say, w
         "shots", "--model", "module:new.py:load", "--plan", "--to", str(tmp_path / "no" / "a.html")
     )
     assert (code, asked) == (0, 1)
-    assert "36 forward passes" in out
+    assert "36 answers" in out
     plan = json.loads(say("shots", "--model", "module:new.py:load", "--plan", "--json", "-")[1])
     assert plan["passes"] == 36
     assert "originals" in plan["rows"]

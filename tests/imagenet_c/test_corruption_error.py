@@ -286,9 +286,15 @@ def test_the_norm_may_be_another_model_whose_own_mce_is_100():
     assert of["c"]["mce"]["value"] == of["c"]["relative_mce"]["value"] == 100.0
     assert of["c"]["mce"]["low"] < 100 < of["c"]["mce"]["high"]
     assert mce(found[::-1]) == of  # the order of kinds changes nothing
+    seldom = {"n": {"fog": 2, "snow": 3}, "c": {"fog": 8, "snow": 8}}  # wrong on all eight: 400 % in fog
+    often = mce(
+        [one for name, by in seldom.items() for one in rows(lambda kind, _, by=by: by[kind], classifier=name, **many)]
+    )
+    assert often["c"]["kinds"]["fog"]["ce"]["value"] == 400
+    assert 100 < often["c"]["kinds"]["fog"]["ce"]["low"] < 400 < often["c"]["kinds"]["fog"]["ce"]["high"]
     exact = mce(
         [{**one, "correct": True} if (one["kind"], one["classifier"]) == ("fog", "n") else one for one in found]
     )
     assert (exact["c"]["mce"], exact["c"]["why_no_mce"]) == (None, "the norm makes no error in fog")
-    with pytest.raises(RecipeError, match="norm is alexnet, none, or one of the classifiers, and 'alex' is neither"):
+    with pytest.raises(RecipeError, match="norm is alexnet, none, or one of the classifiers, not 'alex'"):
         build_component("evaluate", {"name": "corruption_error", "norm": "alex"}, "here")

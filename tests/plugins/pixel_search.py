@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import hashlib
 import io
 import re
 import tarfile
@@ -41,13 +42,17 @@ def found(folder: Path, picture: Pixels, encoded: bytes = b"") -> list[str]:
     middle = len(encoded) // 2
     row = picture[len(picture) // 2].tobytes()
     traces = {"encoded bytes": encoded[middle : middle + 64], "a row of pixels": row, "its values": picture.tobytes()}
-    said = []
+    said, known = [], dict[tuple[Any, ...], bool]()  # the same picture lies in many files
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not path.is_file():
             continue
         for data in unpacked(path.read_bytes()):
             said += [f"{path.name}: {what}" for what, trace in traces.items() if trace and trace in data]
-            said += [f"{path.name}: a picture" for one in pictures_in(data) if shows(one, picture)]
+            for one in pictures_in(data):
+                key = one.shape, hashlib.sha256(one).digest()
+                if key not in known:
+                    known[key] = shows(one, picture)
+                said += [f"{path.name}: a picture"] * known[key]
     return said
 
 

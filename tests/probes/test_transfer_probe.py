@@ -10,8 +10,10 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from variorum.evaluation.probes.probing import never_seen, prepared, retrieval
-from variorum.evaluation.probes.transfer_probe import TransferProbe
+from variorum.evaluation.probes.transfer_probe import FEW, TransferProbe
+from variorum.kit.resampling.separation import Draws, Separation
 from variorum.models import ModelTable
+from variorum.reports.card import _render
 from variorum.schemas.component import ClassInfo, Context
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.sample import Sample
@@ -66,6 +68,8 @@ def test_blobs_are_told_apart_and_pixels_of_noise_are_not():
     assert one["linear_gain"]["value"] == pytest.approx(100 - floor["linear"]["value"])
     assert one["linear_gain"]["low"] > 0
     assert (found["chance"], found["classes"], found["left_out"]) == (25.0, 4, 0)
+    card = _render("_transfer_probe", figures=found, order=["original"])
+    assert "| e | original | linear probe, % | 40 | 100.0 [" in card
 
 
 def test_retrieval_of_random_labels_is_at_the_class_share():
@@ -112,7 +116,9 @@ def test_classes_with_too_few_photographs_are_left_out_and_told():
     assert "5 photographs" in figures(table(per_class=4))["why_none"]
     assert TransferProbe(encoders=("e",)).figures(Table(pa.table({})), CTX)["encoders"] == {}
     answers = list(TransferProbe(encoders=("e",)).rows(arrow(table(per_class=4)), CTX))
-    assert {one.why_not for one in answers} == {"fewer than two classes have 5 photographs, or 3 in `train`"}
+    assert {one.why_not for one in answers} == {FEW}
+    alone = table(belongs="train")  # and no accepted picture
+    assert figures(alone, train=TRAIN)["why_none"] == FEW
 
 
 def test_rows_of_a_report_are_the_figures():
@@ -157,14 +163,31 @@ def test_figures_of_novel_classes():
 def test_the_auroc_is_that_of_scikit_learn():
     rows = [{**row, "set": ""} for row in table(per_class=12, noise=0.5, seed=8)]
     rows += table(per_class=12, noise=0.5, seed=9, belongs="train")
-    found = figures(rows, train=TRAIN, novel=("cat", "dog"), shots=(1,))["encoders"]["e"]["original"]["known"]
+    probe = TransferProbe(encoders=("e",), train=TRAIN, novel=("cat", "dog"), shots=(1,), bootstrap=2000)
+    found = probe.figures(arrow(rows), CTX)["encoders"]["e"]["original"]["known"]
     x, label, of = (np.array([row[name] for row in rows]) for name in ("embedding_0", "label", "set"))
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     means = np.stack([x[(of == "train") & (label == name)].mean(axis=0) for name in ("ant", "bee")])
     nearest = np.linalg.norm(x[of == ""][:, None] - means, axis=2).min(axis=1)
-    assert found["value"] == pytest.approx(
-        100 * roc_auc_score(np.isin(label[of == ""], ("ant", "bee")), -nearest), abs=0.01
-    )
+    known = np.isin(label[of == ""], ("ant", "bee"))
+    assert found["value"] == pytest.approx(100 * roc_auc_score(known, -nearest), abs=0.01)
+    both = Separation(-nearest[known], -nearest[~known], np.flatnonzero(known), np.flatnonzero(~known))
+    drawn = both.resampled_auroc(Draws(len(known), 2000, 0.95, 1))  # of known and of novel pictures
+    assert found["high"] - found["low"] == pytest.approx(100 * (drawn["high"] - drawn["low"]), rel=0.05)
+
+
+def test_novel_classes_with_too_few_pictures_have_no_figures():
+    """Among one class alone every answer would be right."""
+    rows = [row for row in table(per_class=10) if row["label"] != "dog" or row["id"] < "dog004"]
+    assert set(figures(rows, novel=("cat", "dog"))["encoders"]["e"]["original"]) == {
+        *("linear", "precision", "first"),
+        *("linear_gain", "precision_gain", "first_gain"),
+    }
+
+
+def test_chance_is_the_share_of_the_commonest_class():
+    rows = [row for row in table(per_class=20) if row["label"] == "ant" or row["id"][3:6] < "010"]
+    assert {one.floor for one in TransferProbe(encoders=("e",)).rows(arrow(rows), CTX)} == {0.4}
 
 
 @pytest.fixture(scope="module")

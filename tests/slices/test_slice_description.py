@@ -92,12 +92,13 @@ def test_a_photograph_counts_once_whatever_the_number_of_its_pictures():
     assert found["small"] == 2  # no original is wrong, and no edit is missing
 
 
-def test_photographs_without_an_accepted_edit_are_a_slice():
+def test_photographs_without_an_edit_are_a_slice_which_does_not_say_why():
     rows = [row(n, words=["dark"] if n < 12 else []) for n in range(40)]
     rows += [row(n, variant) for variant in ("edit", "control_edit") for n in range(11, 40)]
     (one,) = figures(rows)["slices"]
-    assert (one["slice"], one["variant"], one["n"]) == ("no accepted picture", "edit", 11)
+    assert (one["slice"], one["variant"], one["n"]) == ("no picture", "edit", 11)
     assert one["attributes"][0]["says"] == "11 of 11 against 12 of 40"
+    assert "refused or never asked for" in _render("_slice_description", figures=figures(rows))
     assert figures([])["slices"] == []
 
 

@@ -45,6 +45,7 @@ def test_labels_change_at_the_rate_and_the_clean_ones_are_kept(pairs, ctx):
     assert [one.labels for one in source.outline(0, 400, ctx)] == [one.labels for one in samples]
     other = Context(4, ctx.models, ctx.memo)
     assert [one.labels for one in source.read(0, 400, other)] != [one.labels for one in samples]
+    assert source.pin(other) != source.pin(ctx) == made("label_overlap", pairs=pairs).pin(ctx)
 
 
 def test_rare_classes_lose_pictures(ctx):

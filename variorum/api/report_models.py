@@ -91,10 +91,12 @@ class UnderTest:
         found = CONTENT.search(weights_of(pin))
         weights = state_digest(network) if network else found[1].partition(":")[2] if found else ""
         called, kept = self.identity(name)
+        _, _, behind = called.partition(JOINED)
+        alone = len({one.partition(JOINED)[0] for one in self.called.values()}) == 1
         classes = getattr(model, "classes", None)  # encoders and this project's detectors have none
         return Model(
             name=called,
-            short=shortest(called, self.called.values()),
+            short=f"+ {behind}" if behind and alone else shortest(called, self.called.values()),
             pin=kept,
             weights=weights[:12],
             parameters=sum(one.numel() for one in network.parameters()) if network else None,

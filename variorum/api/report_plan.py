@@ -75,7 +75,7 @@ class ReportPlan:
 
     @property
     def passes(self) -> int:
-        """Return the number of forward passes: pictures that models are yet to see."""
+        """Return the number of answers that models are yet to give."""
         return sum(model.passes for model in self.models)
 
     @property
@@ -85,7 +85,7 @@ class ReportPlan:
 
     @property
     def seconds(self) -> float | None:
-        """Return the time for building and asking on this machine with one worker; None if it isn't known."""
+        """Return the time for building and asking with one worker, attacks and certificates apart; None if unknown."""
         building = [one.seconds for one in self.editions]
         asking = [
             0.0 if not one.passes else None if one.seconds is None else one.passes * one.seconds for one in self.models
@@ -116,11 +116,11 @@ class ReportPlan:
         ]
 
     def _passes(self, number: int) -> str:
-        """A number of forward passes, for people."""
+        """A number of answers, for people."""
         if any(one.pictures is None for one in self.editions):
-            return f"more than {number:,} forward passes" if number else "an unknown number of forward passes"
+            return f"more than {number:,} answers" if number else "an unknown number of answers"
         most = "" if all(one.state == "sealed" for one in self.editions) else "at most "
-        return f"{most}{number:,} forward passes"
+        return f"{most}{number:,} answers"
 
     def _time(self) -> str:
         """How long it takes, for people."""

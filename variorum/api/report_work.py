@@ -196,7 +196,10 @@ class Asking:
         called = self.under.called[name]
         if found is None:
             return Answers(of.partition(".")[2], called, why_not=self.why_not(name, of) or "no answers")
-        return replace(found, model=called)
+        note, why_not = found.note, found.why_not
+        for one in sorted(self.under.called, key=len, reverse=True):  # names can have folders
+            note, why_not = (text.replace(one, self.under.called[one]) for text in (note, why_not))
+        return replace(found, model=called, note=note, why_not=why_not)
 
 
 def about(part: str, name: str) -> Any:

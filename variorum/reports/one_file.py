@@ -42,7 +42,7 @@ def breaking(name: str) -> Any:
     """A name that may be broken after `_`, `:` and the like, as in a narrow column."""
     from markupsafe import Markup, escape
 
-    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_:./@-])", seen(name)))
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_:/@-])|(?<=[.])(?!\d)", seen(name)))
 
 
 @cache

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,10 +21,12 @@ from edition_to_pull import lay_out
 import variorum as va
 from variorum.api.model_choice import ModelChoice
 from variorum.api.report_models import UnderTest, shortest
+from variorum.api.report_work import Asking
 from variorum.edition.records import parse
 from variorum.hub.pull import edition_at
 from variorum.reports.profile.document import Report as Content
 from variorum.schemas.errors import GuardFailed, ModelFailed, RecipeError, SourceError, StoreError
+from variorum.schemas.rows import Answers
 
 pytestmark = pytest.mark.usefixtures("a_dozen_will_do")
 
@@ -263,14 +267,25 @@ def refusals():
     }
 
 
+@pytest.fixture(scope="module")
+def untouched(workplace, tmp_path_factory) -> Path:
+    """A copy of the folder for tests that write nothing but what their models see."""
+    folder = shutil.copytree(workplace, tmp_path_factory.mktemp("untouched") / "here")
+    (folder / "models.py").write_text(MODELS)
+    return folder
+
+
 @pytest.mark.parametrize("what", refusals())
-def test_what_cannot_work_is_refused_before_the_models_see_the_pictures(place, what):
+def test_what_cannot_work_is_refused_before_the_models_see_the_pictures(untouched, workplace, monkeypatch, what):
+    monkeypatch.chdir(untouched)
+    monkeypatch.setenv("VARIORUM_CACHE", str(workplace / "cache"))
+    (untouched / "seen.txt").unlink(missing_ok=True)
     more, error, said = refusals()[what]
     with pytest.raises(error, match=said) as caught:
         asked(**{**{"models": BOTH, "editions": "mine@1.0.0"}, **more})
     assert "\n" not in str(caught.value)
-    assert len(seen(place)) <= 2
-    assert not list(place.glob("store/reports/*"))
+    assert len(seen(untouched)) <= 2
+    assert not list(untouched.glob("store/reports/*"))
 
 
 def test_too_few_photographs_are_refused(place):
@@ -335,7 +350,7 @@ def test_a_defence_stands_beside_the_bare_model(place):
     bare, defended = report.content.models
     assert (report.models, defended.short) == (
         (BOTH[0], name),
-        "channels + mixed with=module:models.py:spread alpha=.75",
+        "+ mixed with=module:models.py:spread alpha=.75",
     )
     assert (bare.defence, defended.preprocessing.rpartition(": ")[2]) == (
         "",
@@ -424,3 +439,12 @@ def test_a_report_that_is_killed_ten_times_goes_on_and_has_the_same_bytes(place,
     (place / "store" / "reports").rename(tmp_path / "reports")
     (place / "store" / "measures").rename(tmp_path / "measures")
     assert files(asked(editions="many@1.0.0")) == wrote
+
+
+def test_notes_and_reasons_name_models_without_folders():
+    names = {"judge": "judge", "judge + tempered from=/home/me/fit": "judge + tempered from=fit"}
+    work = object.__new__(Asking)
+    work.under = SimpleNamespace(called=names)
+    for name, called in names.items():
+        found = work._named(name, "a.b", Answers("b", name, note=f"{name}: σ = 1", why_not=f"'{name}' has no gradient"))
+        assert (found.model, found.note, found.why_not) == (called, f"{called}: σ = 1", f"'{called}' has no gradient")

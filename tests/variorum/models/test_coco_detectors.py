@@ -212,7 +212,8 @@ def test_other_weights_of_the_same_shapes_are_read_and_shorter_ones_refused(tmp_
     places = [{item.key: item.value for item in tensor.external_data} for tensor in graph.initializer]
     size = max(int(place["offset"]) + int(place["length"]) for place in places if place)
     file = tmp_path / f"{name}.bin"
-    file.write_bytes(np.random.default_rng(0).normal(0, 0.4, size // 2).astype(np.float16).tobytes())
+    # mostly negative ones find next to nothing: to drop the boxes that cover each other takes seconds
+    file.write_bytes(np.random.default_rng(0).normal(-0.3, 0.4, size // 2).astype(np.float16).tobytes())
     entry = Entry(name="mine", loader=name, local={"path": str(tmp_path)}, licence="none", source="me")
     (found,) = find_loader(name).load(entry, tmp_path, {})([photographs()["chelsea"]], NAMES)
     assert len(found.boxes) <= MOST

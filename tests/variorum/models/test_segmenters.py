@@ -28,7 +28,7 @@ def test_u2net_finds_a_textured_disc_on_grass(table, disc):
 
 def test_u2net_masks_have_their_pictures_sizes_and_do_not_depend_on_the_batch(table, cat):
     segmenter = table.get("segmenter")
-    pictures = [cat, cat[:90, :70], np.full((40, 60, 3), 200, np.uint8)]
+    pictures = [cat[:90, :70], np.full((40, 60, 3), 200, np.uint8)]
     together = segmenter(pictures)
     for picture, found in zip(pictures, together, strict=True):
         assert found.mask.shape == picture.shape[:2]
@@ -73,6 +73,7 @@ def random_sam():
 def test_api_of_sam_with_random_weights(table, cat):
     """An API test: a random network goes through the same calls as a checkpoint; its masks mean nothing."""
     segmenter = segmenters.Sam(random_sam(), table.get("salience"))
+    cat = cat[:200, :260]
     small = np.ascontiguousarray(cat[:120, 100:260])
     first, second = segmenter([cat, small])
     for picture, found in ((cat, first), (small, second)):
@@ -87,16 +88,7 @@ def test_api_of_sam_with_random_weights(table, cat):
     logits, scores, _ = segmenter._predictor.predict(box=box, return_logits=True)
     alone = 1 / (1 + np.exp(-logits[scores.argmax()]))
     assert np.abs(alone - second.mask).max() < 1e-5
-
-
-def test_api_of_sam_keeps_the_mask_with_the_best_predicted_iou(table, cat):
-    """An API test on random weights: which of the three masks is kept, not how good it is."""
-    model = random_sam()
-    segmenter = segmenters.Sam(model, table.get("salience"))
-    (found,) = segmenter([cat])
-    salient = table.get("salience")([cat])[0].mask > 0.5
-    _, scores, _ = segmenter._predictor.predict(box=segmenters.bounding_box(salient), multimask_output=True)
-    assert found.score == pytest.approx(float(scores.max()))
+    assert second.score == pytest.approx(float(scores.max()))  # of the three masks, the one with the best is kept
     assert len(set(scores.tolist())) == 3
 
 

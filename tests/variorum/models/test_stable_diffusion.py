@@ -89,12 +89,11 @@ ROUTES = [
 @pytest.mark.parametrize(("task", "folder"), ROUTES)
 def test_a_picture_depends_on_its_seed_and_not_on_its_batch(models, task, folder):
     model = models(task, folder)
-    alone = [make(model, task, [n])[0] for n in range(3)]
+    alone = [make(model, task, [n])[0] for n in range(2)]
     assert all(picture.shape == (SIDE, SIDE, 3) and picture.dtype == np.uint8 for picture in alone)
     assert all(picture.std() > 2 for picture in alone)
-    assert furthest(make(model, task, range(2)), alone[:2]) <= LEVELS
-    assert furthest(make(model, task, [2, 0, 1]), [alone[2], alone[0], alone[1]]) <= LEVELS
-    assert np.array_equal(make(model, task, [2])[0], alone[2])
+    assert furthest(make(model, task, [2, 0, 1])[1:], alone) <= LEVELS
+    assert np.array_equal(make(model, task, [1])[0], alone[1])
     assert np.abs(alone[0].astype(int) - alone[1]).mean() > 2
 
 
@@ -313,8 +312,8 @@ def test_pictures_are_carried_on_to_the_models_multiple():
     ids=lambda o: "_".join(map(str, *o.items())),
 )
 def test_memory_savers_change_next_to_nothing(models, options):
-    saving = make(models("text_to_image", **options), "text_to_image", range(3))
-    assert furthest(saving, make(models("text_to_image"), "text_to_image", range(3))) <= LEVELS
+    saving = make(models("text_to_image", **options), "text_to_image", range(2), steps=2)
+    assert furthest(saving, make(models("text_to_image"), "text_to_image", range(2), steps=2)) <= LEVELS
 
 
 @pytest.mark.slow
@@ -394,8 +393,8 @@ def test_parts_that_wait_on_the_cpu_change_nothing(tiny, models, monkeypatch, ta
     assert any(hasattr(part, "_hf_hook") for part in model.pipeline.vae.modules())
     assert model._decoding is model._denoising
     with ThreadPoolExecutor(2) as pool:
-        halves = list(pool.map(lambda numbers: make(model, task, numbers), [range(2), range(2, 4)]))
-    assert furthest([*halves[0], *halves[1]], make(models(task, folder), task, range(4))) <= LEVELS
+        halves = list(pool.map(lambda number: make(model, task, [number]), range(2)))
+    assert furthest([*halves[0], *halves[1]], make(models(task, folder), task, range(2))) <= LEVELS
 
 
 # ── what isn't loaded ────────────────────────────────────────────────────────────────────────────────────────────────

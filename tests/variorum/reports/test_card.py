@@ -323,7 +323,7 @@ def curated(photos, tmp_path):
         manifest = build(job)
         number, ledger = curate(job, manifest)
         made = release(job, manifest, number, ledger)
-        return write_card(what, made, store), list(verdicts_of(read_verdicts(ledger.verdicts, store)))
+        return render_card(what, made, store), list(verdicts_of(read_verdicts(ledger.verdicts, store)))
 
     return card
 

@@ -26,7 +26,7 @@ def test_counts_are_by_class_and_split_and_largest_first(everything):
     assert class_counts(manifest, rows.drop_columns(["split"])) == {}
 
 
-@pytest.mark.parametrize(("number", "bars"), [(2, 2), (40, 40), (41, 40), (700, 40)])
+@pytest.mark.parametrize(("number", "bars"), [(2, 2), (40, 40), (41, 40)])
 def test_a_plot_stays_readable_with_any_number_of_classes(number, bars):
     counts = {f"class $x_{k}$ <b>": {"train": number - k, "test": 3} for k in range(number)}
     with Image.open(io.BytesIO(class_plot(counts))) as image:

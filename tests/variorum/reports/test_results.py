@@ -134,7 +134,7 @@ def leaves(value, path=()):
             yield from leaves(one, (*path, name))
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(chosen=st.data())
 def test_no_value_anywhere_in_a_file_stops_the_leaderboard(shots, data, chosen):
     """Whatever somebody writes into a file, it's let in with its answers' figures, or left out in one line."""

@@ -616,24 +616,28 @@ def killed_at(photos: Path, url: str, times: list[float], seconds: float, most: 
     return done
 
 
-def undisturbed(photos: Path, store: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory) -> str:
+    """A store with the edition that an undisturbed build makes."""
     in_parts = {"samples_per_shard": 4, "samples_per_part": 1}
-    build(Job(recipe(photos, {"quarantine": "coffee"}, **in_parts), str(store)))
+    store = tmp_path_factory.mktemp("undisturbed") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VARIORUM_CACHE", str(store.parent / "cache"))
+        build(Job(recipe(photos, {"quarantine": "coffee"}, **in_parts), str(store)))
+    return str(store)
 
 
-@pytest.mark.parametrize("most", [100, 3])
-def test_killed_builds_end_as_the_undisturbed_one(photos, tmp_path, most):
-    undisturbed(photos, tmp_path / "whole")
+@pytest.mark.parametrize("most", [pytest.param(100, marks=pytest.mark.slow), 3])  # 3 makes parts within units, too
+def test_killed_builds_end_as_the_undisturbed_one(photos, tmp_path, whole, most):
     killed_at(photos, str(tmp_path / "killed"), [0.1, 0.3], 0.05, most)
-    assert tree(str(tmp_path / "killed")) == tree(str(tmp_path / "whole"))
+    assert tree(str(tmp_path / "killed")) == tree(whole)
 
 
 @pytest.mark.parametrize(
     ("name", "at"), [("put_receipt", 12), ("rm_file", 0), ("rm_file", 1), ("rm_file", 2), ("rm_file", 5)]
 )
-def test_a_join_that_ends_between_two_steps_is_completed(photos, tmp_path, monkeypatch, name, at):
+def test_a_join_that_ends_between_two_steps_is_completed(photos, tmp_path, whole, monkeypatch, name, at):
     """Twelve parts have receipts; then units get theirs, and each part loses its table, its samples and its receipt."""
-    undisturbed(photos, tmp_path / "whole")
     what = recipe(photos, {"quarantine": "coffee"}, samples_per_shard=4, samples_per_part=1)
     store, calls = Store(str(tmp_path / "ended")), []
     owner = store if name == "put_receipt" else store.fs
@@ -650,24 +654,22 @@ def test_a_join_that_ends_between_two_steps_is_completed(photos, tmp_path, monke
         with pytest.raises(KeyboardInterrupt):
             made(what, store)
     assert made(what, Store(store.url)).units
-    assert tree(store.url) == tree(str(tmp_path / "whole"))
-    assert {path.name for path in stamps(store.url)} == {path.name for path in stamps(str(tmp_path / "whole"))}
+    assert tree(store.url) == tree(whole)
+    assert {path.name for path in stamps(store.url)} == {path.name for path in stamps(whole)}
 
 
 @pytest.mark.slow
-def test_builds_killed_at_many_moments(photos, tmp_path):
-    undisturbed(photos, tmp_path / "whole")
+def test_builds_killed_at_many_moments(photos, tmp_path, whole):
     rng = random.Random(2)
     for round_ in range(5):
         url = str(tmp_path / f"killed{round_}")
         killed_at(photos, url, [rng.uniform(0, 0.5) for _ in range(3)], 0.02)
-        assert tree(url) == tree(str(tmp_path / "whole"))
+        assert tree(url) == tree(whole)
 
 
-def test_processes_that_race_make_one_edition(photos, tmp_path):
-    undisturbed(photos, tmp_path / "whole")
+def test_processes_that_race_make_one_edition(photos, tmp_path, whole):
     finish(*(start(photos, str(tmp_path / "raced"), 0.01) for _ in range(2)))
-    assert tree(str(tmp_path / "raced")) == tree(str(tmp_path / "whole"))
+    assert tree(str(tmp_path / "raced")) == tree(whole)
     assert os.listdir(tmp_path / "raced" / "tmp") == []
 
 

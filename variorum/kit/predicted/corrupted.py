@@ -217,7 +217,7 @@ class Asked:
         photographs = int((self.count[:, self.columns(kinds)] > 0).any(axis=1).sum())
         if (tops == bottoms).all():
             return {"value": 100.0, "low": 100.0, "high": 100.0, "photographs": photographs}
-        return self.results.of(tops, bottoms, photographs=photographs)
+        return self.results.of(tops, bottoms, None, photographs=photographs)
 
     def _alexnet(self, less: float) -> Floats:
         return np.array([ALEXNET.get(kind, np.nan) - less for kind, _ in self.cells.keys])

@@ -33,7 +33,7 @@ class Results:
         self._ratios: list[Ratio] = []
         self._figures: list[dict[str, Json]] = []
 
-    def of(self, top: Floats, bottom: Floats, signed: bool = False, /, **more: Json) -> dict[str, Json]:
+    def of(self, top: Floats, bottom: Floats, signed: bool | None = False, /, **more: Json) -> dict[str, Json]:
         """A figure with these details, which `fill` completes; arguments as of `Ratio`."""
         self._ratios.append(Ratio(top, bottom, signed))
         self._figures.append(dict(more))

@@ -24,12 +24,13 @@ class Ratio(NamedTuple):
     Attributes:
         top: by source and variant, `[n, V]`; or by unit and variant, see `Units`.
         bottom: the same, such as the number of pictures.
-        signed: top is a difference, such as right before less right now, so that 0 isn't the end of the scale.
+        signed: top is a difference, such as right before less right now, so that 0 isn't the end of the scale; None if
+            bottom doesn't count what top is of, so that intervals are drawn.
     """
 
     top: Floats
     bottom: Floats
-    signed: bool = False
+    signed: bool | None = False
 
 
 class Units(NamedTuple):
@@ -111,7 +112,9 @@ class Resamples:
         lows, highs = np.nanquantile(np.concatenate(parts, axis=1), self.tails, axis=1)
         found: list[dict[str, Json]] = []
         for ratio, whole, value, *ends in zip(ratios, own, values, lows, highs, strict=True):
-            low, high = few_interval(*whole, (ends[0], ends[1]), self._confidence)
+            low, high = ends
+            if ratio.signed is not None:
+                low, high = few_interval(*whole[:2], ratio.signed, (low, high), self._confidence)
             wider = self._widened(ratio)
             if wider > 1:
                 least, most = scale_of(*whole)

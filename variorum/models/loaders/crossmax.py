@@ -24,7 +24,7 @@ class CrossMaxOptions(DefenceOptions):
     others: Names = Field(alias="with", min_length=1, max_length=7)
     """The models that answer together with the defended one."""
     k: int = Field(default=2, ge=2, le=8)
-    """Which of the models' values counts, from the largest. The largest is 0 for every class that any model leads."""
+    """Which of the models' values counts, 2 for the second. The largest is 0 for every class that any model leads."""
 
     def models(self) -> tuple[str, ...]:
         """The others."""

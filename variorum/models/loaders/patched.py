@@ -25,8 +25,8 @@ class PatchedOptions(DefenceOptions):
     """Options of `patched`."""
 
     others: Names = Field(alias="with", min_length=1, max_length=2)
-    """The network that was tuned on corrupted pictures, and perhaps one that was tuned on clean ones: the move gets at
-    right angles to the way to that one, tensor by tensor."""
+    """The network that was tuned on corrupted pictures, and perhaps one that was tuned on clean ones: the part of
+    the move that leads towards that one is taken away, tensor by tensor."""
     strength: float = Field(default=1.0, ge=-2, le=2)
     """How far to move, as a share of the way."""
     stages: int = Field(default=0, ge=0)

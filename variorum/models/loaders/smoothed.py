@@ -231,6 +231,6 @@ SMOOTHED = Loader(
     has_weights=False,
     role=lambda options: "adversary" if options.gradients else "classifier",
     steers={"gradients": True},
-    defence="It answers under Gaussian noise, and its most frequent answer counts, certified within a radius (Cohen et "
-    "al., arXiv 1902.02918).",
+    defence="It answers under Gaussian noise, and its most frequent answer counts (Cohen et al., arXiv 1902.02918). "
+    "The evaluation certified_accuracy measures within which radius no change of the picture changes that answer.",
 )

@@ -46,7 +46,7 @@ class Model(Part):
 
     name: str
     short: str
-    """What lanes call it: the shortest end of its name that no other model has."""
+    """What lanes call it: the shortest end of its name that no other model has, or the defences of the only model."""
     pin: str
     """Hash of the weights and the preprocessing; `""` for a function without a revision, which is asked each time."""
     weights: str = ""

@@ -97,32 +97,32 @@ def none_or_all(share: float) -> bool:
 
 
 @lru_cache(maxsize=256)
-def tails(n: int) -> tuple[float, float]:
+def tails(n: int, confidence: float = 1 - LEVEL) -> tuple[float, float]:
     """The quantiles of the draws that are the ends of a percentile interval over `n` photographs.
 
-    With few photographs the draws spread too little; a bit more than 95 % of them make up for it (Hesterberg, What
+    With few photographs the draws spread too little; a bit more of them make up for it (Hesterberg, What
     teachers should know about the bootstrap, 2015, §4.1). From 400 on there is nothing to see of it.
     """
     from scipy.special import stdtrit
 
-    low = NORMAL.cdf(-sqrt(n / (n - 1)) * float(stdtrit(n - 1, 1 - LEVEL / 2)))
+    low = NORMAL.cdf(-sqrt(n / (n - 1)) * float(stdtrit(n - 1, (1 + confidence) / 2)))
     return low, 1 - low
 
 
-def percentile(draws: Floats, n: int) -> tuple[float, float]:
-    """The percentile interval, 95 %; draws without a value don't count."""
-    low, high = np.nanquantile(draws, tails(n))
+def percentile(draws: Floats, n: int, confidence: float = 1 - LEVEL) -> tuple[float, float]:
+    """The percentile interval; draws without a value don't count."""
+    low, high = np.nanquantile(draws, tails(n, confidence))
     return float(low), float(high)
 
 
-def interval(kind: Kind, value: float, draws: Floats, n: int) -> tuple[float, float]:
-    """The 95 % interval of a value, or of a difference, from its draws over `n` photographs.
+def interval(kind: Kind, value: float, draws: Floats, n: int, confidence: float = 1 - LEVEL) -> tuple[float, float]:
+    """The interval of a value, or of a difference, from its draws over `n` photographs.
 
     A `whole` or a `least` has the wider of the percentile and the basic interval at each end. The basic one mirrors the
     percentiles at the value: resampling raises a calibration error and lowers the least of equal groups, so that the
     percentiles alone miss the truth. Where nothing is raised or lowered, the basic one alone is too narrow.
     """
-    low, high = percentile(draws, n)
+    low, high = percentile(draws, n, confidence)
     if kind in ("share", "bound"):
         return low, high
     return min(low, 2 * value - high), max(high, 2 * value - low)

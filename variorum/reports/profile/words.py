@@ -144,6 +144,9 @@ def _limits(report: Report) -> Iterator[Limit]:
             title="Certificates are lower bounds.",
             text="They hold at their radius and error, for the smoothed model, against what they certify.",
         )
+    if any(row.of.startswith("adaptive_accuracy.") for row in rows):
+        text = "So what is right under attack is an upper bound."
+        yield Limit(title="A stronger attack may find more.", text=text)
     unknown = [model.short for model in models if not model.trained_on]
     stated = len(unknown) < len(models)
     yield Limit(

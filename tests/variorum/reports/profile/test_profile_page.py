@@ -33,6 +33,7 @@ def test_it_says_what_the_report_says():
     made = report()
     text = " ".join(Parsed(page(made, pictures(made)).decode()).seen.split())
     assert "How three classifiers hold up on your 96 photographs" in text
+    assert "saw each picture once" not in text  # attacks and certificates don't
     one = made.rows[1].models["torchvision:resnet50"].figure
     assert f"{one.value:.1f} [{one.low:.1f}, {one.high:.1f}]" in text
     for said in ("gives no embedding", "at its floor", "variorum view imagenet_e@1.0.0-dev", "No overall score."):

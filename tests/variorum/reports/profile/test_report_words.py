@@ -72,6 +72,8 @@ def test_limits_stand_only_where_they_apply(report):
     assert [one.title for one in alone.limits] == ["Nothing about other photographs.", "Perhaps seen in training."]
     certified = report_of([row.model_copy(update={"kind": "bound"})], ["a"])
     assert "Certificates are lower bounds." in [one.title for one in certified.limits]
+    attacked = report_of([row.model_copy(update={"of": "adaptive_accuracy.withstood"})], ["a"])
+    assert "A stronger attack may find more." in [one.title for one in attacked.limits]
     assert alone.lead == ()
 
 
