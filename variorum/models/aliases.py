@@ -25,7 +25,7 @@ from variorum.models.fetching import Download, downloads
 from variorum.models.gradients import no_gradients
 from variorum.models.hub_files import consent
 from variorum.models.known_answers import answered
-from variorum.models.loaders import find_loader, split
+from variorum.models.loaders import DEFENCES, JOINED, find_loader, split
 from variorum.models.loaders.loader import Loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.pretrained import tensors_of
@@ -150,6 +150,7 @@ class ModelTable:
     def _no_alias(self, alias: str) -> str:
         """What is wrong with an alias that isn't in the table."""
         other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
+        other += f" (defences are {', '.join(DEFENCES)})" if JOINED in alias else ""
         return f"no model alias {alias!r} in profile {self.profile}{other}"
 
     def pin(self, alias: str) -> str:
