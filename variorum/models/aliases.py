@@ -25,7 +25,7 @@ from variorum.models.fetching import Download, downloads
 from variorum.models.gradients import no_gradients
 from variorum.models.hub_files import consent
 from variorum.models.known_answers import answered
-from variorum.models.loaders import find_loader, split
+from variorum.models.loaders import DEFENCES, JOINED, find_loader, split
 from variorum.models.loaders.loader import Loader
 from variorum.models.memory import running_out, too_large
 from variorum.models.pretrained import tensors_of
@@ -150,6 +150,7 @@ class ModelTable:
     def _no_alias(self, alias: str) -> str:
         """What is wrong with an alias that isn't in the table."""
         other = " (profile hub has it)" if self.profile != "hub" and alias in read_table("hub") else ""
+        other += f" (defences are {', '.join(DEFENCES)})" if JOINED in alias else ""
         return f"no model alias {alias!r} in profile {self.profile}{other}"
 
     def pin(self, alias: str) -> str:
@@ -178,8 +179,8 @@ class ModelTable:
         pin = f"{entry.name}@{weights.content_pin(entry)}+{entry.loader}.{find_loader(entry.loader).revision}"
         if entry.options:
             pin += f";{canonical_json(entry.options).decode()}"
-        tables = self.aliases()  # other names may have paths, and pins are published
-        return pin + "".join(f";{used if used in tables else 'brought'}={self.pin(used)}" for used in entry.uses)
+        hidden = {one for one in entry.uses if self._brought.knows(one) or split(one)[1]}  # a name may have a path
+        return pin + "".join(f";{'brought' if used in hidden else used}={self.pin(used)}" for used in entry.uses)
 
     def role(self, alias: str) -> str | None:
         """`classifier`, `encoder` or `adversary` for a model that is one, `""` for any other; None for a brought model.

@@ -227,7 +227,4 @@ class Combined:
 
     def _seen(self, height: int, width: int) -> Any:
         """Which pixels of a picture of this size one of the parts looks at: a tensor `[H, W]` of truth values."""
-        found = self._parts[0].network.seen(height, width)
-        for one in self._parts[1:]:
-            found = found | one.network.seen(height, width).to(found.device)
-        return found
+        return sum(one.network.seen(height, width).to(self.device) for one in self._parts) > 0

@@ -182,6 +182,7 @@ def test_a_network_of_ones_own_is_defended_and_gives_gradients(table, pictures):
         ("judge + mixed with=detector", "'detector' isn't one"),
         ("judge + mixed 'with=judge_gate", "No closing quotation"),
         ("nope + mixed with=judge", "no model alias 'nope'"),
+        ("judge + mixt with=judge_gate", r"no model alias 'judge \+ mixt .* \(defences are .*mixed"),
     ],
 )
 def test_what_is_wrong_with_a_defence_is_told(table, name, said):
