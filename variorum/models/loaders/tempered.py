@@ -25,7 +25,7 @@ from variorum.statistics import TEMPERATURES, at_edge, best_temperature
 class TemperedOptions(DefenceOptions):
     """Options of `tempered`."""
 
-    reads: ClassVar[str] = "a folder of pictures to fit the temperature on, with a subfolder for each class"
+    reads: ClassVar[str] = "pictures to fit the temperature on, not those under test, in a folder for each class"
     t: float | None = Field(default=None, ge=TEMPERATURES[0], le=TEMPERATURES[1])
     """The temperature that log probabilities are divided by; without it, the best one for the pictures of `from`."""
 
