@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -74,8 +74,8 @@ class Attribution(Resampled):
 
     classifiers: tuple[str, ...] = Field(default=("classifier_small",), min_length=1)
     """Aliases of classifiers, or names of models that a user brings."""
-    maps: tuple[Name, ...] = Field(default=get_args(Name), min_length=1)
-    """The maps, besides the floors `random` and `centre`. `rise` takes 500 answers a picture, the others few."""
+    maps: tuple[Name, ...] = Field(default=GRADIENTS, min_length=1)
+    """The maps, besides the floors `random` and `centre`. `rise`, which takes 500 answers a picture, is there too."""
     steps: int = Field(default=20, ge=5, le=224)
     """Of the curves of insertion and deletion. RISE's code takes 224 pixels a step, 224 steps at 224 x 224."""
     most: int = Field(default=40, ge=2, le=10_000)

@@ -10,7 +10,7 @@ et al., ICML 2017, arXiv 1703.01365), `grad_cam` the network's last map, weighte
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from variorum.models.device import float32
 if TYPE_CHECKING:
     from variorum.arrays import Bools, Floats, Pixels, Singles
 
-GRADIENTS = ("gradient", "input_x_gradient", "integrated_gradients", "grad_cam")
+GRADIENTS: Final = ("gradient", "input_x_gradient", "integrated_gradients", "grad_cam")
 """Maps that ask for gradients."""
 RISE, MASKS, CELLS, KEPT = "rise", 500, 8, 0.1
 """Its masks, their cells in each direction, and the share of cells that are kept."""
