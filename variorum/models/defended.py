@@ -18,6 +18,7 @@ from variorum.models.brought.model import BroughtModel
 from variorum.models.brought.names import is_brought
 from variorum.models.gradients import adversary
 from variorum.models.loaders import DEFENCES, find_loader
+from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.table_entries import Entry, Local, StrictModel
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut, explain
@@ -50,6 +51,28 @@ class DefenceOptions(StrictModel):
     def models(self) -> tuple[str, ...]:
         """The models that it uses beside the one that it defends, in the order in which its loader gets them."""
         return ()
+
+
+def defence(
+    make: Callable[[Entry, Any, Any, Mapping[str, Any]], Any],
+    options: type[DefenceOptions],
+    told: str,
+    *,
+    packages: tuple[str, ...] = ("torch",),
+    has_weights: bool = False,
+) -> Loader:
+    """The loader of a defence: what it does is `told` in reports, with the paper that broke it if one did."""
+    return Loader(
+        revision=1,
+        make=make,
+        options=options,
+        packages=packages,
+        obstacle=no_obstacle,
+        has_weights=has_weights,
+        role=lambda given: "adversary" if given.gradients else "classifier",
+        steers={"gradients": True},
+        defence=told,
+    )
 
 
 def entry_of(model: str, words: str, own: Entry | None) -> Entry:

@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from variorum.models.defended import Combined, DefenceOptions, Names, called, parts_of
-from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.defended import Combined, DefenceOptions, Names, called, defence, parts_of
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import RecipeError
 
@@ -58,15 +57,9 @@ def _ordinal(number: int) -> str:
     return f"{number}{ {2: 'nd', 3: 'rd'}.get(number, 'th') }"
 
 
-CROSSMAX = Loader(
-    revision=1,
-    make=load_crossmax,
-    options=CrossMaxOptions,
-    packages=("torch",),
-    obstacle=no_obstacle,
-    has_weights=False,
-    role=lambda options: "adversary" if options.gradients else "classifier",
-    steers={"gradients": True},
-    defence="Several models answer together (Fort & Lakshminarayanan, arXiv 2408.05446). Zhang et al. (arXiv "
+CROSSMAX = defence(
+    load_crossmax,
+    CrossMaxOptions,
+    "Several models answer together (Fort & Lakshminarayanan, arXiv 2408.05446). Zhang et al. (arXiv "
     "2411.14834) found that this masks gradients, and broke it.",
 )

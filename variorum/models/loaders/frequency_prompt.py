@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from variorum.models.defended import Combined, DefenceOptions, Part, parts_of
-from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.defended import Combined, DefenceOptions, Part, defence, parts_of
 from variorum.models.pretrained import state_of
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import RecipeError
@@ -112,13 +111,10 @@ def prompted(pictures: Any, spectra: Any) -> Any:
     return moved + (moved.clamp(0, 1) - moved).detach()
 
 
-FREQUENCY_PROMPT = Loader(
-    revision=1,
-    make=load_frequency_prompt,
-    options=FrequencyPromptOptions,
+FREQUENCY_PROMPT = defence(
+    load_frequency_prompt,
+    FrequencyPromptOptions,
+    "A pattern of middle and high frequencies is added to each picture (after Huang et al., arXiv 2308.10315).",
     packages=("safetensors", "torch"),
-    obstacle=no_obstacle,
-    role=lambda options: "adversary" if options.gradients else "classifier",
-    steers={"gradients": True},
-    defence="A pattern of middle and high frequencies is added to each picture (after Huang et al., arXiv 2308.10315).",
+    has_weights=True,
 )

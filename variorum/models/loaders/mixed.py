@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from variorum.models.defended import Combined, DefenceOptions, Names, called, parts_of
-from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.defended import Combined, DefenceOptions, Names, called, defence, parts_of
 from variorum.models.table_entries import Entry
 
 
@@ -47,14 +46,8 @@ def load_mixed(_entry: Entry, _weights: None, options: MixedOptions, used: Mappi
     return Combined(parts_of(used, gradients=options.gradients), combine, told)
 
 
-MIXED = Loader(
-    revision=1,
-    make=load_mixed,
-    options=MixedOptions,
-    packages=("torch",),
-    obstacle=no_obstacle,
-    has_weights=False,
-    role=lambda options: "adversary" if options.gradients else "classifier",
-    steers={"gradients": True},
-    defence="Its probabilities are mixed with those of a robust model (Bai et al., arXiv 2301.12554).",
+MIXED = defence(
+    load_mixed,
+    MixedOptions,
+    "Its probabilities are mixed with those of another model, which should be robust (Bai et al., arXiv 2301.12554).",
 )

@@ -14,8 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from variorum.models.brought.model import BroughtModel
-from variorum.models.defended import DefenceOptions, Names, called, parts_of
-from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.defended import DefenceOptions, Names, called, defence, parts_of
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -102,15 +101,9 @@ def _network(name: str, model: Any) -> Any:
     return found
 
 
-PATCHED = Loader(
-    revision=1,
-    make=load_patched,
-    options=PatchedOptions,
-    packages=("torch",),
-    obstacle=no_obstacle,
-    has_weights=False,
-    role=lambda options: "adversary" if options.gradients else "classifier",
-    steers={"gradients": True},
-    defence="Its weights are moved towards those of a network that was tuned on corrupted pictures (after Cai et al., "
+PATCHED = defence(
+    load_patched,
+    PatchedOptions,
+    "Its weights are moved towards those of a network that was tuned on corrupted pictures (after Cai et al., "
     "arXiv 2302.12480). It is made for corruptions, not for attacks.",
 )

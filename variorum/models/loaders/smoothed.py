@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from variorum.models.defended import Combined, DefenceOptions, Part, called, parts_of
+from variorum.models.defended import Combined, DefenceOptions, Part, called, defence, parts_of
 from variorum.models.device import inference, one_thread
-from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.table_entries import Entry
 from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut
@@ -222,15 +221,9 @@ class OneStep:
         return [one[:height, :width] for one in found]
 
 
-SMOOTHED = Loader(
-    revision=1,
-    make=load_smoothed,
-    options=SmoothedOptions,
-    packages=("torch",),
-    obstacle=no_obstacle,
-    has_weights=False,
-    role=lambda options: "adversary" if options.gradients else "classifier",
-    steers={"gradients": True},
-    defence="It answers under Gaussian noise, and its most frequent answer counts (Cohen et al., arXiv 1902.02918). "
+SMOOTHED = defence(
+    load_smoothed,
+    SmoothedOptions,
+    "It answers under Gaussian noise, and its most frequent answer counts (Cohen et al., arXiv 1902.02918). "
     "The evaluation certified_accuracy measures within which radius no change of the picture changes that answer.",
 )

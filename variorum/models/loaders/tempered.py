@@ -12,9 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from variorum.models.defended import LEAST, Combined, DefenceOptions, Part, parts_of
+from variorum.models.defended import LEAST, Combined, DefenceOptions, Part, defence, parts_of
 from variorum.models.imagenet_classes import index_of, table
-from variorum.models.loaders.loader import Loader, no_obstacle
 from variorum.models.table_entries import Entry
 from variorum.pixels import UndecodableImage, decode
 from variorum.schemas.errors import RecipeError
@@ -58,14 +57,8 @@ def _fitted(part: Part, folder: Path) -> float:
     return best_temperature(np.stack(logp), np.array(label))
 
 
-TEMPERED = Loader(
-    revision=1,
-    make=load_tempered,
-    options=TemperedOptions,
-    packages=("torch",),
-    obstacle=no_obstacle,
-    has_weights=False,
-    role=lambda options: "adversary" if options.gradients else "classifier",
-    steers={"gradients": True},
-    defence="Its logits are divided by a temperature, which changes no answer (Guo et al., arXiv 1706.04599).",
+TEMPERED = defence(
+    load_tempered,
+    TemperedOptions,
+    "Its logits are divided by a temperature, which changes no answer (Guo et al., arXiv 1706.04599).",
 )

@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from variorum.models.defended import Combined, DefenceOptions, Names, called, parts_of
-from variorum.models.loaders.loader import Loader, no_obstacle
+from variorum.models.defended import Combined, DefenceOptions, Names, called, defence, parts_of
 from variorum.models.table_entries import Entry
 
 
@@ -51,15 +50,8 @@ def chosen(clean: Any, robust: Any, tau: float) -> Any:
     return robust.where((apart & unsure)[:, None], clean)
 
 
-TWO_HEADED = Loader(
-    revision=1,
-    make=load_two_headed,
-    options=TwoHeadedOptions,
-    packages=("torch",),
-    obstacle=no_obstacle,
-    has_weights=False,
-    role=lambda options: "adversary" if options.gradients else "classifier",
-    steers={"gradients": True},
-    defence="A robust model answers where the clean one is less sure and they disagree (after Jain et al., arXiv "
-    "2309.07499).",
+TWO_HEADED = defence(
+    load_two_headed,
+    TwoHeadedOptions,
+    "A robust model answers where the clean one is less sure and they disagree (after Jain et al., arXiv 2309.07499).",
 )
