@@ -13,7 +13,9 @@ from pathlib import Path
 from variorum.models.loaders.loader import Loader
 from variorum.schemas.errors import ModelUnavailable
 
-PLATE = re.compile(r"^([A-Z0-9_]+) = (_?[Ll]oader|defence)\(", re.M)
+PLATE = re.compile(r"^([A-Z0-9_]+) = (?:_?[Ll]oader|defence)\(", re.M)
+DEFENCE = re.compile(r"^([A-Z0-9_]+) = defence\(", re.M)
+"""Of a wrapper around models under test."""
 JOINED = " + "
 """Between a model and its defence."""
 
@@ -21,9 +23,10 @@ JOINED = " + "
 def _found() -> tuple[dict[str, str], tuple[str, ...]]:
     """Read the names in the modules' texts, so that a module is imported when a model needs its loader."""
     texts = {one.stem: one.read_text(encoding="utf-8") for one in sorted(Path(__file__).parent.glob("*.py"))}
-    named = {name.lower(): (stem, kind) for stem, text in texts.items() for name, kind in PLATE.findall(text)}
-    loaders = {name: stem for name, (stem, _) in sorted(named.items())}
-    return loaders, tuple(name for name in loaders if named[name][1] == "defence")
+    named = {name.lower(): stem for stem, text in texts.items() for name in PLATE.findall(text)}
+    return dict(sorted(named.items())), tuple(
+        sorted(name.lower() for text in texts.values() for name in DEFENCE.findall(text))
+    )
 
 
 LOADERS: Mapping[str, str]
