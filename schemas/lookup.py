@@ -12,15 +12,18 @@ import importlib.util
 import inspect
 import math
 import pkgutil
+import re
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError, ValidationInfo
 
@@ -32,6 +35,7 @@ from variorum.schemas.component import (
     Detector,
     Evaluation,
     Generator,
+    Models,
     Source,
     place_of,
     stored_secrets,
@@ -40,7 +44,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.errors import cut as cut
 from variorum.schemas.more import hook_names, warning_of
 from variorum.schemas.secrets import remember
-from variorum.schemas.uses import uses_of
+from variorum.schemas.uses import all_models, uses_of
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -54,6 +58,13 @@ MOST_LINES = 20
 """Problems of one component that an error lists."""
 SECRET = "holds a password or a token, but is stored with the edition; use an environment variable"  # noqa: S105 - a message
 """What is said of a field that may not hold a secret."""
+WORDS = re.compile(r"[\w ,!&()©®™-]{0,200}")
+"""A text that can be no path, address, module, loader or defence, as all of them have other signs or are one word."""
+BARE = re.compile(r"\w{1,200}")
+"""A model's alias in a table."""
+PLACES = "files, modules, addresses, loaders and defences of models aren't taken from what is stored with an edition"
+_STORED: ContextVar[bool] = ContextVar("stored", default=False)
+"""Whether the component that is being built, with all that it holds, comes from stored settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +168,17 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
     name = fields.pop("name", None)
     if not isinstance(name, str):
         raise RecipeError(f"{where}: needs a name; there are: {', '.join(component_names(part)) or 'none'}")
+    stored = _STORED.get()
+    if stored and fields.get("file"):  # of an identity
+        raise RecipeError(f"{where}: the {kinds()[part].noun} {name!r} is from a file of your own, {name}.py")
     try:
-        cls = component_class(part, name)
+        cls = stored_class(part, name) if stored else component_class(part, name)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error.__cause__
     if wrong := [key for key in fields if not isinstance(key, str)]:
         raise RecipeError(f"{where}: {wrong[0]!r} is no field's name; put it in quotes if it is meant as text")
+    if stored:
+        _check_stored(cls, fields, where)
     remember(fields)
     try:
         component = cls(**fields)
@@ -182,6 +198,85 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
     if isinstance(needed, str):
         raise RecipeError(f"{where}: needs of {cls.__name__} must return a tuple of names: ({needed!r},)")
     return component
+
+
+def stored_class(part: str, name: str) -> type[Component]:
+    """The installed component of a name that something stored gives. Raises RecipeError for one of a file, or none."""
+    if not name.isidentifier():
+        raise RecipeError(f"name: {cut(repr(name))} is no {kinds()[part].noun} that is installed; {PLACES}")
+    return component_class(part, name)
+
+
+def stored_component(
+    part: str, settings: object, where: str, way_out: str, models: Models, own: Iterable[Component] = ()
+) -> Component:
+    """A component from settings that anybody may have written: those in a record, a ledger, a manifest, a file.
+
+    Nothing stored names code, a file or a place. A component is one that is installed, its texts are plain words or the
+    defaults of their fields, and its models are aliases of the reader's table. Fields that hold paths, and sources, are
+    refused whatever they say.
+
+    Args:
+        part: a key of `kinds`.
+        settings: its identity, as it was stored.
+        where: what holds them, for errors.
+        way_out: what the reader can do, for errors.
+        models: the reader's table.
+        own: components of the reader's own recipe; one with these very settings is taken as it is.
+
+    Raises:
+        RecipeError: it can't be had from these settings.
+    """
+    if not isinstance(settings, Mapping):
+        raise RecipeError(f"{where}: these are no settings of a component; {way_out}")
+    if found := next((one for one in own if one.identity() == settings), None):
+        return found
+    stored = _STORED.set(True)
+    try:
+        component = build_component(part, settings, where)
+        for alias in all_models(component):
+            if not BARE.fullmatch(alias) or _is_brought(alias, models):
+                raise RecipeError(f"{where}: asks for the model {cut(repr(alias))}, no alias of your table; {PLACES}")
+    except RecipeError as error:
+        raise RecipeError(f"{error}; {way_out}") from error.__cause__
+    finally:
+        _STORED.reset(stored)
+    return component
+
+
+def _is_brought(alias: str, models: Models) -> bool:
+    with suppress(RecipeError):  # no such alias, which is said where the model is needed
+        return models.role(alias) is None
+    return False
+
+
+def _check_stored(cls: type[Component], fields: Mapping[str, Any], where: str) -> None:
+    """Raise RecipeError if stored settings give a component of this class a file, a module or another place."""
+    if issubclass(cls, Source):
+        raise RecipeError(f"{where}: {cls.component_name()} is a source; {PLACES}")
+    for name, value in fields.items():
+        if name not in cls.model_fields or value is None:
+            continue
+        kind = cls.model_fields[name].annotation
+        odd = value if name in cls.location or _holds_path(kind) else next(_odd(value), None)
+        if odd is not None and value != cls.model_construct().model_dump(mode="json").get(name):
+            raise RecipeError(f"{where}.{name}: {cut(repr(odd))} is more than plain words; {PLACES}")
+
+
+def _holds_path(kind: Any) -> bool:
+    """Return whether a field of this type can hold a path."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and not issubclass(kind, Component):
+        return any(_holds_path(info.annotation) for info in kind.model_fields.values())
+    return (isinstance(kind, type) and issubclass(kind, Path)) or any(map(_holds_path, get_args(kind)))
+
+
+def _odd(value: object) -> Iterator[object]:
+    """What is neither a number nor plain words in a value, in its keys too."""
+    if isinstance(value, Mapping | list | tuple):
+        for one in (*value, *value.values()) if isinstance(value, Mapping) else value:
+            yield from _odd(one)
+    elif not (value is None or isinstance(value, int | float) or (isinstance(value, str) and WORDS.fullmatch(value))):
+        yield value
 
 
 def _not_finite(value: object, where: str) -> str:

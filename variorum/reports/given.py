@@ -14,7 +14,7 @@ from variorum.reports.responsible import step_names
 from variorum.reports.templates import showable
 from variorum.schemas.component import Component, Evaluation
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import component_class, cut
+from variorum.schemas.lookup import cut, stored_class
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.more import GivesFiles, GivesPictures
 from variorum.schemas.sample import Sample
@@ -70,8 +70,7 @@ def _generators(manifest: Manifest) -> Iterator[type[Component]]:
     """The installed generators that an edition was made with."""
     for name in step_names(manifest.recipe.get("generate")):
         with suppress(RecipeError):
-            if not name.endswith(".py"):  # a manifest may be anybody's, and runs no file
-                yield component_class("generate", name)
+            yield stored_class("generate", name)  # a manifest may be anybody's
 
 
 def _checked(files: dict[str, bytes], names: re.Pattern[str], like: str) -> dict[str, bytes]:

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from functools import lru_cache
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +19,7 @@ import numpy as np
 
 from variorum.annotations import resampled, resampled_mask
 from variorum.generators.watermark.watermarking.checked import attacked
+from variorum.generators.watermark.watermarking.detecting import stored_mark
 from variorum.generators.watermark.watermarking.keys import Keys, read_keys
 from variorum.generators.watermark.watermarking.quality import Reference
 from variorum.generators.watermark.watermarking.subjects import About, Subject, area, by_mark
@@ -28,7 +28,6 @@ from variorum.pixels import UndecodableImage, decode_mask
 from variorum.schemas.canonical import Json, canonical_json, digest
 from variorum.schemas.edit import Edit
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import build_component
 from variorum.schemas.uses import all_models, required_models
 from variorum.schemas.watermark import Attack, Attacked, Mark, Refused
 
@@ -127,7 +126,7 @@ class Grid:
         self, cell: Cell, subjects: Sequence[Subject], references: Mapping[str, Reference]
     ) -> Iterator[Sample | Failure]:
         try:
-            service, problem = self._service(cell, subjects[0].frame), None
+            service, problem = self._service(cell, subjects[0]), None
         except Impossible as impossible:
             service, problem = None, impossible.why
         able: dict[tuple[int, ...], list[Subject]] = {}
@@ -208,13 +207,13 @@ class Grid:
         of = Edit(self.generator, subject.sample, self.ctx)
         return of.skipped(*why, variant=cell.variant(subject), requested=cell.requested)
 
-    def _service(self, cell: Cell, frame: int | None) -> Service:
+    def _service(self, cell: Cell, subject: Subject) -> Service:
         """Return what the attacker has to work with, kept while a unit is made.
 
         Raises:
             Impossible: a model or the mark is missing.
         """
-        attack, about = cell.attack, cell.about
+        attack, about, frame = cell.attack, cell.about, subject.frame
         self._need(attack)
         if attack.about_mark and about is None:
             raise Impossible("no_mark", "it is an attack on a mark, and none is known of this photograph")
@@ -222,7 +221,7 @@ class Grid:
         if key not in self._services:
             mark, keys = None, Keys("", b"")
             if about is not None:
-                mark, keys = self._mark(about), read_keys(self.keys)
+                mark, keys = self._mark(about, subject.sample), read_keys(self.keys)
                 self._need(mark)
             if frame not in self._photographs:
                 (self._photographs[frame],) = tee(attackers_photographs(self.material, frame, self.ctx), 1)
@@ -230,9 +229,10 @@ class Grid:
             self._services[key] = Service(mark, attack, keys, self.ctx, frame, self.material, stream)
         return self._services[key]
 
-    def _mark(self, about: About) -> Mark:
+    def _mark(self, about: About, sample: Sample) -> Mark:
+        user = self.generator.component_name()
         try:
-            return self.own.get(about.label) or _built(canonical_json(dict(about.settings)))
+            return self.own.get(about.label) or stored_mark(about.label, about.settings, sample, user, self.ctx)
         except RecipeError as error:
             raise Impossible("unknown_mark", str(error)) from None
 
@@ -248,17 +248,6 @@ class Grid:
 def takes_long(attack: Attack) -> bool:
     """Return whether it has a model or photographs of its own; all others take milliseconds."""
     return bool(required_models(attack) or attack.own_photographs())
-
-
-@lru_cache(maxsize=32)
-def _built(settings: bytes) -> Mark:
-    """The mark with this identity. Raises RecipeError for one of a file, which `marks` must list."""
-    fields = json.loads(settings)
-    if fields.pop("file", "") or not str(fields.get("name")).isidentifier():
-        raise RecipeError(f"the mark {fields.get('name')!r} is from a file of your own; list it in `marks` too")
-    mark = build_component("marks", fields, "marks")
-    assert isinstance(mark, Mark)
-    return mark
 
 
 def _refusal(sample: Sample) -> tuple[str, str] | None:

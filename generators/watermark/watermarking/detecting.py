@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,10 +18,9 @@ import numpy as np
 from variorum.generators.watermark.watermarking.checked import detected
 from variorum.generators.watermark.watermarking.distortions import MOVING
 from variorum.generators.watermark.watermarking.keys import Keys, key_hash, own_file, read_keys
-from variorum.schemas.canonical import canonical_json
 from variorum.schemas.component import Context, Row
 from variorum.schemas.errors import RecipeError, SourceError
-from variorum.schemas.lookup import build_component
+from variorum.schemas.lookup import cut, stored_component
 from variorum.schemas.sample import Op, Sample
 from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import Detected, Mark
@@ -144,7 +142,7 @@ def looked(
     found: dict[int, Answer] = {}
     for label in dict.fromkeys(look.label for look in wanted):
         mine = [number for number, look in enumerate(wanted) if look.label == label]
-        mark = _mark(label, wanted[mine[0]].subject.marks[label], own, field)
+        mark = _mark(label, wanted[mine[0]].subject, own, field, ctx)
         missing = [alias for alias in required_models(mark) if ctx.models.why_unavailable(alias)]
         if missing:
             if any(wanted[number].subject.mark for number in mine):
@@ -193,8 +191,8 @@ def row(subject: Subject, answer: Answer, *, wrong: bool = False) -> Row:
     }
 
 
-def _mark(label: str, facts: Mapping[str, Any], own: Mapping[str, Mark], field: str) -> Mark:
-    settings = dict(facts["settings"])
+def _mark(label: str, subject: Subject, own: Mapping[str, Mark], field: str, ctx: Context) -> Mark:
+    settings = subject.marks[label]["settings"]
     if label in own:
         if own[label].identity() != settings:
             raise RecipeError(
@@ -202,15 +200,17 @@ def _mark(label: str, facts: Mapping[str, Any], own: Mapping[str, Mark], field: 
                 "changed; mark the pictures again, or bring the old ones back"
             )
         return own[label]
-    if settings.pop("file", "") or not str(settings.get("name")).isidentifier():
-        name, part = settings.get("name"), field.rpartition(".")[2]
-        raise RecipeError(f"the mark {label!r} is from a file of your own, {name}.py; list it in {part}'s `marks`")
-    return _built(canonical_json(settings))
+    return stored_mark(label, settings, subject.sample, field.rpartition(".")[2], ctx)
 
 
-@lru_cache(maxsize=64)
-def _built(settings: bytes) -> Mark:
-    mark = build_component("marks", json.loads(settings), "marks")
+def stored_mark(label: str, settings: object, sample: Sample, user: str, ctx: Context) -> Mark:
+    """The mark of this label, as a picture's record has its settings.
+
+    Raises:
+        RecipeError: it can't be had from a record; the component `user` must list it.
+    """
+    where, way_out = f"sample {sample.id}: marks.{cut(label)}", f"list it in {user}'s `marks`"
+    mark = stored_component("marks", settings, where, way_out, ctx.models)
     assert isinstance(mark, Mark)
     return mark
 

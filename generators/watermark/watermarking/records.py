@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from variorum.pixels import encode_png
 from variorum.schemas.canonical import Json, canonical_json
 from variorum.schemas.component import Context
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import build_component
+from variorum.schemas.lookup import stored_component
 from variorum.schemas.sample import Failure, Op, Sample, checked_op
 from variorum.stages.job import models
 
@@ -41,8 +40,6 @@ MEMBER = "attacked.json"
 """Of a picture: the records of those that were made of it."""
 TOGETHER = 32
 """Attacked pictures that are looked at together."""
-PLAIN = re.compile("[a-z0-9_]{0,40}")
-"""A name of this project's."""
 DIGITS = 6
 """Of recorded scores and p-values, so that they are the same on every processor."""
 LARGEST = 1e300
@@ -133,20 +130,21 @@ def answered(sample: Sample, methods: Mapping[str, str]) -> Iterator[tuple[Subje
 def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     """An attacked picture made again from the stored one before the attack; None where it can't be had here.
 
-    An edition may be a stranger's, so its recipe isn't used. Only installed attacks are run, with settings that are
-    plain words and numbers, on models that are here, without keys, marks and photographs. The picture is given only if
-    its bytes are those of the record.
+    An edition may be a stranger's, so its recipe isn't used. Only attacks that `stored_component` lets through are run,
+    on models that are here, without keys, marks and photographs. The picture is given only if its bytes are those of
+    the record.
     """
     from variorum.generators.watermark.watermark_attack import WatermarkAttack
 
     asked: Mapping[str, Any] = wanted.op["requested"]
-    if asked.get("about") is not None or not _plain(asked.get("settings")):
+    if asked.get("about") is not None:
         return None
     try:
-        attack: Any = build_component("attacks", asked["settings"], "attacks")
+        table = models("hub" if manifest.profile == "hub" else "embedded")
+        where = f"sample {base.id}: attack"
+        attack: Any = stored_component("attacks", asked["settings"], where, "it isn't shown", table)
         if attack.about_mark or attack.own_photographs():
             return None
-        table = models("hub" if manifest.profile == "hub" else "embedded")
         ctx = Context(manifest.recipe.get("seed", 0), table, DiskMemo(cache_dir() / "memo"))
         pixels = picture_pixels(f"sample {base.id}", base.image) if isinstance(base.image, bytes) else base.image
         subject = attackable(replace(base, image=pixels, extras={}))
@@ -160,16 +158,6 @@ def remade(manifest: Manifest, base: Sample, wanted: Attempt) -> Pixels | None:
     except Exception as error:  # a record may ask for anything, at which an attack may fail in any way
         log.info("%s of %s can't be made again here: %s", wanted.variant, base.id, error)
     return None
-
-
-def _plain(settings: object) -> bool:
-    """Return whether an attack's settings have no text that could be a place, a file or a model from elsewhere."""
-    if not isinstance(settings, Mapping):
-        return False
-    values = [one for value in settings.values() for one in (value if isinstance(value, list) else [value])]
-    return all(
-        PLAIN.fullmatch(one) if isinstance(one, str) else one is None or isinstance(one, int | float) for one in values
-    )
 
 
 def _together(made: Iterable[Sample | Failure]) -> Iterator[list[Sample | Failure]]:

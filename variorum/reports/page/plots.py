@@ -18,7 +18,7 @@ from variorum.reports.standing import Leaderboard, read_leaderboard
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import Evaluation
 from variorum.schemas.errors import VariorumError
-from variorum.schemas.lookup import component_class
+from variorum.schemas.lookup import stored_class
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.plot import FEWEST, CurvePlot, IntervalPlot, Plot, Point, RadarPlot
 from variorum.stages.evaluate import read_figures
@@ -58,7 +58,7 @@ def evaluation_plots(manifest: Manifest, store: Store) -> Iterator[Json]:
         if (kept := read_figures(name, manifest, store)) is None:
             continue
         try:
-            kind = component_class("evaluate", name)
+            kind = stored_class("evaluate", name)
             assert issubclass(kind, Evaluation)
             # its fields aren't known here, and plots are made of figures
             found = plots_of(kind.model_construct(), kept["figures"], variants(manifest))
