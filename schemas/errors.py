@@ -2,7 +2,8 @@
 
     VariorumError                 one clear line for the user: what is wrong, the value, how to fix it
     ├── RecipeError               a recipe, an override or a component's field is wrong
-    │   └── UnknownName           a model, a suite or a row is named that isn't there
+    │   ├── UnknownName           a model, a suite or a row is named that isn't there
+    │   └── StoredSettings        a component can't be had from the settings that an edition holds
     ├── SourceError               the data behind a source is missing or unusable
     │   └── SourceChanged         it changed while it was read
     ├── TemporaryError            a disk, a network or the machine failed; the same command may succeed
@@ -44,6 +45,10 @@ class RecipeError(VariorumError):
 
 class UnknownName(RecipeError):
     """A model, a suite or a row of a report is named that isn't there; the message says which there are."""
+
+
+class StoredSettings(RecipeError):
+    """A component can't be had from settings that an edition holds, as they name code, a file or a place, say."""
 
 
 class SourceError(VariorumError):

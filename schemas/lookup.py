@@ -40,7 +40,7 @@ from variorum.schemas.component import (
     place_of,
     stored_secrets,
 )
-from variorum.schemas.errors import RecipeError
+from variorum.schemas.errors import RecipeError, StoredSettings
 from variorum.schemas.errors import cut as cut
 from variorum.schemas.more import hook_names, warning_of
 from variorum.schemas.secrets import remember
@@ -63,6 +63,7 @@ WORDS = re.compile(r"[\w ,!&()©®™-]{0,200}")
 BARE = re.compile(r"\w{1,200}")
 """A model's alias in a table."""
 PLACES = "files, modules, addresses, loaders and defences of models aren't taken from what is stored with an edition"
+DIGEST = re.compile("[0-9a-f]{64}")
 _STORED: ContextVar[bool] = ContextVar("stored", default=False)
 """Whether the component that is being built, with all that it holds, comes from stored settings."""
 
@@ -169,7 +170,7 @@ def build_component(part: str, config: Mapping[str, Any], where: str) -> Compone
     if not isinstance(name, str):
         raise RecipeError(f"{where}: needs a name; there are: {', '.join(component_names(part)) or 'none'}")
     stored = _STORED.get()
-    if stored and fields.get("file"):  # of an identity
+    if stored and DIGEST.fullmatch(str(fields.get("file"))):  # of an identity
         raise RecipeError(f"{where}: the {kinds()[part].noun} {name!r} is from a file of your own, {name}.py")
     try:
         cls = stored_class(part, name) if stored else component_class(part, name)
@@ -225,10 +226,10 @@ def stored_component(
         own: components of the reader's own recipe; one with these very settings is taken as it is.
 
     Raises:
-        RecipeError: it can't be had from these settings.
+        StoredSettings: it can't be had from these.
     """
     if not isinstance(settings, Mapping):
-        raise RecipeError(f"{where}: these are no settings of a component; {way_out}")
+        raise StoredSettings(f"{where}: these are no settings of a component; {way_out}")
     if found := next((one for one in own if one.identity() == settings), None):
         return found
     stored = _STORED.set(True)
@@ -238,7 +239,7 @@ def stored_component(
             if not BARE.fullmatch(alias) or _is_brought(alias, models):
                 raise RecipeError(f"{where}: asks for the model {cut(repr(alias))}, no alias of your table; {PLACES}")
     except RecipeError as error:
-        raise RecipeError(f"{error}; {way_out}") from error.__cause__
+        raise StoredSettings(f"{error}; {way_out}") from error.__cause__
     finally:
         _STORED.reset(stored)
     return component

@@ -23,7 +23,7 @@ from variorum.machine.prefetch import prefetch
 from variorum.machine.progress import Advance, Costs, counted
 from variorum.models.memory import running_out
 from variorum.schemas.component import Component, Context, Detector, Evaluation, Row, Source
-from variorum.schemas.errors import ModelFailed, RecipeError, SourceError
+from variorum.schemas.errors import ModelFailed, RecipeError, SourceError, StoredSettings
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import ShardInfo, Tables
 from variorum.schemas.more import references_of
@@ -123,7 +123,11 @@ class Measure:
     def make(self, part: Piece, advance: Advance) -> Tables:
         """See `_make`."""
         with counted(part.samples, advance) as reached:
-            return self._make(part, reached)
+            try:
+                return self._make(part, reached)
+            except StoredSettings as error:
+                recipe = self.job.recipe
+                raise StoredSettings(f"{recipe.dataset}@{recipe.version}: {error}") from error.__cause__
 
     @running_out()
     def _make(self, part: Piece, reached: Advance) -> Tables:

@@ -20,7 +20,7 @@ from variorum.generators.watermark.watermarking.distortions import MOVING
 from variorum.generators.watermark.watermarking.keys import Keys, key_hash, own_file, read_keys
 from variorum.schemas.component import Context, Row
 from variorum.schemas.errors import RecipeError, SourceError
-from variorum.schemas.lookup import cut, stored_component
+from variorum.schemas.lookup import Derived, cut, stored_component
 from variorum.schemas.sample import Op, Sample
 from variorum.schemas.uses import required_models
 from variorum.schemas.watermark import Detected, Mark
@@ -207,9 +207,13 @@ def stored_mark(label: str, settings: object, sample: Sample, user: str, ctx: Co
     """The mark of this label, as a picture's record has its settings.
 
     Raises:
-        RecipeError: it can't be had from a record; the component `user` must list it.
+        StoredSettings: it can't be had from a record; the component `user` must list it.
     """
-    where, way_out = f"sample {sample.id}: marks.{cut(label)}", f"list it in {user}'s `marks`"
+    source = ctx.source  # of a generator
+    while isinstance(source, Derived):
+        source = source.of
+    edition = f"{source.identity().get('edition', source.component_name())}: " if source else ""
+    where, way_out = f"{edition}sample {sample.id}: marks.{cut(label)}", f"list it in {user}'s `marks`"
     mark = stored_component("marks", settings, where, way_out, ctx.models)
     assert isinstance(mark, Mark)
     return mark

@@ -327,6 +327,7 @@ def work(made, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("asked.py", "small.yaml", "other.yaml"):
         shutil.copy(made / name, tmp_path)
+    (tmp_path / "planted.py").write_text("open('ran', 'w').close()\n")
     text = (tmp_path / "small.yaml").read_text().replace(str(made), str(tmp_path))
     (tmp_path / "small.yaml").write_text(text)
     source = {"name": "edition", "edition": "small@1.0.0", "store": str(tmp_path / "far" / "away" / "store")}
@@ -424,6 +425,14 @@ def test_no_text_of_a_manifest_leads_out_of_the_store(store, work, path):
     assert all(map(one_line, said))
 
 
+PLANT = {"name": "./planted.py", "file": "planted.py", "model": "module:planted.py:s"}
+PLANTED = {
+    "source": {**PLANT, "name": "planted"},
+    "generate": [{**PLANT, "name": "planted"}],
+    "curate": [PLANT],
+    "evaluate": [PLANT],
+    "card": {"template": "planted.md.j2", "title": "{{ cycler.__init__.__globals__.os.mkdir('ran') }}"},
+}
 HOSTILE: dict[str, Callable[[Path], Any]] = {
     "rows outside": lambda s: rewrite(
         manifest_of(s, "small@1.0.0"), at("rows", 0, to={"sha256": "../../../gem", "size": 300, "samples": 1})
@@ -459,6 +468,18 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
     "ledgers": lambda s: [
         (s / "editions/small/1.0.0/ledgers" / name).write_text("{}")
         for name in ("x.json", "-1.json", "9" * 200 + ".json")
+    ],
+    "code in manifests": lambda s: [
+        rewrite(manifest_of(s, name), lambda m: m["recipe"].update(PLANTED))
+        for name in ("small@1.0.0", "small@1.0.0-r1")
+    ],
+    "code in a ledger": lambda s: rewrite(
+        s / "editions/small/1.0.0/ledgers/0001.json", lambda m: m.update(curate=PLANTED["curate"])
+    ),
+    "code in names": lambda s: [
+        shutil.copy(path, path.with_name(f"evaluation-{name}.json"))
+        for path in s.glob("editions/small/*/evaluation-*.json")
+        for name in ("planted.py", "planted", "variorum.planted")
     ],
 }
 
