@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jinja2.exceptions import SecurityError
 
 from variorum.edition.editions import read_beside
 from variorum.pipeline import Job, check, run
+from variorum.reports import one_file
+from variorum.reports import templates as templates_module
 from variorum.reports.card_check import check_card
 from variorum.reports.rows import edition_rows
 from variorum.reports.templates import CARDS, templates
@@ -117,6 +120,15 @@ def test_a_bad_template_is_refused_before_any_work(load, files, error):
 def test_a_template_reaches_nothing_but_its_values_and_our_parts(load, text):
     with pytest.raises(CorruptShard, match=r"the template \S*card\.md\.j2 can't be shown \(.*\); correct it"):
         run(load(**{"card.md.j2": text}))
+
+
+@pytest.mark.parametrize("module", [one_file, templates_module], ids=["pages", "cards"])
+@pytest.mark.parametrize(
+    "text", ["{{ ''.__class__.__mro__ }}", "{{ cycler.__init__.__globals__.os.popen('id').read() }}"]
+)
+def test_cards_and_pages_are_rendered_in_a_sandbox(module, text):
+    with pytest.raises(SecurityError):
+        module._environment().from_string(text).render()
 
 
 def test_each_template_of_ours_lies_in_the_folder_of_its_component():
