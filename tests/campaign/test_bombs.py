@@ -118,7 +118,7 @@ def array(members: Members) -> None:
 def arrays(members: Members) -> None:
     """A packed NumPy archive of 2 GB."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made, made.open("a.npy", "w") as file:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made, made.open("a.npy", "w", force_zip64=True) as file:
         for _ in range(2048):
             file.write(bytes(1 << 20))
     members["a.npz"] = stream.getvalue()
@@ -205,7 +205,7 @@ def test_bombs_in_editions_that_are_pulled(scene, trials, tmp_path, street):
         wrong = []
         for name, command in commands.items():
             ended = scene.run(command, fault=fault)
-            if why := ended.wrong(0, 1):
+            if why := ended.wrong(0, 1, *((75,) if bomb is array else ())):  # so much memory isn't to be had at once
                 wrong.append(f"{name}: {why}")
         shutil.rmtree(folder)
         return "; ".join(wrong)

@@ -205,12 +205,12 @@ def test_pages_and_the_review_server(trials, tmp_path, rebound):
             page.wait_for_selector(".stage img")
             cookies = context.cookies()
         assert cookies
-        found = (one.partition(f":{port}")[2] for one in asked if f":{port}" in one)
-        routes = sorted({"/".join(one.split("?")[0].split("/")[:3]): one for one in reversed([*found])}.values())
+        picture = next(one for one in asked if "/pictures/" in one or "/thumbnails/" in one)
+        routes = [picture.partition(f":{port}")[2], "/api/discussion", "/api/votes"]
         before = kept_votes(server.panel)
 
         def held(attack: Callable[[Any], str]) -> Callable[[Any], str]:
             return lambda case: attack(case) or ("" if kept_votes(server.panel) == before else "it voted")
 
         trials(held(same_origin(rebound, port, routes, "{}")), [(way, route) for way in WAYS for route in routes])
-        trials(held(attacks(rebound, port, routes, "{}", refused, cookies)), hosts_and_ways(routes))
+        trials(held(attacks(rebound, port, routes, "{}", refused, cookies)), hosts_and_ways(routes[:2]))

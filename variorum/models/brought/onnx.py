@@ -180,7 +180,12 @@ class _Scores:
 
         options, late = onnxruntime.RunOptions(), threading.Event()
         options.log_severity_level = 4
-        timer = threading.Timer(LONGEST, lambda: (late.set(), setattr(options, "terminate", True)))
+
+        def stop() -> None:
+            late.set()
+            options.terminate = True
+
+        timer = threading.Timer(LONGEST, stop)
         timer.daemon = True
         timer.start()
         try:
