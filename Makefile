@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ROOM := $(shell df --output=avail -BG /dev/shm 2>/dev/null | tail -1 | tr -dc 0-9)
 export PYTEST_DEBUG_TEMPROOT ?= $(or $(shell [ 0$(ROOM) -ge 10 ] && echo /dev/shm),$(TMPDIR),/tmp)
 
-.PHONY: help setup stamps fashion furniture chromium postgres olah peers demo docs test test-browser test-servers test-slow thing test-fire lowest check format audit constraints bench clean
+.PHONY: help setup stamps fashion furniture chromium postgres olah fuzz peers demo docs test test-browser test-servers test-slow thing test-fire lowest check format audit constraints bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -88,6 +88,13 @@ olah: .cache/olah/.stamp ## the server that stands in for the Hugging Face Hub i
 	@{ $(PYTHON) -m venv .cache/olah && .cache/olah/bin/python -m pip install --quiet --disable-pip-version-check olah==0.5.4 && touch $@; } \
 	  || echo "   not available: the tests of publishing and pulling are skipped"
 
+fuzz: .cache/fuzz/.stamp ## atheris, which changes bytes in test-fire, in a folder of its own
+
+.cache/fuzz/.stamp:
+	@echo "── installing atheris into .cache/fuzz"
+	@{ $(PYTHON) -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --target .cache/fuzz/lib atheris==3.0.0 && touch $@; } \
+	  || echo "   not available: readers are fuzzed by Hypothesis alone"
+
 peers: .cache/peers/.stamp ## FiftyOne, Datumaro and Label Studio's library (1.2 GB), which read exports in slow tests, in an environment of their own
 
 .cache/peers/.stamp:
@@ -125,7 +132,7 @@ test-slow: setup olah postgres ## all slow tests, the published figures of the m
 thing: setup ## the files of one thing, its tests, types and digests: make thing T=few_shot
 	@$(BIN)/python tests/contract/thing.py $(T)
 
-test-fire: setup olah ## kills, races, faults, hostile files, for half an hour; PART=1/4 runs a quarter; WRITE=--write puts the figures into the docs
+test-fire: setup olah fuzz ## kills, races, faults, hostile files, for half an hour; PART=1/4 runs a quarter; WRITE=--write puts the figures into the docs
 	$(BIN)/python tests/campaign/report.py begin $(PART)
 	FIRE_PART=$(PART) $(BIN)/python -m pytest -n 2 --dist worksteal -m fire tests/campaign && held=0 || held=$$?; \
 	$(BIN)/python tests/campaign/report.py end $(PART) $(WRITE); exit $$held

@@ -16,6 +16,7 @@ import typer
 
 from variorum.machine.prefetch import begun_in_thread
 from variorum.machine.progress import Pace, Progress, duration
+from variorum.schemas.errors import UNSAFE
 from variorum.schemas.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ LEAST_SECONDS = 2.0
 """Minimum time between two lines, so that a short phase doesn't fill the log."""
 LONG, SHORT = 32, 20
 """Characters of a name in a table that is too wide."""
-UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters except tab and newline, marks that reverse the direction of text, and bytes that aren't UTF-8.
-File names and recipes may hold them, and they could command the terminal or hide what is printed."""
 
 
 def plain(text: object) -> str:

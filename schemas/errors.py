@@ -21,9 +21,14 @@ Any other exception is a bug; the command line shows its traceback only with --d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from variorum.schemas.secrets import without_secrets
+
+UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab and newline, other ends of lines, marks that reverse the direction of text, and bytes
+that aren't UTF-8. File names and recipes may hold them, and they could command a terminal or hide what is printed."""
 
 
 def cut(text: str) -> str:
@@ -33,10 +38,10 @@ def cut(text: str) -> str:
 
 
 class VariorumError(Exception):
-    """Base of the errors for users; the message needs no further context, and secrets are taken out of it."""
+    """Base of the errors for users; the message needs no further context, and has no secrets and nothing `UNSAFE`."""
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(without_secrets(one) if isinstance(one, str) else one for one in args))
+        super().__init__(*(UNSAFE.sub("\ufffd", without_secrets(one)) if isinstance(one, str) else one for one in args))
 
 
 class RecipeError(VariorumError):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from variorum.schemas.canonical import Json
 from variorum.schemas.component import place_of
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import SourceError, cut
 from variorum.sources.exports.annotated_folder import LICENCES, Told, ToldPictures, listed, read_file_of
 from variorum.sources.exports.annotated_source import ToldSource
 
@@ -54,7 +54,7 @@ class Cleanlab(ToldSource):
         if not name or self.label not in rows[0]:
             raise SourceError(
                 f"cleanlab: {root / self.table} needs rows with a column {' or '.join(NAMES)} and one {self.label}; "
-                f"there are: {', '.join(rows[0]) if rows else 'no rows'}"
+                f"there are: {cut(', '.join(rows[0])) if rows else 'no rows'}"
             )
         issues: list[dict[str, str]] = []
         if self.issues:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from variorum.arrays import Pixels
 
 UNSIGNED_BYTE = 8
+LARGEST = 1 << 29
+"""Bytes of an unpacked file."""
 
 
 def read_idx(path: Path) -> Pixels:
@@ -27,13 +29,16 @@ def read_idx(path: Path) -> Pixels:
         SourceError: it is truncated, or not an IDX file of unsigned bytes.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SourceError(f"{path} can't be unpacked: {error}; download it again") from None
+    if len(data) > LARGEST:
+        raise SourceError(f"{path} has more than {LARGEST >> 20} MiB; use the files as published")
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE:
         raise SourceError(f"{path} is not an IDX file of unsigned bytes; use the files as published")
     start = 4 + 4 * data[3]
     shape = struct.unpack(f">{data[3]}I", data[4:start]) if len(data) >= start else ()
-    if len(data) < start or len(data) - start != math.prod(shape):
+    if len(data) < start or len(data) - start != math.prod(shape) or 0 in shape:
         raise SourceError(f"{path} has {len(data)} bytes, which doesn't match its header; download it again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()

@@ -22,7 +22,7 @@ import numpy as np
 
 from variorum.machine.file_hashes import pin_files
 from variorum.machine.retrying import Pinned, check_pinned
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import SourceError, cut
 from variorum.sources.folders.folder import Picture
 from variorum.sources.folders.listing import Listing, key_of
 from variorum.sources.tables.rows import RowValues, ordered
@@ -236,10 +236,10 @@ def _check(files: Sequence[MetadataFile]) -> None:
     for file in files:
         name = _last(file.shown)
         if name == LABELS and LABEL not in file.columns:
-            raise SourceError(f"{file.shown}: no column label; there are: {', '.join(file.columns)}")
+            raise SourceError(f"{file.shown}: no column label; there are: {cut(', '.join(file.columns))}")
         if name == TEXTS:
             if not set(CAPTIONS) & set(file.columns):
-                raise SourceError(f"{file.shown}: no column caption; there are: {', '.join(file.columns)}")
+                raise SourceError(f"{file.shown}: no column caption; there are: {cut(', '.join(file.columns))}")
             if other := sorted(set(file.columns) - set(CAPTIONS)):
                 log.warning("%s: not read: %s; put them into metadata.csv", file.shown, ", ".join(other))
         if name == GROUPS and (own := sorted(set(file.columns) & set(OWN))):

@@ -24,7 +24,7 @@ import pyarrow.parquet
 
 from variorum.machine.parquet_pages import check_pages
 from variorum.machine.retrying import Pinned, check_pinned, gone, open_file, steady
-from variorum.schemas.errors import SourceError
+from variorum.schemas.errors import SourceError, cut
 from variorum.sources.folders.metadata import CAPTIONS, LABEL, LICENCES, NAME, OBJECTS
 from variorum.sources.tables import arrow
 from variorum.sources.tables.rows import categories_of, category_names, label_names
@@ -214,7 +214,7 @@ def check_columns(shown: str, names: list[str], choices: Sequence[str] = (NAME,)
     """
     found = next((name for name in choices if name in names), "")
     if not found:
-        known = ", ".join(names) or "none"
+        known = cut(", ".join(names)) or "none"
         if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in known), None)):
             raise SourceError(
                 f"{shown}: its columns are separated by {other!r}; write commas: {known.replace(other, ',')}"

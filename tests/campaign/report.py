@@ -41,6 +41,10 @@ THEMES = (
     "hub",
     "voting",
     "sizes",
+    "models",
+    "bombs",
+    "pages",
+    "fuzz",
 )
 """Order of the tables; each is a module `test_<theme>.py`."""
 BEGIN, END = "<!-- written by tests/campaign/report.py -->", "<!-- end -->"

@@ -5,26 +5,45 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pty
+import re
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from variorum.flows.server_process import HEALTH
 from variorum.pipeline import Job, run
 from variorum.schemas.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = Path(__file__).parent
+SOME = "01a22b02-f005-79e9-a5e4-22b00a7b13fb"
+SOCKETS = ["/api/events/in", "/api/events/out", "/api/logs/out", "/api/task_runs/subscriptions/scheduled"]
+SOCKETS += [f"/api/work_pools/{SOME}/workers/connect"]
+ELSEWHERE = [
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/docs/oauth2-redirect",
+    "/api",
+    "/api/",
+    "/api/docs",
+    "/api/openapi.json",
+]
 COMMAND = [sys.executable, "-c", "from variorum.flows.cli import main; main()"]
 
 
@@ -232,3 +251,81 @@ def gone(process: int) -> bool:
         return (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+class Guarded(Watched):
+    """A command with a server of its own, of which only its process tells the port and the password."""
+
+    process: subprocess.Popen[bytes]
+    server: int
+
+    def find(self) -> None:
+        """Wait for the server."""
+        self.server = until(lambda: server_of(self.process.pid), 60, self.said)
+        self.password = password_of(self.server)
+        self.port = until(lambda: port_of(self.server), 60, self.said)
+        self.address = f"http://127.0.0.1:{self.port}/api"
+        until(self.answers, 180, self.said)
+        until(self.known, 60, self.said)
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Method and path of all that the server knows, with some value for each part in braces."""
+        schema = self.ask("/openapi.json")
+        found = [
+            (method.upper(), "/api" + re.sub(r"{[^}]*}", SOME, path))
+            for path, methods in schema["paths"].items()
+            for method in methods
+        ]
+        assert len(found) > 150
+        assert {("POST", "/api/deployments/filter"), ("GET", "/api/health"), ("GET", "/api/ready")} <= set(found)
+        if isinstance(self, Idle):
+            found.remove(("GET", HEALTH))  # which says that it is there
+        return [*found, *(("GET", path) for path in ELSEWHERE), *(("WS", path) for path in SOCKETS)]
+
+    def known(self) -> list[Any]:
+        """All deployments, with what strangers could change, and all runs that nobody has scheduled."""
+        deployments = self.ask("/deployments/filter", {})
+        runs = self.ask("/flow_runs/filter", {})
+        same = ("id", "name", "pull_steps", "parameters", "schedules", "entrypoint", "job_variables", "paused")
+        return [{name: one[name] for name in same} for one in deployments] + [
+            one["id"] for one in runs if not one["auto_scheduled"]
+        ]
+
+    def end(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)  # the server ends by itself
+        self.process.wait()
+
+
+class Idle(Guarded):
+    """`variorum serve` on a terminal, of a recipe that isn't due."""
+
+    def __init__(self, folder: Path, photos: Path) -> None:
+        super().__init__(folder, photos)
+        ours, theirs = pty.openpty()
+        words = ["serve", "recipe.yaml", "--cron", "0 0 29 2 *", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*COMMAND, *words], cwd=folder, env=self.environment, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        threading.Thread(target=self.listen, args=(ours,), daemon=True).start()
+        self.find()
+
+    def listen(self, terminal: int) -> None:
+        with (self.folder / "log").open("wb") as log, suppress(OSError):  # the terminal ends with the command
+            while text := os.read(terminal, 4096):
+                log.write(text)
+                log.flush()
+        os.close(terminal)
+
+
+def port_of(server: int) -> int:
+    """The port on which a process listens, or 0."""
+    inodes = set()
+    for link in (Path("/proc") / str(server) / "fd").iterdir():
+        with suppress(OSError):
+            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    for line in (Path("/proc") / str(server) / "net" / "tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if words[3] == "0A" and words[9] in inodes:
+            return int(words[1].partition(":")[2], 16)
+    return 0

@@ -44,6 +44,8 @@ TABLED = (
 
 FAILED = ("id", "sha256", "parent", "status", "reason", "variant", "origin", "licence", "detail", "split", "photograph")
 """Fields of a `Failure` that are columns of the table too."""
+LARGEST_JSON = 32 << 20
+"""Bytes of a JSON member, which in memory takes up to thirty times as much."""
 DIGITS = 300
 """Of a whole number; one of more is no float."""
 RECORD: Mapping[str, type] = {
@@ -166,7 +168,10 @@ def encode_record(record: Mapping[str, Json]) -> bytes:
 
 def _recorded(record: Mapping[str, Json], what: str) -> bytes:
     try:
-        return encode_record(record)
+        data = encode_record(record)
+        if len(data) > LARGEST_JSON:
+            raise ValueError(f"it would take more than {LARGEST_JSON >> 20} MiB")
+        return data
     except (ValueError, TypeError) as error:  # half a surrogate pair, NaN, a value that isn't JSON's
         raise RecipeError(f"{what} can't be written as JSON: {error}") from None
 
@@ -343,6 +348,8 @@ def strict_json(data: bytes | str) -> Any:
             raise ValueError(f"the number {text[:20]}…")
         return int(text)
 
+    if len(data) > LARGEST_JSON:
+        raise ValueError(f"more than {LARGEST_JSON >> 20} MiB")
     try:
         value = json.loads(data, parse_constant=number, parse_float=number, parse_int=whole)
         if (b"\\u" if isinstance(data, bytes) else "\\u") in data:  # type: ignore[operator]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -67,7 +68,7 @@ class Signer:
         """
         if FINGERPRINT.fullmatch(who):
             return cls(keys=frozenset({who}))
-        if Path(who).is_file():
+        if os.path.isfile(who):  # also for text that is too long for a path
             with Path(who).open("rb") as file:
                 found = PUBLIC.findall(file.read(LARGEST))
             if not found:

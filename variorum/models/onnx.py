@@ -12,9 +12,11 @@ import glob
 import hashlib
 import io
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import gettempdir
@@ -43,7 +45,23 @@ Device = Literal["cpu", "best"]
 CUDA = "CUDAExecutionProvider"
 
 
-def open_session(model: Path | bytes, threads: int, name: object = "", device: Device = "cpu") -> Any:
+MOST_MEMORY = max(8 << 30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+"""Bytes that the graphs of others may take together."""
+
+
+@cache
+def bound_memory() -> None:
+    """Let sessions with `bounded` have `MOST_MEMORY` in all; beyond, ONNX Runtime raises."""
+    import onnxruntime as ort
+
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    as_asked = ort.OrtArenaCfg({"max_mem": MOST_MEMORY, "arena_extend_strategy": 1})
+    ort.create_and_register_allocator(place, as_asked)
+
+
+def open_session(
+    model: Path | bytes, threads: int, name: object = "", device: Device = "cpu", *, bounded: bool = False
+) -> Any:
     """An ONNX Runtime session whose idle threads sleep.
 
     A model of somebody else goes through `read_model` before; pinned ones are known by their hash.
@@ -53,6 +71,7 @@ def open_session(model: Path | bytes, threads: int, name: object = "", device: D
         threads: that compute one picture.
         name: of the model, for messages; by default its path.
         device: a GPU rounds otherwise than a CPU, so this is a model's option and part of its pin.
+        bounded: whether its memory is limited, for a graph of somebody else; only on the CPU.
 
     Raises:
         ModelUnavailable: ONNX Runtime can't read the model.
@@ -67,7 +86,10 @@ def open_session(model: Path | bytes, threads: int, name: object = "", device: D
     options.add_session_config_entry(
         "session.load_model_format", "ONNX"
     )  # what was read is what runs, not ORT's format
-    options.log_severity_level = 3
+    options.log_severity_level = 4
+    if bounded:
+        bound_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     cuda = device == "best" and has_driver() and CUDA in onnxruntime.get_available_providers()
     try:
         content = model.read_bytes() if isinstance(model, Path) else model

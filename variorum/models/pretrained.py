@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -327,7 +328,7 @@ def state_of(file: Path, what: str) -> Iterator[None]:
 
     try:
         yield
-    except (*WRONG, LookupError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+    except (*WRONG, LookupError, EOFError, SafetensorError, pickle.UnpicklingError, struct.error) as error:
         why = (str(error) or type(error).__name__).splitlines()[:2]  # PyTorch names tensors in the second
         raise ModelUnavailable(f"{file} isn't {what}: {cut(' '.join(map(str.strip, why)))}") from error
 

@@ -18,6 +18,8 @@ from variorum.schemas.manifest import QUARANTINE, Manifest, Shard, group_of, spl
 
 ALL = "all"
 """The configuration with all accepted pictures, which is loaded by default."""
+UNPACKED = ("npz", "gz")
+"""Endings of members that `datasets` unpacks, however large they become."""
 LARGEST = 64 << 20
 """Bytes of a card that are looked at."""
 LABELS = "labels.json"
@@ -220,6 +222,8 @@ def read_back(folder: str, manifest: Manifest) -> str:
         )
     if problems := check_header(folder, manifest):
         raise StoreError(problems[0])
+    if unpacked := [ending for ending in manifest.members if ending.endswith(UNPACKED)]:
+        raise StoreError(f"{folder}: `datasets` unpacks {unpacked[0]} into memory unseen, so it isn't loaded")
 
     head, lines = list[str](), list[str]()
     for name, splits in configurations(manifest).items():

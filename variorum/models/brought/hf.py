@@ -12,7 +12,7 @@ from pathlib import Path
 
 from variorum.models.brought.found import Found
 from variorum.models.brought.model import BATCH, BroughtModel
-from variorum.models.brought.places import local, read_json, snapshot
+from variorum.models.brought.places import local, read_config, read_json, snapshot
 from variorum.models.download import PICKLES
 from variorum.models.loaders.classifiers import ImageClassification, read_image_classification
 from variorum.models.memory import running_out
@@ -71,7 +71,7 @@ def _lacks(folder: Path) -> str:
 
 
 def _load(name: str, folder: Path, revision: str) -> BroughtModel:
-    config = read_json(folder / "config.json", name)
+    config = read_config(folder, name)
     if "auto_map" in config:
         raise ModelUnavailable(
             f"model {name!r}: it needs code of its repository, which isn't run; bring it as module:FILE.py:NAME"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -26,12 +27,14 @@ from variorum.models.onnx import open_session, read_model
 from variorum.models.penultimate import once
 from variorum.models.weights import tree_sha256
 from variorum.schemas.canonical import digest
-from variorum.schemas.errors import ModelUnavailable, RecipeError
+from variorum.schemas.errors import ModelFailed, ModelUnavailable, RecipeError
 from variorum.schemas.lookup import cut, explain
 
 if TYPE_CHECKING:
     from variorum.arrays import Array, Pixels
 
+LONGEST = 600
+"""Seconds that a graph may take for a batch."""
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 LINEAR = ("Gemm", "MatMul")
 AFTER = ("Add", "Cast", "Flatten", "Identity", "LogSoftmax", "Reshape", "Sigmoid", "Softmax")
@@ -87,7 +90,7 @@ def _classes(facts: Facts, folder: Path, name: str) -> tuple[str, ...]:
 def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tuple[str, ...]) -> BroughtModel:
     content = path.read_bytes()  # what was hashed is what is opened
     graph = read_model(content, where := f"model {name!r}: {path.name}")
-    session = open_session(content, len(os.sched_getaffinity(0)), where)
+    session = open_session(content, len(os.sched_getaffinity(0)), where, bounded=True)
     if facts is None and (kept := _metadata(session)):
         facts = _facts(kept, f"the metadata of {path.name}", name)
         classes = _classes(facts, path.parent, name)
@@ -111,7 +114,7 @@ def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tu
             f"model {name!r}: {path.name} has {width} outputs, but {len(classes)} classes are listed"
         )
     fixed = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else 0
-    scores = _Scores(session, inputs[0].name, wanted, prepare, fixed)
+    scores = _Scores(name, session, inputs[0].name, wanted, prepare, fixed)
     inner = _given_to_last(graph.graph, wanted)
 
     @cache
@@ -119,8 +122,8 @@ def _load(name: str, path: Path, revision: str, facts: Facts | None, classes: tu
         from onnx import ValueInfoProto
 
         graph.graph.output.append(ValueInfoProto(name=inner))
-        session = open_session(graph.SerializeToString(), len(os.sched_getaffinity(0)), where)
-        return _Scores(session, inputs[0].name, inner, prepare, fixed)
+        session = open_session(graph.SerializeToString(), len(os.sched_getaffinity(0)), where, bounded=True)
+        return _Scores(name, session, inputs[0].name, inner, prepare, fixed)
 
     return BroughtModel(
         name,
@@ -153,8 +156,8 @@ def _given_to_last(graph: Any, output: str) -> str:
 class _Scores:
     """From pictures to an output of the graph. For a fixed batch size, the last batch is padded."""
 
-    def __init__(self, session: Any, source: str, output: str, prepare: Steps, fixed: int) -> None:
-        self._session, self._source, self._output = session, source, output
+    def __init__(self, name: str, session: Any, source: str, output: str, prepare: Steps, fixed: int) -> None:
+        self._name, self._session, self._source, self._output = name, session, source, output
         self._prepare, self._fixed = prepare, fixed
 
     @once
@@ -168,9 +171,37 @@ class _Scores:
             part = batch[start : start + step]
             if short := step - len(part):
                 part = np.concatenate([part, np.repeat(part[-1:], short, axis=0)])
-            found = self._session.run([self._output], {self._source: part})[0]
-            parts.append(found[: step - short])
+            parts.append(self._run(part)[: step - short])
         return np.concatenate(parts)
+
+    def _run(self, part: Array) -> Array:
+        """The output for a batch; a graph that doesn't end is stopped, which Ctrl-C can't do."""
+        import onnxruntime
+
+        options, late = onnxruntime.RunOptions(), threading.Event()
+        options.log_severity_level = 4
+
+        def stop() -> None:
+            late.set()
+            options.terminate = True
+
+        timer = threading.Timer(LONGEST, stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            found: Array = self._session.run([self._output], {self._source: part}, options)[0]
+        except Exception as error:  # its own classes
+            if late.is_set():
+                raise ModelFailed(
+                    f"model {self._name!r}: a batch of {len(part)} pictures takes longer than {LONGEST} s; the "
+                    "graph may never end"
+                ) from None
+            if "BFCArena" in str(error):
+                raise MemoryError(" ".join(str(error).rpartition(") ")[2].split())) from None
+            raise
+        finally:
+            timer.cancel()
+        return found
 
 
 def _metadata(session: Any) -> dict[str, Any]:

@@ -60,6 +60,27 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return data
 
 
+def read_config(folder: Path, name: str) -> dict[str, Any]:
+    """A network's config.json, which must describe no larger network than its weights hold.
+
+    Libraries build what it describes before they look at the weights, with a billion layers if it says so.
+
+    Raises:
+        ModelUnavailable: it can't be read, or has a whole number larger than the weights have bytes.
+    """
+    path = folder / "config.json"
+    config, held = read_json(path, name), sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    left: list[Any] = [config]
+    while left:
+        value = left.pop()
+        left += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if isinstance(value, int) and value > held:
+            raise ModelUnavailable(
+                f"model {name!r}: {path} says {cut(str(value))}, but its weights have {held} bytes; save both again"
+            )
+    return config
+
+
 def snapshot(
     place: str, name: str, files: Sequence[str], lacks: Callable[[Path], str], *, fetch: bool
 ) -> tuple[Path, str]:

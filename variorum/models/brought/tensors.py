@@ -67,13 +67,16 @@ def read_state(path: Path, what: str) -> dict[str, Any]:
 
 def _refuse_bombs(path: Path) -> None:
     """Raise ValueError for an archive whose members are larger than it is; PyTorch doesn't compress them."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
+            code = any(member.filename.endswith("constants.pkl") for member in archive.infolist())
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(str(error)) from None
+    if code:  # PyTorch's text advises to open it
+        raise ValueError("it is TorchScript, which is code; save its state_dict() instead")
     if size > path.stat().st_size:
         raise ValueError("its members are larger than the file; save it uncompressed, as PyTorch does")
 

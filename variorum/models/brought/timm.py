@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from variorum.models.brought.found import Found
 from variorum.models.brought.model import BroughtModel
-from variorum.models.brought.places import local, need, snapshot
+from variorum.models.brought.places import local, need, read_config, snapshot
 from variorum.models.brought.tensors import scores_of
 from variorum.models.download import PICKLES
 from variorum.models.preprocessing import centre, normalised, sentence, shorter_side, stretched
@@ -101,8 +102,15 @@ def _lacks(folder: Path) -> str:
 
 def _from_folder(name: str, folder: Path, revision: str) -> BroughtModel:
     import timm
+    import torch
 
+    read_config(folder, name)
     with state_of(folder, "a model of timm"):
+        held = (folder / WEIGHTS).stat().st_size
+        with torch.device("meta"), suppress(NotImplementedError, RuntimeError):  # some can't be built without memory
+            drawn = timm.create_model(f"local-dir:{folder}", pretrained=False)
+            if (wanted := sum(one.numel() for one in drawn.parameters())) > held:
+                raise ValueError(f"its config.json describes {wanted} numbers, but {WEIGHTS} has {held} bytes")
         return _brought(name, revision, timm.create_model(f"local-dir:{folder}", pretrained=True))
 
 

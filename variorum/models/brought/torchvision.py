@@ -147,6 +147,9 @@ def _outputs(name: str, architecture: str, path: Path, state: Mapping[str, Any])
     if head not in state:
         some = ", ".join(list(state)[:3]) or "none"
         raise ModelUnavailable(f"model {name!r}: {path} has no tensor {head!r} of {architecture}; it has {some}, …")
+    if state[head].shape[1:] != expected[head].shape[1:]:  # or a small file could ask for a large network
+        shapes = f"{list(state[head].shape)}; its second side must be {expected[head].shape[1]}"
+        raise ModelUnavailable(f"model {name!r}: {path} has a tensor {head} of {architecture} of shape {shapes}")
     return int(state[head].shape[0])
 
 

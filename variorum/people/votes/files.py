@@ -29,7 +29,7 @@ from variorum.people.votes.counters import pieces
 from variorum.people.votes.database import reading, tasks
 from variorum.people.votes.tables import COLUMNS, OF_VOTE, of_votes, schema, to_votes, with_place
 from variorum.schemas.canonical import short_digest
-from variorum.schemas.errors import SourceError, StoreError
+from variorum.schemas.errors import SourceError, StoreError, cut
 from variorum.schemas.vote import TRUTHS, Vote
 
 NEEDED = ("id", "subject", "answer", "reviewer")
@@ -298,7 +298,7 @@ def _places(path: Path, names: list[str]) -> dict[str, int]:
         if name not in known and other in names:
             known[name] = names.index(other)
     if missing := [name for name in NEEDED if name not in known]:
-        has = ", ".join(names) or "none"
+        has = cut(", ".join(names)) or "none"
         raise SourceError(f"{path}: has no column {', '.join(missing)}; it has {has}; needed are {AT_LEAST}")
     if twice := [name for name in known if names.count(name) > 1]:
         raise SourceError(f"{path}: has column {twice[0]} twice")
