@@ -39,6 +39,7 @@ THEMES = (
     "hostile",
     "foreign",
     "slurm",
+    "reports",
     "hub",
     "voting",
     "sizes",

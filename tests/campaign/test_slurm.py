@@ -30,8 +30,8 @@ echo "Submitted batch job $$"
 def test_hostile_names_in_job_scripts(trials, tmp_path, monkeypatch):
     """A job script runs nothing but the job, whatever stands in a setting or in the path of a folder.
 
-    Spaces, quotes, commands, separators and new lines in four options of `sbatch` and two paths; the script that a double of
-    `sbatch` is given is then run by bash with doubles of `srun`.
+    Spaces, quotes, commands, separators and new lines in four options of `sbatch` and two paths; the script that a
+    double of `sbatch` is given is then run by bash, with a double of `srun`.
     """
     scripts, programs = tmp_path / "scripts", tmp_path / "bin"
     scripts.mkdir()

@@ -77,8 +77,8 @@ def engine(settings: Settings, workers: int) -> Jobs:
     }.items():
         if not value.isprintable():  # a job script is lines of shell, and a new line in a value starts one
             raise RecipeError(
-                f"runner slurm: {name} {cut(ascii(value))} has a control character, which a job script can't have; choose "
-                f"another: --runner-set {name}=…"
+                f"runner slurm: {name} {cut(ascii(value))} has a control character, which a job script can't "
+                f"have; choose another: --runner-set {name}=…"
             )
     return Jobs(settings, setup(settings.cpus))
 
