@@ -39,7 +39,6 @@ THEMES = (
     "hostile",
     "foreign",
     "slurm",
-    "reports",
     "hub",
     "voting",
     "sizes",
