@@ -38,6 +38,7 @@ THEMES = (
     "limits",
     "hostile",
     "foreign",
+    "slurm",
     "hub",
     "voting",
     "sizes",

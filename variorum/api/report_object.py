@@ -227,10 +227,10 @@ class Report:
 
 
 def read_report(key: str, store: Store) -> Report | None:
-    """The report with this key, if it is whole."""
+    """The report with this key, if it is whole; another user's store may hold a planted one, so none is read there."""
     from variorum.reports.profile import document
 
-    data = store.read(f"{folder(key)}/{FILES[1]}")
+    data = None if store.theirs else store.read(f"{folder(key)}/{FILES[1]}")
     if data is None or any(store.read(f"{folder(key)}/{name}") is None for name in (FILES[0], FILES[2])):
         return None
     try:

@@ -154,6 +154,11 @@ class Store:
                 self,
             )
 
+    @property
+    def theirs(self) -> bool:
+        """Whether this is another user's and isn't allowed, so that what was measured there may be planted."""
+        return bool(self._refused)
+
     def can_write(self) -> bool:
         """Return whether this process may write here, as far as known without trying."""
         return not self.local or (not self._refused and os.access(self.local, os.W_OK))

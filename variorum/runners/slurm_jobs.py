@@ -32,6 +32,8 @@ from variorum.schemas.lookup import cut
 
 ASK = 10.0
 """Seconds between two calls of `squeue`."""
+OPTIONS = ("partition", "account", "qos", "constraint")
+"""Settings that `sbatch` takes as they are."""
 
 
 class Settings(RunnerSettings):
@@ -69,7 +71,20 @@ def engine(settings: Settings, workers: int) -> Jobs:
             "runner slurm needs the command sbatch, which isn't here: start the command where jobs are submitted, or "
             "use --runner processes"
         )
+    for name, value in {
+        **{name: getattr(settings, name) for name in OPTIONS},
+        "folder": str(_parent(settings)),
+    }.items():
+        if not value.isprintable():  # a job script is lines of shell, and a new line in a value starts one
+            raise RecipeError(
+                f"runner slurm: {name} {cut(ascii(value))} has a control character, which a job script can't "
+                f"have; choose another: --runner-set {name}=…"
+            )
     return Jobs(settings, setup(settings.cpus))
+
+
+def _parent(settings: Settings) -> Path:
+    return Path(settings.folder).expanduser().absolute() if settings.folder else cache_dir() / "slurm"
 
 
 @dataclass(slots=True)
@@ -112,7 +127,7 @@ class Jobs:
 
         Folders that killed commands left behind are removed.
         """
-        parent = Path(self.settings.folder).expanduser().absolute() if self.settings.folder else cache_dir() / "slurm"
+        parent = _parent(self.settings)
         try:
             folder = self._stack.enter_context(workplace(parent))  # mode 0700
         except OSError as error:
@@ -135,7 +150,7 @@ class Jobs:
             settings.update_parameters(gpus_per_node=own.gpus)
         if own.memory:
             settings.update_parameters(mem_gb=own.memory)
-        for name in ("partition", "account", "qos", "constraint"):
+        for name in OPTIONS:
             if value := getattr(own, name):
                 settings.update_parameters(**{f"slurm_{name}": value})
         settings.update_parameters(slurm_setup=[f"export {name}={own.cpus}" for name in THREADS])

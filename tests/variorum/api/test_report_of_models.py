@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -212,6 +213,16 @@ def test_a_suite_builds_its_editions_and_the_same_question_finds_the_report(plac
     with monkeypatch.context() as patch:
         patch.setattr("variorum.api.suite_editions.editions_of", None)  # isn't asked
         assert asked(**options).key == report.key
+    with monkeypatch.context() as patch:  # another user's store may hold a planted one
+        owner = (place / "store").stat().st_uid
+        if os.geteuid():
+            patch.setattr(os, "geteuid", lambda: owner + 1)
+        else:
+            os.chown(place / "store", 54321, -1)
+        with pytest.raises(StoreError, match="belongs to the user"):
+            asked(**options)
+        if not os.getuid():
+            os.chown(place / "store", owner, -1)
     (place / "photos" / "coffee" / "0.jpg").unlink()
     assert [row.n for row in asked(**options).content.rows] == [11, 11]
 
