@@ -305,7 +305,7 @@ def onnx(data: bytes) -> None:
 @target
 def signatures(data: bytes) -> None:
     """An SSH signature beside an edition."""
-    from variorum.edition.signatures import _key_of
+    from variorum.hub.signatures import _key_of
 
     _key_of(data, b"content")
 
@@ -322,7 +322,7 @@ def cards(data: bytes) -> None:
 def places(data: bytes) -> None:
     """What a user gives: sources to pull, signers, patterns of shards, URLs with secrets. Nothing is opened."""
     from variorum.hub.pull_places import note_secrets, on_the_hub
-    from variorum.edition.signatures import Signer
+    from variorum.hub.signatures import Signer
     from variorum.schemas import secrets
     from variorum.sources.tars.shards import _braces
 
@@ -406,7 +406,7 @@ def seeds(to: Path) -> None:
     from PIL import Image
     from safetensors.torch import save_file
 
-    from variorum.edition.signatures import _framed, _signed
+    from variorum.hub.signatures import _framed, _signed
 
     sys.path.append(str(HERE.parent / "plugins"))
 

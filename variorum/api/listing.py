@@ -204,7 +204,7 @@ def verify(
     >>> va.verify("shapes@1.0.0", progress=False)
     []
     """
-    from variorum.edition import signatures
+    from variorum.hub import signatures
     from variorum.reports.hub_types import read_back
     from variorum.reports.verified import verify_edition
 

@@ -18,7 +18,7 @@ from variorum.api.edition import store_of
 from variorum.api.report_models import UnderTest, under_test
 from variorum.api.report_object import Report, folder, read_report
 from variorum.edition.store import Store
-from variorum.edition.signatures import Signer
+from variorum.hub.signatures import Signer
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.reports.profile.guards import read_guards

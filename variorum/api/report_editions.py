@@ -12,7 +12,7 @@ from variorum.edition.editions import editions as sealed_editions
 from variorum.edition.editions import read_manifest
 from variorum.edition.pulled import read_pulled
 from variorum.edition.store import Store
-from variorum.edition.signatures import Signer, check_digest, verified
+from variorum.hub.signatures import Signer, check_digest, verified
 from variorum.machine.progress import Progress
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut

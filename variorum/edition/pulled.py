@@ -31,7 +31,7 @@ class Pulled(BaseModel):
     tag: Text = ""
     """The revision that was asked for, on the Hub."""
     signed_by: Text = ""
-    """Who signed it, as was checked when it came; `""` if nobody did. See `variorum.edition.signatures`."""
+    """Who signed it, as was checked when it came; `""` if nobody did. See `variorum.hub.signatures`."""
     without: list[Sha256] = Field(default=[], max_length=10_000_000)
     """sha256 of the tables that it came without."""
 

@@ -16,7 +16,7 @@ from variorum.edition.editions import folder_of, read_beside, version_key
 from variorum.edition.samples import strict_json
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
-from variorum.edition import signatures
+from variorum.hub import signatures
 from variorum.hub.layout import NEEDED, Entry
 from variorum.hub.published import SHEET
 from variorum.hub.repository import Remote

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from variorum.edition.editions import LISTINGS, PLAN, read_beside, readable
-from variorum.edition.signatures import SIGNATURES
 from variorum.edition.store import Store
 from variorum.schemas.manifest import Manifest, ShardInfo
 
@@ -35,6 +34,9 @@ INDEX = "index.parquet"
 RECIPE = "recipe.yaml"
 BESIDE = (CARD, MANIFEST, CROISSANT, INDEX, RECIPE)
 """Small files of an edition's folder that are published."""
+SIGNED_BY_KEY, SIGNED_BY_IDENTITY = "edition.sig", "edition.sigstore.json"
+SIGNATURES = (SIGNED_BY_KEY, SIGNED_BY_IDENTITY)
+"""Files of an edition that was pulled, which are published with it."""
 NEEDED = (CARD, MANIFEST)
 """Those of them without which nothing is published."""
 PAGE = "view.html"

@@ -26,7 +26,7 @@ from variorum.hub.published import (
 )
 from variorum.hub.repository import BRANCH, LOG_IN, REPOSITORY, Remote, explained, hub, look, manifest_at, read
 from variorum.hub.secret_bytes import needles
-from variorum.edition.signatures import SIGSTORE
+from variorum.hub.signatures import SIGSTORE
 from variorum.machine.progress import QUIET, Progress
 from variorum.reports.page.preview import preview
 from variorum.schemas.errors import StoreError, TemporaryError, VersionDrift
@@ -47,7 +47,7 @@ class Terms:
         checked: who found out, and how, that pictures of unknown licences may be passed on.
         positions: whether pictures may say where they were taken.
         sign: files with the private key and the certificates for content credentials; see `variorum.hub.credentials`.
-        signed: the file of a key, or `sigstore`, with which the edition is signed; see `variorum.edition.signatures`.
+        signed: the file of a key, or `sigstore`, with which the edition is signed; see `variorum.hub.signatures`.
     """
 
     private: bool = False

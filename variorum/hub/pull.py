@@ -26,7 +26,7 @@ from variorum.hub.layout import MANIFEST, SIGNATURES, objects
 from variorum.hub.pull_beside import write_beside_pulled
 from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, in_units, unfinished
 from variorum.hub.pull_places import Place, on_the_hub, place_of
-from variorum.edition.signatures import Signer, check_digest
+from variorum.hub.signatures import Signer, check_digest
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.schemas.errors import SourceError, StoreError, VersionDrift
 from variorum.schemas.lookup import cut

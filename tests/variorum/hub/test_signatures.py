@@ -14,10 +14,10 @@ from small_store import one_line
 from variorum.edition.editions import folder_of, resolve
 from variorum.edition.pulled import read_pulled
 from variorum.edition.store import Store
-from variorum.edition import signatures
+from variorum.hub import signatures
 from variorum.hub.layout import SIGNED_BY_IDENTITY, SIGNED_BY_KEY, layout
 from variorum.hub.pull import edition_at, pull
-from variorum.edition.signatures import Signer, Unchecked, identity_of, kept, sign, signer_of, statement
+from variorum.hub.signatures import Signer, Unchecked, identity_of, kept, sign, signer_of, statement
 from variorum.schemas.errors import SourceError, StoreError, TemporaryError
 from variorum.schemas.manifest import Manifest
 

@@ -23,8 +23,8 @@ from typing import Any
 
 from variorum.edition.editions import beside, read_beside, write_beside
 from variorum.edition.pulled import read_pulled
-from variorum.edition.pulled import read_pulled
 from variorum.edition.store import Store
+from variorum.hub.layout import SIGNATURES, SIGNED_BY_IDENTITY, SIGNED_BY_KEY
 from variorum.schemas.errors import SourceError, StoreError, TemporaryError, VariorumError
 from variorum.schemas.extras import needs
 from variorum.schemas.lookup import cut
@@ -32,9 +32,6 @@ from variorum.schemas.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
-SIGNED_BY_KEY, SIGNED_BY_IDENTITY = "edition.sig", "edition.sigstore.json"
-SIGNATURES = (SIGNED_BY_KEY, SIGNED_BY_IDENTITY)
-"""Files of an edition that was pulled, which are published with it."""
 SIGSTORE = "sigstore"
 """In place of a key's file: the user's identity signs."""
 LARGEST = 64 << 10
@@ -341,38 +338,6 @@ def verified(manifest: Manifest, store: Store, wanted: Signer | None = None) -> 
     if was and not wanted and who != was:
         return "", [f"{name}: its signature {beside(manifest, kind)} is by {who}, and by {was} when it was pulled"]
     return who, []
-
-
-def signed(manifest: Manifest, store: Store) -> tuple[str, str]:
-    """Who signed an edition, by the signature of a key that is checked now, and a line to say; both empty for nobody.
-
-    An identity's signature needs the network and isn't checked here, but by `variorum verify`.
-    """
-    found, pulled = kept(manifest, store), read_pulled(manifest, store)
-    was = pulled.signed_by if pulled else ""
-    with suppress(SourceError):
-        if (who := signer_of({name: found[name] for name in found if name == SIGNED_BY_KEY}, manifest)[0]) == was:
-            return who, f"signed by {who}; {SIGNED_BY_KEY} fits name, version and digest" if who else ""
-    return "", f"was signed when pulled, by {was}; that isn't checked now, variorum verify checks it" if was else ""
-
-
-def check(manifest: Manifest, store: Store, wanted: Signer | None = None) -> str:
-    """Who signed an edition of a store, checked now.
-
-    Raises:
-        SourceError: a signature that was pulled is missing, is another's or another edition's, or isn't by `wanted`.
-        Unchecked: as `signer_of`.
-    """
-    found, pulled = kept(manifest, store), read_pulled(manifest, store)
-    was = pulled.signed_by if pulled else ""
-    file = SIGNED_BY_KEY if was.startswith("key ") else SIGNED_BY_IDENTITY
-    where, again = f"{store.root}/{beside(manifest, file)}", "pull the edition again from where it came from"
-    if was and file not in found:
-        raise SourceError(f"{where}: missing, and it was pulled with a signature by {was}; {again}")
-    who = signer_of(found, manifest, wanted)[0]
-    if was and wanted is None and who != was:
-        raise SourceError(f"{where}: it is by {who}, and was by {was} when it was pulled; {again}")
-    return who
 
 
 def keep(manifest: Manifest, files: Mapping[str, bytes], store: Store) -> None:
