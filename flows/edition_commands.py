@@ -13,6 +13,7 @@ from variorum.flows.options import (
     CONFIDENCE,
     AsJson,
     Confidence,
+    Digest,
     Edition,
     Issuer,
     Profile,

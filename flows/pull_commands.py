@@ -104,9 +104,8 @@ def _pull_edition(
         )
         return
     terminal.say(f"{manifest.dataset}@{manifest.version} from {place.name}: {_amounts(got.fetched, got.kept)}")
-    terminal.say(
-        f"digest {manifest.digest()}{', as expected' if wanted['digest'] else '; compare it with the one that its author gives'}"
-    )
+    compared = ", as expected" if wanted["digest"] else "; compare it with the one that its author gives"
+    terminal.say(f"digest {manifest.digest()}{compared}")
     if got.signed_by:
         first = (
             f"whose that is, nobody has checked: {got.origin} is now known by it, and --signed-by insists on a signer"

@@ -39,7 +39,7 @@ def origin(place: Place, manifest: Manifest) -> str:
 
 
 def known(name: str) -> str:
-    """Who signs what comes from there, as far as it is remembered; `""` if it isn't. Raises SourceError: see `_read`."""
+    """Who signs what comes from there, if that is remembered, else `""`. Raises SourceError: see `_read`."""
     return _read(own_file()).get(name, "")
 
 
