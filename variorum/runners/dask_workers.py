@@ -97,7 +97,7 @@ def own_cluster(setup: Setup, workers: int) -> Any:
     both = {"host": "127.0.0.1", "dashboard": False, "protocol": "tls://" if security else "tcp://"}
     both |= {"security": security} if security else {}
     each = {**both, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
-    found, threads = devices(), dict.fromkeys(THREADS, str(setup.threads))
+    found, threads = devices(), {**dict.fromkeys(THREADS, str(setup.threads)), **SAFE}
     specs = {
         lane: {
             "cls": distributed.Nanny,

@@ -145,6 +145,7 @@ class Jobs:
 
         logging.getLogger("submitit").setLevel(logging.CRITICAL)
         own, settings = self.settings, submitit.AutoExecutor(folder=folder / "submitit", cluster=self.settings.cluster)
+        getattr(settings, "_executor").python = python_text()  # its `-m` would import from the current folder
         settings.update_parameters(name="variorum", timeout_min=own.minutes, cpus_per_task=own.cpus)
         if own.gpus:
             settings.update_parameters(gpus_per_node=own.gpus)
