@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import os
 import pkgutil
 import re
 import sys

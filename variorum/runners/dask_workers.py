@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from variorum.machine.programs import shield
 from variorum.runners.processes import DEVICES, devices
 from variorum.runners.settings import RunnerSettings, setup, share_of_cores, unreachable
 from variorum.runners.worker import THREADS, Setup
@@ -92,12 +93,13 @@ class Tasks:
 
 def own_cluster(setup: Setup, workers: int) -> Any:
     """A cluster on this machine. Each worker has one task at a time, and a GPU of its own if there are any."""
+    shield()
     distributed = _distributed()
     security = _security()
     both = {"host": "127.0.0.1", "dashboard": False, "protocol": "tls://" if security else "tcp://"}
     both |= {"security": security} if security else {}
     each = {**both, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
-    found, threads = devices(), {**dict.fromkeys(THREADS, str(setup.threads)), **SAFE}
+    found, threads = devices(), dict.fromkeys(THREADS, str(setup.threads))
     specs = {
         lane: {
             "cls": distributed.Nanny,

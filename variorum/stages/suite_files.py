@@ -51,8 +51,7 @@ def load_suite(name_or_path: str) -> Suite:
         close = difflib.get_close_matches(cut(name), suite_names(), 1)
         hint = f"; did you mean {close[0]}?" if close else "."
         raise UnknownName(
-            f"no suite {cut(name)!r}{hint}"
-            f" Suites that come with Variorum: {_listed()}; or give a file{or_file(name)}"
+            f"no suite {cut(name)!r}{hint} Suites that come with Variorum: {_listed()}; or give a file{or_file(name)}"
         )
     try:
         data = read_yaml(text)

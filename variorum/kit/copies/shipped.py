@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from variorum.machine.cache import cache_dir
 from variorum.schemas.errors import SourceError
+from variorum.schemas.lookup import cut, names_file, or_file
 from variorum.schemas.secrets import shown
 
 HERE = Path(__file__).parent
