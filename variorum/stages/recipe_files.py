@@ -152,7 +152,8 @@ def read_fields(name: str) -> dict[str, Any]:
         close = difflib.get_close_matches(shown, shipped_recipes(), 1)
         hint = f"; did you mean {close[0]}?" if close else "."
         raise RecipeError(
-            f"no recipe {shown!r}{hint} Recipes that come with Variorum: {_listed()}; or give a YAML file{or_file(name)}"
+            f"no recipe {shown!r}{hint} Recipes that come with Variorum: {_listed()}; or give a YAML file"
+            f"{or_file(name)}"
         )
     try:
         data = read_yaml(text)
