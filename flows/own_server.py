@@ -20,7 +20,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -44,6 +43,7 @@ from prefect.settings import (
 )
 
 from variorum.flows import server_process
+from variorum.machine.programs import python
 from variorum.schemas.errors import TemporaryError, VariorumError
 from variorum.schemas.secrets import remember_values, shown, without_secrets
 
@@ -252,7 +252,7 @@ def launch(listener: socket.socket, *, whole: bool = False) -> OwnServer:
     log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server
     words = [str(listener.fileno()), str(os.getpid()), *(["whole"] if whole else [])]
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", server_process.__file__, *words],
+        python(server_process.__file__, *words),
         env={
             **(WHOLE if whole else {}),
             **os.environ,

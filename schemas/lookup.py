@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import os
 import pkgutil
 import re
 import sys
@@ -127,6 +128,19 @@ def component_names(part: str) -> list[str]:
 def component_origin(part: str, name: str) -> str:
     """Where an installed component comes from: `variorum`, or a package with its version."""
     return " and ".join(one.origin for one in _installed(part)[name] if one.fits(part))
+
+
+def names_file(given: str) -> bool:
+    """Return whether a "name or file" of a command line or a recipe is a file: it has an ending, or a folder before it.
+
+    Anything else is the name of what is shipped, whatever lies in the current folder, which may be somebody else's.
+    """
+    return bool(Path(given).suffix or os.sep in given or given in (".", ".."))
+
+
+def or_file(given: str) -> str:
+    """The end of an error about a name that isn't shipped, for a file of that name in the current folder."""
+    return f"; for the file here write ./{cut(given)}" if os.path.lexists(given) else ""
 
 
 def component_class(part: str, name: str) -> type[Component]:

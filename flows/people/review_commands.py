@@ -369,7 +369,7 @@ def _names(given: Sequence[str]) -> list[str]:
 
     found = list[str]()
     for one in given:
-        if not (one.endswith(".txt") or "/" in one or Path(one).is_file()):
+        if not (one.endswith(".txt") or "/" in one):
             found.append(one)
             continue
         try:

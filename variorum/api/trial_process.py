@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from variorum.api.trial_calls import Question, caller
+from variorum.machine.programs import python
 from variorum.runners.processes import DEVICES
 from variorum.schemas.errors import ModelUnavailable
 from variorum.schemas.recipe import Recipe
@@ -31,7 +32,7 @@ PATIENCE = 1800
 def start(work: Mapping[str, Any], errors: IO[bytes], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a process that does some work of `main`, as the leader of a process group; its errors go into a file."""
     return subprocess.Popen(  # noqa: S603 - this interpreter and this module
-        [sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path), json.dumps(work)],
+        python("-c", PROGRAM, json.dumps(sys.path), json.dumps(work)),
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -77,7 +77,8 @@ class Signer:
             return None
         if FINGERPRINT.fullmatch(who):
             return cls(keys=frozenset({who}))
-        if os.path.isfile(who):  # also for text that is too long for a path
+        identity = "://" in who or ("@" in who and os.sep not in who)  # whatever lies in the current folder
+        if not identity and os.path.isfile(who):  # also for text that is too long for a path
             with Path(who).open("rb") as file:
                 found = PUBLIC.findall(file.read(LARGEST))
             if not found:
@@ -85,7 +86,7 @@ class Signer:
                     f"{cut(who)}: it has no public SSH key of type ed25519; give the file that ends in .pub"
                 )
             return cls(keys=frozenset(map(_fingerprint, map(base64.b64decode, found))))
-        if "@" not in who and "://" not in who:
+        if not identity:
             raise SourceError(
                 f"{cut(who)}: no such file; a signer is a file with public SSH keys, a key's fingerprint, SHA256:…, or "
                 f"an e-mail address or URL for which sigstore vouches"

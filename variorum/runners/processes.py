@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
@@ -24,6 +23,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from variorum.machine.programs import python
 from variorum.runners.settings import RunnerSettings, setup, share_of_cores
 from variorum.runners.worker import THREADS, Setup, loaded
 
@@ -92,7 +92,7 @@ class Process(Executor):
     def __init__(self, path: Sequence[str], variables: dict[str, str]) -> None:
         self._connection, theirs = Pipe()
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this module
-            [sys.executable, "-P", "-c", PROGRAM, str(theirs.fileno()), json.dumps(path)],
+            python("-c", PROGRAM, str(theirs.fileno()), json.dumps(path)),
             env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from variorum.machine.programs import shield
 from variorum.runners.processes import devices
 from variorum.runners.settings import RunnerSettings, setup, unreachable
 from variorum.runners.worker import Setup
@@ -88,6 +89,7 @@ class Actors:
         variables = ALWAYS if address else OWN | ALWAYS
         for name, value in variables.items():
             os.environ.setdefault(name, value)
+        shield()
         ray = _ray()
         if hasattr(ray._private.worker, "print_to_stdstream"):  # it reports lost actors on stdout, where results go
             ray._private.worker.print_to_stdstream = lambda *_, **__: None

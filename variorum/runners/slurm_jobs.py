@@ -23,6 +23,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from variorum.machine.cache import cache_dir
+from variorum.machine.programs import SAFE, shield
 from variorum.machine.workplace import workplace
 from variorum.runners.mailbox import LOOK, SILENCE, Pulse, put, serve, touch_often
 from variorum.runners.settings import RunnerSettings, setup
@@ -143,6 +144,7 @@ class Jobs:
     def _executor(self, folder: Path) -> Any:
         import submitit
 
+        shield()
         logging.getLogger("submitit").setLevel(logging.CRITICAL)
         own, settings = self.settings, submitit.AutoExecutor(folder=folder / "submitit", cluster=self.settings.cluster)
         settings.update_parameters(name="variorum", timeout_min=own.minutes, cpus_per_task=own.cpus)
@@ -153,7 +155,8 @@ class Jobs:
         for name in OPTIONS:
             if value := getattr(own, name):
                 settings.update_parameters(**{f"slurm_{name}": value})
-        settings.update_parameters(slurm_setup=[f"export {name}={own.cpus}" for name in THREADS])
+        variables = {**dict.fromkeys(THREADS, own.cpus), SAFE: 1}
+        settings.update_parameters(slurm_setup=[f"export {name}={value}" for name, value in variables.items()])
         return settings
 
 

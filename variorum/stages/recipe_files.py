@@ -19,7 +19,7 @@ from typing import Any
 
 from variorum.machine.strict_yaml import NotYaml, Refused, check_text, read_yaml
 from variorum.schemas.errors import RecipeError
-from variorum.schemas.lookup import cut
+from variorum.schemas.lookup import cut, names_file, or_file
 from variorum.schemas.more import without
 from variorum.schemas.recipe import NAME, Recipe
 
@@ -144,15 +144,16 @@ def new_recipe(name: str) -> Path:
 def read_fields(name: str) -> dict[str, Any]:
     """The fields of a recipe in a YAML file, or of one that comes with the project. Raises RecipeError."""
     path, shown = Path(name), cut(name)
-    if name in shipped_recipes() and not os.path.exists(path):
+    if name in shipped_recipes():
         text = (importlib.resources.files("variorum.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
-    elif path.suffix in (".yaml", ".yml") or os.path.lexists(path):
+    elif names_file(name):
         text = read_text(path, f"recipe {shown}", f"recipes that come with Variorum: {_listed()}")
     else:
         close = difflib.get_close_matches(shown, shipped_recipes(), 1)
         hint = f"; did you mean {close[0]}?" if close else "."
         raise RecipeError(
             f"no recipe {shown!r}{hint} Recipes that come with Variorum: {_listed()}; or give a YAML file"
+            f"{or_file(name)}"
         )
     try:
         data = read_yaml(text)

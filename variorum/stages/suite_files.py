@@ -15,7 +15,7 @@ from typing import Any
 
 from variorum.machine.strict_yaml import NotYaml, read_yaml
 from variorum.schemas.errors import RecipeError, UnknownName
-from variorum.schemas.lookup import component_class, cut
+from variorum.schemas.lookup import component_class, cut, names_file, or_file
 from variorum.schemas.recipe import Recipe
 from variorum.schemas.rows import Figure
 from variorum.schemas.suite import RowSpec, Suite, SuiteEdition
@@ -42,16 +42,17 @@ def load_suite(name_or_path: str) -> Suite:
             isn't there, or a recipe doesn't have what is set.
     """
     name, path = os.path.expanduser(name_or_path), Path(os.path.expanduser(name_or_path))
-    said = f"suite {cut(name)}"
-    shipped = name in suite_names() and not path.is_file()
+    said, shipped = f"suite {cut(name)}", name in suite_names()
     if shipped:
         text, folder = (_folder() / f"{name}.yaml").read_text(encoding="utf-8"), Path()
-    elif path.suffix in (".yaml", ".yml") or os.path.lexists(name):
+    elif names_file(name):
         text, folder = read_text(path, said, f"suites that come with Variorum: {_listed()}"), path.parent
     else:
         close = difflib.get_close_matches(cut(name), suite_names(), 1)
         hint = f"; did you mean {close[0]}?" if close else "."
-        raise UnknownName(f"no suite {cut(name)!r}{hint} Suites that come with Variorum: {_listed()}; or give a file")
+        raise UnknownName(
+            f"no suite {cut(name)!r}{hint} Suites that come with Variorum: {_listed()}; or give a file{or_file(name)}"
+        )
     try:
         data = read_yaml(text)
     except NotYaml as error:
@@ -139,7 +140,7 @@ def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     editions = data.get("editions")
     for edition in editions.values() if isinstance(editions, dict) else ():
         recipe = edition.get("recipe") if isinstance(edition, dict) else None
-        if isinstance(recipe, str) and recipe.endswith((".yaml", ".yml")):
+        if isinstance(recipe, str) and names_file(recipe):
             edition["recipe"] = str(folder / os.path.expanduser(recipe))
     return data
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from variorum.machine.cache import cache_dir
 from variorum.schemas.errors import SourceError
+from variorum.schemas.lookup import cut, names_file, or_file
 from variorum.schemas.secrets import shown
 
 HERE = Path(__file__).parent
@@ -58,11 +59,14 @@ def list_path(given: str | Path) -> Path:
         given: name of a shipped list, path of another one, or URL of one that `variorum known` has fetched.
 
     Raises:
-        SourceError: a list at a URL hasn't been fetched.
+        SourceError: there is none of this name, or a list at a URL hasn't been fetched.
     """
+    names = ", ".join(shipped_lists())
     if str(given) in shipped_lists():
         return FOLDER / f"{given}.parquet"
     if not is_url(given):
+        if isinstance(given, str) and not names_file(given):
+            raise SourceError(f"no blocklist {cut(given)!r}; there are: {names}, or give a file{or_file(given)}")
         return Path(given).expanduser()
     if not (path := fetched_path(str(given))).is_file():
         raise SourceError(f"blocklist {shown(str(given))}: fetch it first, once: variorum known --blocklist URL")
