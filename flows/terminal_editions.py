@@ -25,7 +25,9 @@ FEW = 12
 
 def print_plan(planned: Planned) -> None:
     """Print what a run would do."""
-    terminal.print_lines(planned.lines(), planned.edition)
+    from variorum.schemas.lookup import own_code
+
+    terminal.print_lines([*planned.lines(), *own_code()], planned.edition)
 
 
 def print_requests(asked: Requests) -> None:
