@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -21,6 +22,7 @@ from variorum.edition.editions import resolve
 from variorum.edition.store import Store
 
 RNG = random.Random(29)
+KILLS = int(os.environ.get("FIRE_KILLS", "6"))
 OLD, NEW = "1.0.0-r1", "1.1.0-r1"
 """Versions of recipe `q` that are published."""
 
@@ -159,17 +161,20 @@ def blobs(hub: Hub, repo: str, revision: str = "main") -> dict[str, str]:
 def test_killed_publishing(scene, trials, hub, versions, tmp_path):
     """Publishing that is killed shows nothing or the whole edition, and the same command completes it.
 
-    `kill -9` at random moments of `publish` to a double of the Hub; then its branch, the same command, all files, the
-    tag, and a pull.
+    `kill -9` at random moments of `publish --sign` to a double of the Hub; then its branch, the same command, all
+    files, the tag, and a pull.
     """
     hub.fresh()
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    sign = ["--sign", str(key)]
     began = time.monotonic()
-    assert not asked_of_hub(scene, hub, publishing(OLD, "fire/whole", versions)).wrong()
+    assert not asked_of_hub(scene, hub, [*publishing(OLD, "fire/whole", versions), *sign]).wrong()
     took, whole = time.monotonic() - began, blobs(hub, "fire/whole")
 
     def attack(kill: Kill) -> str:
-        repo = f"fire/k{100 * kill.share:.0f}"
-        asked = publishing(OLD, repo, versions)
+        repo = f"fire/k{1000 * kill.share:.0f}"
+        asked = [*publishing(OLD, repo, versions), *sign]
         asked_of_hub(scene, hub, asked, kill.share * took)
         shown = blobs(hub, repo) if hub.repo(repo).is_dir() else {}
         if set(shown) - {".gitattributes"} and shown != whole:
@@ -177,10 +182,10 @@ def test_killed_publishing(scene, trials, hub, versions, tmp_path):
         wrong = asked_of_hub(scene, hub, asked).wrong()
         if wrong or blobs(hub, repo) != whole or hub.head(repo, OLD) != hub.head(repo):
             return wrong or "its files or its tag differ"
-        store = tmp_path / f"pulled-{100 * kill.share:.0f}"
+        store = tmp_path / f"pulled-{1000 * kill.share:.0f}"
         return asked_of_hub(scene, hub, ["pull", f"{repo}@{OLD}", "--store", str(store)]).wrong()
 
-    trials(attack, spread("publish", 6))
+    trials(attack, spread("publish", KILLS))
 
 
 @dataclass(frozen=True)
