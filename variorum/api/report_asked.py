@@ -28,7 +28,7 @@ from variorum.schemas.fields import Sha256
 from variorum.schemas.lookup import build_component, cut
 from variorum.schemas.suite import Part, Suite
 from variorum.stages.job import Profile, installed_version
-from variorum.stages.suite_files import load_suite, rows_of
+from variorum.stages.suite_files import code_of, load_suite, rows_of
 
 DEFAULT = "quick"
 """The suite of photographs for which none is named."""
@@ -56,6 +56,7 @@ class Asked:
         profile: of the models.
         workers: parts at a time.
         again: options of the command that makes it again, beside the models, the photographs and the limits.
+        unrun: Python that the suite names, which a plan doesn't run.
     """
 
     under: UnderTest
@@ -69,6 +70,7 @@ class Asked:
     profile: str
     workers: int
     again: tuple[str, ...] = ()
+    unrun: tuple[str, ...] = ()
 
     @cached_property
     def question(self) -> str:
@@ -140,8 +142,12 @@ def asked(
     defences: Sequence[str] = (),
     fail_below: Sequence[str] = (),
     fail_worse: Sequence[str] = (),
+    plan: bool = False,
 ) -> Asked:
-    """Check the arguments of `variorum.report`; no edition is opened, and no model with a name is loaded."""
+    """Check the arguments of `variorum.report`; no edition is opened, and no model with a name is loaded.
+
+    With `plan`, no Python runs that the suite or the models name by a file.
+    """
     workers = whole_number("workers", workers, 1, 1000, RecipeError)
     if profile not in get_args(Profile):
         raise RecipeError(f"profile: there is no {cut(repr(profile))}; there are: {', '.join(get_args(Profile))}")
@@ -153,10 +159,10 @@ def asked(
     if editions is not None and source is not None:
         raise RecipeError("report: give editions or a source of photographs, not both")
     name = DEFAULT if suite is None and source is not None else suite
-    chosen = None if name is None else load_suite(str(name))
+    chosen = None if name is None else load_suite(str(name), run=not plan)
     if chosen and source is not None:
         read_guards(fail_below, fail_worse, [row.id for row in rows_of(chosen)], None)
-    under = under_test(models, classes, preprocess, profile, defences)
+    under = under_test(models, classes, preprocess, profile, defences, plan=plan)
     return Asked(
         under=under,
         suite=chosen,
@@ -169,6 +175,7 @@ def asked(
         profile=profile,
         workers=workers,
         again=tuple(_again(name, classes, preprocess, profile)),
+        unrun=tuple(code_of(chosen)) if plan and chosen else (),
     )
 
 
