@@ -13,6 +13,7 @@ from variorum.flows.options import (
     CONFIDENCE,
     AsJson,
     Confidence,
+    Digest,
     Edition,
     Issuer,
     Profile,
@@ -53,6 +54,8 @@ def show(
         terminal.print_json(terminal_editions.summary(manifest, where))
     else:
         terminal_editions.print_summary(manifest, where)
+        if who := terminal_editions.was_signed_by(manifest, where):
+            terminal.say(terminal_editions.was_signed(f"{manifest.dataset}@{manifest.version}", who))
 
 
 @commands.command(
@@ -239,9 +242,7 @@ def rollback(
 def verify(
     edition: Edition,
     store: StoreUrl = "store",
-    digest: Annotated[
-        str, typer.Option("--digest", metavar="HEX", help="The digest that it must have, as its author told you.")
-    ] = "",
+    digest: Digest = "",
     signed_by: SignedBy = "",
     issuer: Issuer = "",
     load: Annotated[bool, typer.Option("--load", help="Also load it with datasets, as its users will.")] = False,
@@ -253,23 +254,15 @@ def verify(
     from variorum.reports.hub_types import read_back
     from variorum.reports.limits import unstored
     from variorum.reports.verified import verify_edition
-    from variorum.schemas.errors import SourceError
 
-    signer = signatures.Signer.named(signed_by, issuer) if signed_by else None
+    signer = signatures.Signer.named(signed_by, issuer)
     where = existing(store)
     manifest = find(edition, where)
     shards = [shard for split in manifest.shards.values() for shard in split]
     with terminal.progress("bytes") as progress:
         problems = verify_edition(manifest, where, progress, digest)
-    who = ""
-    try:
-        who = signatures.signer_of(signatures.kept(manifest, where), manifest, signer)[0]
-    except SourceError as error:
-        problems.append(str(error))
-    except signatures.Unchecked as error:
-        if signer:
-            raise
-        typer.secho(terminal.plain(f"its signature isn't checked: {error}"), fg="yellow", err=True)
+    who, wrong = signatures.verified(manifest, where, signer)
+    problems += wrong
     name, pictures = f"{manifest.dataset}@{manifest.version}", sum(shard.samples for shard in shards)
     if as_json:
         terminal.print_json(
@@ -280,7 +273,7 @@ def verify(
     if problems:
         raise typer.Exit(1)
     if not as_json:
-        signed = f", signed by {who}" if who else ""
+        signed = f", signed by {who}, over this digest" if who else ""
         terminal.say(f"{name}: {len(shards)} shards and {pictures} pictures match their hashes{signed}")
         if said := unstored(manifest):
             terminal.say(said)

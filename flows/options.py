@@ -160,6 +160,7 @@ SignedBy = Annotated[
         "or URL.",
     ),
 ]
+Digest = Annotated[str, typer.Option("--digest", metavar="HEX", help="The digest that it must have, from its author.")]
 Issuer = Annotated[
     str,
     typer.Option("--issuer", metavar="URL", help="Who vouches for that address: https://accounts.google.com"),

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from variorum.flows import terminal, terminal_editions
-from variorum.flows.options import AsJson, Issuer, SignedBy, StoreUrl, Workers, examples
+from variorum.flows.options import AsJson, Digest, Issuer, SignedBy, StoreUrl, Workers, examples
 
 if TYPE_CHECKING:
     from variorum.edition.store import Store
     from variorum.hub.pull_places import Place
-    from variorum.hub.signatures import Signer
     from variorum.schemas.manifest import Manifest
 
 commands = typer.Typer()
@@ -43,11 +42,12 @@ def pull(
             "--as", metavar="NAME[@VERSION]", help="Name of the edition that is made from other people's tars."
         ),
     ] = "",
-    digest: Annotated[
-        str, typer.Option("--digest", metavar="HEX", help="The digest that it must have, from its author.")
-    ] = "",
+    digest: Digest = "",
     signed_by: SignedBy = "",
     issuer: Issuer = "",
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Take an unsigned edition where earlier ones were signed.")
+    ] = False,
     only_fetch: Annotated[
         bool, typer.Option("--only-fetch", help="Only download other people's tars and write the recipe.")
     ] = False,
@@ -64,10 +64,13 @@ def pull(
     from variorum.hub.pull import edition_at
     from variorum.hub.signatures import Signer
 
-    signer = Signer.named(signed_by, issuer) if signed_by else None
+    signer = Signer.named(signed_by, issuer)
+    if signer and unsigned:
+        raise typer.BadParameter("give --signed-by or --unsigned, not both")
     found = edition_at(source, revision)
     if found:
-        _pull_edition(source, *found, Store(store), named, digest, signer, as_json=as_json)
+        wanted = {"digest": digest, "signer": signer, "unsigned": unsigned}
+        _pull_edition(source, *found, Store(store), named, wanted, as_json=as_json)
     else:
         if signer:
             raise typer.BadParameter("--signed-by is for editions, and no edition lies there")
@@ -80,8 +83,7 @@ def _pull_edition(
     place: Place,
     store: Store,
     named: str,
-    digest: str,
-    signer: Signer | None,
+    wanted: dict[str, Any],
     *,
     as_json: bool,
 ) -> None:
@@ -93,7 +95,7 @@ def _pull_edition(
             f"name; for a name of your own use it as the source `edition` of a recipe"
         )
     with terminal.progress("bytes") as progress:
-        got = pull_edition(source, manifest, place, store, progress, digest=digest, signer=signer)
+        got = pull_edition(source, manifest, place, store, progress, **wanted)
     if as_json:
         come = {"place": place.name, "revision": place.revision, "fetched": got.fetched, "kept": got.kept}
         summary = terminal_editions.summary(manifest, store)
@@ -102,12 +104,14 @@ def _pull_edition(
         )
         return
     terminal.say(f"{manifest.dataset}@{manifest.version} from {place.name}: {_amounts(got.fetched, got.kept)}")
-    terminal.say(
-        f"digest {manifest.digest()}{', as expected' if digest else '; compare it with the one that its author gives'}"
-    )
+    compared = ", as expected" if wanted["digest"] else "; compare it with the one that its author gives"
+    terminal.say(f"digest {manifest.digest()}{compared}")
     if got.signed_by:
-        asked = ", as asked" if signer else "; whose that is, nobody has checked: --signed-by insists on a signer"
-        terminal.say(f"signed by {got.signed_by}{asked}")
+        first = (
+            f"whose that is, nobody has checked: {got.origin} is now known by it, and --signed-by insists on a signer"
+        )
+        asked = "as asked" if wanted["signer"] else f"as {got.origin} was before" if got.known else first
+        terminal.say(f"signed by {got.signed_by}, over this digest; {asked}")
     if got.without:
         terminal.say(f"{got.without} tables of its ledger aren't published; nothing but a review of them needs these")
     terminal_editions.print_summary(manifest, store)

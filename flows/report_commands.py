@@ -9,11 +9,14 @@ import typer
 
 from variorum.flows import endings, terminal
 from variorum.flows.options import (
+    Digest,
+    Issuer,
     OutputClasses,
     Photographs,
     Preprocess,
     Profile,
     ProfileName,
+    SignedBy,
     StoreUrl,
     Workers,
     examples,
@@ -109,6 +112,9 @@ def report(
     workers: Workers = 1,
     profile: ProfileName = Profile.embedded,
     store: StoreUrl = "store",
+    digest: Digest = "",
+    signed_by: SignedBy = "",
+    issuer: Issuer = "",
     no_open: Annotated[bool, typer.Option("--no-open", help="Don't open the page in a browser.")] = False,
 ) -> None:
     """Report how robust models are: every row of a suite, with intervals and paired differences, on one page.
@@ -140,6 +146,9 @@ def report(
             preprocess=preprocess,
             defences=defences or (),
             store=store,
+            signed_by=signed_by,
+            issuer=issuer,
+            digest=digest,
             profile=profile.value,
             workers=workers,
             fail_below=fail_below or (),
@@ -148,14 +157,16 @@ def report(
         )
         found = None if plan else given.before()
         request = None if found or plan else request_of(given)
-        planned = planned_of(given) if plan else request.planned() if request else None
     except UnknownName as error:
         raise typer.BadParameter(str(error)) from None
-    if planned:
+    if not found:
+        from variorum.schemas.lookup import own_code
+
+        planned = request.planned() if request else planned_of(given)
         if plan and to_json == "-":
             terminal.print_json(planned.as_json())
             return
-        terminal.print_lines(planned.lines(), "plan", err=not plan)
+        terminal.print_lines([*planned.lines(), *own_code()], "plan", err=not plan)
         if plan:
             return
         assert request

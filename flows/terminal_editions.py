@@ -25,7 +25,9 @@ FEW = 12
 
 def print_plan(planned: Planned) -> None:
     """Print what a run would do."""
-    terminal.print_lines(planned.lines(), planned.edition)
+    from variorum.schemas.lookup import own_code
+
+    terminal.print_lines([*planned.lines(), *own_code()], planned.edition)
 
 
 def print_requests(asked: Requests) -> None:
@@ -48,7 +50,7 @@ def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
     return {
         "edition": f"{manifest.dataset}@{manifest.version}",
         "digest": manifest.digest(),
-        "signed_by": signed_by(manifest, store),
+        "was_signed_by": was_signed_by(manifest, store),
         "folder": folder_of(manifest, store),
         "variants": summary_rows(manifest),
         "splits": manifest.splits(),
@@ -62,12 +64,17 @@ def summary(manifest: Manifest, store: Store) -> dict[str, Any]:
     }
 
 
-def signed_by(manifest: Manifest, store: Store) -> str:
-    """Who signed an edition that was pulled; `""` if nobody did."""
+def was_signed_by(manifest: Manifest, store: Store) -> str:
+    """Who had signed an edition when it was pulled; `""` if nobody had. Nothing is checked."""
     from variorum.edition.pulled import read_pulled
 
     pulled = read_pulled(manifest, store)
     return pulled.signed_by if pulled else ""
+
+
+def was_signed(name: str, who: str) -> str:
+    """What is said of a signature that isn't checked now."""
+    return f"{name} was signed when pulled, by {who}; variorum verify {name} checks it"
 
 
 def print_summary(manifest: Manifest, store: Store) -> None:
@@ -126,8 +133,6 @@ def print_paths(manifest: Manifest, store: Store) -> None:
         if not without(manifest, store):
             print_queue(number or 0, manifest.ledger, folder.removesuffix(f"-r{number}"))
     print_card(manifest, store)
-    if who := signed_by(manifest, store):
-        say(f"signed by {who}")
     if manifest.warning:
         say("content warning: pictures are shown blurred; on the Hub, switch on access requests before you upload them")
     if not store.local:
@@ -288,7 +293,7 @@ def version_record(one: Version) -> dict[str, Any]:
         "current": one.current,
         "base": one.base,
         "since": {"version": since.before, **rank_fields(since.rank), "counts": since.counts} if since else None,
-        "signed_by": one.signed_by,
+        "was_signed_by": one.was_signed_by,
         "problem": one.problem,
     }
 
@@ -310,8 +315,8 @@ def print_versions(found: list[Version], total: int, *, compared: bool) -> None:
     print_table(head[:shown], [row[:shown] for row in rows])
     say(f"{total / 1e6:,.1f} MB in all; * is what the dataset's name alone means")
     for one in found:
-        if one.signed_by:
-            say(f"{one.dataset}@{one.version} is signed by {one.signed_by}")
+        if one.was_signed_by:
+            say(was_signed(f"{one.dataset}@{one.version}", one.was_signed_by))
         if one.since and one.since.rank.fits is False:
             rank = one.since.rank
             say(f"warning: {one.dataset}@{one.version} is a {rank.step} step and a {rank.rank} change", err=True)

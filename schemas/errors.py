@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import ClassVar
 
 from variorum.schemas.secrets import without_secrets
 
@@ -38,14 +39,25 @@ def cut(text: str) -> str:
 
 
 class VariorumError(Exception):
-    """Base of the errors for users; the message needs no further context, and has no secrets and nothing `UNSAFE`."""
+    """Base of the errors for users; the message needs no further context, and has no secrets and nothing `UNSAFE`.
+
+    It is one line, whatever the names in it hold, unless the class says that it lists things line by line.
+    """
+
+    lists: ClassVar = False
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(UNSAFE.sub("\ufffd", without_secrets(one)) if isinstance(one, str) else one for one in args))
+        super().__init__(*(self._said(one) if isinstance(one, str) else one for one in args))
+
+    def _said(self, text: str) -> str:
+        text = UNSAFE.sub("\ufffd", without_secrets(text))
+        return text if self.lists else " ".join(text.splitlines())
 
 
 class RecipeError(VariorumError):
     """A recipe, an override or a component's field is wrong."""
+
+    lists = True
 
 
 class UnknownName(RecipeError):
@@ -70,6 +82,8 @@ class TemporaryError(VariorumError):
 
 class ModelUnavailable(VariorumError):
     """A model's weights are missing, unusable or not the pinned ones on this machine, or memory is too small."""
+
+    lists = True
 
 
 class ModelOutOfReach(ModelUnavailable, TemporaryError):

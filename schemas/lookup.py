@@ -143,6 +143,13 @@ def or_file(given: str) -> str:
     return f"; for the file here write ./{cut(given)}" if os.path.lexists(given) else ""
 
 
+def own_code() -> list[tuple[str, str]]:
+    """The Python files of the user's that this process has run, for a plan: a component's, or one with a model."""
+    loaded = [module for name, module in sys.modules.items() if name.startswith(("variorum_file_", "variorum_model_"))]
+    files = sorted({os.path.relpath(module.__file__) for module in loaded if module.__file__})
+    return [("runs", f"{', '.join(files)}: code that doesn't come with Variorum")] if files else []
+
+
 def component_class(part: str, name: str) -> type[Component]:
     """The component of this name.
 

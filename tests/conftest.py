@@ -51,6 +51,13 @@ def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "_remembered", set(secrets._remembered))
 
 
+@pytest.fixture(autouse=True)
+def own_signers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file of known signers of a test, so that none is written in the home of whoever runs it."""
+    monkeypatch.setenv("VARIORUM_SIGNERS", str(tmp_path / "known" / "signers.json"))
+    return tmp_path / "known" / "signers.json"
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with twelve small JPEGs, crops of scikit-image's photographs, four in each of three class folders."""

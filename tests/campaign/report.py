@@ -46,6 +46,7 @@ THEMES = (
     "bombs",
     "pages",
     "fuzz",
+    "reports",
 )
 """Order of the tables; each is a module `test_<theme>.py`."""
 BEGIN, END = "<!-- written by tests/campaign/report.py -->", "<!-- end -->"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from variorum.hub.signatures import Signer
 from variorum.kit.copies.shipped import list_path, shipped_lists
@@ -159,6 +160,34 @@ def test_a_file_called_as_a_suite_or_a_recipe_is_not_read(downloaded):
     assert "imagenet_e" in said
     assert "evil" not in said
     assert not (downloaded / "ran").exists()
+
+
+OWN = """\
+from variorum.schemas.component import Generator
+from variorum.schemas.edit import Edit
+from variorum.schemas.sample import Sample
+
+
+class Mine(Generator):
+    \"\"\"Each picture flipped left to right.\"\"\"
+
+    def edit(self, sample: Sample, of: Edit):
+        yield of.made(sample.image[:, ::-1], variant="flip", requested={})
+"""
+
+
+def test_a_plan_names_the_code_that_does_not_ship(downloaded):
+    (downloaded / "photos" / "cat").mkdir(parents=True)
+    Image.new("RGB", (96, 96)).save(downloaded / "photos" / "cat" / "a.png")
+    (downloaded / "mine.py").write_text(OWN)
+    source = "source: {name: image_folder, path: photos}"
+    for name, make in {"own": "./mine.py", "shipped": "low_light"}.items():
+        recipe = f"dataset: {name}\nversion: 1.0.0\n{source}\ngenerate: [{{name: {make}}}]\n"
+        (downloaded / f"{name}.yaml").write_text(recipe)
+    code, said = run("plan", "own.yaml", COLUMNS="200")
+    assert code == 0, said
+    assert "mine.py: code that doesn't come with Variorum" in said
+    assert "doesn't come with" not in run("plan", "shipped.yaml", COLUMNS="200")[1]
 
 
 @pytest.mark.parametrize("name", [*shipped_recipes()[:3], "imagenet_e"])

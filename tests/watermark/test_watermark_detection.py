@@ -162,6 +162,9 @@ def test_a_mark_whose_model_is_missing_is_passed_over_unless_it_is_in_a_picture(
 class Missing:
     """No model can be had."""
 
+    def role(self, alias):
+        return "mark"
+
     def why_unavailable(self, alias):
         return "not here"
 

@@ -185,7 +185,7 @@ def verify(
     load: bool = False,
     progress: bool | Progress = True,
 ) -> list[str]:
-    """Recompute every hash of an edition, and check that its files agree with each other.
+    """Recompute every hash of an edition, check that its files agree, and the signature that it was pulled with.
 
     Args:
         edition: opened, or its name or folder.
@@ -204,6 +204,7 @@ def verify(
     >>> va.verify("shapes@1.0.0", progress=False)
     []
     """
+    from variorum.hub import signatures
     from variorum.reports.hub_types import read_back
     from variorum.reports.verified import verify_edition
 
@@ -212,6 +213,7 @@ def verify(
     one = opened(edition, store)
     with shown(progress, "B") as bars:
         problems = verify_edition(one.manifest, one.store, bars, digest)
+    problems += signatures.verified(one.manifest, one.store)[1]
     if load and not problems:
         try:
             read_back(one.url, one.manifest)

@@ -32,6 +32,9 @@ def report(
     preprocess: Any = None,
     defences: Sequence[str] = (),
     store: Store | str | PathLike[str] = "store",
+    signed_by: str | PathLike[str] = "",
+    issuer: str = "",
+    digest: str = "",
     profile: str = "embedded",
     workers: int = 1,
     progress: bool | Progress = True,
@@ -60,6 +63,9 @@ def report(
         preprocess: what becomes of a picture before a network gets it, as for `va.evaluate`.
         defences: in words, such as `tempered t=2`; each model stands bare and behind each of them.
         store: folder or URL: of editions that are given by name, of those that are built, and of the report.
+        signed_by: who must have signed the editions: a file with public SSH keys, a fingerprint, an address or a URL.
+        issuer: who vouches for that address or URL.
+        digest: the one that the edition must have, from its author.
         profile: `embedded` or `hub`: which models the aliases stand for.
         workers: parts that are worked on at the same time.
         progress: whether to show progress, or an object that receives it.
@@ -75,7 +81,8 @@ def report(
     Raises:
         RecipeError: a model, suite, row or limit is unknown, two models are the same, a model lacks a class, or each of
             them decided what is in the editions.
-        SourceError: there are no photographs, or they have no labels; or an edition of the Hub has no tag.
+        SourceError: there are no photographs, or they have no labels; or an edition of the Hub has no tag,
+            another digest, or another signer.
         StoreError: there is no such edition, or the store can't be written.
         ModelUnavailable: a model isn't on this machine.
         ModelFailed: a model raised, or returned something else than one finite score per picture and class.
@@ -102,6 +109,9 @@ def report(
         preprocess=preprocess,
         defences=defences,
         store=store,
+        signed_by=signed_by,
+        issuer=issuer,
+        digest=digest,
         profile=profile,
         workers=workers,
         fail_below=fail_below,

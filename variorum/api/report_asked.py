@@ -18,6 +18,7 @@ from variorum.api.edition import store_of
 from variorum.api.report_models import UnderTest, under_test
 from variorum.api.report_object import Report, folder, read_report
 from variorum.edition.store import Store
+from variorum.hub.signatures import Signer
 from variorum.machine.cache import cache_dir
 from variorum.machine.memo import DiskMemo
 from variorum.reports.profile.guards import read_guards
@@ -55,6 +56,8 @@ class Asked:
         store: as it was given.
         profile: of the models.
         workers: parts at a time.
+        signer: who must have signed the editions.
+        digest: the one that the edition must have.
         again: options of the command that makes it again, beside the models, the photographs and the limits.
         unrun: Python that the suite names, which a plan doesn't run.
     """
@@ -69,6 +72,8 @@ class Asked:
     store: Any
     profile: str
     workers: int
+    signer: Signer | None = None
+    digest: str = ""
     again: tuple[str, ...] = ()
     unrun: tuple[str, ...] = ()
 
@@ -137,6 +142,9 @@ def asked(
     classes: Any = None,
     preprocess: Any = None,
     store: Any = "store",
+    signed_by: str | os.PathLike[str] = "",
+    issuer: str = "",
+    digest: str = "",
     profile: str = "embedded",
     workers: int = 1,
     defences: Sequence[str] = (),
@@ -158,6 +166,8 @@ def asked(
         )
     if editions is not None and source is not None:
         raise RecipeError("report: give editions or a source of photographs, not both")
+    if source is not None and (signed_by or digest):
+        raise RecipeError("report: signed_by and digest are of editions, and photographs are given; leave them out")
     name = DEFAULT if suite is None and source is not None else suite
     chosen = None if name is None else load_suite(str(name), run=not plan)
     if chosen and source is not None:
@@ -174,6 +184,8 @@ def asked(
         store=store,
         profile=profile,
         workers=workers,
+        signer=Signer.named(os.path.expanduser(signed_by), issuer),
+        digest=digest,
         again=tuple(_again(name, classes, preprocess, profile)),
         unrun=tuple(code_of(chosen)) if plan and chosen else (),
     )

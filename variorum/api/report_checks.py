@@ -72,7 +72,7 @@ def request_of(given: Asked) -> Request:
         suite = given.suite
         held, photographs, lacking = _of_source(suite, given.source, given.store, given.profile)
     else:
-        held, suite, lacking = _of_named(given.editions, given.suite, given.store)
+        held, suite, lacking = _of_named(given)
         photographs = None
     lacking += _too_few(suite, held, photographs, lacking)
     without = [*lacking, *_filtered_rows(suite, held, under, lacking)]
@@ -103,7 +103,7 @@ def _of_source(
     return of_suite(jobs), jobs[0].photographs, not_measured(suite, jobs)
 
 
-def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str, Held], Suite, list[NotMeasured]]:
+def _of_named(given: Asked) -> tuple[dict[str, Held], Suite, list[NotMeasured]]:
     """The editions that somebody names, and the rows that their recipes are made for, as a suite.
 
     Raises:
@@ -112,12 +112,13 @@ def _of_named(editions: Any, suite: Suite | None, store: Any) -> tuple[dict[str,
     """
     from variorum.api.edition_rows import known_as, rows_for
 
+    suite = given.suite
     known = suite or load_suite(KNOWN)
     held: dict[str, Held] = {}
     rows: list[RowSpec] = []
     order = {row.id: place for place, row in enumerate(known.rows)}
     sections = {row.id: row.section for row in rows_of(known)}
-    for one in named(editions, store):
+    for one in named(given.editions, given.store, given.signer, given.digest):
         key = one.key if one.key not in held else f"{one.key[:50]}_{len(held) + 1}"
         held[key] = replace(one, key=key)
         assert one.manifest

@@ -12,6 +12,7 @@ from variorum.edition.editions import editions as sealed_editions
 from variorum.edition.editions import read_manifest
 from variorum.edition.pulled import read_pulled
 from variorum.edition.store import Store
+from variorum.hub.signatures import Signer, check_digest, verified
 from variorum.machine.progress import Progress
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.lookup import cut
@@ -65,23 +66,37 @@ class Held:
         return replace(self, manifest=manifest, state="sealed", pictures=manifest.pictures(), seconds=0, make=None)
 
 
-def named(editions: Named | Sequence[Named], store: str | os.PathLike[str] | Store) -> list[Held]:
+def named(
+    editions: Named | Sequence[Named],
+    store: str | os.PathLike[str] | Store,
+    signer: Signer | None = None,
+    digest: str = "",
+) -> list[Held]:
     """The editions that somebody names. Of one on the Hub only the manifest is fetched.
 
     Args:
         editions: one or several: `va.Edition` objects, names, folders, or `owner/name@1.0.0` for one on the Hub.
         store: in which names are looked up, and into which editions of the Hub are pulled.
+        signer: who must have signed each.
+        digest: the one that the only edition must have.
 
     Raises:
         StoreError: there is no such store or edition.
-        SourceError: an edition of the Hub has no tag, or isn't there.
-        RecipeError: none is given, or one twice.
+        SourceError: an edition of the Hub has no tag, or isn't there; or one has another signer or digest.
+        RecipeError: none is given, or one twice, or several with a digest.
     """
     single = isinstance(editions, str | os.PathLike | Edition)
     listed = [editions] if single else list(editions) if isinstance(editions, Iterable) else [editions]
     if not listed:
         raise RecipeError("report: no edition is given; name one, or a suite and a source of photographs")
-    found = [_on_hub(one, store) or _opened(one, store) for one in listed]
+    if digest and len(listed) > 1:
+        raise RecipeError(f"report: {len(listed)} editions can't have one digest; name one edition, or leave it out")
+    found = [_on_hub(one, store, signer, digest) or _opened(one, store) for one in listed]
+    for one in found:
+        assert one.manifest
+        check_digest(one.manifest, digest)
+        if one.state == "sealed" and signer and (wrong := verified(one.manifest, one.store, signer)[1]):
+            raise SourceError(wrong[0])
     digests = [one.manifest.digest() if one.manifest else "" for one in found]
     for place, one in enumerate(found):
         if digests[place] in digests[:place]:
@@ -94,7 +109,7 @@ def _opened(edition: Any, store: str | os.PathLike[str] | Store) -> Held:
     return Held(found.manifest.dataset, found.store, found.manifest, pictures=found.manifest.pictures())
 
 
-def _on_hub(edition: Any, store: str | os.PathLike[str] | Store) -> Held | None:
+def _on_hub(edition: Any, store: str | os.PathLike[str] | Store, signer: Signer | None, digest: str) -> Held | None:
     """The edition on the Hub that a text names; None for anything else."""
     text = edition if isinstance(edition, str) else ""
     if "/" not in text or text.startswith((".", "/", "~")) or "/editions/" in text:
@@ -112,7 +127,7 @@ def _on_hub(edition: Any, store: str | os.PathLike[str] | Store) -> Held | None:
             "could be another edition next time"
         )
     where = store if isinstance(store, Store) else Store(name_of(store, "a store"))
-    if kept := _pulled(repository, tag, where):
+    if (kept := _pulled(repository, tag, where)) and _sure(kept, where, signer):
         return Held(kept.dataset, where, kept, pictures=kept.pictures())
     there = edition_at(text)
     if there is None:
@@ -120,12 +135,17 @@ def _on_hub(edition: Any, store: str | os.PathLike[str] | Store) -> Held | None:
     manifest, at = there
 
     def fetch(_runner: Runner, progress: Progress) -> Manifest:
-        return pull(text, manifest, at, where, progress).manifest
+        return pull(text, manifest, at, where, progress, digest=digest, signer=signer).manifest
 
     kept = read_manifest(manifest.dataset, manifest.version, where)
-    if kept and kept.digest() == manifest.digest():
+    if kept and kept.digest() == manifest.digest() and _sure(kept, where, signer):
         return Held(kept.dataset, where, kept, pictures=kept.pictures())
     return Held(manifest.dataset, where, manifest, "to pull", manifest.pictures(), None, fetch)
+
+
+def _sure(manifest: Manifest, store: Store, signer: Signer | None) -> bool:
+    """Whether the edition in the store is signed as it must be; its place may have a signature that isn't here."""
+    return signer is None or not verified(manifest, store, signer)[1]
 
 
 def _pulled(repository: str, tag: str, store: Store) -> Manifest | None:

@@ -16,6 +16,7 @@ from variorum.edition.editions import folder_of, read_beside, version_key
 from variorum.edition.samples import strict_json
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
+from variorum.hub import signatures
 from variorum.hub.layout import NEEDED, Entry
 from variorum.hub.published import SHEET
 from variorum.hub.repository import Remote
@@ -114,7 +115,7 @@ def refuse_damage(manifest: Manifest, store: Store, progress: Progress = QUIET) 
     for file in NEEDED:
         if read_beside(manifest, file, store) is None:
             raise StoreError(f"{name}: it has no {file}; write it with `variorum card`, with the recipe's name")
-    if problems := verify_edition(manifest, store, progress):
+    if problems := [*verify_edition(manifest, store, progress), *signatures.verified(manifest, store)[1]]:
         more = f" (and {len(problems) - 1} more: variorum verify {name})" if len(problems) > 1 else ""
         raise StoreError(f"{name} isn't published: {problems[0]}{more}")
 

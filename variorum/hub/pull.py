@@ -21,12 +21,12 @@ from variorum.edition.pulled import Pulled, put_pulled, read_pulled
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.store import Store
 from variorum.edition.verify import verify_files
-from variorum.hub import signatures
+from variorum.hub import known_signers, signatures
 from variorum.hub.layout import MANIFEST, SIGNATURES, objects
 from variorum.hub.pull_beside import write_beside_pulled
 from variorum.hub.pull_fetch import Open, Wanted, fetch, fetch_small, held, in_units, unfinished
 from variorum.hub.pull_places import Place, on_the_hub, place_of
-from variorum.hub.signatures import Signer
+from variorum.hub.signatures import Signer, check_digest
 from variorum.machine.progress import QUIET, Advance, Progress
 from variorum.schemas.errors import SourceError, StoreError, VersionDrift
 from variorum.schemas.lookup import cut
@@ -46,7 +46,6 @@ SPARE = 64 << 20
 MARK = "pulling.json"
 """The manifest beside its place while its files are fetched, so that `gc` leaves them."""
 IN_A_STORE = re.compile(r"(?P<store>.+)/editions/[a-z0-9_]+/[0-9][0-9a-z.-]*")
-DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,8 @@ class Got:
         without: tables of its ledger that weren't published.
         card: where the card's text comes from: `author` or `manifest`.
         signed_by: who signed it; `""` if nobody did, or nobody that could be checked.
+        origin: for what the signer is remembered.
+        known: whether that signer was remembered before.
     """
 
     manifest: Manifest
@@ -70,6 +71,8 @@ class Got:
     without: int
     card: str
     signed_by: str = ""
+    origin: str = ""
+    known: bool = False
 
 
 def edition_at(source: str, revision: str = "") -> tuple[Manifest, Place] | None:
@@ -122,6 +125,7 @@ def pull(
     *,
     digest: str = "",
     signer: Signer | None = None,
+    unsigned: bool = False,
 ) -> Got:
     """Bring an edition into a store. What is there already isn't fetched again, so the same command continues.
 
@@ -132,18 +136,25 @@ def pull(
         store: the edition's new store.
         progress: receives the bytes.
         digest: the one that the edition must have, from a trusted source.
-        signer: who must have signed it.
+        signer: who must have signed it, and is remembered for what comes from there later.
+        unsigned: whether it may be unsigned though earlier ones were signed.
 
     Raises:
-        SourceError: a file is missing there, is another one, or doesn't fit the rest; or it isn't signed as it must be.
+        SourceError: a file is missing there, is another one, or doesn't fit the rest; or it isn't signed as it must
+            be, or as earlier ones were.
         VersionDrift: the store has another edition of this name and version.
         StoreError: the store can't be written, or is too small.
         TemporaryError: the host or the network failed; the same command continues.
     """
     name = f"{manifest.dataset}@{manifest.version}"
-    _check_digest(manifest, digest)
-    signed_by, signature = _check_signature(manifest, place, signer)
+    check_digest(manifest, digest)
     here = _check_here(manifest, place, store)
+    origin, before = known_signers.origin(place, manifest), here and read_pulled(here, store)
+    signed_by, signature = _check_signature(manifest, place, signer, known_signers.known(origin))
+    earlier = known_signers.settle(origin, signed_by, replace=bool(signer))
+    same = before and before.signed_by == signed_by  # it is here already, and nothing else comes now
+    if earlier not in ("", signed_by) and not same and not (signer if signed_by else unsigned):
+        raise SourceError(_another_signer(origin, earlier, name, signed_by))
     wanted = {info.sha256 + suffix: (info, suffix) for info, suffix in files_of(manifest)}
     there = store.sound(wanted.values(), progress)
     missing = {file: wanted[file] for file in wanted if file not in there}
@@ -175,35 +186,40 @@ def pull(
         store.fs.rm_file(f"{store.root}/{beside(manifest, MARK)}")
     fetched = sum(info.size for info, _ in missing.values() if info.sha256 not in absent)
     kept = sum(info.size for info, _ in wanted.values()) - sum(info.size for info, _ in missing.values())
-    return Got(manifest, place, fetched, kept, len(absent), card, signed_by)
+    return Got(manifest, place, fetched, kept, len(absent), card, signed_by, origin, earlier == signed_by)
 
 
-def _check_signature(manifest: Manifest, place: Place, signer: Signer | None) -> tuple[str, dict[str, bytes]]:
+def _another_signer(origin: str, earlier: str, name: str, who: str) -> str:
+    """Say that an edition isn't signed by whom the first one from there was, and what to do."""
+    if who:
+        option = "--signed-by FILE.pub" if who.startswith("key ") else "--signed-by ADDRESS --issuer URL"
+        more = f"compare {who} with what its author says elsewhere, and if that is the same, accept it with {option}"
+    else:
+        more = "ask its author why; variorum pull --unsigned takes it all the same"
+    return (
+        f"{origin}: what was pulled from there was signed by {earlier} so far, and {name} is "
+        f"{f'signed by {who}' if who else 'unsigned'}; nothing was stored: {more}"
+    )
+
+
+def _check_signature(
+    manifest: Manifest, place: Place, signer: Signer | None, known: str
+) -> tuple[str, dict[str, bytes]]:
     """Who signed the edition, and the signatures that were checked."""
     there: dict[str, bytes] = {}
     for name in SIGNATURES:
         with suppress(FileNotFoundError):
             there[name] = fetch_small(place.open(name), Wanted(f"{place.name}/{name}", signatures.LARGEST))
     try:
-        signed_by, file = signatures.signer_of(there, manifest, signer)
+        signed_by, file = signatures.signer_of(there, manifest, signer, known)
     except SourceError as error:
         raise SourceError(f"{error}; nothing was sealed") from None
     except signatures.Unchecked as error:
-        if signer:
+        if signer or known:
             raise
         log.warning("the signature of %s@%s isn't checked: %s", manifest.dataset, manifest.version, error)
         return "", {}
     return signed_by, {file: there[file]} if file else {}
-
-
-def _check_digest(manifest: Manifest, digest: str) -> None:
-    name, wanted = f"{manifest.dataset}@{manifest.version}", digest.lower()
-    if wanted and not DIGEST.fullmatch(wanted):
-        raise SourceError(f"digest {cut(digest)}: a digest has 64 hexadecimal digits")
-    if wanted and wanted != manifest.digest():
-        raise SourceError(
-            f"{name} has the digest {manifest.digest()} there, not {wanted}: it is another edition of this name"
-        )
 
 
 def _check_here(manifest: Manifest, place: Place, store: Store) -> Manifest | None:

@@ -223,7 +223,7 @@ def unfinished(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[IO[bytes]]:
+def held(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
     """A file to read and continue, made if missing. A process that fetches the same file waits for this one.
 
     Raises:
@@ -232,7 +232,7 @@ def held(path: Path) -> Iterator[IO[bytes]]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     while True:
         try:
-            handle = os.open(path, flags, 0o644)
+            handle = os.open(path, flags, mode)
         except OSError as error:
             if error.errno == errno.ELOOP or path.is_dir():
                 raise SourceError(f"{path}: it is no regular file; delete it") from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import os
 import re
 import subprocess
@@ -21,12 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from variorum.edition.editions import beside, read_beside, write_beside
+from variorum.edition.pulled import read_pulled
 from variorum.edition.store import Store
 from variorum.hub.layout import SIGNATURES, SIGNED_BY_IDENTITY, SIGNED_BY_KEY
 from variorum.schemas.errors import SourceError, StoreError, TemporaryError, VariorumError
 from variorum.schemas.extras import needs
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
+
+log = logging.getLogger(__name__)
 
 SIGSTORE = "sigstore"
 """In place of a key's file: the user's identity signs."""
@@ -39,6 +43,7 @@ MAKE = "make one with: ssh-keygen -t ed25519"
 PUBLIC = re.compile(rb"\bssh-ed25519 ([A-Za-z0-9+/]{68})(?![A-Za-z0-9+/=])")
 ARMOUR = re.compile(r"-----BEGIN SSH SIGNATURE-----\n([A-Za-z0-9+/=\n]{1,4096})\n-----END SSH SIGNATURE-----\n?")
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+DIGEST = re.compile("[0-9a-f]{64}")
 ISSUER = "1.3.6.1.4.1.57264.1.1"
 """Where sigstore's certificates say who vouches for the identity."""
 
@@ -60,12 +65,16 @@ class Signer:
     issuer: str = ""
 
     @classmethod
-    def named(cls, who: str, issuer: str = "") -> Signer:
+    def named(cls, who: str, issuer: str = "") -> Signer | None:
         """The signer that a user names: a file with SSH public keys, a fingerprint, an e-mail address or a URL.
+
+        None for `""`, which names nobody.
 
         Raises:
             SourceError: it is none of these, or an identity without its issuer.
         """
+        if not who:
+            return None
         if FINGERPRINT.fullmatch(who):
             return cls(keys=frozenset({who}))
         identity = "://" in who or ("@" in who and os.sep not in who)  # whatever lies in the current folder
@@ -146,7 +155,9 @@ def _sign_as_oneself(content: bytes) -> bytes:
 # ── checking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def signer_of(files: Mapping[str, bytes], manifest: Manifest, wanted: Signer | None = None) -> tuple[str, str]:
+def signer_of(
+    files: Mapping[str, bytes], manifest: Manifest, wanted: Signer | None = None, known: str = ""
+) -> tuple[str, str]:
     """Who signed an edition, `key SHA256:…` or `somebody@lab.example (https://…)`, and the file that says so.
 
     Both are empty if nobody did.
@@ -155,13 +166,14 @@ def signer_of(files: Mapping[str, bytes], manifest: Manifest, wanted: Signer | N
         files: those of `SIGNATURES` that lie beside the edition.
         manifest: the edition.
         wanted: who must have signed it; others' signatures don't count then.
+        known: who signed earlier ones; of two signatures, that of the same kind counts.
 
     Raises:
         SourceError: a signature isn't of this edition, or `wanted` hasn't signed it.
         Unchecked: sigstore is missing or can't be reached.
     """
     name, content = f"{manifest.dataset}@{manifest.version}", statement(manifest)
-    for kind in SIGNATURES:
+    for kind in sorted(SIGNATURES, key=lambda kind: bool(known) and kind != _file_of(known)):
         if kind not in files or (wanted and bool(wanted.keys) != (kind == SIGNED_BY_KEY)):
             continue
         try:
@@ -181,6 +193,21 @@ def signer_of(files: Mapping[str, bytes], manifest: Manifest, wanted: Signer | N
         what = "a key" if wanted.keys else "an identity"
         raise SourceError(f"{name}: it isn't signed with {what}, and so not by whom --signed-by names")
     return "", ""
+
+
+def check_digest(manifest: Manifest, digest: str) -> None:
+    """Raise SourceError if an edition has another digest than the one that it must have; `""` asks for none."""
+    name, wanted = f"{manifest.dataset}@{manifest.version}", digest.lower()
+    if wanted and not DIGEST.fullmatch(wanted):
+        raise SourceError(f"digest {cut(digest)}: a digest has 64 hexadecimal digits")
+    if wanted and wanted != manifest.digest():
+        raise SourceError(
+            f"{name} has the digest {manifest.digest()} there, not {wanted}: it is another edition of this name"
+        )
+
+
+def _file_of(who: str) -> str:
+    return SIGNED_BY_KEY if who.startswith("key ") else SIGNED_BY_IDENTITY
 
 
 def _key_of(signature: bytes, content: bytes) -> str:
@@ -287,6 +314,31 @@ def _sigstore() -> Iterator[None]:
 def kept(manifest: Manifest, store: Store) -> dict[str, bytes]:
     """The signatures beside an edition that was pulled."""
     return {name: data for name in SIGNATURES if (data := read_beside(manifest, name, store)) is not None}
+
+
+def verified(manifest: Manifest, store: Store, wanted: Signer | None = None) -> tuple[str, list[str]]:
+    """Who signed an edition by the signature beside it, and what is wrong, which is the one that it was pulled with.
+
+    Raises:
+        Unchecked: sigstore is missing or can't be reached, and somebody is `wanted`; else that is a warning.
+    """
+    name, files, pulled = f"{manifest.dataset}@{manifest.version}", kept(manifest, store), read_pulled(manifest, store)
+    was = pulled.signed_by if pulled else ""
+    if was and _file_of(was) not in files:
+        place = beside(manifest, _file_of(was))
+        return "", [f"{name}: its signature {place} is missing, by {was} when it was pulled; pull it again"]
+    try:
+        who, kind = signer_of(files, manifest, wanted, was)
+    except SourceError as error:
+        return "", [str(error)]
+    except Unchecked as error:
+        if wanted:
+            raise
+        log.warning("the signature of %s isn't checked: %s", name, error)
+        return "", []
+    if was and not wanted and who != was:
+        return "", [f"{name}: its signature {beside(manifest, kind)} is by {who}, and by {was} when it was pulled"]
+    return who, []
 
 
 def keep(manifest: Manifest, files: Mapping[str, bytes], store: Store) -> None:

@@ -93,9 +93,9 @@ def _chunk(chunk: dict[int, Any], leaf: dict[int, Any]) -> Chunk:
     """From a `ColumnChunk` and a `SchemaElement`; its pages are found as Arrow finds them."""
     column = chunk[3]
     binary = leaf[1] == 6 and 6 not in leaf and 10 not in leaf
-    start, dictionary = column[9], column.get(11, 0)
+    start, dictionary, values = int(column[9]), int(column.get(11, 0)), int(column[5])
     start = dictionary if 0 < dictionary < start else start
-    return Chunk(b".".join(column[3]).decode("utf-8", "replace"), binary, column[5], start, start + column[7])
+    return Chunk(b".".join(column[3]).decode("utf-8", "replace"), binary, values, start, start + int(column[7]))
 
 
 def _pages(file: BinaryIO, chunk: Chunk) -> Iterator[int]:

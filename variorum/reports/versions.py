@@ -52,7 +52,7 @@ class Version:
         current: whether the dataset's name alone means this edition.
         base: for a release, the version that it was made from, if that is in the store as it was.
         since: what it changes against the version before it, if that was asked for.
-        signed_by: who signed it, for one that was pulled; `""` if nobody did.
+        was_signed_by: who had signed it when it was pulled; `""` if nobody had. Nothing is checked.
         problem: why its manifest can't be read; `""` if it can.
     """
 
@@ -66,7 +66,7 @@ class Version:
     current: bool = False
     base: str = ""
     since: Since | None = None
-    signed_by: str = ""
+    was_signed_by: str = ""
     problem: str = ""
 
 
@@ -108,7 +108,7 @@ def _line(dataset: str, version: str, current: str, store: Store, compare: bool)
         current=version == current,
         base=base.version if base else "",
         since=since(manifest, store) if compare else None,
-        signed_by=pulled.signed_by if pulled else "",
+        was_signed_by=pulled.signed_by if pulled else "",
     )
 
 

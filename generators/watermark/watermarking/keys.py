@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from variorum.machine.cache import config_dir
 from variorum.schemas.errors import RecipeError, SourceError
 from variorum.schemas.watermark import KEY_BYTES, payload_of
 
@@ -187,7 +188,7 @@ def own_file() -> Path:
     """The user's file: where VARIORUM_KEYS says, or `variorum/watermark.keys` in the user's configuration folder."""
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "variorum" / "watermark.keys"
+    return config_dir() / "watermark.keys"
 
 
 def key_hash(key: bytes) -> str:

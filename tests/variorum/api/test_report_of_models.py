@@ -25,6 +25,7 @@ from variorum.api.report_models import UnderTest, shortest
 from variorum.api.report_work import Asking
 from variorum.edition.records import parse
 from variorum.hub.pull import edition_at
+from variorum.hub.signatures import sign
 from variorum.reports.profile.document import Report as Content
 from variorum.schemas.errors import GuardFailed, ModelFailed, RecipeError, SourceError, StoreError
 from variorum.schemas.rows import Answers
@@ -331,6 +332,35 @@ def test_an_edition_on_the_hub_is_pulled_once(place, monkeypatch):
     assert report.row("originals").models[BOTH[0]].figure.value == 25.0
     monkeypatch.setattr("variorum.hub.pull.edition_at", None)  # isn't asked
     assert asked(**options).key == report.key
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="OpenSSH isn't installed")
+def test_an_edition_on_the_hub_by_its_digest_and_signer(place, monkeypatch):
+    for name in ("lab", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", name], check=True, cwd=place)
+    edition = va.open("mine@1.0.0")
+    lay_out("mine@1.0.0", edition.store, place / "published")
+    (place / "published/edition.sig").write_bytes(sign(edition.manifest, str(place / "lab"))["edition.sig"])
+    there = edition_at(str(place / "published"))
+    assert there
+    at = replace(there[1], name="owner/mine@1.0.0", tag="1.0.0", revision="c0ffee")
+    monkeypatch.setattr("variorum.hub.pull.edition_at", lambda source: (there[0], at))
+    options = {"editions": "owner/mine@1.0.0", "store": "signed"}
+    right = {"digest": there[0].digest(), "signed_by": str(place / "lab.pub")}
+    wrong = (({"digest": "0" * 64}, "has the digest"), ({"signed_by": str(place / "other.pub")}, "not by whom"))
+    for more, said in wrong:
+        with pytest.raises(SourceError, match=said):
+            asked(**options, **more)
+    assert not list(place.glob("signed/objects/*"))
+    assert seen(place) == []
+    assert asked(**options, **right).row("originals").models[BOTH[0]].figure.value == 25.0
+    for more, said in wrong:
+        with pytest.raises(SourceError, match=said):
+            asked(**options, **more)
+    with pytest.raises(SourceError, match="isn't signed"):  # made here, and signed by nobody
+        asked(signed_by=right["signed_by"])
+    with pytest.raises(RecipeError, match="can't have one digest"):
+        asked(editions=["mine@1.0.0", "owner/mine@1.0.0"], digest=right["digest"])
 
 
 def test_one_network_with_two_preprocessings_is_two_models(place):

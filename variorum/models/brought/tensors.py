@@ -51,7 +51,7 @@ def read_state(path: Path, what: str) -> dict[str, Any]:
         _refuse_bombs(path)
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:  # its text advises to open the pickle
+        except (pickle.UnpicklingError, AssertionError):  # its text advises to open the pickle
             raise ValueError("it holds more than tensors, or it is damaged") from None
         except MemoryError:
             raise ValueError("it declares more than fits into memory") from None
