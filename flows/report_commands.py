@@ -156,13 +156,15 @@ def report(
             plan=plan,
         )
         found = None if plan else given.before()
-        request = None if found or plan else request_of(given)
+        planned = planned_of(given) if plan else None
+        request = None if found or planned else request_of(given)
     except UnknownName as error:
         raise typer.BadParameter(str(error)) from None
-    if not found:
+    if planned or request:
         from variorum.schemas.lookup import own_code
 
-        planned = request.planned() if request else planned_of(given)
+        planned = request.planned() if request else planned
+        assert planned
         if plan and to_json == "-":
             terminal.print_json(planned.as_json())
             return

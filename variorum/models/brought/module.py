@@ -75,13 +75,9 @@ def _brought(name: str, made: Made, preprocess: Any) -> BroughtModel:
 
 
 def unmade(name: str) -> BroughtModel:
-    """What stands for the model of a whole name in a plan, which doesn't run its file. Raises what `find` raises."""
-
-    def refuse(images: Sequence[Any]) -> Any:
-        raise ModelUnavailable(f"model {name!r}: a plan doesn't run its file")
-
+    """What stands for the model of a whole name in a plan, which runs no file and asks nothing. Raises as `find`."""
     path, _ = _place(name, name.partition(":")[2])
-    return BroughtModel(name, "", (), "", refuse, file=str(path))
+    return BroughtModel(name, "", (), "", lambda images: None, file=str(path))
 
 
 def _place(name: str, rest: str) -> tuple[Path, str]:
