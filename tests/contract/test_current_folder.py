@@ -214,9 +214,9 @@ def test_the_plan_of_a_report_runs_no_code_of_a_suite_and_names_it(named, downlo
 
 @pytest.mark.parametrize("behind", [(), ("--defence", "tempered t=2"), ("--defence", "mixed with=module:evil.py:load")])
 def test_the_plan_of_a_report_imports_no_model(behind, downloaded):
-    (downloaded / "photos" / "tabby").mkdir(parents=True)
+    (downloaded / "photos" / "tabby cat").mkdir(parents=True)
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (32, 96, 96, 3), np.uint8)):
-        Image.fromarray(pixels).save(downloaded / "photos" / "tabby" / f"{number}.png")
+        Image.fromarray(pixels).save(downloaded / "photos" / "tabby cat" / f"{number}.png")
     (downloaded / "evil.py").write_text(EVIL.format(ran=str(downloaded / "ran")))
     model = ("--model", "classifier" if "with" in str(behind) else "module:evil.py:load")
     code, said = run("report", "--source", "photos", *model, *behind, "--plan", COLUMNS="200")

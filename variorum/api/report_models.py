@@ -173,7 +173,9 @@ def _refuse_twins(found: UnderTest) -> None:
 def _what(name: str, found: UnderTest) -> object:
     """What is equal for the same model under another name."""
     pin, given = found.pins[name], found.choice.brought.get(name)
-    if given is None and name.startswith("module:") and name not in found.choice.unmade:  # made already, as its pin says what it holds
+    if (
+        given is None and name.startswith("module:") and name not in found.choice.unmade
+    ):  # made already, as its pin says what it holds
         given = found.table.get(name)
     if isinstance(given, BroughtModel):
         if network := network_of(given):
