@@ -14,7 +14,6 @@ from variorum.api.report_plan import PlannedEdition, PlannedModel, ReportPlan
 from variorum.api.report_request import Request, check_guards, filters_of
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import store_for_tables
-from variorum.models.loaders import split
 from variorum.reports.profile import document
 from variorum.reports.profile.document import NotMeasured
 from variorum.schemas.errors import RecipeError, SourceError
@@ -42,8 +41,7 @@ def planned_of(given: Asked) -> ReportPlan:
     Raises:
         VariorumError: as `request_of`, and for what can't work.
     """
-    models = (name for name in given.under.choice.unmade if not split(name)[1])
-    runs = (*models, *given.unrun)
+    runs = (*(name for name in given.under.choice.brought if name.startswith("module:")), *given.unrun)
     if not given.unrun:
         return replace(request_of(given).planned(), runs=runs)
     suite = given.suite
