@@ -123,7 +123,7 @@ def report(
     as they are. Each model sees each picture once. A killed command goes on, and the same report has the same bytes.
     """
     from variorum.api.report_asked import asked
-    from variorum.api.report_checks import request_of
+    from variorum.api.report_checks import planned_of, request_of
     from variorum.flows.browser import open_page
     from variorum.reports.profile.guards import failed
 
@@ -153,21 +153,25 @@ def report(
             workers=workers,
             fail_below=fail_below or (),
             fail_worse=fail_worse or (),
+            plan=plan,
         )
         found = None if plan else given.before()
-        request = None if found else request_of(given)
+        planned = planned_of(given) if plan else None
+        request = None if found or planned else request_of(given)
     except UnknownName as error:
         raise typer.BadParameter(str(error)) from None
-    if request:
+    if planned or request:
         from variorum.schemas.lookup import own_code
 
-        planned = request.planned()
+        planned = request.planned() if request else planned
+        assert planned
         if plan and to_json == "-":
             terminal.print_json(planned.as_json())
             return
         terminal.print_lines([*planned.lines(), *own_code()], "plan", err=not plan)
         if plan:
             return
+        assert request
         with terminal.progress() as progress:
             found = request.made(progress)
     assert found

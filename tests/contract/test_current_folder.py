@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -188,6 +189,40 @@ def test_a_plan_names_the_code_that_does_not_ship(downloaded):
     assert code == 0, said
     assert "mine.py: code that doesn't come with Variorum" in said
     assert "doesn't come with" not in run("plan", "shipped.yaml", COLUMNS="200")[1]
+
+
+@pytest.mark.parametrize("named", ["recipe: evil.yaml", "recipe: low_light, set: {generate: [{name: ./evil.py}]}"])
+def test_the_plan_of_a_report_runs_no_code_of_a_suite_and_names_it(named, downloaded):
+    (downloaded / "photos" / "cat").mkdir(parents=True)
+    Image.new("RGB", (96, 96)).save(downloaded / "photos" / "cat" / "a.png")
+    (downloaded / "evil.py").write_text(EVIL.format(ran=str(downloaded / "ran")) + OWN)
+    (downloaded / "evil.yaml").write_text(
+        "dataset: evil\nversion: 1.0.0\nsource: {name: image_folder, path: .}\ngenerate:\n- name: ./evil.py\n"
+    )
+    (downloaded / "theirs.yaml").write_text(
+        f"suite: theirs\nversion: 1.0.0\neditions: {{a: {{{named}}}}}\n"
+        "rows: [{id: a, title: A, edition: a, of: accuracy_drop.edits}]\n"
+    )
+    words = ("report", "--suite", "theirs.yaml", "--source", "photos", "--model", "classifier")
+    code, said = run(*words, "--plan", COLUMNS="200")
+    assert code == 0, said
+    assert "evil.py: Python, which a run executes" in said
+    assert not (downloaded / "ran").exists()
+    run(*words)  # so the file would have run
+    assert (downloaded / "ran").exists()
+
+
+@pytest.mark.parametrize("behind", [(), ("--defence", "tempered t=2"), ("--defence", "mixed with=module:evil.py:load")])
+def test_the_plan_of_a_report_imports_no_model(behind, downloaded):
+    (downloaded / "photos" / "tabby cat").mkdir(parents=True)
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (32, 96, 96, 3), np.uint8)):
+        Image.fromarray(pixels).save(downloaded / "photos" / "tabby cat" / f"{number}.png")
+    (downloaded / "evil.py").write_text(EVIL.format(ran=str(downloaded / "ran")))
+    model = ("--model", "classifier" if "with" in str(behind) else "module:evil.py:load")
+    code, said = run("report", "--source", "photos", *model, *behind, "--plan", COLUMNS="200")
+    assert code == 0, said
+    assert "module:evil.py:load: Python, which a run executes" in said
+    assert not (downloaded / "ran").exists()
 
 
 @pytest.mark.parametrize("name", [*shipped_recipes()[:3], "imagenet_e"])

@@ -112,18 +112,20 @@ def test_an_undecided_limit_fails_only_if_asked_to(say):
     assert (code, asked) == (GUARD, 0)
 
 
-def test_the_plan_alone_sees_one_picture_of_each_model_and_writes_nothing(say, workplace, tmp_path):
+def test_the_plan_alone_runs_no_file_of_a_model_and_writes_nothing(say, workplace, tmp_path):
     before = sorted((workplace / "store").rglob("*"))
     new = workplace / "new.py"
     new.write_text(MINE)
     code, out, _, asked = say(
         "shots", "--model", "module:new.py:load", "--plan", "--to", str(tmp_path / "no" / "a.html")
     )
-    assert (code, asked) == (0, 1)
+    assert (code, asked) == (0, 0)
     assert "36 answers" in out
+    assert "module:new.py:load: Python, which a run executes" in out
     plan = json.loads(say("shots", "--model", "module:new.py:load", "--plan", "--json", "-")[1])
     assert plan["passes"] == 36
     assert "originals" in plan["rows"]
+    assert plan["runs"] == ["module:new.py:load"]
     assert sorted((workplace / "store").rglob("*")) == before
     assert not (tmp_path / "no").exists()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from variorum.api.arguments import path_of
 from variorum.models.brought import BroughtModel, find, from_function, is_brought
-from variorum.models.brought.module import prepared
+from variorum.models.brought.module import prepared, unmade
 from variorum.models.brought.objects import is_model, no_model
 from variorum.models.defended import entry_of
 from variorum.models.loaders import JOINED, split, with_bare
@@ -36,12 +36,14 @@ class ModelChoice:
         brought: by name, those that the table of models can't find by itself.
         uncached: names of those whose answers aren't kept, because they may differ next time.
         revisions: of the functions, as given; `""` for none.
+        unmade: names of those that a plan knows nothing about, as it doesn't run the file of a `module:` name.
     """
 
     names: tuple[str, ...]
     brought: Mapping[str, BroughtModel]
     uncached: tuple[str, ...]
     revisions: Mapping[str, str]
+    unmade: tuple[str, ...] = ()
 
 
 def chosen_models(
@@ -54,6 +56,7 @@ def chosen_models(
     preprocess: Any = None,
     defences: Sequence[str] = (),
     call: str = "evaluate",
+    plan: bool = False,
 ) -> ModelChoice:
     """The models that a call was given.
 
@@ -68,6 +71,7 @@ def chosen_models(
             `module:` names, models of other kinds keep theirs.
         defences: in words, such as `crossmax with=judge_gate k=2`: each model stands bare and behind each of them.
         call: what begins an error: the function that was called.
+        plan: whether the models are only planned with, so that no file of a `module:` name runs.
 
     Raises:
         RecipeError: `model` is none of these, has a name twice, or a name or revision is given for several models;
@@ -112,14 +116,21 @@ def chosen_models(
             )
         elif classes and not named:
             raise RecipeError(f"{call}: alias {cut(one)!r} has classes of its own; leave classes out for it")
+        elif plan and one.startswith("module:"):
+            brought[called] = with_classes(unmade(one), classes) if classes else unmade(one)
         elif (classes and is_brought(one)) or (preprocess is not None and one.startswith("module:")):
             prepare = preprocess is not None and one.startswith("module:")
             model = prepared(one, preprocess) if prepare else find(one)
             brought[called] = with_classes(model, classes) if classes else model
     revisions = {called: brought[called].revision for called, one in pairs if not isinstance(one, str)}
-    unknown = {called for called, own in revisions.items() if not own}
-    uncached = tuple(name for name in names if not unknown.isdisjoint([name, *_used(name)]))
-    return ModelChoice(tuple(names), brought, uncached, revisions)
+    unrun = {called for called, one in pairs if plan and isinstance(one, str) and one.startswith("module:")}
+    uncached = _with({called for called, own in revisions.items() if not own} | unrun, names)
+    return ModelChoice(tuple(names), brought, uncached, revisions, _with(unrun, names))
+
+
+def _with(some: Set[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Those names that are among some models, or use one of them."""
+    return tuple(name for name in names if not some.isdisjoint([name, *_used(name)]))
 
 
 def _behind(names: Sequence[str], defences: Sequence[str]) -> tuple[list[str], list[str]]:

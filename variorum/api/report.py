@@ -11,7 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from variorum.api.report_asked import asked
-from variorum.api.report_checks import request_of
+from variorum.api.report_checks import planned_of, request_of
 from variorum.api.report_object import Report
 from variorum.api.report_plan import ReportPlan
 
@@ -72,7 +72,7 @@ def report(
         fail_below: limits that the report judges: `ROW=VALUE` or `MODEL:ROW=VALUE`, in percent.
         fail_worse: the same for the difference to the reference, in percentage points: `ROW=POINTS`.
         strict: whether an interval that contains its limit fails too.
-        plan: stop after the plan, and return it.
+        plan: stop after the plan, and return it. It runs no file of a model or a suite, and says which a run would.
 
     Returns:
         The report: `.show()`, `.rows`, `.row("background").curve`, `.to_html(path)`, `.check({"background": 50})`.
@@ -116,8 +116,6 @@ def report(
         workers=workers,
         fail_below=fail_below,
         fail_worse=fail_worse,
+        plan=plan,
     )
-    if not plan and (found := given.before()):
-        return found
-    request = request_of(given)
-    return request.planned() if plan else request.made(progress)
+    return planned_of(given) if plan else given.before() or request_of(given).made(progress)

@@ -29,7 +29,7 @@ from variorum.schemas.fields import Sha256
 from variorum.schemas.lookup import build_component, cut
 from variorum.schemas.suite import Part, Suite
 from variorum.stages.job import Profile, installed_version
-from variorum.stages.suite_files import load_suite, rows_of
+from variorum.stages.suite_files import code_of, load_suite, rows_of
 
 DEFAULT = "quick"
 """The suite of photographs for which none is named."""
@@ -59,6 +59,7 @@ class Asked:
         signer: who must have signed the editions.
         digest: the one that the edition must have.
         again: options of the command that makes it again, beside the models, the photographs and the limits.
+        unrun: Python that the suite names, which a plan doesn't run.
     """
 
     under: UnderTest
@@ -74,6 +75,7 @@ class Asked:
     signer: Signer | None = None
     digest: str = ""
     again: tuple[str, ...] = ()
+    unrun: tuple[str, ...] = ()
 
     @cached_property
     def question(self) -> str:
@@ -148,8 +150,12 @@ def asked(
     defences: Sequence[str] = (),
     fail_below: Sequence[str] = (),
     fail_worse: Sequence[str] = (),
+    plan: bool = False,
 ) -> Asked:
-    """Check the arguments of `variorum.report`; no edition is opened, and no model with a name is loaded."""
+    """Check the arguments of `variorum.report`; no edition is opened, and no model with a name is loaded.
+
+    With `plan`, no Python runs that the suite or the models name by a file.
+    """
     workers = whole_number("workers", workers, 1, 1000, RecipeError)
     if profile not in get_args(Profile):
         raise RecipeError(f"profile: there is no {cut(repr(profile))}; there are: {', '.join(get_args(Profile))}")
@@ -163,10 +169,10 @@ def asked(
     if source is not None and (signed_by or digest):
         raise RecipeError("report: signed_by and digest are of editions, and photographs are given; leave them out")
     name = DEFAULT if suite is None and source is not None else suite
-    chosen = None if name is None else load_suite(str(name))
+    chosen = None if name is None else load_suite(str(name), run=not plan)
     if chosen and source is not None:
         read_guards(fail_below, fail_worse, [row.id for row in rows_of(chosen)], None)
-    under = under_test(models, classes, preprocess, profile, defences)
+    under = under_test(models, classes, preprocess, profile, defences, plan=plan)
     return Asked(
         under=under,
         suite=chosen,
@@ -181,6 +187,7 @@ def asked(
         signer=Signer.named(os.path.expanduser(signed_by), issuer),
         digest=digest,
         again=tuple(_again(name, classes, preprocess, profile)),
+        unrun=tuple(code_of(chosen)) if plan and chosen else (),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from variorum.api.report_asked import Asked, asked
 from variorum.api.report_editions import Held, named, of_suite
 from variorum.api.report_models import UnderTest
+from variorum.api.report_plan import PlannedEdition, PlannedModel, ReportPlan
 from variorum.api.report_request import Request, check_guards, filters_of
 from variorum.edition.store import Store
 from variorum.evaluation.classifiers.evaluator import store_for_tables
@@ -32,6 +33,26 @@ OTHERS = "name other models, or editions that other models filtered"
 def requested(*arguments: Any, **options: Any) -> Request:
     """Check what a report was given; no model with a name is loaded, and no picture read. See `asked`."""
     return request_of(asked(*arguments, **options))
+
+
+def planned_of(given: Asked) -> ReportPlan:
+    """The plan of what was asked for with `plan`. Of a suite that names Python it has only what its file says.
+
+    Raises:
+        VariorumError: as `request_of`, and for what can't work.
+    """
+    runs = (*(name for name in given.under.choice.brought if name.startswith("module:")), *given.unrun)
+    if not given.unrun:
+        return replace(request_of(given).planned(), runs=runs)
+    suite = given.suite
+    assert suite
+    return ReportPlan(
+        f"{suite.suite} {suite.version}",
+        tuple(PlannedEdition(key, key, "to build", None, None) for key in suite.editions),
+        tuple(PlannedModel(*given.under.identity(name), 0, 0, None) for name in given.under.names),
+        tuple(row.id for row in rows_of(suite)),
+        runs=runs,
+    )
 
 
 def request_of(given: Asked) -> Request:

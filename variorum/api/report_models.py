@@ -113,8 +113,12 @@ def under_test(
     preprocess: Any,
     profile: str,
     defences: Sequence[str] = (),
+    *,
+    plan: bool = False,
 ) -> UnderTest:
     """The models that a report was given, each bare and behind each defence, without loading those that have a name.
+
+    With `plan`, no file of a `module:` name runs.
 
     Raises:
         RecipeError: there are none or more than ten, one is unknown, or two are the same.
@@ -122,7 +126,7 @@ def under_test(
         ModelUnavailable: one isn't on this machine and can't be downloaded.
     """
     known = read_classes(classes)
-    choice = chosen_models(models, classes=known, preprocess=preprocess, defences=defences, call="report")
+    choice = chosen_models(models, classes=known, preprocess=preprocess, defences=defences, call="report", plan=plan)
     if len(choice.names) > MOST:
         behind = " with those behind defences" if defences else ""
         raise RecipeError(f"report: {len(choice.names)} models are given{behind}; a report compares {MOST} at most")
@@ -169,7 +173,9 @@ def _refuse_twins(found: UnderTest) -> None:
 def _what(name: str, found: UnderTest) -> object:
     """What is equal for the same model under another name."""
     pin, given = found.pins[name], found.choice.brought.get(name)
-    if given is None and name.startswith("module:"):  # made already, as its pin says what it holds
+    if (
+        given is None and name.startswith("module:") and name not in found.choice.unmade
+    ):  # made already, as its pin says what it holds
         given = found.table.get(name)
     if isinstance(given, BroughtModel):
         if network := network_of(given):

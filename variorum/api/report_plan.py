@@ -63,6 +63,7 @@ class ReportPlan:
         not_measured: rows that can't be measured, with the reason and what to do about it.
         path: of the page; `""` before its editions are built.
         finished: the report is there already.
+        runs: Python that a run would execute and the plan didn't: files of models and of the suite's recipes.
     """
 
     suite: str
@@ -72,6 +73,7 @@ class ReportPlan:
     not_measured: tuple[NotMeasured, ...] = ()
     path: str = field(default="", compare=False)
     finished: bool = False
+    runs: tuple[str, ...] = ()
 
     @property
     def passes(self) -> int:
@@ -103,8 +105,10 @@ class ReportPlan:
             found.append(("edition", f"{one.name} ({one.key}): {one.state}, {size}{without}"))
         for model in () if self.finished else self.models:
             kept = f", {model.kept:,} answers kept" if model.kept else ""
-            asked = "" if model.pin else "; asked each time, as it has no revision"
+            why = "its file isn't run by a plan" if self.runs and "module:" in model.name else "it has no revision"
+            asked = "" if model.pin else f"; asked each time, as {why}"
             found.append(("model", f"{model.name}: {self._passes(model.passes)}{kept}{asked}"))
+        found += [("runs", f"{one}: Python, which a run executes and this plan doesn't") for one in self.runs]
         found.append(("rows", ", ".join(self.rows)))
         found += [("not measured", f"{row.title}: {row.why_not}; {row.way_out}") for row in self.not_measured]
         if self.finished:
@@ -142,6 +146,7 @@ class ReportPlan:
             "seconds": self.seconds,
             "path": self.path,
             "finished": self.finished,
+            "runs": list(self.runs),
         }
 
     def __str__(self) -> str:

@@ -259,7 +259,8 @@ class Request:
         """
         later = any(one.state != "sealed" for one in self.wanted.values())
         passes = [one.passes() for one in asking.values()]
-        new = [name for name in self.under.names if later or any(one[name] for one in passes)]
+        known = [name for name in self.under.names if name not in self.under.choice.unmade]
+        new = [name for name in known if later or any(one[name] for one in passes)]
         table, took = self.under.table, dict[str, float | None]()
         picture: Any = None
         needed = {need for row in self.rows for need in needs_of(row.of)}

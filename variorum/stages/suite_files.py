@@ -32,10 +32,11 @@ def suite_names() -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in names)
 
 
-def load_suite(name_or_path: str) -> Suite:
+def load_suite(name_or_path: str, *, run: bool = True) -> Suite:
     """A suite that comes with the project, or one in a YAML file.
 
-    The recipes that a suite's file names by path lie relative to it.
+    The recipes that a suite's file names by path lie relative to it. Checking them runs the Python that they name; with
+    `run` false, a suite that has any isn't checked.
 
     Raises:
         RecipeError: there is no such suite, a field is wrong, a row names an edition, an evaluation or a figure that
@@ -62,9 +63,23 @@ def load_suite(name_or_path: str) -> Suite:
     if "dataset" in data and "suite" not in data:
         raise RecipeError(f"{said}: is a recipe; run it with: variorum run {cut(name)}, and name its edition")
     suite = Suite.parse(_placed(data, folder), cut(name))
-    if not shipped:
+    if not shipped and (run or not code_of(suite)):
         check_suite(suite, said)
     return suite
+
+
+def code_of(suite: Suite) -> list[str]:
+    """The Python files and `module:` models that a suite and its recipes name. Nothing is imported."""
+    found = (one for edition in suite.editions.values() for one in _texts([read_fields(edition.recipe), edition.set]))
+    return list(dict.fromkeys(one for one in found if one.endswith(".py") or "module:" in one))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(one)
 
 
 def check_suite(suite: Suite, said: str) -> None:

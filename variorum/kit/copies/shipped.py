@@ -61,12 +61,11 @@ def list_path(given: str | Path) -> Path:
     Raises:
         SourceError: there is none of this name, or a list at a URL hasn't been fetched.
     """
-    names = ", ".join(shipped_lists())
     if str(given) in shipped_lists():
         return FOLDER / f"{given}.parquet"
     if not is_url(given):
         if isinstance(given, str) and not names_file(given):
-            raise SourceError(f"no blocklist {cut(given)!r}; there are: {names}, or give a file{or_file(given)}")
+            raise SourceError(f"no blocklist {cut(given)!r}; give a file, {or_shipped()}{or_file(given)}")
         return Path(given).expanduser()
     if not (path := fetched_path(str(given))).is_file():
         raise SourceError(f"blocklist {shown(str(given))}: fetch it first, once: variorum known --blocklist URL")

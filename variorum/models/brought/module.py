@@ -74,12 +74,23 @@ def _brought(name: str, made: Made, preprocess: Any) -> BroughtModel:
     return from_function(made.made, name=name, revision=revision, file=str(made.files[0]), preprocess=preprocess)
 
 
-def _held(name: str, rest: str) -> Made:
-    """The object of a name, made once for each content of its files."""
+def unmade(name: str) -> BroughtModel:
+    """What stands for the model of a whole name in a plan, which runs no file and asks nothing. Raises as `find`."""
+    path, _ = _place(name, name.partition(":")[2])
+    return BroughtModel(name, "", (), "", lambda images: None, file=str(path))
+
+
+def _place(name: str, rest: str) -> tuple[Path, str]:
+    """The file of a name, and the name in it."""
     file, _, attribute = rest.rpartition(":")
     if not file.endswith(".py") or not attribute.isidentifier():
         raise RecipeError(f"model {name!r}: give a Python file and a name in it: module:my_model.py:load")
-    path = local(file, name, "file")
+    return local(file, name, "file"), attribute
+
+
+def _held(name: str, rest: str) -> Made:
+    """The object of a name, made once for each content of its files."""
+    path, attribute = _place(name, rest)
     with _LOCK:
         made = _LOADED.get((path, name))
         if made is None or made.sha256 != _hash(made.files, name):
