@@ -161,14 +161,12 @@ def report(
     except UnknownName as error:
         raise typer.BadParameter(str(error)) from None
     if planned or request:
-        from variorum.schemas.lookup import own_code
-
         planned = request.planned() if request else planned
         assert planned
         if plan and to_json == "-":
             terminal.print_json(planned.as_json())
             return
-        terminal.print_lines([*planned.lines(), *own_code()], "plan", err=not plan)
+        terminal.print_lines(planned.lines(), "plan", err=not plan)
         if plan:
             return
         assert request

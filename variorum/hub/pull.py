@@ -169,8 +169,8 @@ def pull(
     ledger = {info.sha256 for info in manifest.ledger.tables()} if manifest.ledger else set()
     absent = _fetch_all(todo, store, place.name, ledger, progress.advance)
     if here is None:
-        origin = Pulled(place=place.name, revision=place.revision, tag=place.tag, without=sorted(absent))
-        put_pulled(manifest, origin, store)
+        came = Pulled(place=place.name, revision=place.revision, tag=place.tag, without=sorted(absent))
+        put_pulled(manifest, came, store)
     progress.start("checking", sum(info.size for info, _ in wanted.values() if info.sha256 not in absent))
     if problems := verify_files(manifest, store, progress.advance):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
