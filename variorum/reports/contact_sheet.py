@@ -1,7 +1,8 @@
 """A contact sheet of an edition: one row per source picture, one column per variant; several rows for many variants.
 
-The cell of a missing variant shows the reason, as does that of a picture that may not leave this machine. Cells show boxes, captions and splits where the edition has them. The
-pictures and masks of an edition with a content warning are blurred.
+The cell of a missing variant shows the reason, as does that of a picture that may not leave this machine. Cells show
+boxes, captions and splits where the edition has them. The pictures and masks of an edition with a content warning are
+blurred.
 """
 
 from __future__ import annotations

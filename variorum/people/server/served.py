@@ -96,7 +96,9 @@ class Served:
         object.__setattr__(self, "_casting", Casting(self._write, self._turn))
 
     @classmethod
-    def of(cls, panel: Panel, definitions: Mapping[str, str], pause_below: float = 0.0, *, afar: bool = False) -> Served:
+    def of(
+        cls, panel: Panel, definitions: Mapping[str, str], pause_below: float = 0.0, *, afar: bool = False
+    ) -> Served:
         """A panel that is open, with all that its pages need in memory; see `Pictures` for `afar`.
 
         Raises:
@@ -287,7 +289,7 @@ class Served:
             if votes:
                 question["votes"] = [_vote(vote) for vote in one.votes]
             questions.append(question)
-        shown = [picture, picture["original"], *(one.get("other") for one in questions)]
+        shown: list[Any] = [picture, picture["original"], *(one.get("other") for one in questions)]
         veiled = any(one["veiled"] for one in shown if one)
         return {"task": task.task, "kind": task.kind, "veiled": veiled, "picture": picture, "questions": questions}
 

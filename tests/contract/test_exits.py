@@ -1,0 +1,261 @@
+"""No pixel of a restricted or withheld picture passes an exit, and every command of the command line is an exit or not.
+
+An edition has pictures of random patches: ordinary ones, a restricted one, one that a verdict withholds, and one that
+the build withheld. Whatever a command writes is searched for each of them, also shrunk and in archives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from pixel_search import found, shows
+from typer.testing import CliRunner
+
+from variorum.api.edition import Edition
+from variorum.edition.editions import resolve
+from variorum.edition.store import Store
+from variorum.exchange.formats import FORMATS
+from variorum.flows.cli import app
+from variorum.pipeline import Job, build, curate, release
+from variorum.pixels import decode, encode_png
+from variorum.reports.rows import edition_rows
+from variorum.schemas.recipe import Recipe
+
+NAMES = ("plain", "other", "restricted", "judged", "gated")
+"""The pictures: two ordinary ones, one that is restricted, one that a verdict withholds, one that the build withheld."""
+KEPT = ("restricted", "judged", "gated")
+COMPONENTS = '''
+import numpy as np
+
+from variorum.pixels import encode_png
+from variorum.schemas.component import ClassInfo, Generator, Source
+from variorum.schemas.sample import Sample, source_id
+
+
+class Patches(Source):
+    """Random patches, a picture a name."""
+
+    def pin(self, ctx):
+        return "1"
+
+    def size(self, ctx):
+        return 5
+
+    def classes(self, ctx):
+        return (ClassInfo("patch", "patch"),)
+
+    def read(self, start, stop, ctx):
+        for n in range(start, stop):
+            name = ("plain", "other", "restricted", "judged", "gated")[n]
+            picture = np.random.default_rng(n).integers(0, 256, (8, 8, 3), np.uint8).repeat(12, 0).repeat(12, 1)
+            metadata = {"restricted": True} if name == "restricted" else {}
+            yield Sample(source_id("p", name), encode_png(picture), ("patch",), origin=name, licence="CC0-1.0",
+                         metadata=metadata)
+'''
+GATE = '''
+from variorum.schemas.component import Generator
+
+
+class Gate(Generator):
+    """Withholds one picture."""
+
+    keeps_objects = True
+
+    def edit(self, sample, of):
+        yield sample.withheld("unsafe") if sample.origin == "gated" else sample
+'''
+SAYS_NOTHING = {
+    "run": "calls build, curate, release, evaluate and card, whose only picture is the sheet of card",
+    "demo": "calls run on pictures of packages",
+    "plan": "makes no picture",
+    "build": "fills the store",
+    "curate": "writes tables into the store",
+    "release": "fills the store",
+    "evaluate": "writes figures; what components give beside a card is asked of `Sealed`",
+    "new": "writes a recipe",
+    "serve": "calls run",
+    "report": "asks `thumbnails`, which is walked below",
+    "leaderboard": "shows figures",
+    "rollback": "moves a link",
+    "verify": "writes text",
+    "versions": "writes text",
+    "gc": "removes files",
+    "known": "writes hashes",
+    "blocklist": "writes hashes",
+    "pull": "fills the store",
+    "votes": "writes answers",
+    "components": "writes text",
+    "doctor": "its trial makes pictures of packages",
+    "keys": "makes a key",
+}
+"""Commands that emit no pixels, with the reason."""
+OTHERS = {"imagenet_e", "unsafebench", "waves"}
+"""Formats for editions of one kind, which refuse this one; they write what `Selection.pictures` gives, like all."""
+
+
+def picture(name: str) -> Any:
+    rng = np.random.default_rng(NAMES.index(name))
+    return rng.integers(0, 256, (8, 8, 3), np.uint8).repeat(12, 0).repeat(12, 1)
+
+
+def leaked(folder: Path) -> dict[str, list[str]]:
+    """By name, where a picture lies below a folder."""
+    return {name: where for name in NAMES if (where := found(folder, picture(name), encode_png(picture(name))))}
+
+
+def check(folder: Path) -> None:
+    """Ordinary pictures come through, and no other."""
+    there = leaked(folder)
+    assert not {name: there[name] for name in KEPT if name in there}
+    assert {"plain", "other"} <= set(there)
+
+
+@pytest.fixture(scope="module", params=["1.0.0", "1.0.0-r1"])
+def edition(request, tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """Name and store of an edition with a verdict that isn't carried out yet, and of its release."""
+    folder = tmp_path_factory.mktemp("exits")
+    (folder / "patches.py").write_text(COMPONENTS)
+    (folder / "gate.py").write_text(GATE)
+    (folder / "out.txt").write_text("judged\n")
+    recipe = {
+        "dataset": "mixed",
+        "version": "1.0.0",
+        "source": {"name": str(folder / "patches.py")},
+        "generate": [{"name": str(folder / "gate.py")}],
+        "curate": [{"name": "opt_out", "list": str(folder / "out.txt")}],
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VARIORUM_CACHE", str(folder / "cache"))
+        job = Job(Recipe.parse(recipe), str(folder / "store"))
+        build(job)
+        curate(job)
+        if request.param.endswith("r1"):
+            release(job)
+        yield f"mixed@{request.param}", folder / "store"
+
+
+def ask(*words: object) -> str:
+    """The output of a command that succeeds."""
+    ended = CliRunner().invoke(app, [str(word) for word in words])
+    assert not ended.exit_code, ended.output
+    return ended.output
+
+
+def sheets(store: Path, to: Path) -> None:
+    for number, path in enumerate(store.rglob("contact_sheet.png")):
+        (to / f"{number}.png").write_bytes(path.read_bytes())
+
+
+def view(name: str, store: Path, to: Path) -> None:
+    said = ask("view", name, "--store", store, "--to", to / "page.html", "--pictures", "--no-open")
+    assert "1 restricted (may not leave this machine)" in " ".join(said.split())
+
+
+def export(form: str) -> Callable[[str, Path, Path], None]:
+    def walk(name: str, store: Path, to: Path) -> None:
+        said = ask("export", name, "--as", form, "--store", store, "--to", to / "made")
+        assert "1 restricted (may not leave this machine) left out" in " ".join(said.split())
+
+    return walk
+
+
+def show(name: str, store: Path, to: Path) -> None:
+    ask("show", name, "--store", store)
+    sheets(store, to)
+
+
+def notebook(name: str, store: Path, to: Path) -> None:
+    (to / "cell.html").write_text(Edition(resolve(name, Store(str(store))), Store(str(store)))._repr_html_())
+
+
+WALKS: dict[str, Callable[[str, Path, Path], None]] = {
+    "view": view,
+    "show": show,
+    "notebook": notebook,
+    **{f"export {form}": export(form) for form in ("coco", *FORMATS) if form not in OTHERS},
+}
+ELSEWHERE = {"card": "test_cards", "publish": "test_publish", "review": "test_review", "diff": "test_differences"}
+"""Commands that a test of their own walks."""
+
+
+def test_every_command_is_walked_or_emits_no_pixels():
+    commands = set(typer.main.get_command(app).commands)
+    walked = {walk.split()[0] for walk in WALKS} - {"notebook"} | set(ELSEWHERE)
+    assert commands == walked | set(SAYS_NOTHING)
+    assert not walked & set(SAYS_NOTHING)
+    assert all(name in globals() for name in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize("walk", sorted(WALKS))
+def test_exits(edition, walk, tmp_path):
+    WALKS[walk](*edition, tmp_path)
+    check(tmp_path)
+
+
+def test_cards(edition, tmp_path):
+    from variorum.reports.card import write_card
+
+    store = Store(str(edition[1]))
+    write_card(resolve(edition[0], store), store)
+    sheets(edition[1], tmp_path)
+    check(tmp_path)
+
+
+def test_differences(edition, tmp_path):
+    _, store = edition
+    there = edition[0].endswith("r1")
+    ask("diff", "mixed@1.0.0", edition[0], "--store", store, "--page", tmp_path / "page.html") if there else None
+    assert not set(leaked(tmp_path)) & set(KEPT)
+
+
+def test_publish(edition):
+    name, store = edition
+    ended = CliRunner().invoke(app, ["publish", name, "lab/mixed", "--store", str(store), "--dry-run"])
+    said = " ".join(ended.output.split())
+    assert ended.exit_code == 1
+    assert "1 restricted (may not leave this machine)" in said
+    assert "publish a release that a rule withholds them from" in said
+
+
+def test_reports(edition):
+    from plausible_report import report
+
+    from variorum.reports.profile.thumbnails import thumbnails
+
+    store = Store(str(edition[1]))
+    manifest, plain = resolve(edition[0], store), report()
+    rows = edition_rows(manifest, store, ("id", "origin")).to_pylist()
+    ids = [row["id"] for row in rows]
+    shown = [
+        row.model_copy(
+            update={"pictures": tuple(one.model_copy(update={"id": ids[at % 5]}) for at, one in enumerate(row.pictures))}
+        )
+        for row in plain.rows
+    ]
+    made = thumbnails(plain.model_copy(update={"rows": tuple(shown)}), {"edits": (manifest, store)})
+    origins = {row["id"]: row["origin"] for row in rows}
+    assert {origins[one] for _, one in made} == {"plain", "other"}
+
+
+@pytest.mark.parametrize("afar", [False, True])
+def test_review(edition, afar):
+    """Withheld pictures are shown to nobody; restricted ones on this machine only, and blurred until asked for."""
+    from variorum.people.server.images import Pictures
+
+    store = Store(str(edition[1]))
+    manifest = resolve(edition[0], store)
+    origins = {row["origin"]: row["id"] for row in edition_rows(manifest, store, ("id", "origin")).to_pylist()}
+    pictures = Pictures(manifest, store, afar=afar)
+    shown = {name: row for name in NAMES if (row := pictures.row(origins[name])) is not None}
+    assert set(shown) == {"plain", "other", *(() if afar else ("restricted",))}
+    for name, row in shown.items():
+        assert pictures.veiled(row) == (name == "restricted")
+        first = pictures.described(row)["thumbnail"]
+        assert first.startswith("/blurred/" if name == "restricted" else "/thumbnails/")
+        assert shows(decode(pictures.thumbnail(row).data), picture(name))
+        assert not shows(decode(pictures.blurred(row).data), picture(name))
