@@ -158,7 +158,8 @@ def refuse_contents(
         progress.advance(entry.size)
     if gate.kept:
         raise StoreError(
-            f"{name} isn't published: of its pictures, {gate.said()}; publish a release that a rule withholds them from"
+            f"{name}: it isn't published, as some of its pictures stay here: {gate.said()}; publish a release in which "
+            f"a rule or an opt_out list withholds them"
         )
     if placed and not positions:
         raise StoreError(
