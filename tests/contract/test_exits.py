@@ -162,17 +162,12 @@ def sheets(store: Path, to: Path) -> None:
         (to / f"{number}.png").write_bytes(path.read_bytes())
 
 
-def view(name: str, store: Path, to: Path) -> None:
-    said = ask("view", name, "--store", store, "--to", to / "page.html", "--pictures", "--no-open")
-    assert "1 restricted (may not leave this machine)" in " ".join(said.split())
+def view(name: str, store: Path, to: Path) -> str:
+    return ask("view", name, "--store", store, "--to", to / "page.html", "--pictures", "--no-open")
 
 
-def export(form: str) -> Callable[[str, Path, Path], None]:
-    def walk(name: str, store: Path, to: Path) -> None:
-        said = ask("export", name, "--as", form, "--store", store, "--to", to / "made")
-        assert "1 restricted (may not leave this machine) left out" in " ".join(said.split())
-
-    return walk
+def export(form: str) -> Callable[[str, Path, Path], str]:
+    return lambda name, store, to: ask("export", name, "--as", form, "--store", store, "--to", to / "made")
 
 
 def show(name: str, store: Path, to: Path) -> None:
@@ -184,7 +179,7 @@ def notebook(name: str, store: Path, to: Path) -> None:
     (to / "cell.html").write_text(Edition(resolve(name, Store(str(store))), Store(str(store)))._repr_html_())
 
 
-WALKS: dict[str, Callable[[str, Path, Path], None]] = {
+WALKS: dict[str, Callable[[str, Path, Path], str | None]] = {
     "view": view,
     "show": show,
     "notebook": notebook,
@@ -204,8 +199,9 @@ def test_every_command_is_walked_or_emits_no_pixels():
 
 @pytest.mark.parametrize("walk", sorted(WALKS))
 def test_exits(edition, walk, tmp_path):
-    WALKS[walk](*edition, tmp_path)
+    said = WALKS[walk](*edition, tmp_path)
     check(tmp_path)
+    assert said is None or "1 restricted (may not leave this machine) left out" in " ".join(said.split())
 
 
 def test_cards(edition, tmp_path):
