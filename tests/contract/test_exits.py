@@ -26,6 +26,7 @@ from variorum.exchange.formats import FORMATS
 from variorum.flows.cli import app
 from variorum.pipeline import Job, build, curate, release
 from variorum.pixels import decode, encode_png
+from variorum.reports.given import Sealed
 from variorum.reports.profile.thumbnails import thumbnails
 from variorum.reports.rows import edition_rows
 from variorum.schemas.recipe import Recipe
@@ -243,6 +244,17 @@ def test_reports(edition):
     made = thumbnails(plain.model_copy(update={"rows": tuple(shown)}), {key: (manifest, store)})
     origins = {row["id"]: row["origin"] for row in rows}
     assert {origins[one] for _, one in made} == {"plain", "other"}
+
+
+def test_what_components_draw(edition):
+    """They get a grey picture of the same size."""
+    store = Store(str(edition[1]))
+    manifest = resolve(edition[0], store)
+    rows = edition_rows(manifest, store, ("id", "sha256", "origin"))
+    sealed = Sealed(manifest, rows, store)
+    seen = {row["origin"]: decode(sealed.sample(row).image) for row in rows.to_pylist() if row["shard"] >= 0}
+    assert {name for name, pixels in seen.items() if shows(pixels, picture(name))} == {"plain", "other"}
+    assert seen["restricted"].shape == (96, 96, 3)
 
 
 @pytest.mark.parametrize("afar", [False, True])
