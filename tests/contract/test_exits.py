@@ -7,10 +7,15 @@ the build withheld. Whatever a command writes is searched for each of them, also
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import typer
@@ -280,3 +285,42 @@ def test_review(edition, afar):
         assert task["veiled"] == (name == "restricted")
         first = "/blurred/" if name == "restricted" else "/thumbnails/"
         assert task["picture"]["thumbnail"].startswith(first)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("edition", ["1.0.0"], indirect=True)
+def test_the_command_knows_who_can_reach_it(edition, host):
+    store = Store(str(edition[1]))
+    rows = edition_rows(resolve(edition[0], store), store, ("id", "origin")).to_pylist()
+    command = [
+        Path(sys.executable).with_name("variorum"),
+        "review",
+        edition[0],
+        "--store",
+        edition[1],
+        "--kind",
+        "safe",
+    ]
+    command += ["--name", f"at-{host[0]}", "--host", host, "--port", 0, "--no-open", "--no-confirm", "--key", "k" * 24]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    words = [str(word) for word in command]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as one:
+        try:
+            assert one.stdout
+            said = "".join(iter(lambda: line if "Ctrl-C" not in (line := one.stdout.readline()) else "", ""))
+            joined = re.search(r"reviewers:\s+(http://[^/\s]+:(\d+))/", said)
+            assert joined, said
+            headers = {"Origin": joined[1], "Host": joined[1].removeprefix("http://")}
+            with httpx.Client(base_url=f"http://127.0.0.1:{joined[2]}", headers=headers) as browser:
+                answer = browser.post("/join", json={"name": "ann", "key": "k" * 24})
+                assert answer.status_code == 200, answer.text
+                cookies = {"Cookie": answer.headers["Set-Cookie"].split(";")[0]}
+                shown = {
+                    row["origin"]
+                    for row in rows
+                    if browser.get(f"/pictures/{row['id']}", headers=cookies).status_code == 200
+                }
+        finally:
+            one.kill()
+    assert shown == {"plain", "other", *(("restricted",) if host == "127.0.0.1" else ())}
+    assert ("Restricted pictures are left out" in said) == (host != "127.0.0.1")
