@@ -129,7 +129,7 @@ def view(
     if as_json:
         terminal.print_json(asdict(written))
         return
-    terminal.say(f"{written.path}: {written.pictures} pictures, {written.size / 1e6:.1f} MB")
+    terminal.say(written.said())
     if said := unstored(first[0]):
         terminal.say(said)
     if not no_open:
@@ -185,7 +185,7 @@ def diff(
     else:
         terminal_editions.print_diff(changes, most)
         if written:
-            terminal.say(f"{written.path}: {written.pictures} pictures, {written.size / 1e6:.1f} MB")
+            terminal.say(written.said())
         terminal_editions.print_rank(rank, other)
 
 

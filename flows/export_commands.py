@@ -44,8 +44,8 @@ def export(
 ) -> None:
     """Export an edition's accepted pictures, with labels, objects and licences, in another tool's format.
 
-    Each picture keeps its id and hash, so that other tools' results can be matched with the edition. Quarantined and
-    withheld pictures are never exported. docs/guides/other_tools.md says what each format keeps.
+    Each picture keeps its id and hash, so that other tools' results can be matched with the edition. Quarantined,
+    withheld and restricted pictures are never exported. docs/guides/other_tools.md says what each format keeps.
     """
     from dataclasses import asdict
 

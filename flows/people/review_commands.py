@@ -422,7 +422,7 @@ def _serve(
         place = replace(place, port=taken.getsockname()[1])
         asked.publish()
         panel = asked.open(database)
-        served = Served.of(panel, texts, pause_below)
+        served = Served.of(panel, texts, pause_below, afar=not place.loopback)
         find = partial(by_secret, panel.engine, panel.key)
         app = create_app(served, Access(panel.key, place, join_key, admin_key, find, joining))
         joined = f"{place.url}/?key={join_key}" if join_key else f"{place.url}/"
@@ -434,6 +434,7 @@ def _serve(
             terminal.say("Anybody with the first link can join and vote.")
         if not place.loopback:
             terminal.say("Keep the address of the administration secret: it can pause everything.")
+            terminal.say("Restricted pictures are left out: they may not leave this machine.")
         _invite(served, place, people)
         if not place.loopback and not place.url.startswith("https:"):
             terminal.say("This server doesn't encrypt: use it in a network that you trust, or behind a proxy with TLS.")

@@ -188,6 +188,7 @@ def test_the_command_prints_the_path(cli, tmp_path):
         "rows": 3,
         "pictures": 4,
         "size": (tmp_path / "changes.html").stat().st_size,
+        "left_out": {},
     }
     for wrong in (["view", "d", "--to", "page.tar"], ["view", "e"], ["view", "d", "d@2.0.0"]):
         found = cli(*wrong)

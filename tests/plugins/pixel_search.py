@@ -89,9 +89,10 @@ def _parquet(data: bytes) -> Iterator[bytes]:
     import pyarrow.parquet as pq
 
     for column in pq.read_table(io.BytesIO(data)).columns:
-        for value in column.to_pylist():
-            if isinstance(value, str | bytes) and len(value) > 64:
-                yield value.encode() if isinstance(value, str) else value
+        for held in column.to_pylist():
+            for value in held.values() if isinstance(held, dict) else (held,):  # `datasets` has pictures in structs
+                if isinstance(value, str | bytes) and len(value) > 64:
+                    yield value.encode() if isinstance(value, str) else value
 
 
 def pictures_in(data: bytes) -> Iterator[Pixels]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from variorum.api import html
 from variorum.api.notebook_pictures import Picture
+from variorum.edition.outgoing import outgoing
 from variorum.edition.read_at import stored_sample, with_pixels
 from variorum.edition.verdicts import rows_of
 from variorum.pixels import blurred
@@ -38,7 +39,7 @@ STYLE = (
 
 
 def thumbnails(found: Curated, most: int, side: int) -> Iterator[tuple[dict[str, Any], Image.Image | None]]:
-    """The first verdicts with small pictures; None where there is no picture to show, or one that is withheld."""
+    """The first verdicts with small pictures; None where there is no picture that may be shown."""
     import pyarrow as pa
     from PIL import Image
 
@@ -47,11 +48,15 @@ def thumbnails(found: Curated, most: int, side: int) -> Iterator[tuple[dict[str,
     table = edition_rows(manifest, store, ("id", "sha256"))
     wanted = pa.chunked_array([pa.array([found.given.ids[verdict["row"]] for verdict in said], pa.string())])
     rows = table.take(rows_of(table["id"], wanted)).to_pylist()
+    gate = outgoing(manifest, store)
     for verdict, row in zip(said, rows, strict=True):
-        if row["shard"] < 0 or verdict["action"] == "withhold":
+        stored = None
+        if row["shard"] >= 0 and verdict["action"] != "withhold":  # the verdicts may be those of an older ledger
+            stored = stored_sample(store, manifest.shards[row["group"]][row["shard"]], row)
+        if stored is None or gate.why_not(stored.id, stored.metadata):
             yield verdict, None
             continue
-        sample = with_pixels(stored_sample(store, manifest.shards[row["group"]][row["shard"]], row))
+        sample = with_pixels(stored)
         image = Image.fromarray(np.asarray(sample.image))
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         if (times := side // max(image.size)) > 1:  # a whole multiple keeps the pixels square

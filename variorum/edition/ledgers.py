@@ -67,6 +67,16 @@ def read_ledger(manifest: Manifest, store: Store, number: int | None = None) -> 
     return number, ledger
 
 
+def newest_ledger(manifest: Manifest, store: Store) -> tuple[int, Ledger | None]:
+    """Number and content of the edition's newest ledger; 0 and None if it has none of its present state."""
+    for number in reversed(ledger_numbers(manifest, store)):
+        try:
+            return read_ledger(manifest, store, number)
+        except StoreError:  # of what a -dev edition was before it moved
+            continue
+    return 0, None
+
+
 def ledger_numbers(manifest: Manifest, store: Store) -> list[int]:
     """Numbers of the edition's ledgers, in order."""
     names = [path.rsplit("/", 1)[-1] for path in store.listed(beside(manifest, "ledgers/*.json"))]

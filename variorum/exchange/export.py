@@ -37,6 +37,6 @@ def export(selection: Selection, folder: Path, form: str, progress: Progress = Q
         if hasattr(module, "check"):
             module.check(selection)
         found: Sequence[Exported] = module.write(made, selection, selection.pictures(progress))
-        return found
+        return selection.told(found)
 
     return place_export(folder, note, write)

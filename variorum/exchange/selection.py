@@ -1,25 +1,28 @@
 """The pictures of an edition that are exported: accepted ones, of the requested variants and split.
 
-Quarantined and withheld pictures are never exported. One shard is read at a time.
+Quarantined, withheld and restricted pictures are never exported. One shard is read at a time.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from variorum.edition.outgoing import outgoing
 from variorum.edition.samples import picture_ending, picture_pixels, read_record, read_sample
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
+from variorum.exchange.folders import Exported
 from variorum.machine.progress import QUIET, Progress
 from variorum.pixels import encode_png
 from variorum.schemas.component import ClassInfo
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest, config_of, split_of
+from variorum.schemas.outgoing import Outgoing
 from variorum.schemas.sample import Sample
 
 READABLE = ("jpg", "png")
@@ -115,6 +118,16 @@ class Selection:
         return self.manifest.digest()
 
     @cached_property
+    def gate(self) -> Outgoing:
+        """Says which pictures aren't exported."""
+        return outgoing(self.manifest, self.store)
+
+    def told(self, found: Sequence[Exported]) -> Sequence[Exported]:
+        """The parts of the export, of which the first says how many pictures may not leave this machine."""
+        more = self.gate.counts()
+        return [replace(one, left_out={**one.left_out, **({} if at else more)}) for at, one in enumerate(found)]
+
+    @cached_property
     def chosen(self) -> tuple[str, ...]:
         """The requested variants with accepted pictures.
 
@@ -158,6 +171,7 @@ class Selection:
             "variants": list(self.chosen),
             "split": self.split,
             **({"warning": self.manifest.warning} if self.manifest.warning else {}),
+            **({"withheld": len(self.gate.withheld)} if self.gate.withheld else {}),
             **more,
         }
 
@@ -166,9 +180,10 @@ class Selection:
 
         Raises:
             CorruptShard: one can't be read.
+            StoreError: none of them may leave this machine.
         """
         progress.start("exporting", self.manifest.pictures())
-        chosen = frozenset(self.chosen)
+        chosen, number = frozenset(self.chosen), 0
         for group, shard in self.manifest.accepted():
             path = self.store.path(shard)
             for key, members in read_shard(path):
@@ -179,9 +194,14 @@ class Selection:
                     continue
                 where = f"{path}, sample {key}"
                 sample, sha256 = read_sample(where, members, check=False)
+                if self.gate.why_not(sample.id, sample.metadata):
+                    continue
+                number += 1
                 ending, data, size = _shown(where, sample, picture_ending(members), record)
                 converted = data is not sample.image
                 yield ExportedPicture(sample, sha256, ending, data, size, config_of(group), split, converted)
+        if not number and (said := self.gate.said()):
+            raise StoreError(f"{self.name} has no picture to export: {said}; export an edition without them")
 
 
 def _shown(where: str, sample: Sample, ending: str, record: Mapping[str, Any]) -> tuple[str, bytes, tuple[int, int]]:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from variorum.edition.editions import folder_of, read_beside, version_key
+from variorum.edition.outgoing import outgoing
 from variorum.edition.samples import strict_json
 from variorum.edition.shards import read_shard
 from variorum.edition.store import Store
@@ -31,6 +32,7 @@ from variorum.reports.verified import verify_edition
 from variorum.schemas.errors import StoreError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import QUARANTINE, Manifest, ShardInfo, is_dev
+from variorum.schemas.outgoing import Outgoing
 
 MAIN = "main"
 EMPTY = re.compile(r"\.gitattributes|\.gitignore|README\.md|(?i:LICEN[CS]E).*")
@@ -130,7 +132,7 @@ def refuse_contents(
     drawn: Collection[str] = (),
     positions: bool = False,
 ) -> int:
-    """Raise StoreError if a file holds a secret, a restricted picture or a position; how many pictures hold one.
+    """Raise StoreError if a file holds a secret, a picture that stays or a position; how many pictures hold one.
 
     Args:
         manifest: the edition.
@@ -141,7 +143,7 @@ def refuse_contents(
         drawn: names of pictures that were drawn anew.
         positions: whether pictures may say where they were taken.
     """
-    placed = dict[str, None]()
+    placed, gate = dict[str, None](), outgoing(manifest, store)
     name = f"{manifest.dataset}@{manifest.version}"
     if manifest.warning:
         for entry in entries:
@@ -152,9 +154,14 @@ def refuse_contents(
                 )
     progress.start("looking for secrets", sum(entry.size for entry in entries))
     for entry in entries:
-        if why := next(iter(_problems(entry, store, needles, placed)), ""):
+        if why := next(iter(_problems(entry, store, needles, placed, gate)), ""):
             raise StoreError(f"{name}: {cut(entry.path)} {why}")
         progress.advance(entry.size)
+    if gate.kept:
+        raise StoreError(
+            f"{name}: it isn't published, as some of its pictures stay here: {gate.said()}; publish a release in which "
+            f"a rule or an opt_out list withholds them"
+        )
     if placed and not positions:
         raise StoreError(
             f"{name}: {len(placed)} of its pictures say where they were taken (GPS in EXIF or XMP), such as "
@@ -173,38 +180,34 @@ def _is_plot(path: str, manifest: Manifest, store: Store) -> bool:
     )
 
 
-def _problems(entry: Entry, store: Store, needles: Sequence[Needle], placed: dict[str, None]) -> Iterator[str]:
-    """List what is wrong with a file; pictures that say where they were taken are added to `placed`, by origin."""
+def _problems(
+    entry: Entry, store: Store, needles: Sequence[Needle], placed: dict[str, None], gate: Outgoing
+) -> Iterator[str]:
+    """List what is wrong with a file; `placed` gets pictures that say where they were taken, `gate` is asked of all."""
     if entry.data is not None:
         if entry.path.endswith(".parquet"):
             yield from _in_table(entry.data, needles)
         else:
             yield from _secrets([entry.data], needles, texts=entry.path.endswith(TEXTS))
     elif entry.info and entry.suffix == ".tar":
-        yield from _in_shard(entry.info, store, needles, placed)
+        yield from _in_shard(entry.info, store, needles, placed, gate)
     elif entry.info:
         yield from _in_table(store.path(entry.info, entry.suffix, check=False).read_bytes(), needles)
 
 
-def _in_shard(info: ShardInfo, store: Store, needles: Sequence[Needle], placed: dict[str, None]) -> Iterator[str]:
+def _in_shard(
+    info: ShardInfo, store: Store, needles: Sequence[Needle], placed: dict[str, None], gate: Outgoing
+) -> Iterator[str]:
     for key, members in read_shard(store.path(info, check=False)):
         record = members.get("json", b"{}")
-        if b"restricted" in record and _restricted(record):
-            yield (
-                f"has the picture {key}, whose metadata say `restricted: true`: it may not leave this machine; make an "
-                f"edition without it"
-            )
+        metadata = strict_json(record).get("metadata", "{}")
+        found = strict_json(metadata) if isinstance(metadata, str) else {}
+        gate.why_not(key, found if isinstance(found, dict) else {})
         for ending, content in members.items():
             texts = ending in ("txt", "cls") or ending.endswith("json")
             if not texts and has_position(content):
                 placed[str(strict_json(record).get("origin") or key)] = None
             yield from (f"({key}.{ending}) {why}" for why in _secrets([content], needles, texts=texts))
-
-
-def _restricted(record: bytes) -> bool:
-    metadata = strict_json(record).get("metadata", "{}")
-    found = strict_json(metadata.encode() if isinstance(metadata, str) else b"{}")
-    return isinstance(found, dict) and bool(found.get("restricted"))
 
 
 def _in_table(data: bytes, needles: Sequence[Needle]) -> Iterator[str]:

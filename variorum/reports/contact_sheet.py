@@ -1,7 +1,8 @@
 """A contact sheet of an edition: one row per source picture, one column per variant; several rows for many variants.
 
-The cell of a missing variant shows the reason. Cells show boxes, captions and splits where the edition has them. The
-pictures and masks of an edition with a content warning are blurred.
+The cell of a missing variant shows the reason, as does that of a picture that may not leave this machine. Cells show
+boxes, captions and splits where the edition has them. The pictures and masks of an edition with a content warning are
+blurred.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from variorum.edition.outgoing import outgoing
 from variorum.edition.read_at import stored_sample
 from variorum.edition.samples import CAPTION, picture_pixels
 from variorum.edition.store import Store
@@ -26,6 +28,7 @@ from variorum.reports.rows import edition_rows, variants
 from variorum.reports.words import words_of_reason
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.outgoing import MEANING, Outgoing
 from variorum.schemas.sample import Sample
 
 INK, PAPER, MUTED, WARN, PALE = (28, 30, 34), (250, 249, 246), (228, 226, 220), (176, 44, 32), (110, 108, 102)
@@ -68,6 +71,7 @@ class Sheet:
         split: whether cells have their split below.
         named: whether cells have their class below.
         blurred: whether pictures are blurred.
+        gate: says which pictures aren't shown.
     """
 
     image: Any
@@ -79,6 +83,7 @@ class Sheet:
     split: bool
     named: bool
     blurred: bool
+    gate: Outgoing
 
 
 def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: int = 12, cell: int = 144) -> bytes:
@@ -121,7 +126,8 @@ def contact_sheet(manifest: Manifest, store: Store, table: Any = None, *, rows: 
     image = Image.new("RGB", size, PAPER)
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
     names = dict(manifest.classes)
-    sheet = Sheet(image, ImageDraw.Draw(image), small, cell, names, captioned, split, named, bool(manifest.warning))
+    draw, gate = ImageDraw.Draw(image), outgoing(manifest, store)
+    sheet = Sheet(image, draw, small, cell, names, captioned, split, named, bool(manifest.warning), gate)
     for row, groups in enumerate(chosen):
         y = top + row * lines * (tall + titled)
         first = next(iter(groups[0].values()))
@@ -201,8 +207,9 @@ def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int,
     sheet.draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=MUTED)
     if record is None:
         return
-    if record["shard"]:
-        sample = stored_sample(store, record["shard"], record)
+    sample = stored_sample(store, record["shard"], record) if record["shard"] else None
+    kept = sheet.gate.why_not(sample.id, sample.metadata) if sample else ""
+    if sample and not kept:
         pixels = _pixels(sample, mask=mask)
         image = Image.fromarray(pixels)
         image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
@@ -216,8 +223,8 @@ def _draw_cell(sheet: Sheet, store: Store, record: Record | None, at: tuple[int,
             draw_boxes(image, sample.annotations.objects, image.width / pixels.shape[1], sheet.names, sheet.small)
             _write_below(sheet, record, sample.annotations.caption(), at)
         sheet.image.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
-    if record["status"] != "accepted" and not mask:
-        said = _wrap(_why_not(record), cell // 7, 5)
+    if (record["status"] != "accepted" or kept) and not mask:
+        said = _wrap(f"{kept}: {MEANING[kept]}" if kept else _why_not(record), cell // 7, 5)
         left, top, right, bottom = sheet.draw.multiline_textbbox((x + 5, y + 5), said, sheet.small)
         sheet.draw.rectangle((left - 3, top - 2, right + 2, bottom + 2), fill=MUTED)  # over names of boxes
         sheet.draw.multiline_text((x + 5, y + 5), said, WARN, sheet.small)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from variorum.edition.outgoing import outgoing
 from variorum.edition.read_at import stored_sample
 from variorum.edition.store import Store
+from variorum.pixels import encode_png, upright_size
 from variorum.reports.responsible import step_names
 from variorum.reports.templates import showable
 from variorum.schemas.component import Component, Evaluation
@@ -17,6 +22,7 @@ from variorum.schemas.errors import RecipeError
 from variorum.schemas.lookup import cut, stored_class
 from variorum.schemas.manifest import Manifest
 from variorum.schemas.more import GivesFiles, GivesPictures
+from variorum.schemas.outgoing import Outgoing
 from variorum.schemas.sample import Sample
 
 PART = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}"
@@ -25,7 +31,7 @@ FILE = re.compile(rf"(?!(?:data|ledgers|listings|results|tables)/){PART}/{PART}|
 PICTURE = re.compile(rf"{PART}\.png")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sealed:
     """The `SealedEdition` that components get."""
 
@@ -34,8 +40,17 @@ class Sealed:
     store: Store
 
     def sample(self, row: Mapping[str, Any]) -> Sample:
-        """The stored sample of a row that has a shard. Raises CorruptShard."""
-        return stored_sample(self.store, self.manifest.shards[row["group"]][row["shard"]], row)
+        """The stored sample of a row that has a shard; grey if it may not leave this machine. Raises CorruptShard."""
+        found = stored_sample(self.store, self.manifest.shards[row["group"]][row["shard"]], row)
+        assert isinstance(found.image, bytes)
+        if not self._gate.why_not(found.id, found.metadata):
+            return found
+        grey = np.full((*upright_size(found.image), 3), 128, np.uint8)
+        return replace(found, image=encode_png(grey), extras={})
+
+    @cached_property
+    def _gate(self) -> Outgoing:
+        return outgoing(self.manifest, self.store)
 
 
 def given_files(evaluations: Iterable[Evaluation], found: Mapping[str, Any], edition: Sealed) -> dict[str, bytes]:

@@ -21,6 +21,7 @@ import numpy as np
 from variorum.schemas.canonical import digest
 from variorum.schemas.component import Context
 from variorum.schemas.errors import ModelFailed, RecipeError, SourceError, TemporaryError, VariorumError
+from variorum.schemas.outgoing import Outgoing
 from variorum.schemas.safety import HEARD, RESERVED, Category, Heard, Labeler, Opinion, Shown, why_absent
 from variorum.schemas.sample import Sample
 from variorum.schemas.uses import required_models
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RESTRICTED = "restricted"
-"""Key of a sample's metadata: a true value says that the picture may not leave this machine."""
 PAUSES = (1.0, 4.0, 16.0)
 """Seconds before a call is made again that failed for now."""
 USABLE: tuple[Heard, ...] = ("ok", "repaired")
@@ -85,7 +84,8 @@ def ask(
         assert not isinstance(sample.image, bytes)
         pictures.append(sample.image)
     names = [pixel_hash(image) for image in pictures]
-    free = [number for number, sample in enumerate(samples) if not sample.metadata.get(RESTRICTED)]
+    gate = Outgoing()
+    free = [number for number, sample in enumerate(samples) if not gate.why_not(sample.id, sample.metadata)]
     embedded = Embedded(pictures, names, ctx)
     found: list[Answers] = []
     for labeler in labelers:

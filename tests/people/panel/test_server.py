@@ -91,7 +91,7 @@ def test_tasks_give_away_neither_the_given_label_nor_what_is_known(app, panel):
     ann = Browser(app, "ann")
     for kind in ("label", "box", "edit"):
         for task in ann.next(kind=kind, number=50, mode="grid"):
-            assert task.keys() == {"task", "kind", "picture", "questions"}
+            assert task.keys() == {"task", "kind", "veiled", "picture", "questions"}
             for question in task["questions"]:
                 assert question.keys() - {"box", "other"} == {"question", "subject", "name", "phrase"}
             text = json.dumps(task)

@@ -21,6 +21,7 @@ from variorum.reports.page.picture_records import Entry, Place, Sizes, chunks
 from variorum.reports.page.thumbnails import LARGER, larger_side
 from variorum.reports.words import words_for, words_of_checks
 from variorum.schemas.errors import ModelUnavailable, VariorumError
+from variorum.schemas.outgoing import Outgoing
 from variorum.schemas.sample import Sample
 from variorum.stages.recipe_files import load_recipe, shipped_recipes
 
@@ -39,7 +40,7 @@ def entries(tmp_path_factory):
             )
             sample = Sample(key, pixels, ("x",), origin=f"{key}.png", extras={"mask.png": drawn})
             members, row = encode_sample(sample, {"x": 0})
-            found.append(Entry((Place(folder / "s.tar", writer.write(key, members), key, row["sha256"]),)))
+            found.append(Entry((Place(folder / "s.tar", writer.write(key, members), key, row["sha256"], Outgoing()),)))
     return [*found, Entry((None,), {"id": "d"})]
 
 

@@ -30,6 +30,7 @@ from variorum.reports.results import Figures, Interval, VariantFigures
 from variorum.reports.standing import Entry as Placed
 from variorum.reports.standing import Leaderboard
 from variorum.schemas.manifest import Ledger, ShardInfo
+from variorum.schemas.outgoing import Outgoing
 from variorum.schemas.plot import Bin, CurvePlot, CurvePoint, IntervalPlot, Point, RadarPlot, ReliabilityPlot
 from variorum.schemas.sample import Sample
 
@@ -169,7 +170,9 @@ def odd_shard(tmp_path):
                 record = {**json.loads(members["json"]), "sha256": sha256}
                 members |= {"png": data, "json": json.dumps(record).encode()}
                 row["sha256"] = sha256
-            entries.append(Entry((Place(tmp_path / "s.tar", writer.write(key, members), key, row["sha256"]),)))
+            entries.append(
+                Entry((Place(tmp_path / "s.tar", writer.write(key, members), key, row["sha256"], Outgoing()),))
+            )
     return entries
 
 

@@ -71,7 +71,7 @@ def export_coco(
         )
 
     def write(made: Path) -> Sequence[Exported]:
-        return _write(made, selection, selection.pictures(progress), ignore, masks=not boxes)
+        return selection.told(_write(made, selection, selection.pictures(progress), ignore, masks=not boxes))
 
     return place_export(folder, note, write)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from variorum.edition.ledgers import ledger_numbers, read_ledger
+from variorum.edition.ledgers import newest_ledger, read_ledger
 from variorum.edition.records import BadRecord, parse, to_json
 from variorum.edition.store import Store
 from variorum.machine.progress import QUIET, Progress
@@ -279,16 +279,6 @@ def parquet_of(table: Any) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table.combine_chunks(), sink, compression="zstd", row_group_size=1 << 17)
     return bytes(sink.getvalue())
-
-
-def newest_ledger(manifest: Manifest, store: Store) -> tuple[int, Ledger | None]:
-    """Number and content of the edition's newest ledger; 0 and None if it has none of its present state."""
-    for number in reversed(ledger_numbers(manifest, store)):
-        try:
-            return read_ledger(manifest, store, number)
-        except StoreError:  # of what a -dev edition was before it moved
-            continue
-    return 0, None
 
 
 def check_name(name: str) -> None:

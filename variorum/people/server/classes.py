@@ -88,7 +88,7 @@ class Classes:
         seen = set[int]() if judged is None else {int(self._pictures.photograph[judged])}
         found = list[int]()
         for row in rows[:SPARE].tolist():
-            if (photograph := int(self._pictures.photograph[row])) not in seen:
+            if (photograph := int(self._pictures.photograph[row])) not in seen and not self._pictures.hidden(row):
                 seen.add(photograph)
                 found.append(row)
         certain = [row for row in found if self._rank[row] < 4]

@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -21,6 +22,7 @@ import numpy as np
 
 from variorum.arrays import Array, Bools, Ints
 from variorum.bare_pictures import without_metadata
+from variorum.edition.outgoing import outgoing
 from variorum.edition.read_at import stored_sample
 from variorum.edition.samples import picture_pixels
 from variorum.edition.store import Store
@@ -59,11 +61,16 @@ class File:
 class Pictures:
     """The accepted pictures of an edition. Rows are numbered in the order of their ids.
 
+    Args:
+        manifest: the edition.
+        store: its store.
+        afar: whether other machines can reach the server; restricted pictures are shown to nobody then.
+
     Raises:
         CorruptShard: a table is damaged, or a picture has no shard.
     """
 
-    def __init__(self, manifest: Manifest, store: Store) -> None:
+    def __init__(self, manifest: Manifest, store: Store, *, afar: bool = False) -> None:
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -88,7 +95,8 @@ class Pictures:
         self.photograph = _codes(rows["photograph"])
         self.label = _labels(rows["labels"], [identity for identity, _ in manifest.classes])
         self._original_of = _originals(_codes(rows["source"]), self.original)
-        self._hidden: Bools = np.zeros(len(rows), bool)
+        self._gate, self._afar = outgoing(manifest, store), afar
+        self._free: Bools = np.zeros(len(rows), bool)
         self._masks = MASK in manifest.members
         self._names = dict(manifest.classes)
         self._thumbnails = Recent(CACHED, partial(self._make_thumbnail, blur=False))
@@ -98,10 +106,18 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def hide(self, which: Bools) -> None:
-        """Show these pictures `[N]` to nobody: no request finds them, and no edit is shown beside one of them."""
-        self._hidden = which
-        self._original_of = np.where(which[self._original_of], -1, self._original_of)
+    def veiled(self, row: int) -> bool:
+        """Return whether a picture may not leave this machine: here it is blurred until somebody asks to see it."""
+        identity = bytes(self.ids[row]).decode()
+        if not self._free[row] and identity not in self._gate.kept:
+            with suppress(CorruptShard):  # who asks for the picture is told
+                self._gate.why_not(identity, self._sample(row).metadata)
+                self._free[row] = identity not in self._gate.kept
+        return identity in self._gate.kept
+
+    def hidden(self, row: int) -> bool:
+        """Return whether nobody is shown a picture: it is withheld, or restricted and the server can be reached."""
+        return self.veiled(row) and (self._afar or bytes(self.ids[row]).decode() in self._gate.withheld)
 
     def row(self, identity: str) -> int | None:
         """The row of the picture with this id; None if there is none, or a hidden one. Any text may be asked for."""
@@ -112,7 +128,7 @@ class Pictures:
         if not len(self.ids) or not wanted or "\0" in identity:  # NumPy drops null characters at the end
             return None
         found = int(np.searchsorted(self.ids, wanted))
-        there = found < len(self.ids) and self.ids[found] == wanted and not self._hidden[found]
+        there = found < len(self.ids) and self.ids[found] == wanted and not self.hidden(found)
         return found if there else None
 
     def sha256(self, row: int) -> str:
@@ -132,13 +148,16 @@ class Pictures:
         if not width:
             height, width = upright_size(self.picture(row).data)
         short = sha256[:16]
-        original = int(self._original_of[row])
+        original, veiled = int(self._original_of[row]), self.veiled(row)
+        if original >= 0 and self.hidden(original):
+            original = -1
         return {
             "id": identity,
             "sha256": sha256,
             "url": f"/pictures/{identity}?v={short}",
-            "thumbnail": f"/thumbnails/{identity}?v={short}",
+            "thumbnail": f"/{'blurred' if veiled else 'thumbnails'}/{identity}?v={short}",
             "blurred": f"/blurred/{identity}?v={short}",
+            "veiled": veiled,
             "mask": f"/masks/{identity}?v={short}" if self._masks and not alone else None,
             "width": width,
             "height": height,

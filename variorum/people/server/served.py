@@ -20,6 +20,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from variorum.arrays import Bools
+from variorum.edition.ledgers import newest_ledger
 from variorum.people.panel.collected import votes_of
 from variorum.people.panel.dispatch import (
     Task,
@@ -32,7 +33,7 @@ from variorum.people.panel.dispatch import (
 )
 from variorum.people.panel.haste import FAST
 from variorum.people.panel.kinds import ASKED, CATEGORIES, PROBLEMS, SEVERITIES, VEILED
-from variorum.people.panel.panel import Panel, newest_ledger, notes, read_questions
+from variorum.people.panel.panel import Panel, notes, read_questions
 from variorum.people.panel.unsafe import category_names
 from variorum.people.server.casting import Casting
 from variorum.people.server.classes import Classes
@@ -95,15 +96,16 @@ class Served:
         object.__setattr__(self, "_casting", Casting(self._write, self._turn))
 
     @classmethod
-    def of(cls, panel: Panel, definitions: Mapping[str, str], pause_below: float = 0.0) -> Served:
-        """A panel that is open, with all that its pages need in memory.
+    def of(
+        cls, panel: Panel, definitions: Mapping[str, str], pause_below: float = 0.0, *, afar: bool = False
+    ) -> Served:
+        """A panel that is open, with all that its pages need in memory; see `Pictures` for `afar`.
 
         Raises:
             StoreError: a table of the edition or the panel is damaged.
         """
-        pictures = Pictures(panel.manifest, panel.store)
+        pictures = Pictures(panel.manifest, panel.store, afar=afar)
         asked = _are_in(pictures, read_questions(panel, panel.store)["id"])
-        pictures.hide(_judged(panel, pictures, ("withhold",)))
         classes = Classes(pictures, definitions, asked, _judged(panel, pictures, DOUBTFUL))
         categories = category_names(newest_ledger(panel.manifest, panel.store)[1])
         return cls(panel, pictures, classes, categories, pause_below)
@@ -287,7 +289,9 @@ class Served:
             if votes:
                 question["votes"] = [_vote(vote) for vote in one.votes]
             questions.append(question)
-        return {"task": task.task, "kind": task.kind, "picture": picture, "questions": questions}
+        shown: list[Any] = [picture, picture["original"], *(one.get("other") for one in questions)]
+        veiled = any(one["veiled"] for one in shown if one)
+        return {"task": task.task, "kind": task.kind, "veiled": veiled, "picture": picture, "questions": questions}
 
     def _name(self, kind: str, subject: str, objects: Any = ()) -> str:
         if kind == "box":

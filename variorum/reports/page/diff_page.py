@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from variorum.edition.outgoing import outgoing
 from variorum.edition.store import Store
 from variorum.reports.diff import Change, diff
 from variorum.reports.page.choice import choose
@@ -19,6 +20,7 @@ from variorum.reports.page.table import numbers, texts
 from variorum.reports.rows import edition_rows
 from variorum.schemas.canonical import Json
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.outgoing import Outgoing
 
 COLUMNS = ("id", "sha256", "source", "variant", "status", "labels", "origin", "licence")
 LABELS = 20
@@ -42,7 +44,8 @@ def diff_page(one: tuple[Manifest, Store], other: tuple[Manifest, Store], *, mos
     shown = [*(change.id for change in changes), *(one.id for one in kept.values())]
     sides = [(manifest, _rows(manifest, shown, where)) for manifest, where in (one, other)]
     kept = {copy: one for copy, one in kept.items() if _is_there(sides[1][1].get(one.id))}
-    places = [(Where(*pair), rows) for pair, (_, rows) in zip((one, other), sides, strict=True)]
+    gate = Outgoing(outgoing(*one).withheld | outgoing(*other).withheld)
+    places = [(Where(*pair, gate=gate), rows) for pair, (_, rows) in zip((one, other), sides, strict=True)]
     entries = _entries(changes, places, kept)
     pictures, side = side_for(entries)
     warning = second.warning or first.warning

@@ -8,6 +8,7 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
+from variorum.edition.outgoing import outgoing
 from variorum.edition.store import Store
 from variorum.machine.progress import Progress
 from variorum.reports.figures import seen
@@ -17,6 +18,7 @@ from variorum.reports.page.thumbnails import LARGER, larger_side, thumbnail_side
 from variorum.schemas.canonical import Json
 from variorum.schemas.errors import CorruptShard
 from variorum.schemas.manifest import Manifest, Shard
+from variorum.schemas.outgoing import Outgoing
 
 MOST = 10_000
 """Default number of pictures on a page."""
@@ -103,11 +105,15 @@ class Where:
         manifest: the edition.
         store: its store.
         lenient: whether a missing shard is no error: its pictures aren't shown.
+        gate: says which pictures aren't shown; the edition's own by default.
     """
 
-    def __init__(self, manifest: Manifest, store: Store, *, lenient: bool = False) -> None:
+    def __init__(
+        self, manifest: Manifest, store: Store, *, lenient: bool = False, gate: Outgoing | None = None
+    ) -> None:
         self.manifest, self.store, self.lenient = manifest, store, lenient
         self._paths: dict[str, Path | None] = {}
+        self._gate = gate or outgoing(manifest, store)
 
     def place(self, row: Mapping[str, Any]) -> Place | None:
         """Where the picture of a row of `edition_rows` lies; None if it has none.
@@ -118,7 +124,7 @@ class Where:
         if row["shard"] < 0:
             return None
         path = self._path(self.manifest.shards[row["group"]][row["shard"]])
-        return None if path is None else Place(path, row["start"], row["id"], row["sha256"])
+        return None if path is None else Place(path, row["start"], row["id"], row["sha256"], self._gate)
 
     def _path(self, shard: Shard) -> Path | None:
         if shard.sha256 not in self._paths:

@@ -20,6 +20,7 @@ from variorum.pixels import UndecodableImage
 from variorum.reports.figures import UNSEEN, seen
 from variorum.reports.page.thumbnails import larger, small_mask, thumbnail
 from variorum.schemas.errors import CorruptShard
+from variorum.schemas.outgoing import MEANING, Outgoing
 
 CHUNK = 100
 """Rows that are handed over at a time."""
@@ -75,12 +76,13 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a picture lies: the shard, its first byte there, its id and the sha256 that its row gives."""
+    """Where a picture lies: the shard, its first byte there, its id, the sha256 that its row gives, and its gate."""
 
     path: Path
     start: int
     id: str
     sha256: str
+    gate: Outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ def _chunk(entries: Sequence[tuple[int, Entry]], sizes: Sizes, progress: Progres
         found = list[_Shown]()
         for number, place in enumerate(entry.places):
             if number and place is not None and (before := entry.places[0]) and before.sha256 == place.sha256:
-                found.append(found[0]._replace(record=read_place(place)[0]))
+                record, image, _ = read_place(place)
+                found.append(found[0]._replace(record=record) if image else _Shown(record=record))
             else:
                 found.append(_shown(place, sizes, row) if place else _Shown())
         own = dict(entry.record)
@@ -152,6 +155,8 @@ class _Shown(NamedTuple):
 def _shown(place: Place, sizes: Sizes, row: int) -> _Shown:
     """A picture with nothing but its record if it can't be decoded."""
     record, image, mask = read_place(place)
+    if not image:
+        return _Shown(record=record)
     side = sizes.larger_of(row)
     try:
         small = thumbnail(image, sizes.side, blur=sizes.blur)
@@ -165,7 +170,13 @@ def _shown(place: Place, sizes: Sizes, row: int) -> _Shown:
 
 
 def read_place(place: Place) -> tuple[dict[str, Any], bytes, bytes]:
-    """A picture's record with what is JSON in it read, its annotations, its bytes and its mask. Raises CorruptShard."""
+    """A picture's record with what is JSON in it read, its annotations, its bytes and its mask.
+
+    One that may not leave this machine has no bytes, and its record says why.
+
+    Raises:
+        CorruptShard: it is damaged, or isn't where its row says.
+    """
     key, members = sample_at(place.path, place.start)
     where = f"{place.path}: {key}"
     sample, sha256 = read_sample(where, members)
@@ -178,6 +189,8 @@ def read_place(place: Place) -> tuple[dict[str, Any], bytes, bytes]:
     if ANNOTATIONS in members:
         record["annotations"] = _as_list(strict_json(members[ANNOTATIONS]))
     record["members"] = {ending: len(data) for ending, data in members.items()}
+    if why := place.gate.why_not(sample.id, sample.metadata):
+        return {PICTURE: f"isn't shown: {why}, {MEANING[why]}", **record}, b"", b""
     image = sample.image
     assert isinstance(image, bytes)
     return record, image, bytes(members.get(MASK, b""))

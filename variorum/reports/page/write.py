@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +23,7 @@ from variorum.schemas.component import ClassInfo, Models
 from variorum.schemas.errors import StoreError, VariorumError
 from variorum.schemas.lookup import cut
 from variorum.schemas.manifest import Manifest
+from variorum.schemas.outgoing import Outgoing
 
 PAGE = "view.html"
 """Name of an edition's page in the edition's folder."""
@@ -38,12 +39,19 @@ class Written:
         rows: of its table, pictures that couldn't be made included.
         pictures: that it shows.
         size: of the file in bytes.
+        left_out: number of pictures that may not leave this machine, by reason.
     """
 
     path: str
     rows: int
     pictures: int
     size: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def said(self) -> str:
+        """All that in a line."""
+        missed = "".join(f", {number:,} {reason} left out" for reason, number in self.left_out.items())
+        return f"{self.path}: {self.pictures} pictures, {self.size / 1e6:.1f} MB{missed}"
 
 
 def write_view(
@@ -121,7 +129,10 @@ def write_view(
         _write(file, parts, progress, folder)
         file.flush()
         size = file.tell()
-    return Written(place.address, len(parts.entries), parts.pictures, size)
+    kept = Outgoing()
+    for gate in {one.gate for entry in parts.entries for one in entry.places if one}:
+        kept.kept.update(gate.kept)
+    return Written(place.address, len(parts.entries), parts.pictures - len(kept.kept), size, kept.counts())
 
 
 def _write(file: IO[bytes], parts: Parts, progress: Progress, folder: Path | None) -> None:

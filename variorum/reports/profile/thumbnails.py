@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from variorum.edition.outgoing import outgoing
 from variorum.edition.read_at import stored_sample
 from variorum.edition.store import Store
 from variorum.pixels import UndecodableImage
@@ -32,7 +33,7 @@ AROUND = 24
 def thumbnails(report: Report, editions: Mapping[str, tuple[Manifest, Store]]) -> dict[tuple[str, str], bytes]:
     """Make a thumbnail of each picture that the report shows, by key of its edition and id of its sample.
 
-    A picture is left out if it isn't in its edition any more, was withheld or can't be decoded.
+    A picture is left out if it isn't in its edition any more, is withheld or restricted, or can't be decoded.
 
     Args:
         report: says which pictures.
@@ -57,17 +58,15 @@ def thumbnails(report: Report, editions: Mapping[str, tuple[Manifest, Store]]) -
 
 
 def _pictures(manifest: Manifest, store: Store, wanted: set[str]) -> dict[str, Any]:
-    """The encoded pictures of an edition by id, of those that are in it."""
+    """The encoded pictures of an edition by id, of those that are in it and may leave."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     table = edition_rows(manifest, store, ("id", "sha256"))
     rows = table.filter(pc.is_in(table["id"], value_set=pa.array(sorted(wanted))))
-    return {
-        row["id"]: stored_sample(store, manifest.shards[row["group"]][row["shard"]], row).image
-        for row in rows.to_pylist()
-        if row["shard"] >= 0
-    }
+    gate, places = outgoing(manifest, store), [row for row in rows.to_pylist() if row["shard"] >= 0]
+    found = [stored_sample(store, manifest.shards[row["group"]][row["shard"]], row) for row in places]
+    return {one.id: one.image for one in found if not gate.why_not(one.id, one.metadata)}
 
 
 def _small(data: bytes, most: int, *, blur: bool) -> bytes:

@@ -57,7 +57,7 @@
     queue: (options) => {
       const { held, answered, preload, owner } = app;
       const begun = (task) => Draft.begun(task, shelf, owner);
-      const veiled = ({ kind }) => app.me.panel.kinds[kind]?.veiled ?? true;
+      const veiled = ({ kind, veiled }) => veiled || (app.me.panel.kinds[kind]?.veiled ?? true);
       const shared = { server, session, held, answered, preload, outbox, owner, begun, veiled };
       return new Queue({ ...shared, onProgress: progressed, ...options });
     },

@@ -89,7 +89,7 @@
       const pictures = [[picture, picture.original ? "edit" : "", "the picture"]];
       if (picture.original) pictures.push([picture.original, "original", "the original"]);
       if (question.other) pictures.push([question.other, "the other picture", "the other picture"]);
-      this.stage.show(pictures, { blurred: this.app.me.panel.kinds[task.kind].veiled, task });
+      this.stage.show(pictures, { blurred: this.app.me.panel.kinds[task.kind].veiled || task.veiled, task });
       if (question.box) this.stage.panes[0].boxes.replaceChildren(layer.rectangle(question.box));
       this.panel.show(current, { at: this.at + 1, of: this.open.length, left: Math.max(this.left, this.open.length) });
       if (this.open.length - this.at <= FEW && !this.ended) this.#more().catch(() => {}); // asked again later

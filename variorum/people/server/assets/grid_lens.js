@@ -56,7 +56,7 @@
               draggable: "false",
               width: picture.width || null,
               height: picture.height || null,
-              src: veiled ? picture.blurred : picture.url,
+              src: veiled || picture.veiled ? picture.blurred : picture.url,
             }),
             name ? element("figcaption", { text: seen(name) }) : null,
           ),

@@ -121,7 +121,7 @@
       try {
         const told = await list.classes.about(line.subject, list.task.picture.id);
         definition.textContent = seen(told.definition || "This class has no definition.", 1000);
-        examples.append(...told.examples.map((one, at) => example(one, this.name, at + 1, list.blurred)));
+        examples.append(...told.examples.map((one, at) => example(one, this.name, at + 1, list.blurred || one.veiled)));
         examples.hidden = !told.examples.length;
       } catch (error) {
         definition.textContent = error.message;

@@ -81,7 +81,7 @@
       const { lines } = this.draft;
       this.line = line ?? lines[Math.max(0, this.draft.open())];
       this.adding.hidden = task.kind !== "label";
-      this.blurred = this.asked.veiled;
+      this.blurred = this.asked.veiled || task.veiled;
       this.box.clear();
       this.#pictures();
       this.panel.show(task, this.draft);
