@@ -111,6 +111,7 @@ def api() -> Iterator[str]:
         TemporaryError: the configured server doesn't answer, or ours doesn't start.
         VariorumError: PREFECT_HOME can't be written.
     """
+    _refuse_settings_of_the_folder()
     url = get_current_settings().api.url
     if url and not (start.cache_info().currsize and url == start().url):
         reach()
@@ -134,6 +135,7 @@ def served(port: int) -> Iterator[tuple[str, str]]:
         TemporaryError: the configured server doesn't answer, or ours doesn't start.
         VariorumError: the port or PREFECT_HOME can't be used.
     """
+    _refuse_settings_of_the_folder()
     if get_current_settings().api.url:
         reach()
         yield server_name(), ""
@@ -153,6 +155,22 @@ def served(port: int) -> Iterator[tuple[str, str]]:
             yield server.url, "" if PREFECT_SERVER_API_AUTH_STRING.value() else server.password
     finally:
         server.stop()
+
+
+def _refuse_settings_of_the_folder() -> None:
+    """Raise VariorumError if Prefect has read settings from the current folder, which may be somebody else's."""
+    holds = {
+        ".env": r"^\s*(export\s+)?PREFECT_",
+        "prefect.toml": r"\S",
+        "pyproject.toml": r"^\s*\[+\s*tool\s*\.\s*prefect\b",
+    }
+    for name, pattern in holds.items():
+        with suppress(OSError):
+            if re.search(pattern, Path(name).read_text(errors="replace"), re.MULTILINE | re.IGNORECASE):
+                raise VariorumError(
+                    f"{Path(name).absolute()} has settings of Prefect, which could lead to another server; give "
+                    f"them as variables or in a profile (prefect config set), start the command elsewhere, {OTHERWISE}"
+                )
 
 
 def server_name() -> str:

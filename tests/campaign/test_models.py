@@ -578,6 +578,7 @@ def attack(tmp_path: Path) -> Callable[[tuple[str, str]], str]:
 
 
 @pytest.mark.fire
+@pytest.mark.filterwarnings("ignore")  # of PyTorch, about the files that are written here
 def test_hostile_models(trials, attack):
     """A hostile model runs no code, takes no more than 1 GiB, and is refused in a line that names it, or answers.
 

@@ -261,3 +261,22 @@ def test_a_file_called_as_a_signer_is_not_read(downloaded):
 @pytest.mark.parametrize(("given", "file"), [("quick", False), ("./quick", True), ("a/b", True), ("b.yaml", True)])
 def test_a_file_has_an_ending_or_a_folder(given, file):
     assert names_file(given) is file
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".env", "PREFECT_API_URL=http://127.0.0.1:9/api\n"),
+        ("prefect.toml", '[api]\nurl = "http://127.0.0.1:9/api"\n'),
+        ("pyproject.toml", '[tool.prefect.api]\nurl = "http://127.0.0.1:9/api"\n'),
+    ],
+)
+def test_prefect_is_not_led_elsewhere_by_the_current_folder(name, text, downloaded):
+    (downloaded / name).write_text(text)
+    (downloaded / "photos" / "cat").mkdir(parents=True)
+    Image.new("RGB", (96, 96)).save(downloaded / "photos" / "cat" / "a.png")
+    (downloaded / "q.yaml").write_text("dataset: q\nversion: 1.0.0\nsource: {name: image_folder, path: photos}\n")
+    code, said = run("run", "q.yaml")
+    assert code == 1
+    assert f"{downloaded / name} has settings of Prefect" in " ".join(said.split())
+    assert "no Prefect server answers" not in said
