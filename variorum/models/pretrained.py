@@ -314,7 +314,7 @@ def one_error(folder: Path, what: str) -> Iterator[None]:
             yield
     except (*WRONG, KeyError, ImportError, SafetensorError) as error:
         why = " ".join(str(error).split()).partition(". If you were trying to load it from")[0]
-        raise ModelUnavailable(f"{folder} can't be loaded as {what}: {why}") from error
+        raise ModelUnavailable(f"{folder} can't be loaded as {what}: {cut(why)}") from error
 
 
 @contextmanager
